@@ -1,0 +1,3 @@
+"""facula: PyTorch's API and semantics on a lazy, fusing LLVM engine."""
+
+__version__ = "2.13.0"

@@ -1,0 +1,1 @@
+"""Target-independent kernels: loop programs and templates, and the steps that call them."""

@@ -1,0 +1,1 @@
+"""Loop programs to LLVM IR, and IR to machine code."""

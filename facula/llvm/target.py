@@ -1,0 +1,38 @@
+"""The machine that code is generated for."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a code generator has to know about a CPU."""
+
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+    n_vector_registers: int
+    has_fma: bool
+    has_mask: bool
+
+    @staticmethod
+    @functools.cache
+    def host() -> Target:
+        """The CPU this process runs on."""
+        features = llvm.get_host_cpu_features()
+        triple = llvm.get_process_triple()
+        if triple.startswith(("aarch64", "arm64")):
+            width, registers, fma, mask = 16, 32, True, False
+        elif features.get("avx512f") and features.get("avx512vl"):
+            width, registers, fma, mask = 64, 32, True, True
+        elif features.get("avx2"):
+            width, registers, fma, mask = 32, 16, bool(features.get("fma")), False
+        else:
+            width, registers, fma, mask = 16, 16, False, False
+        name = llvm.get_host_cpu_name()
+        return Target(triple, name, features.flatten(), width, registers, fma, mask)

@@ -1,0 +1,1 @@
+"""Buffers, worker threads, linked machine code and its cache on disk."""
