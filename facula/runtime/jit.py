@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 
 
 @dataclass
+class _Request:
+    """An object to be found or made: its functions' names and IR are asked for only in need."""
+
+    entry: str
+    functions: int
+    source: Callable[[], tuple[Sequence[str], str]]
+
+
+@dataclass
 class Stats:
     """How the kernels asked for were found, since the process began."""
 
@@ -38,24 +47,28 @@ class Stats:
 stats = Stats()
 
 _lock = threading.RLock()
-_addresses: dict[str, int] = {}  # entry name -> address of the function
-_kept: list[Any] = []  # what keeps linked code alive: it is never unloaded
+_addresses: dict[str, list[int]] = {}  # entry name -> addresses of its functions
+_libraries: list[Any] = []  # what keeps linked code alive: it is never unloaded
 _engine: Any = None
 
 
 def compile_kernels(kernels: Iterable[Kernel], target: Target | None = None) -> dict[str, int]:
     """Addresses of the kernels by key; those not yet known are loaded or compiled together."""
     target = target or Target.host()
-    sources: dict[str, Callable[[], tuple[str, str]]] = {}
-    names: dict[str, str] = {}
-    for kernel in kernels:
-        if kernel.key not in names:
-            name = entry_name(kernel.key, target)
-            names[kernel.key] = name
-            # bind now: the loop variable changes before the call
-            sources[name] = lambda kernel=kernel: kernel.ir(target)  # type: ignore[misc]
-    addresses = _materialize(sources, target)
-    return {key: addresses[name] for key, name in names.items()}
+    requests = {
+        kernel.key: _Request(entry_name(kernel.key, target), 1, _kernel_source(kernel, target))
+        for kernel in kernels
+    }
+    addresses = _materialize(requests.values(), target)
+    return {key: addresses[request.entry][0] for key, request in requests.items()}
+
+
+def _kernel_source(kernel: Kernel, target: Target) -> Callable[[], tuple[Sequence[str], str]]:
+    def source() -> tuple[Sequence[str], str]:
+        name, ir = kernel.ir(target)
+        return (name,), ir
+
+    return source
 
 
 def compile_ir(name: str, ir: str, target: Target | None = None) -> int:
@@ -64,60 +77,51 @@ def compile_ir(name: str, ir: str, target: Target | None = None) -> int:
     >>> compile_ir("f", "define i64 @f(i64 %x) { ret i64 %x }")  # doctest: +SKIP
     140213...
     """
-    target = target or Target.host()
-    entry = entry_name(f"ir:{name}:{ir}", target, generated=False)
-    return _materialize({entry: lambda: (name, ir)}, target)[entry]
+    return compile_module((name,), ir, target)[name]
 
 
-def _materialize(
-    sources: dict[str, Callable[[], tuple[str, str]]], target: Target
+def compile_module(
+    names: Sequence[str], ir: str, target: Target | None = None
 ) -> dict[str, int]:
+    """Addresses of several functions of one module; cached by the module's text."""
+    target = target or Target.host()
+    entry = entry_name(f"ir:{','.join(names)}:{ir}", target, generated=False)
+    request = _Request(entry, len(names), lambda: (names, ir))
+    return dict(zip(names, _materialize([request], target)[entry], strict=True))
+
+
+def _materialize(requests: Iterable[_Request], target: Target) -> dict[str, list[int]]:
     with _lock:
-        missing = [name for name in sources if name not in _addresses]
-        stats.memory_hits += len(sources) - len(missing)
+        wanted = {request.entry: request for request in requests}
+        missing = [request for entry, request in wanted.items() if entry not in _addresses]
+        stats.memory_hits += len(wanted) - len(missing)
         if missing:
             objects = _load_objects(missing)
-            absent = [name for name in missing if name not in objects]
-            if absent:
-                objects |= _compile_objects({name: sources[name] for name in absent}, target)
-            _addresses.update(_link(objects, target))
-        return {name: _addresses[name] for name in sources}
+            objects |= _compile_objects([r for r in missing if r.entry not in objects], target)
+            _addresses.update(_link([(r, objects[r.entry]) for r in missing], target))
+        return {entry: _addresses[entry] for entry in wanted}
 
 
-def _load_objects(names: list[str]) -> dict[str, bytes]:
+def _load_objects(requests: list[_Request]) -> dict[str, bytes]:
     cache = ObjectCache.default()
-    found = {}
-    if cache is not None:
-        for name in names:
-            data = cache.get(name)
-            if data is not None:
-                found[name] = data
-    stats.loaded_from_disk += len(found)
-    return found
+    if cache is None:
+        return {}
+    found = {request.entry: cache.get(request.entry) for request in requests}
+    loaded = {entry: data for entry, data in found.items() if data is not None}
+    stats.loaded_from_disk += len(loaded)
+    return loaded
 
 
-def _symbol(entry: str) -> str:
-    """The linker's name of an entry: kernels may all be called alike in their own module."""
-    return "facula_" + entry[:32]
-
-
-def _compile_objects(
-    sources: dict[str, Callable[[], tuple[str, str]]], target: Target
-) -> dict[str, bytes]:
+def _compile_objects(requests: list[_Request], target: Target) -> dict[str, bytes]:
     """Compile in threads; the IR is written here, under the GIL, while they are at work."""
-    workers = min(len(sources), len(os.sched_getaffinity(0)) if _HAS_AFFINITY else os.cpu_count())  # type: ignore[type-var]
-    if workers == 1:
-        objects = {
-            entry: llvmc.compile_object(_renamed(*source(), _symbol(entry)), target)
-            for entry, source in sources.items()
-        }
+    if not requests:
+        return {}
+    if len(requests) == 1 or cpu_count() == 1:
+        objects = {r.entry: llvmc.compile_object(_renamed(r), target) for r in requests}
     else:
-        with ThreadPoolExecutor(workers, thread_name_prefix="facula-llvm") as pool:
+        with ThreadPoolExecutor(min(len(requests), cpu_count()), "facula-llvm") as pool:
             futures = {
-                entry: pool.submit(
-                    llvmc.compile_object, _renamed(*source(), _symbol(entry)), target
-                )
-                for entry, source in sources.items()
+                r.entry: pool.submit(llvmc.compile_object, _renamed(r), target) for r in requests
             }
             objects = {entry: future.result() for entry, future in futures.items()}
     stats.compiled += len(objects)
@@ -128,15 +132,28 @@ def _compile_objects(
     return objects
 
 
-_HAS_AFFINITY = hasattr(os, "sched_getaffinity")
+def cpu_count() -> int:
+    """The cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _renamed(name: str, ir: str, symbol: str) -> str:
-    """`ir` with its function `name` called `symbol`."""
-    return re.sub(rf"@{re.escape(name)}(?![\w.$-])", "@" + symbol, ir)
+def _symbol(entry: str, index: int) -> str:
+    """The linker's name of a function: kernels may all be called alike in their own module."""
+    return f"facula_{entry[:32]}_{index}"
 
 
-def _link(objects: dict[str, bytes], target: Target) -> dict[str, int]:
+def _renamed(request: _Request) -> str:
+    """The request's IR with its functions called by their linker names."""
+    names, ir = request.source()
+    for index, name in enumerate(names):
+        symbol = _symbol(request.entry, index)
+        ir = re.sub(rf"@{re.escape(name)}(?![\w.$-])", "@" + symbol, ir)
+    return ir
+
+
+def _link(objects: list[tuple[_Request, bytes]], target: Target) -> dict[str, list[int]]:
     """Load objects into memory in one go; symbols they lack come from the process (libc, libm).
 
     JITLink puts all sections of an object side by side, so that small-model addressing reaches
@@ -146,8 +163,22 @@ def _link(objects: dict[str, bytes], target: Target) -> dict[str, int]:
     if _engine is None:
         _engine = llvm.create_lljit_compiler(llvmc.target_machine(target), use_jit_link=True)
     builder = llvm.JITLibraryBuilder().add_current_process()
-    for entry, data in objects.items():
-        builder.add_object_img(data).export_symbol(_symbol(entry))
-    library = builder.link(_engine, f"facula{len(_kept)}")
-    _kept.append(library)
-    return {entry: library[_symbol(entry)] for entry in objects}
+    for request, data in objects:
+        builder.add_object_img(data)
+        for index in range(request.functions):
+            builder.export_symbol(_symbol(request.entry, index))
+    library = builder.link(_engine, f"facula{len(_libraries)}")
+    _libraries.append(library)
+    return {
+        request.entry: [library[_symbol(request.entry, i)] for i in range(request.functions)]
+        for request, _ in objects
+    }
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
