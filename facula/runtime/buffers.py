@@ -29,8 +29,6 @@ SHARED = 1024  # up to here `alloc_many` lets buffers share one block of at most
 _SLAB = 1 << 20
 _PAGE = 4096
 
-_new = object.__new__
-
 
 class Buffer:
     """A piece of memory: its address, its size, and what keeps it alive."""
@@ -133,12 +131,6 @@ class _Large(Buffer):
             _trim(_limit // 2)
 
 
-def _round_up(nbytes: int) -> int:
-    """The size class of a large buffer: whole pages, at most an eighth above `nbytes`."""
-    grain = max(_PAGE, 1 << (nbytes.bit_length() - 4))
-    return -(-nbytes // grain) * grain
-
-
 def _small_classes() -> list[tuple[list[int], int]]:
     """For each count of 64 bytes up to SMALL: its class's free list, and the class's size."""
     table: list[tuple[list[int], int]] = []
@@ -178,7 +170,7 @@ def alloc(nbytes: int) -> Buffer:
             addr = free.pop()
         except IndexError:
             addr = _carve((nbytes + 63) >> 6)
-        buffer: Buffer = _new(_Small)
+        buffer: Buffer = _Small()
         buffer.addr = addr
         buffer.nbytes = nbytes
         buffer.base = free
@@ -200,7 +192,7 @@ def _alloc_large(nbytes: int) -> Buffer:
         addr = _map(capacity, nbytes)
     if _large_reserved - _cached > _peak:
         _peak = _large_reserved - _cached
-    buffer = _new(_Large)
+    buffer = _Large()
     buffer.addr = addr
     buffer.nbytes = nbytes
     buffer.base = free
@@ -210,28 +202,32 @@ def _alloc_large(nbytes: int) -> Buffer:
 
 def alloc_many(sizes: list[int]) -> list[Buffer]:
     """Buffers of the given sizes; the smallest of them share blocks, which all of them keep."""
-    result = []
+    result: list[Buffer] = []
     block: Buffer | None = None
     at = end = 0
     for nbytes in sizes:
         if nbytes > SHARED:
             result.append(alloc(nbytes))
             continue
-        step = (nbytes + 63) & -64 or 64
-        if at + step > end:
-            block = alloc(min(SMALL, _shared_bytes(sizes, len(result))))
-            at, end = block.addr, block.addr + block.nbytes
-        buffer = _new(Buffer)
+        if block is None or at + nbytes > end:
+            block = alloc(_shared_bytes(sizes, len(result)))
+            at = block.addr
+            end = at + block.nbytes
+        buffer = Buffer()
         buffer.addr = at
         buffer.nbytes = nbytes
         buffer.base = block
         result.append(buffer)
-        at += step
+        at += (nbytes + 63) & -64 or 64
     return result
 
 
 def _shared_bytes(sizes: list[int], start: int) -> int:
-    return sum([(n + 63) & -64 or 64 for n in sizes[start:] if n <= SHARED])
+    """Bytes of the block for the small ones from `start` on, or the most a block may have."""
+    bound = sum(sizes) + 64 * len(sizes)  # cheap, and near enough where all are small
+    if bound > SMALL:
+        bound = sum([(n + 63) & -64 or 64 for n in sizes[start:] if n <= SHARED])
+    return bound if bound < SMALL else SMALL
 
 
 def _carve(units: int) -> int:

@@ -80,9 +80,7 @@ def compile_ir(name: str, ir: str, target: Target | None = None) -> int:
     return compile_module((name,), ir, target)[name]
 
 
-def compile_module(
-    names: Sequence[str], ir: str, target: Target | None = None
-) -> dict[str, int]:
+def compile_module(names: Sequence[str], ir: str, target: Target | None = None) -> dict[str, int]:
     """Addresses of several functions of one module; cached by the module's text."""
     target = target or Target.host()
     entry = entry_name(f"ir:{','.join(names)}:{ir}", target, generated=False)

@@ -347,15 +347,19 @@ leave:
 
 
 def _inline(scratch: str) -> str:
-    return "  call void %fn(" + _CALL.format(
-        bufs="%bufs",
-        args="%args",
-        scalars="%scalars",
-        t0="0",
-        t1="%ntasks",
-        scratch=scratch,
-        status="%status",
-    ) + ")\n"
+    return (
+        "  call void %fn("
+        + _CALL.format(
+            bufs="%bufs",
+            args="%args",
+            scalars="%scalars",
+            t0="0",
+            t1="%ntasks",
+            scratch=scratch,
+            status="%status",
+        )
+        + ")\n"
+    )
 
 
 def _run_plan() -> str:
