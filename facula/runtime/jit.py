@@ -8,6 +8,7 @@ The kernels that are missing are compiled together, on all cores.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import threading
@@ -50,6 +51,7 @@ _lock = threading.RLock()
 _addresses: dict[str, list[int]] = {}  # entry name -> addresses of its functions
 _libraries: list[Any] = []  # what keeps linked code alive: it is never unloaded
 _engine: Any = None
+_exiting = False  # no new threads then: values may still be computed, by other exit handlers
 
 
 def compile_kernels(kernels: Iterable[Kernel], target: Target | None = None) -> dict[str, int]:
@@ -114,10 +116,11 @@ def _compile_objects(requests: list[_Request], target: Target) -> dict[str, byte
     """Compile in threads; the IR is written here, under the GIL, while they are at work."""
     if not requests:
         return {}
-    if len(requests) == 1 or cpu_count() == 1:
+    workers = min(len(requests), cpu_count())
+    if workers == 1 or _exiting:
         objects = {r.entry: llvmc.compile_object(_renamed(r), target) for r in requests}
     else:
-        with ThreadPoolExecutor(min(len(requests), cpu_count()), "facula-llvm") as pool:
+        with ThreadPoolExecutor(workers, "facula-llvm") as pool:
             futures = {
                 r.entry: pool.submit(llvmc.compile_object, _renamed(r), target) for r in requests
             }
@@ -173,10 +176,16 @@ def _link(objects: list[tuple[_Request, bytes]], target: Target) -> dict[str, li
     }
 
 
+def _at_exit() -> None:
+    global _exiting
+    _exiting = True
+
+
 def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()  # another thread of the parent may have held it
 
 
+atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

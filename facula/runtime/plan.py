@@ -30,8 +30,9 @@ class NativePlan:
     `nbufs` is the number of buffer slots, `scalar_kinds` has one letter for each scalar slot:
     'd' for a double, 'q' for an int64.
 
-    >>> plan = NativePlan(steps, compile_kernels([s.kernel for s in steps]), 2, "d")  # doctest: +SKIP
-    >>> plan.run([x.addr, y.addr], [0.5])  # doctest: +SKIP
+        table = compile_kernels(step.kernel for step in steps)
+        plan = NativePlan(steps, table, 2, "d")
+        plan.run([x.addr, y.addr], [0.5])
     """
 
     __slots__ = (
@@ -77,7 +78,9 @@ class NativePlan:
         # pointers and ssize_t are packed about twice as fast as 'Q' and 'q'
         kinds = scalar_kinds.replace("q", "n")
         self._pack = struct.Struct(f"{nbufs}P{kinds}").pack
-        brief = sum(step.cost for step in steps) < HOLD_GIL_COST
+        # a step without an estimate may take long
+        costs = [step.cost or HOLD_GIL_COST for step in steps]
+        brief = sum(costs) < HOLD_GIL_COST
         prototype = _HOLDING_GIL if brief else _RELEASING_GIL
         self._call = prototype(threads.native("facula_run_plan"))
 
@@ -88,7 +91,8 @@ class NativePlan:
         code: int = self._call(self._header_address, self._pack(*bufs, *scalars))
         if code == -1:
             raise RuntimeError(
-                f"DefaultCPUAllocator: can't allocate {self._header[ir.MAX_SCRATCH]} bytes of scratch"
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+                f"{self._header[ir.MAX_SCRATCH]} bytes of scratch"
             )
         return code
 

@@ -8,6 +8,8 @@ A *pool* is a block of memory through which one caller hands chunks of tasks to 
     signal    what sleeping workers wait on (a futex); changed before they are woken
     done      chunks that workers have finished in this region
     owner     1 while a caller uses the pool; a second caller runs its plan alone
+    missed    regions that met sleeping workers. Plans too short to be worth a wake-up let them
+              sleep, but every eighth such region wakes them: they may come in quick succession
     stop      tells the workers to leave; a region in progress is finished by its caller
 
 A worker that has read the region's record and then swapped the ticket successfully knows that the
@@ -25,6 +27,7 @@ DONE = 64
 OWNER = 128
 WORKERS, SPIN = 192, 200
 CALLER_SCRATCH, CALLER_SCRATCH_BYTES = 208, 216
+MISSED = 224
 RECORD = 256
 POOL_BYTES = 384
 
@@ -186,8 +189,17 @@ entry:
   %was = atomicrmw xchg ptr %ticket, i64 %new seq_cst
 {_at("sleepers", SLEEPERS)}
   %asleep = load atomic i64, ptr %sleepers seq_cst, align 8
-  %calls = mul i64 %asleep, %wakes
-  %must = icmp ne i64 %calls, 0
+  %any = icmp ne i64 %asleep, 0
+  br i1 %any, label %consider, label %work
+consider:
+{_at("missed.p", MISSED)}
+  %missed = load i64, ptr %missed.p
+  %missed1 = add i64 %missed, 1
+  store i64 %missed1, ptr %missed.p
+  %eighth = and i64 %missed1, 7
+  %turn = icmp eq i64 %eighth, 0
+  %eager = icmp ne i64 %wakes, 0
+  %must = or i1 %turn, %eager
   br i1 %must, label %rouse, label %work
 rouse:
 {_at("signal", SIGNAL)}
@@ -197,7 +209,8 @@ rouse:
   call void @wake(ptr %signal, i32 %count)
   br label %work
 work:
-  %mine = phi i64 [ 0, %entry ], [ 0, %rouse ], [ %mine, %lost ], [ %mine1, %claimed ]
+  %mine = phi i64 [ 0, %entry ], [ 0, %consider ], [ 0, %rouse ],
+              [ %mine, %lost ], [ %mine1, %claimed ]
   %now = load atomic i64, ptr %ticket monotonic, align 8
   %low = and i64 %now, 65535
   %now16 = lshr i64 %now, 16

@@ -22,8 +22,8 @@ from facula.llvm.target import Target
 from facula.runtime import jit, llvmc
 from facula.runtime import runner_ir as ir
 
-# How many pauses (10-50 ns each) an idle worker makes before it sleeps: long enough to bridge the gap between
-# two plans of a training loop.
+# How many pauses (10-50 ns each) an idle worker makes before it sleeps: long enough to bridge
+# the gap between two plans of a training loop.
 SPIN = 10000
 
 _FUNCTIONS = ("facula_run_plan", "facula_worker", "facula_stop", "facula_retire")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def test_live_buffers_never_overlap(script: list[tuple[list[int], int]]) -> None
         live += alloc_many(sizes) if drop % 2 else [alloc(size) for size in sizes]
         assert all(b.addr % 64 == 0 for b in live)
         spans = sorted((b.addr, b.addr + b.nbytes) for b in live if b.nbytes)
-        assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans))
         del live[: drop * 2]
 
 

@@ -50,8 +50,9 @@ def test_compile_ir(prefix: str) -> None:
 @pytest.mark.parametrize(
     "ir",
     [
-        "define i64 @f(i64 %x) { ret i32 %x }",  # refused by the parser
-        "define i64 @f() { %a = add i64 %b, 1\n %b = add i64 1, 1\n ret i64 %a }",  # by the verifier
+        # refused by the parser, and by the verifier
+        "define i64 @f(i64 %x) { ret i32 %x }",
+        "define i64 @f() { %a = add i64 %b, 1\n %b = add i64 1, 1\n ret i64 %a }",
     ],
 )
 def test_bad_ir_is_reported_with_its_text(ir: str) -> None:
@@ -98,7 +99,8 @@ def test_cache_is_bounded(tmp_path: Path) -> None:
         os.utime(file, ns=(i, i))
     left = [ObjectCache(str(tmp_path)).get(name) is not None for name in names]
     assert sum(left) <= 4
-    assert left[-1] and not left[0]
+    assert left[-1]
+    assert not left[0]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")

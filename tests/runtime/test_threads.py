@@ -69,9 +69,8 @@ def test_fewer_tasks_than_threads_and_none() -> None:
 
 
 def test_scalars_of_both_kinds_and_reported_index() -> None:
-    kernels = [Axpy(), Fails()]
-    steps = [Step(kernels[1], [], 1), axpy_step(2, 1, 0.0)]
-    plan = NativePlan(steps, jit.compile_kernels(kernels), 2, "dq")
+    steps = [Step(Fails(), [], 1), axpy_step(2, 1, 0.0)]
+    plan = NativePlan(steps, jit.compile_kernels([Axpy(), Fails()]), 2, "dq")
     x, y = np.ones(2), np.zeros(2)
     assert plan.run([x.ctypes.data, y.ctypes.data], [2.5, -3]) == 1
     assert plan.status == (1, 7, 5, 3)
