@@ -51,19 +51,17 @@ INTEGERS = frozenset(
 )
 UNSIGNED = frozenset({"uint8", "uint16", "uint32", "uint64"})
 
-UNARY_FLOAT = frozenset(
-    """exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos atan sinh cosh
-    tanh asinh acosh atanh erf erfc erfinv lgamma digamma sigmoid floor ceil round trunc""".split()
-)
+_UNARY_FLOAT = """exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos atan
+    sinh cosh tanh asinh acosh atanh erf erfc erfinv lgamma digamma sigmoid floor ceil round trunc"""
+UNARY_FLOAT = frozenset(_UNARY_FLOAT.split())
 UNARY_TEST = frozenset({"isnan", "isinf"})  # float -> bool
 UNARY_NUMBER = frozenset({"neg", "abs", "sign", "relu"})
 UNARY_BITS = frozenset({"not", "bitwise_not"})
 UNARY = UNARY_FLOAT | UNARY_TEST | UNARY_NUMBER | UNARY_BITS
 
 BINARY_FLOAT = frozenset({"div", "atan2", "copysign", "nextafter", "hypot"})
-BINARY_NUMBER = frozenset(
-    "add sub mul floordiv mod fmod truncdiv pow maximum minimum fmax fmin".split()
-)
+_BINARY_NUMBER = "add sub mul floordiv mod fmod truncdiv pow maximum minimum fmax fmin"
+BINARY_NUMBER = frozenset(_BINARY_NUMBER.split())
 COMPARE = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 BINARY_BITS = frozenset({"and", "or", "xor"})
 SHIFTS = frozenset({"shl", "shr"})
@@ -96,6 +94,7 @@ class Stmt:
     check       index, size, tag                  wraps an int64 index; `size` is an id (int64) or ("const", n)
     const       number
     scalar      k                                 the program's k-th run-time number
+    param       k                                 the k-th extra integer among the step's args (int64)
     index       d                                 int64 position along dim d
     size        d                                 int64 size of dim d
     reduce      kind, value                       over all inner dims
@@ -142,6 +141,7 @@ ID_PLACES: dict[str, tuple[int, ...]] = {
     "store_at": (1, 2, 3),
     "const": (),
     "scalar": (),
+    "param": (),
     "index": (),
     "size": (),
     "reduce": (1,),
@@ -175,13 +175,19 @@ class Program:
         return tuple(s for phase in self.phases for s in phase.stmts)
 
     @functools.cached_property
-    def accesses(self) -> tuple[tuple[int, Access], ...]:
-        """(statement id, Access) of every load and store, in order: the order of `pack`'s strides."""
+    def accesses(self) -> tuple[Access, ...]:
+        """The distinct accesses in order of appearance: the order of `pack`'s strides.
+
+        Equal accesses have equal strides; one operand walked in two ways is two operands.
+        """
         return tuple(
-            (i, s.args[0])
-            for i, s in enumerate(self.stmts)
-            if s.op in ("load", "store")
+            dict.fromkeys(s.args[0] for s in self.stmts if s.op in ("load", "store"))
         )
+
+    @functools.cached_property
+    def n_params(self) -> int:
+        """How many extra integers `param` statements read."""
+        return 1 + max((s.args[0] for s in self.stmts if s.op == "param"), default=-1)
 
     @functools.cached_property
     def varies_inner(self) -> tuple[bool, ...]:
