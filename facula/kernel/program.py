@@ -119,18 +119,14 @@ class Stmt:
         if op == "check":
             return (0,) if isinstance(args[1], tuple) else (0, 1)
         if op in ID_PLACES:
-            return tuple(
-                i for i in ID_PLACES[op] if i < len(args) and args[i] is not None
-            )
+            return tuple(i for i in ID_PLACES[op] if i < len(args) and args[i] is not None)
         return tuple(range(len(args)))
 
     @property
     def mask(self) -> int | None:
         """Id of the mask of a memory access, if it has one."""
         place = MASK_PLACE.get(self.op)
-        return (
-            self.args[place] if place is not None and place < len(self.args) else None
-        )
+        return self.args[place] if place is not None and place < len(self.args) else None
 
 
 # which places of `args` hold ids of values, where not all do
@@ -180,9 +176,7 @@ class Program:
 
         Equal accesses have equal strides; one operand walked in two ways is two operands.
         """
-        return tuple(
-            dict.fromkeys(s.args[0] for s in self.stmts if s.op in ("load", "store"))
-        )
+        return tuple(dict.fromkeys(s.args[0] for s in self.stmts if s.op in ("load", "store")))
 
     @functools.cached_property
     def n_params(self) -> int:
