@@ -292,8 +292,9 @@ def _floordiv(x: Array, y: Array) -> Array:
 def _truncdiv(x: Array, y: Array) -> Array:
     if x.dtype.kind == "f":
         return np.trunc(x / y)
-    sign = np.sign(x) * np.sign(y) if x.dtype.kind == "i" else 1
-    return np.where(y == 0, 0, (np.abs(x) // np.where(y == 0, 1, np.abs(y))) * sign)
+    down = np.floor_divide(x, y)
+    inexact = (down * y != x) & ((x < 0) != (y < 0))
+    return np.where(y == 0, 0, down + inexact)
 
 
 def _shift(function) -> Callable[[Array, Array], Array]:

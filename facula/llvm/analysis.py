@@ -56,12 +56,17 @@ class Shape:
     levels: tuple[int, ...]
     vectors: tuple[bool, ...]
     lanes: int
-    unroll: int
+    unrolls: tuple[int, ...]  # for each phase; all the same in outer mode
     weight: int
 
     @property
+    def unroll(self) -> int:
+        """The largest of the phases'."""
+        return max(self.unrolls)
+
+    @property
     def tile(self) -> int:
-        """Elements that one pass of the unrolled loop does."""
+        """Elements that one pass of the most unrolled loop does."""
         return self.lanes * self.unroll
 
 
@@ -116,9 +121,22 @@ def analyse(program: Program, target: Target) -> Shape:
             vectors.append(vector)
             i += 1
     lanes = _lanes(program, vectors, target)
-    weight, accumulators, streams = _weight(program, levels, base)
-    unroll = _unroll(program, weight, accumulators, streams, target)
-    return Shape(base, tuple(levels), tuple(vectors), lanes, unroll, weight)
+    loads = [_load(program, levels, base, p) for p in range(len(program.phases))]
+    if outer_mode:
+        unrolls = [_outer_unroll(program, loads, target)] * len(loads)
+    else:
+        unrolls = [_unroll(load) for load in loads]
+    weight = max(load.weight for load in loads)
+    return Shape(base, tuple(levels), tuple(vectors), lanes, tuple(unrolls), weight)
+
+
+@dataclass(frozen=True)
+class _Load:
+    """Of a phase: instructions per vector, loads and stores, reductions."""
+
+    weight: int
+    streams: int
+    reductions: int
 
 
 def _lanes(program: Program, vectors: list[bool], target: Target) -> int:
@@ -139,29 +157,32 @@ def _lanes(program: Program, vectors: list[bool], target: Target) -> int:
     return target.vector_bytes // item
 
 
-def _weight(program: Program, levels: list[int], base: int) -> tuple[int, int, int]:
-    """Of the heaviest phase: instructions per element vector; accumulators; memory streams."""
-    most = reductions = streams = 0
-    i = 0
-    for phase in program.phases:
-        weight = n_reductions = n_streams = 0
-        for s in phase.stmts:
-            if levels[i] >= base:
-                weight += 0 if s.op in FREE else WEIGHTS.get(s.op, 1)
-                n_streams += s.op in ("load", "store")
-                n_reductions += s.op == "reduce"
-            i += 1
-        most = max(most, weight)
-        reductions = max(reductions, n_reductions)
-        streams = max(streams, n_streams)
-    return most, reductions, streams
+def _load(program: Program, levels: list[int], base: int, p: int) -> _Load:
+    first = sum(len(phase.stmts) for phase in program.phases[:p])
+    weight = streams = n_reductions = 0
+    for i, s in enumerate(program.phases[p].stmts, first):
+        if levels[i] >= base:
+            weight += 0 if s.op in FREE else WEIGHTS.get(s.op, 1)
+            streams += s.op in ("load", "store", "stash", "unstash")
+            n_reductions += s.op == "reduce"
+    return _Load(weight, streams, n_reductions)
 
 
-def _unroll(program: Program, weight: int, accumulators: int, streams: int, target: Target) -> int:
+def _unroll(load: _Load) -> int:
     """Vectors side by side: many where the work is light, so that latencies overlap."""
-    unroll = 4 if weight + streams <= 14 else 2 if weight + streams <= 48 else 1
-    if program.vector == "outer" and any(p.loop for p in program.phases):
-        # column reductions: long rows of memory at each step keep the prefetcher going
-        room = target.n_vector_registers // (2 * max(1, accumulators))
-        unroll = max(1, min(16 if weight <= 2 else 8 if weight <= 6 else unroll, room))
-    return unroll
+    if load.reductions and load.weight <= 4 * load.reductions:
+        return 8 if load.streams <= 2 and load.reductions == 1 else 4
+    cost = load.weight + load.streams
+    return 4 if cost <= 10 else 2 if cost <= 32 else 1
+
+
+def _outer_unroll(program: Program, loads: list[_Load], target: Target) -> int:
+    """One number for all phases; column reductions take long pieces of memory at each step."""
+    loops = [load for load, phase in zip(loads, program.phases, strict=True) if phase.loop]
+    if not loops:
+        return min(_unroll(load) for load in loads)
+    weight = max(load.weight for load in loops)
+    accumulators = max(1, *(load.reductions for load in loops), 1)
+    room = target.n_vector_registers // (2 * accumulators)
+    wanted = 16 if weight <= 2 else 8 if weight <= 6 else 4 if weight <= 14 else 1
+    return max(1, min(wanted, room))

@@ -253,10 +253,13 @@ FLOAT: dict[str, Writer] = {
     "tanh": _vector(vmath.tanh),
     "sigmoid": _vector(vmath.sigmoid),
     "erf": _vector(vmath.erf),
+    "erfc": _vector(vmath.erfc),
+    "erfinv": _vector(vmath.erfinv),
+    "digamma": _vector(vmath.digamma),
     "pow": _vector(vmath.pow),
     **{
         name: _libm(name)
-        for name in "asin acos atan asinh acosh atanh erfc lgamma atan2 nextafter hypot".split()
+        for name in "asin acos atan asinh acosh atanh lgamma atan2 nextafter hypot".split()
     },
 }
 
@@ -353,26 +356,35 @@ def _integer_relu(v: Lanes, dtype: str, x: str) -> str:
 
 
 def _integer_pow(v: Lanes, dtype: str, x: str, y: str) -> str:
-    """Square and multiply over all bits of the exponent; a negative one gives 0, 1 or -1."""
-    one, zero = v.ci(1), v.ci(0)
-    result, base, left = one, x, y
-    for _ in range(6):  # an exponent of 64 and more overflows for all but -1, 0 and 1
-        bit = v.icmp("ne", v.int("and", left, one), zero)
-        result = v.iselect(bit, v.int("mul", result, base), result)
-        base = v.int("mul", base, base)
-        left = v.int("lshr", left, one)
+    """Square and multiply until no lane has exponent left; a negative exponent gives 0, 1 or -1."""
+    builder, one, zero = v.builder, v.ci(1), v.ci(0)
+    negative = v.constant("i1", False) if dtype in UNSIGNED else v.icmp("slt", y, zero)
+    exponent = v.iselect(negative, zero, y)
+    head, done, before = builder.label("power"), builder.label("done"), builder.block
+    builder.do(f"br label %{head}")
+    builder.begin(head)
+    result, base, left, result2, base2, left2 = (builder.label("%p") for _ in range(6))
+    for name, first, following in (
+        (result, one, result2),
+        (base, x, base2),
+        (left, exponent, left2),
+    ):
+        builder.do(f"{name} = phi {v.f} [ {first}, %{before} ], [ {following}, %{head} ]")
+    bit = v.icmp("ne", v.int("and", left, one), zero)
+    product = v.int("mul", result, base)
+    builder.do(f"{result2} = select {v.b} {bit}, {v.f} {product}, {v.f} {result}")
+    builder.do(f"{base2} = mul {v.f} {base}, {base}")
+    builder.do(f"{left2} = lshr {v.f} {left}, {one}")
+    more = v.icmp("ne", left2, zero)
+    if v.n:
+        name = f"llvm.vector.reduce.or.v{v.n}i1"
+        more = v.let(builder.intrinsic(name, "i1", [(v.b, more)]))
+    builder.do(f"br i1 {more}, label %{head}, label %{done}")
+    builder.begin(done)
     odd = v.icmp("ne", v.int("and", y, one), zero)
-    small = v.logic("or", v.icmp("eq", x, one), v.icmp("eq", x, zero))
-    minus = v.icmp("eq", x, v.ci(-1))
-    many = v.icmp("ugt", y, v.ci(63))
-    kept = v.iselect(small, x, v.iselect(minus, v.iselect(odd, x, one), zero))
-    if dtype in UNSIGNED:
-        kept = v.iselect(small, x, zero)
-    else:
-        negative = v.icmp("slt", y, zero)
-        kept = v.iselect(v.logic("and", negative, v.icmp("eq", x, zero)), zero, kept)
-    result = v.iselect(many, kept, result)
-    return result
+    minus = v.iselect(v.icmp("eq", x, v.ci(-1)), v.iselect(odd, x, one), zero)
+    inverse = v.iselect(v.icmp("eq", x, one), one, minus)
+    return v.iselect(negative, inverse, result2)
 
 
 def _shift(name: str) -> Writer:

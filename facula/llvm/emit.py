@@ -335,7 +335,7 @@ class LoopEmitter:
             del rest[:n]
 
     def _looping_phase(self, p: int) -> None:
-        copies = self.copies if self.outer_mode else self.shape.unroll
+        copies = self.copies if self.outer_mode else self.shape.unrolls[p]
         slots = self._slots(p, copies)
         for i, u in slots:
             kind, dtype, lanes = self._reduced(i)
@@ -411,7 +411,9 @@ class LoopEmitter:
             shape.base + self.program.n_inner,
             self.linear,
         )
-        whole = b.let(f"and i64 {n}, {-shape.tile}")
+        unroll = shape.unrolls[p]
+        tile = shape.lanes * unroll
+        whole = b.let(f"and i64 {n}, {-tile}")
         first = [slot for slot in slots if slot[1] == 0]
 
         def body(copies: int, mine: list[tuple[int, int]]):
@@ -430,10 +432,7 @@ class LoopEmitter:
             return write
 
         every = list(slots)
-        self._take(
-            every,
-            b.loop("0", whole, shape.tile, self._carried(every), body(shape.unroll, every)),
-        )
+        self._take(every, b.loop("0", whole, tile, self._carried(every), body(unroll, every)))
         self._take(first, b.loop(whole, n, shape.lanes, self._carried(first), body(1, first)))
         self.linear = outer_linear
 

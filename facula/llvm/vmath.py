@@ -30,6 +30,7 @@ class Format:
     exp: tuple[float, ...]  # (e^r - 1 - r) / r^2 on |r| <= ln(2)/2
     sin: tuple[float, ...]  # (sin(r)/r - 1) / r^2 in r^2, |r| <= pi/4
     cos: tuple[float, ...]  # (cos(r) - 1 + r^2/2) / r^4 in r^2, |r| <= pi/4
+    tanh: tuple[float, ...]  # (tanh(x)/x - 1) / x^2 in x^2, |x| < 0.625
     tanh_end: float  # tanh(x) rounds to 1 from here on
 
 
@@ -52,6 +53,13 @@ FORMATS = {
         ),
         sin=(-0.16666655242443085, 0.008332190103828907, -0.00019518405315466225),
         cos=(0.04166664555668831, -0.00138873013202101, 2.4430675694020465e-05),
+        tanh=(
+            -0.3333328366279602,
+            0.1333148330450058,
+            -0.053742773830890656,
+            0.020648064091801643,
+            -0.00571407238021493,
+        ),
         tanh_end=10.0,
     ),
     "double": Format(
@@ -92,6 +100,7 @@ FORMATS = {
             2.087571955759426e-09,
             -1.1359448554761166e-11,
         ),
+        tanh=(),
         tanh_end=22.0,
     ),
 }
@@ -176,12 +185,18 @@ def expm1(v: Lanes, x: str) -> str:
 
 
 def tanh(v: Lanes, x: str) -> str:
-    # (e^2a - 1) / (e^2a + 1) with a = |x|: exact to the last bits near 0 too, as e^2a - 1 is
-    a = _clamp(v, v.abs(x), None, FORMATS[v.kind].tanh_end)
+    # (e^2a - 1) / (e^2a + 1) with a = |x|: good near 0 too, as e^2a - 1 is
+    form = FORMATS[v.kind]
+    a = _clamp(v, v.abs(x), None, form.tanh_end)
     p, n = _exp_minus_one(v, v.add(a, a))
     scale = _power_of_two(v, n)
     e = v.fma(scale, p, v.sub(scale, v.c(1.0)))
-    return v.copysign(v.div(e, v.add(e, v.c(2.0))), x)
+    result = v.div(e, v.add(e, v.c(2.0)))
+    if form.tanh:
+        z = v.mul(a, a)
+        near = v.fma(v.mul(a, z), v.poly(z, form.tanh), a)
+        result = v.select(v.cmp("olt", a, v.c(0.625)), near, result)
+    return v.copysign(result, x)
 
 
 def sigmoid(v: Lanes, x: str) -> str:
@@ -377,11 +392,21 @@ def cos(v: Lanes, x: str) -> str:
 
 
 def tan(v: Lanes, x: str) -> str:
+    if v.kind == "float":
+        return _by_double(v, tan, x)
     sine, cosine, quarter = _sin_cos(v, x)
     odd = v.icmp("ne", v.int("and", quarter, v.ci(1)), v.ci(0))
     over = v.select(odd, v.neg(cosine), sine)
     under = v.select(odd, sine, cosine)
-    return _or_libm(v, x, "tan", v.div(over, under))
+    result = v.select(v.cmp("oeq", x, v.c(0.0)), x, v.div(over, under))
+    return _or_libm(v, x, "tan", result)
+
+
+def _by_double(v: Lanes, function: Callable[..., str], *args: str) -> str:
+    """A function of float32 computed in float64 and rounded."""
+    w = v.widen()
+    wide = [w.let(f"fpext {v.f} {x} to {w.f}") for x in args]
+    return v.let(f"fptrunc {w.f} {function(w, *wide)} to {v.f}")
 
 
 # erf(x)/x - 1 in x^2, |x| < 0.9; -log(erfc(x)), 0.88 <= x <= 3.95
@@ -439,3 +464,111 @@ def pow(v: Lanes, x: str, y: str) -> str:
     flat = v.logic("and", v.cmp("oeq", base, one), v.cmp("oeq", v.abs(y), inf))
     flat = v.logic("or", flat, v.cmp("oeq", x, one))
     return v.select(v.logic("or", flat, v.cmp("oeq", y, v.c(0.0))), one, result)
+
+
+def erfc(v: Lanes, x: str) -> str:
+    if v.kind == "float":
+        return _by_double(v, erfc, x)
+    return v.libm("erfc", x)
+
+
+# B(2k) / 2k: the asymptotic series of digamma in 1/x^2
+DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
+
+
+def digamma(v: Lanes, x: str) -> str:
+    """Reflection to the right half, recurrence up to 10, and the asymptotic series."""
+    if v.kind == "float":
+        return _by_double(v, digamma, x)
+    zero, one, ten = v.c(0.0), v.c(1.0), v.c(10.0)
+    left = v.cmp("olt", x, zero)
+    y = v.select(left, v.sub(one, x), x)
+    result = zero
+    for _ in range(10):
+        below = v.cmp("olt", y, ten)
+        result = v.sub(result, v.select(below, v.div(one, y), zero))
+        y = v.select(below, v.add(y, one), y)
+    z = v.div(one, v.mul(y, y))
+    tail = v.fma(z, v.poly(z, DIGAMMA), v.div(v.c(0.5), y))
+    result = v.add(result, v.sub(log(v, y), tail))
+    whole = v.call("roundeven", x)
+    angle = v.mul(v.sub(x, whole), v.c(math.pi))
+    reflected = v.sub(result, v.div(v.c(math.pi), tan(v, angle)))
+    result = v.select(left, reflected, result)
+    pole = v.logic("and", left, v.cmp("oeq", x, whole))
+    result = v.select(pole, v.c(math.nan), result)
+    return v.select(v.cmp("oeq", x, zero), v.copysign(v.c(math.inf), v.neg(x)), result)
+
+
+# erfinv(x)/x with w = -log(1-x^2): in w-2.5 for w < 5; beyond, in sqrt(w) less a centre
+ERFINV_MIDDLE = (
+    1.5014093535137836,
+    0.24664028764058699,
+    -0.004177339404267236,
+    -0.0012527446701693188,
+    0.00021828263044804095,
+    -4.961906990607264e-06,
+    -3.434611279618494e-06,
+    4.6589111219224446e-07,
+    1.803711409776985e-08,
+    -8.772755309712826e-09,
+    3.3554620360059253e-10,
+)
+ERFINV_TAIL = {
+    "float": (
+        3.0,
+        (
+            2.832976801455009,
+            1.001675236646139,
+            0.009445303204703347,
+            -0.00764276395749237,
+            0.0056876985543090584,
+            -0.0035670925414523183,
+            0.0014751122894800742,
+            -0.0001200428335824058,
+            -0.00027749447260022245,
+            0.00016055208239542333,
+            -2.9514559843995787e-05,
+        ),
+    ),
+    "double": (
+        4.0,
+        (
+            3.839784297058625,
+            1.0095020920824436,
+            0.0012535249698123376,
+            -0.0009168991331388566,
+            0.00033824145315426387,
+            -4.669757955726218e-05,
+            3.28998973367154e-05,
+            -7.361335464439558e-05,
+            3.397956217889248e-05,
+            -5.073287527253291e-07,
+            -1.5541360756171945e-06,
+        ),
+    ),
+}
+
+
+def erfinv(v: Lanes, x: str) -> str:
+    one = v.c(1.0)
+    a = v.abs(x)
+    w = v.neg(log(v, v.mul(v.sub(one, a), v.add(one, a))))
+    middle = v.poly(v.sub(w, v.c(2.5)), ERFINV_MIDDLE)
+    centre, coefficients = ERFINV_TAIL[v.kind]
+    tail = v.poly(v.sub(v.call("sqrt", w), v.c(centre)), coefficients)
+    y = v.mul(a, v.select(v.cmp("olt", w, v.c(5.0)), middle, tail))
+    if v.kind == "double":
+        y = _erfinv_step(v, a, y)
+    y = v.select(v.cmp("oeq", a, one), v.c(math.inf), y)
+    return v.copysign(y, x)
+
+
+def _erfinv_step(v: Lanes, a: str, y: str) -> str:
+    """One step of Halley's, which triples the digits of y = erfinv(a)."""
+    near = v.sub(v.libm("erf", y), a)
+    far = v.sub(v.sub(v.c(1.0), a), v.libm("erfc", y))
+    error = v.select(v.cmp("olt", a, v.c(0.5)), near, far)
+    slope = v.mul(exp(v, v.neg(v.mul(y, y))), v.c(2.0 / math.sqrt(math.pi)))
+    step = v.div(error, slope)
+    return v.sub(y, v.div(step, v.fma(y, step, v.c(1.0))))

@@ -27,7 +27,7 @@ def compiled(program: Program, target: Target):
     module = llvm.parse_assembly(ir)
     module.verify()
     machine = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc='pic', codemodel='small'
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
     )
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
@@ -42,13 +42,32 @@ def element_strides(array: np.ndarray) -> list[int]:
 class Call:
     """A program bound to arrays; `Call(...)()` runs all its tasks."""
 
-    def __init__(self, program, arrays, outer, inner, strides, scalars=(), params=(), target=None, offsets=None):
+    def __init__(
+        self,
+        program,
+        arrays,
+        outer,
+        inner,
+        strides,
+        scalars=(),
+        params=(),
+        target=None,
+        offsets=None,
+    ):
         target = target or Target.host()
         self.function = compiled(program, target)
         n = len(arrays)
         self.arrays = arrays
         args, self.ntasks, scratch, self.cost = pack(
-            program, range(n), offsets or [0] * n, outer, inner, strides, range(len(scalars)), params, target
+            program,
+            range(n),
+            offsets or [0] * n,
+            outer,
+            inner,
+            strides,
+            range(len(scalars)),
+            params,
+            target,
         )
         self.args = np.array(args, np.int64)
         self.bufs = np.array([a.ctypes.data for a in arrays], np.int64)

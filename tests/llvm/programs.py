@@ -70,7 +70,9 @@ class Case:
         expected = [a.copy() for a in self.arrays]
         interpret(program, expected, self.offsets, outer, inner, self.strides, self.scalars)
         got = [a.copy() for a in self.arrays]
-        call = Call(program, got, outer, inner, self.strides, self.scalars, (), target, self.offsets)
+        call = Call(
+            program, got, outer, inner, self.strides, self.scalars, (), target, self.offsets
+        )
         call(list(range(call.ntasks + 1)) if cuts else None)
         assert not call.status.any()
         return program, expected, got
@@ -143,9 +145,7 @@ def cases(draw) -> Case:
         dtype = "int64" if kind == "argmax" else "float32"
         reduced = case.stmt("reduce", dtype, kind, inner_value)
         case.phase(False)
-        outer_values.append(
-            case.stmt("cast", "float32", reduced) if kind == "argmax" else reduced
-        )
+        outer_values.append(case.stmt("cast", "float32", reduced) if kind == "argmax" else reduced)
     else:
         case.phase(False)
     outer_values.append(case.stmt("scalar", "float32", 0))
