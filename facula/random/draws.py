@@ -30,7 +30,7 @@ def round_to(x: np.ndarray, dtype: str) -> np.ndarray:
 
 def _fill(function, generator: Generator, n: int, dtype: str, *params: float) -> np.ndarray:
     out = np.empty(n, dtype)
-    function(generator.mt.engine.ctypes.data, out.ctypes.data, n, *params)
+    function(generator.addresses[0], out.ctypes.data, n, *params)
     return out
 
 
@@ -83,11 +83,181 @@ def normal(
     fill = normal_fill(work)
     out = np.empty(n, work)
     whole = n & ~15
-    fill(generator.mt.engine.ctypes.data, out.ctypes.data, whole, mean, std)
+    fill(generator.addresses[0], out.ctypes.data, whole, mean, std)
     if whole != n:  # the rest was drawn with the others; then the last 16 are drawn anew
         # (float16 and bfloat16 go straight to the last 16)
         if work == dtype:
             generator.random32((n - whole) * (out.itemsize // 4))
         last = out[n - 16 :]
-        fill(generator.mt.engine.ctypes.data, last.ctypes.data, 16, mean, std)
+        fill(generator.addresses[0], last.ctypes.data, 16, mean, std)
     return round_to(out, dtype)
+
+
+# -- integers ----------------------------------------------------------------------
+
+# How many values `random_()` draws from; floating types: the integers they hold exactly.
+_FULL = {
+    "int64": 2**63, "int32": 2**31, "int16": 2**15, "int8": 2**7, "uint8": 2**8, "bool": 2,
+    "float64": 2**53 + 1, "float32": 2**24 + 1, "float16": 2**11 + 1, "bfloat16": 2**8 + 1,
+}  # fmt: skip
+_WIDE = 2**28  # from this many values on, a draw is 64 bits
+
+
+def _stored(x: np.ndarray, dtype: str) -> np.ndarray:
+    """Integers or doubles as the target type."""
+    return round_to(x, dtype) if dtype in HALVES else x.astype(dtype)
+
+
+def random(generator: Generator, n: int, dtype: str = "int64") -> np.ndarray:
+    """What `random_()` draws: all non-negative values of an integer type."""
+    wide = dtype in ("int64", "float64")
+    bits = generator.random64(n) if wide else generator.random32(n)
+    x = bits % bits.dtype.type(_FULL[dtype])
+    return _stored(x.astype(np.float64) if dtype in HALVES else x, dtype)
+
+
+def randint(generator: Generator, n: int, low: int, high: int, dtype: str = "int64") -> np.ndarray:
+    """n integers in [low, high): `randint` and `random_(from, to)`; 2**64 values at most."""
+    span = high - low
+    if span == 2**64:
+        return generator.random64(n).view(np.int64)
+    if span < _WIDE:
+        bits = generator.random32(n) % np.uint32(span)
+    else:
+        bits = generator.random64(n) % np.uint64(span)
+    x = (bits.astype(np.uint64) + np.uint64(low & 0xFFFFFFFFFFFFFFFF)).view(np.int64)
+    return _stored(x.astype(np.float64) if dtype in HALVES else x, dtype)
+
+
+def randint_limit(dtype: str) -> int:
+    """One above the greatest value: the end of `random_(from, None)`."""
+    return _FULL[dtype]
+
+
+def randperm(generator: Generator, n: int, dtype: str = "int64") -> np.ndarray:
+    """A permutation of 0 .. n - 1."""
+    out = np.arange(n, dtype=np.int64)
+    if n < 0xFFFFFFFF // 20:
+        scratch = np.empty(samplers.PERMUTE_BLOCK, np.uint32)
+        samplers.permute(generator.addresses[0], out.ctypes.data, n, scratch.ctypes.data)
+    else:  # 32 bits would be skewed
+        samplers.permute_long(generator.addresses[0], out.ctypes.data, n)
+    return out if dtype == "int64" else _stored(out, dtype)
+
+
+# -- one distribution for all values -----------------------------------------------
+
+
+def bernoulli(generator: Generator, n: int, p: float, dtype: str = "float32") -> np.ndarray:
+    """1 with probability p: `bernoulli_(p)`, and the mask of `dropout(1 - p)`."""
+    return _stored(uniform_doubles(generator, n) < p, dtype)
+
+
+def exponential(
+    generator: Generator, n: int, dtype: str = "float32", rate: float = 1.0
+) -> np.ndarray:
+    """Exponential values. (PyTorch with MKL on Intel CPUs takes them from another generator.)"""
+    out = np.empty(n)
+    samplers.exponentials(generator.addresses[0], out.ctypes.data, n, rate)
+    return _stored(out, dtype)
+
+
+def cauchy(
+    generator: Generator, n: int, dtype: str = "float32", median: float = 0.0, sigma: float = 1.0
+) -> np.ndarray:
+    out = np.empty(n)
+    samplers.cauchies(generator.addresses[0], out.ctypes.data, n, median, sigma)
+    return _stored(out, dtype)
+
+
+def log_normal(
+    generator: Generator, n: int, dtype: str = "float32", mean: float = 1.0, std: float = 2.0
+) -> np.ndarray:
+    out = np.empty(n)
+    samplers.log_normals(*generator.addresses, out.ctypes.data, n, mean, std)
+    return _stored(out, dtype)
+
+
+def geometric(generator: Generator, n: int, p: float, dtype: str = "float32") -> np.ndarray:
+    """The number of tries up to the first success."""
+    out = np.empty(n)
+    samplers.geometrics(generator.addresses[0], out.ctypes.data, n, p)
+    return _stored(out, dtype)
+
+
+# -- a parameter for each value ----------------------------------------------------
+
+
+def widened(x: np.ndarray, dtype: str) -> np.ndarray:
+    """`x` of type `dtype` as contiguous doubles."""
+    if dtype == "bfloat16":
+        x = (x.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return np.ascontiguousarray(x, np.float64)
+
+
+def bernoulli_each(
+    generator: Generator, p: np.ndarray, p_dtype: str = "float32", dtype: str = "float32"
+) -> np.ndarray:
+    """1 with probability p[k]: `bernoulli(p)`; p's type decides the draws."""
+    chances = widened(p, p_dtype)
+    if p_dtype == "float64":
+        u = uniform_doubles(generator, p.size)
+    else:
+        u = uniform(generator, p.size, "float32").astype(np.float64)
+    return _stored((u < chances.ravel()).reshape(p.shape), dtype)
+
+
+def poisson(generator: Generator, rate: np.ndarray, dtype: str = "float32") -> np.ndarray:
+    rates = widened(rate, dtype)
+    out = np.empty(rate.shape)
+    samplers.poissons(generator.addresses[0], out.ctypes.data, rates.ctypes.data, rates.size)
+    return _stored(out, dtype)
+
+
+def standard_gamma(generator: Generator, alpha: np.ndarray, dtype: str = "float32") -> np.ndarray:
+    """Gamma values of rate 1, at least the smallest normal number."""
+    alphas = widened(alpha, dtype)
+    out = np.empty(alpha.shape)
+    narrow = dtype != "float64"
+    samplers.standard_gammas(
+        *generator.addresses, out.ctypes.data, alphas.ctypes.data, alphas.size, narrow
+    )
+    tiny = np.finfo(np.float32 if dtype == "bfloat16" else dtype).tiny
+    return np.maximum(_stored(out, dtype), tiny)
+
+
+def binomial(
+    generator: Generator, count: np.ndarray, p: np.ndarray, dtype: str = "float32"
+) -> np.ndarray:
+    counts, chances = widened(count, dtype), widened(p, dtype)
+    out = np.empty(count.shape)
+    samplers.binomials(
+        generator.addresses[0], out.ctypes.data, counts.ctypes.data, chances.ctypes.data, out.size
+    )
+    return _stored(out, dtype)
+
+
+def multinomial(
+    generator: Generator,
+    p: np.ndarray,
+    n: int,
+    replacement: bool = False,
+    dtype: str = "float32",
+) -> np.ndarray:
+    """n category numbers from each row of weights p (a vector or a matrix)."""
+    rows = p.reshape(-1, p.shape[-1])
+    if n == 1 or not replacement:  # the n least of exponential values of those rates
+        q = exponential(generator, rows.size, dtype).reshape(rows.shape)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            q = rows / q
+        order = np.argsort(-q, axis=-1, kind="stable")[:, :n]
+        return np.ascontiguousarray(order).reshape(*p.shape[:-1], n)
+    out = np.empty((len(rows), n), np.int64)
+    for row, result in zip(rows, out, strict=True):
+        total = np.cumsum(row, dtype=row.dtype)  # one after another, in the type of p
+        cumulative = (total / total[-1]).astype(np.float64)
+        cumulative[-1] = 1.0
+        samplers.search_many(
+            generator.addresses[0], result.ctypes.data, n, cumulative.ctypes.data, row.size
+        )
+    return out.reshape(*p.shape[:-1], n)

@@ -38,6 +38,8 @@ class Generator:
         self._seed = DEFAULT_SEED
         self.mt = MT19937(DEFAULT_SEED)
         self.hand = np.zeros(2)  # the normal in hand, and whether there is one
+        # where the engine and the hand are, for native code
+        self.addresses = (self.mt.engine.ctypes.data, self.hand.ctypes.data)
         self.next_float_normal: float | None = None  # kept for the state; no CPU draw uses it
 
     def manual_seed(self, seed: int) -> Generator:
@@ -61,15 +63,13 @@ class Generator:
     def get_state(self) -> np.ndarray:
         """The state as 5056 bytes, in PyTorch's layout."""
         engine = self.mt.engine
+        double = self.hand[0] if self.hand[1] else 0.0
         single = self.next_float_normal
-        return np.frombuffer(
-            _HEAD.pack(self._seed, int(engine[LEFT]), 1, int(engine[NEXT]))
-            + engine[:N].astype("<u8").tobytes()
-            + _TAIL.pack(
-                0.0, self.hand[0] * self.hand[1], 0.0, int(self.hand[1]), single or 0.0, single is not None
-            ),
-            np.uint8,
-        ).copy()
+        head = _HEAD.pack(self._seed, int(engine[LEFT]), 1, int(engine[NEXT]))
+        words = engine[:N].astype("<u8").tobytes()
+        valid = single is not None
+        tail = _TAIL.pack(0.0, double, 0.0, int(self.hand[1]), single or 0.0, valid)
+        return np.frombuffer(head + words + tail, np.uint8).copy()
 
     def set_state(self, state: np.ndarray) -> Generator:
         """Continue from a state that `get_state` (here or PyTorch's) returned."""
@@ -105,11 +105,6 @@ class Generator:
 
     def graphsafe_set_state(self, state: Generator) -> Generator:
         return self.set_state(state.get_state())
-
-    @property
-    def addresses(self) -> tuple[int, int]:
-        """Where the engine and the normal in hand are, for native code."""
-        return self.mt.engine.ctypes.data, self.hand.ctypes.data
 
     def random32(self, n: int) -> np.ndarray:
         """The next n 32-bit draws."""

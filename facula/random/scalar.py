@@ -37,6 +37,20 @@ def random32(engine: rng) -> i64:
     raise NotImplementedError("random32 exists in compiled samplers; use Generator.random32")
 
 
+def random_block(engine: rng, out: u32s, n: i64) -> None:
+    """The next n 32-bit draws (in compiled code only)."""
+    raise NotImplementedError("random_block exists in compiled samplers only")
+
+
+def prefetch(array: list, index: i64) -> None:
+    """Begin to fetch array[index] for writing (in compiled code only)."""
+
+
+def single(x: f64) -> f64:
+    """x rounded to float32 (in compiled code only)."""
+    raise NotImplementedError("single exists in compiled samplers only")
+
+
 def fma(a: f64, b: f64, c: f64) -> f64:
     """a * b + c, rounded once (in compiled code only)."""
     raise NotImplementedError("fma exists in compiled samplers only")
@@ -70,6 +84,9 @@ _INT_OPS = {
 _COMPARE = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
 
 _RANDOM = f"""
+declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
+declare i64 @llvm.smin.i64(i64, i64)
+
 define i64 @random32(ptr %engine) {{
   %left.p = getelementptr i32, ptr %engine, i64 {LEFT}
   %next.p = getelementptr i32, ptr %engine, i64 {NEXT}
@@ -395,8 +412,23 @@ class _Writer:
         assert isinstance(node.func, ast.Name)
         name = node.func.id
         arguments = [self.expression(a) for a in node.args]
+        values = [value for value, _ in arguments]
         if name == "random32":
-            return self.value(f"call i64 @random32(ptr {arguments[0][0]})"), "i64"
+            return self.value(f"call i64 @random32(ptr {values[0]})"), "i64"
+        if name == "random_block":
+            self.emit(f"call void @mt_draw(ptr {values[0]}, ptr {values[1]}, i64 {values[2]})")
+            return "", "void"
+        if name == "prefetch":
+            array = ast.Subscript(node.args[0], node.args[1])
+            pointer, _ = self.element(array)
+            self.emit(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 1, i32 3, i32 1)")
+            return "", "void"
+        if name == "single":
+            narrow = self.value(f"fptrunc double {values[0]} to float")
+            return self.value(f"fpext float {narrow} to double"), "double"
+        if name == "min":
+            least = self.value(f"call i64 @llvm.smin.i64(i64 {values[0]}, i64 {values[1]})")
+            return least, "i64"
         if name in ("int", "float"):
             ((value, kind),) = arguments
             if name == "float":
