@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from facula.random import samplers
+from facula.random.cascade import cascade_sum
 from facula.random.generator import Generator
 from facula.random.transforms import normal_fill, uniform_fill
 
@@ -28,14 +29,16 @@ def round_to(x: np.ndarray, dtype: str) -> np.ndarray:
     return np.where(np.isnan(x), np.uint32(0x7FC0), rounded).astype(np.uint16)
 
 
-def _fill(function, generator: Generator, n: int, dtype: str, *params: float) -> np.ndarray:
-    out = np.empty(n, dtype)
-    function(generator.addresses[0], out.ctypes.data, n, *params)
-    return out
-
-
 def _span(low: float, high: float, dtype: str) -> float:
     return float(np.float32(high) - np.float32(low)) if dtype == "float32" else high - low
+
+
+def uniform_into(
+    generator: Generator, address: int, n: int, dtype: str, low: float = 0.0, high: float = 1.0
+) -> None:
+    """Write n values in [low, high) to memory; dtype is float32 or float64."""
+    fill = uniform_fill(dtype)
+    fill(generator.addresses[0], address, n, low, high, _span(low, high, dtype))
 
 
 def uniform(
@@ -43,7 +46,8 @@ def uniform(
 ) -> np.ndarray:
     """n values in [low, high): what `rand` and `uniform_` draw."""
     work = "float32" if dtype in HALVES else dtype
-    x = _fill(uniform_fill(work), generator, n, work, low, high, _span(low, high, work))
+    x = np.empty(n, work)
+    uniform_into(generator, x.ctypes.data, n, work, low, high)
     if work == dtype:
         return x
     x = round_to(x, dtype)
@@ -53,7 +57,7 @@ def uniform(
 
 def uniform_doubles(generator: Generator, n: int) -> np.ndarray:
     """n doubles in [0, 1) of 53 bits: what most scalar samplers start from."""
-    return _fill(uniform_fill("float64"), generator, n, "float64", 0.0, 1.0, 1.0)
+    return uniform(generator, n, "float64")
 
 
 def scalar_normals(generator: Generator, n: int, mean: float = 0.0, std: float = 1.0) -> np.ndarray:
@@ -68,6 +72,27 @@ def scalar_normals(generator: Generator, n: int, mean: float = 0.0, std: float =
     return out
 
 
+def normal_into(
+    generator: Generator,
+    address: int,
+    n: int,
+    dtype: str,
+    mean: float = 0.0,
+    std: float = 1.0,
+    redraw: bool = True,
+) -> None:
+    """Write n >= 16 normal values to memory, in blocks of 16; dtype is float32 or float64."""
+    fill = normal_fill(dtype)
+    engine = generator.addresses[0]
+    size = 4 if dtype == "float32" else 8
+    whole = n & ~15
+    fill(engine, address, whole, mean, std)
+    if whole != n:  # the rest was drawn with the others; then the last 16 are drawn anew
+        if redraw:
+            generator.random32((n - whole) * (size // 4))
+        fill(engine, address + (n - 16) * size, 16, mean, std)
+
+
 def normal(
     generator: Generator,
     n: int,
@@ -80,16 +105,9 @@ def normal(
     if n < 16 or not contiguous:
         return round_to(scalar_normals(generator, n, mean, std), dtype)
     work = "float32" if dtype in HALVES else dtype
-    fill = normal_fill(work)
     out = np.empty(n, work)
-    whole = n & ~15
-    fill(generator.addresses[0], out.ctypes.data, whole, mean, std)
-    if whole != n:  # the rest was drawn with the others; then the last 16 are drawn anew
-        # (float16 and bfloat16 go straight to the last 16)
-        if work == dtype:
-            generator.random32((n - whole) * (out.itemsize // 4))
-        last = out[n - 16 :]
-        fill(generator.addresses[0], last.ctypes.data, 16, mean, std)
+    # float16 and bfloat16 go straight to the last 16
+    normal_into(generator, out.ctypes.data, n, work, mean, std, redraw=work == dtype)
     return round_to(out, dtype)
 
 
@@ -224,6 +242,27 @@ def standard_gamma(generator: Generator, alpha: np.ndarray, dtype: str = "float3
     )
     tiny = np.finfo(np.float32 if dtype == "bfloat16" else dtype).tiny
     return np.maximum(_stored(out, dtype), tiny)
+
+
+def dirichlet(generator: Generator, alpha: np.ndarray, dtype: str = "float32") -> np.ndarray:
+    """Rows that sum to 1, kept off 0 and 1; float32 or float64, computed in double."""
+    gammas = standard_gamma(generator, widened(alpha, dtype), "float64")
+    rows = gammas.reshape(-1, alpha.shape[-1])
+    x = _stored((rows / cascade_sum(rows)).reshape(alpha.shape), dtype)
+    kind = np.dtype("float32" if dtype == "bfloat16" else dtype).type
+    return np.clip(x, np.finfo(kind).tiny, np.nextafter(kind(1), kind(0)))
+
+
+def rrelu_slopes(
+    generator: Generator, n: int, dtype: str = "float32", lower: float = 1 / 8, upper: float = 1 / 3
+) -> np.ndarray:
+    """A slope for each of the n inputs that are not positive, in the order of memory.
+
+    For float16 and bfloat16 they come as float32, in which the product is to be taken.
+    """
+    work = "float64" if dtype == "float64" else "float32"
+    low, high = (float(np.dtype(work).type(x)) for x in (lower, upper))
+    return (uniform_doubles(generator, n) * (high - low) + low).astype(work)
 
 
 def binomial(

@@ -115,12 +115,11 @@ def permute(engine: rng, out: i64s, n: i64, draws: u32s) -> None:
 
 @sampler
 def permute_long(engine: rng, out: i64s, n: i64) -> None:
-    """As `permute`, with 64-bit draws: for lengths where 32 bits would be skewed."""
-    for k in range(n - 1):
-        other = k + random64(engine) % (n - k)
-        mine = out[k]
+    """Inside-out Fisher-Yates with 64-bit draws, for lengths where 32 bits would be skewed."""
+    for k in range(n):
+        other = random64(engine) % (k + 1)
         out[k] = out[other]
-        out[other] = mine
+        out[other] = k
 
 
 # -- draws of a parameter for each value ----------------------------------------------
