@@ -38,7 +38,7 @@ def uniform_into(
 ) -> None:
     """Write n values in [low, high) to memory; dtype is float32 or float64."""
     fill = uniform_fill(dtype)
-    fill(generator.addresses[0], address, n, low, high, _span(low, high, dtype))
+    fill(generator.address, address, n, low, high, _span(low, high, dtype))
 
 
 def uniform(
@@ -67,8 +67,7 @@ def scalar_normals(generator: Generator, n: int, mean: float = 0.0, std: float =
     and normals inside other samplers.
     """
     out = np.empty(n)
-    engine, hand = generator.addresses
-    samplers.normals(engine, hand, out.ctypes.data, n, mean, std)
+    samplers.normals(generator.address, out.ctypes.data, n, mean, std)
     return out
 
 
@@ -83,7 +82,7 @@ def normal_into(
 ) -> None:
     """Write n >= 16 normal values to memory, in blocks of 16; dtype is float32 or float64."""
     fill = normal_fill(dtype)
-    engine = generator.addresses[0]
+    engine = generator.address
     size = 4 if dtype == "float32" else 8
     whole = n & ~15
     fill(engine, address, whole, mean, std)
@@ -139,11 +138,11 @@ def randint(generator: Generator, n: int, low: int, high: int, dtype: str = "int
     span = high - low
     if span == 2**64:
         return generator.random64(n).view(np.int64)
-    if span < _WIDE:
-        bits = generator.random32(n) % np.uint32(span)
-    else:
-        bits = generator.random64(n) % np.uint64(span)
-    x = (bits.astype(np.uint64) + np.uint64(low & 0xFFFFFFFFFFFFFFFF)).view(np.int64)
+    x = np.empty(n, np.int64)
+    draw = samplers.integers if span < _WIDE else samplers.wide_integers
+    draw(generator.address, x.ctypes.data, n, low, span)
+    if dtype == "int64":
+        return x
     return _stored(x.astype(np.float64) if dtype in HALVES else x, dtype)
 
 
@@ -157,9 +156,9 @@ def randperm(generator: Generator, n: int, dtype: str = "int64") -> np.ndarray:
     out = np.arange(n, dtype=np.int64)
     if n < 0xFFFFFFFF // 20:
         scratch = np.empty(samplers.PERMUTE_BLOCK, np.uint32)
-        samplers.permute(generator.addresses[0], out.ctypes.data, n, scratch.ctypes.data)
+        samplers.permute(generator.address, out.ctypes.data, n, scratch.ctypes.data)
     else:  # 32 bits would be skewed
-        samplers.permute_long(generator.addresses[0], out.ctypes.data, n)
+        samplers.permute_long(generator.address, out.ctypes.data, n)
     return out if dtype == "int64" else _stored(out, dtype)
 
 
@@ -176,7 +175,7 @@ def exponential(
 ) -> np.ndarray:
     """Exponential values. (PyTorch with MKL on Intel CPUs takes them from another generator.)"""
     out = np.empty(n)
-    samplers.exponentials(generator.addresses[0], out.ctypes.data, n, rate)
+    samplers.exponentials(generator.address, out.ctypes.data, n, rate)
     return _stored(out, dtype)
 
 
@@ -184,7 +183,7 @@ def cauchy(
     generator: Generator, n: int, dtype: str = "float32", median: float = 0.0, sigma: float = 1.0
 ) -> np.ndarray:
     out = np.empty(n)
-    samplers.cauchies(generator.addresses[0], out.ctypes.data, n, median, sigma)
+    samplers.cauchies(generator.address, out.ctypes.data, n, median, sigma)
     return _stored(out, dtype)
 
 
@@ -192,14 +191,14 @@ def log_normal(
     generator: Generator, n: int, dtype: str = "float32", mean: float = 1.0, std: float = 2.0
 ) -> np.ndarray:
     out = np.empty(n)
-    samplers.log_normals(*generator.addresses, out.ctypes.data, n, mean, std)
+    samplers.log_normals(generator.address, out.ctypes.data, n, mean, std)
     return _stored(out, dtype)
 
 
 def geometric(generator: Generator, n: int, p: float, dtype: str = "float32") -> np.ndarray:
     """The number of tries up to the first success."""
     out = np.empty(n)
-    samplers.geometrics(generator.addresses[0], out.ctypes.data, n, p)
+    samplers.geometrics(generator.address, out.ctypes.data, n, p)
     return _stored(out, dtype)
 
 
@@ -228,7 +227,7 @@ def bernoulli_each(
 def poisson(generator: Generator, rate: np.ndarray, dtype: str = "float32") -> np.ndarray:
     rates = widened(rate, dtype)
     out = np.empty(rate.shape)
-    samplers.poissons(generator.addresses[0], out.ctypes.data, rates.ctypes.data, rates.size)
+    samplers.poissons(generator.address, out.ctypes.data, rates.ctypes.data, rates.size)
     return _stored(out, dtype)
 
 
@@ -238,7 +237,7 @@ def standard_gamma(generator: Generator, alpha: np.ndarray, dtype: str = "float3
     out = np.empty(alpha.shape)
     narrow = dtype != "float64"
     samplers.standard_gammas(
-        *generator.addresses, out.ctypes.data, alphas.ctypes.data, alphas.size, narrow
+        generator.address, out.ctypes.data, alphas.ctypes.data, alphas.size, narrow
     )
     tiny = np.finfo(np.float32 if dtype == "bfloat16" else dtype).tiny
     return np.maximum(_stored(out, dtype), tiny)
@@ -271,7 +270,7 @@ def binomial(
     counts, chances = widened(count, dtype), widened(p, dtype)
     out = np.empty(count.shape)
     samplers.binomials(
-        generator.addresses[0], out.ctypes.data, counts.ctypes.data, chances.ctypes.data, out.size
+        generator.address, out.ctypes.data, counts.ctypes.data, chances.ctypes.data, out.size
     )
     return _stored(out, dtype)
 
@@ -297,6 +296,6 @@ def multinomial(
         cumulative = (total / total[-1]).astype(np.float64)
         cumulative[-1] = 1.0
         samplers.search_many(
-            generator.addresses[0], result.ctypes.data, n, cumulative.ctypes.data, row.size
+            generator.address, result.ctypes.data, n, cumulative.ctypes.data, row.size
         )
     return out.reshape(*p.shape[:-1], n)

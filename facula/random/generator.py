@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import struct
 
@@ -36,17 +37,28 @@ class Generator:
     def __init__(self, device: object = "cpu") -> None:
         self.device = device
         self._seed = DEFAULT_SEED
-        self.mt = MT19937(DEFAULT_SEED)
-        self.hand = np.zeros(2)  # the normal in hand, and whether there is one
-        # where the engine and the hand are, for native code
-        self.addresses = (self.mt.engine.ctypes.data, self.hand.ctypes.data)
         self.next_float_normal: float | None = None  # kept for the state; no CPU draw uses it
+
+    @functools.cached_property
+    def mt(self) -> MT19937:
+        """The engine; made when first needed, because it may have to be compiled."""
+        return MT19937(self._seed)
+
+    @functools.cached_property
+    def address(self) -> int:
+        """What native code is given."""
+        return self.mt.address
+
+    @property
+    def hand(self) -> np.ndarray:
+        """The normal in hand, and 1 if there is one."""
+        return self.mt.hand
 
     def manual_seed(self, seed: int) -> Generator:
         """Begin the sequence of `seed`; returns the generator."""
         self._seed = checked_seed(seed)
-        self.mt.seed(self._seed)
-        self.hand[:] = 0.0
+        if "mt" in self.__dict__:
+            self.mt.seed(self._seed)
         self.next_float_normal = None
         return self
 
@@ -116,3 +128,4 @@ class Generator:
 
 
 default_generator = Generator()
+default_generator.seed()  # until someone calls manual_seed

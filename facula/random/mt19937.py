@@ -11,13 +11,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from facula.random.native import compile_function
+from facula.random.native import address_of, compile_functions
 
 N = 624
 M = 397
 MATRIX_A = 0x9908B0DF
 UPPER, LOWER = 0x80000000, 0x7FFFFFFF
-LEFT, NEXT = N, N + 1  # places of the two counters behind the words
+# An engine is one block of memory: the words, two counters, the normal in hand (its value, and 1.0
+# if there is one), and the addresses of `mt_twist` and `mt_draw`, by which other modules call them.
+LEFT, NEXT = N, N + 1  # places of the counters, in words
+HAND, TWIST, DRAW = 313, 315, 316  # places of the rest, in 8-byte units
+_UNITS = 317
 
 _LANES = 16
 
@@ -27,11 +31,11 @@ def _splat(value: int) -> str:
     return f"splat (i32 {signed})"
 
 
-def twist_and_temper_ir() -> str:
-    """Functions `mt_twist(engine)` and `mt_draw(engine, out, n)`.
+def _engine_ir() -> str:
+    """Functions `mt_seed(engine, seed)`, `mt_twist(engine)` and `mt_draw(engine, out, n)`.
 
-    An engine is 626 words: the state, `left` and `next`. As in PyTorch, `left - 1` words of the
-    current block are still to be drawn, beginning at word `next`.
+    As in PyTorch, `left - 1` words of the current block are still to be drawn, beginning at word
+    `next`.
     """
     v = f"<{_LANES} x i32>"
     temper = [
@@ -86,7 +90,33 @@ def twist_and_temper_ir() -> str:
     return f"""
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
-define void @mt_twist(ptr %engine) noinline {{
+define void @mt_seed(ptr %engine, i64 %seed) {{
+entry:
+  %first = trunc i64 %seed to i32
+  store i32 %first, ptr %engine, align 4
+  br label %more
+more:
+  %k = phi i64 [ 1, %entry ], [ %k.next, %more ]
+  %word = phi i32 [ %first, %entry ], [ %new, %more ]
+  %high = lshr i32 %word, 30
+  %mixed = xor i32 %word, %high
+  %product = mul i32 %mixed, 1812433253
+  %k32 = trunc i64 %k to i32
+  %new = add i32 %product, %k32
+  %p = getelementptr i32, ptr %engine, i64 %k
+  store i32 %new, ptr %p, align 4
+  %k.next = add i64 %k, 1
+  %end = icmp eq i64 %k.next, {N}
+  br i1 %end, label %exit, label %more
+exit:
+  %left.p = getelementptr i32, ptr %engine, i64 {LEFT}
+  %next.p = getelementptr i32, ptr %engine, i64 {NEXT}
+  store i32 1, ptr %left.p, align 4
+  store i32 0, ptr %next.p, align 4
+  ret void
+}}
+
+define void @mt_twist(ptr %engine) {{
   %old = alloca [{N} x i32], align 64
   call void @llvm.memcpy.p0.p0.i64(ptr align 64 %old, ptr align 4 %engine, i64 {4 * N}, i1 false)
   br label %a.in
@@ -118,7 +148,7 @@ b.out:
   ret void
 }}
 
-define void @mt_draw(ptr %engine, ptr %out, i64 %n) noinline {{
+define void @mt_draw(ptr %engine, ptr %out, i64 %n) {{
 entry:
   %left.p = getelementptr i32, ptr %engine, i64 {LEFT}
   %next.p = getelementptr i32, ptr %engine, i64 {NEXT}
@@ -190,8 +220,8 @@ exit:
 
 
 @functools.cache
-def _draw() -> Callable[..., None]:
-    return compile_function("mt_draw", twist_and_temper_ir(), "ppi")
+def _native() -> dict[str, Callable[..., None]]:
+    return compile_functions(_engine_ir(), {"mt_seed": "pi", "mt_twist": "p", "mt_draw": "ppi"})
 
 
 def _twist(words: np.ndarray) -> np.ndarray:
@@ -218,27 +248,27 @@ def _temper(y: np.ndarray) -> np.ndarray:
 
 
 class MT19937:
-    """One engine: 624 words, and the two counters PyTorch keeps beside them."""
+    """One engine, and the normal that a generator keeps in hand."""
 
     def __init__(self, seed: int) -> None:
-        self.engine = np.empty(N + 2, np.uint32)
+        native = _native()
+        self._memory = np.zeros(_UNITS, np.uint64)
+        self.engine = self._memory.view(np.uint32)[: N + 2]  # the words and the counters
+        self.hand = self._memory.view(np.float64)[HAND : HAND + 2]
+        self._memory[TWIST] = address_of(native["mt_twist"])
+        self._memory[DRAW] = address_of(native["mt_draw"])
+        self.address = self._memory.ctypes.data  # what native code is given
         self.seed(seed)
 
     def seed(self, seed: int) -> None:
         """Start from the low 32 bits of `seed`, as PyTorch does."""
-        word = seed & 0xFFFFFFFF
-        words = [word]
-        for k in range(1, N):
-            word = (1812433253 * (word ^ (word >> 30)) + k) & 0xFFFFFFFF
-            words.append(word)
-        self.engine[:N] = words
-        self.engine[LEFT] = 1
-        self.engine[NEXT] = 0
+        _native()["mt_seed"](self.address, seed & 0xFFFFFFFF)
+        self.hand[:] = 0.0
 
     def random32(self, n: int) -> np.ndarray:
         """The next n 32-bit draws."""
         out = np.empty(n, np.uint32)
-        _draw()(self.engine.ctypes.data, out.ctypes.data, n)
+        _native()["mt_draw"](self.address, out.ctypes.data, n)
         return out
 
     def random64(self, n: int) -> np.ndarray:

@@ -1,41 +1,32 @@
-"""Native code for the random transforms: textual LLVM IR, compiled on first use.
-
-Each kernel is a module text with one entry function; `function(name)` compiles it and returns a
-ctypes function. Pointers are passed as integers (`array.ctypes.data`).
-"""
+"""Native code for the random transforms: textual LLVM IR, compiled on first use."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-import llvmlite.binding as llvm
+from facula.runtime.jit import compile_module
 
-from facula.llvm.target import Target
-
-_ENGINES: list[llvm.ExecutionEngine] = []  # keeps the machine code alive
+_KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double, "f": ctypes.c_float}
 
 
-@functools.cache
-def _machine() -> llvm.TargetMachine:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    host = Target.host()
-    return llvm.Target.from_triple(host.triple).create_target_machine(
-        cpu=host.cpu, features=host.features, opt=2, jit=True
-    )
+def compile_functions(text: str, signatures: Mapping[str, str]) -> dict[str, Callable[..., None]]:
+    """Compile module `text`; its functions by name. They return nothing.
+
+    A signature has one letter an argument: p address, i 64-bit integer, d double, f float.
+    """
+    addresses = compile_module(tuple(signatures), text)
+    return {
+        name: ctypes.CFUNCTYPE(None, *(_KINDS[c] for c in signature))(addresses[name])
+        for name, signature in signatures.items()
+    }
 
 
 def compile_function(name: str, text: str, signature: str) -> Callable[..., None]:
-    """Compile module `text` and return its function `name`.
+    """Compile module `text` and return its function `name`."""
+    return compile_functions(text, {name: signature})[name]
 
-    `signature` has one letter an argument: p pointer, i 64-bit integer, d double, f float.
-    """
-    module = llvm.parse_assembly(text)
-    engine = llvm.create_mcjit_compiler(module, _machine())
-    engine.finalize_object()
-    _ENGINES.append(engine)
-    kinds = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double, "f": ctypes.c_float}
-    prototype = ctypes.CFUNCTYPE(None, *(kinds[c] for c in signature))
-    return prototype(engine.get_function_address(name))
+
+def address_of(function: Callable[..., None]) -> int:
+    """Where a compiled function begins."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0

@@ -1,6 +1,6 @@
 """PyTorch's scalar samplers, in the Python subset that `scalar` compiles.
 
-`hand` is the generator's normal in hand: hand[0] its value, hand[1] whether there is one.
+The generator keeps the second normal of a pair in hand.
 Where PyTorch's build fuses a multiply-add, `fma` is written.
 """
 
@@ -12,13 +12,16 @@ from facula.random.scalar import (
     f64,
     f64s,
     fma,
+    hand,
     i64,
     i64s,
+    in_hand,
     prefetch,
     random32,
     random_block,
     rng,
     sampler,
+    set_hand,
     single,
     u32s,
 )
@@ -44,31 +47,30 @@ def uniform(engine: rng) -> f64:
 
 
 @sampler
-def standard_normal(engine: rng, hand: f64s) -> f64:
+def standard_normal(engine: rng) -> f64:
     """Box-Muller, one at a time: the sine is kept for the next call."""
-    if hand[1] != 0.0:
-        hand[1] = 0.0
-        return hand[0]
+    if in_hand(engine) != 0.0:
+        set_hand(engine, hand(engine), 0.0)
+        return hand(engine)
     angle = uniform(engine) * TWO_PI
     radius = sqrt(-2.0 * log1p(-uniform(engine)))
-    hand[0] = radius * sin(angle)
-    hand[1] = 1.0
+    set_hand(engine, radius * sin(angle), 1.0)
     return radius * cos(angle)
 
 
 @sampler
-def normals(engine: rng, hand: f64s, out: f64s, n: i64, mean: f64, std: f64) -> None:
+def normals(engine: rng, out: f64s, n: i64, mean: f64, std: f64) -> None:
     for k in range(n):
-        out[k] = fma(standard_normal(engine, hand), std, mean)
+        out[k] = fma(standard_normal(engine), std, mean)
 
 
 # -- draws of one parameter set -------------------------------------------------------
 
 
 @sampler
-def log_normals(engine: rng, hand: f64s, out: f64s, n: i64, mean: f64, std: f64) -> None:
+def log_normals(engine: rng, out: f64s, n: i64, mean: f64, std: f64) -> None:
     for k in range(n):
-        out[k] = exp(fma(standard_normal(engine, hand), std, mean))
+        out[k] = exp(fma(standard_normal(engine), std, mean))
 
 
 @sampler
@@ -89,6 +91,18 @@ def geometrics(engine: rng, out: f64s, n: i64, p: f64) -> None:
     bottom = log1p(-p)
     for k in range(n):
         out[k] = ceil(log(uniform(engine)) / bottom)
+
+
+@sampler
+def integers(engine: rng, out: i64s, n: i64, low: i64, span: i64) -> None:
+    for k in range(n):
+        out[k] = low + random32(engine) % span
+
+
+@sampler
+def wide_integers(engine: rng, out: i64s, n: i64, low: i64, span: i64) -> None:
+    for k in range(n):
+        out[k] = low + random64(engine) % span
 
 
 @sampler
@@ -166,7 +180,7 @@ def poissons(engine: rng, out: f64s, rates: f64s, n: i64) -> None:
 
 
 @sampler
-def standard_gamma(engine: rng, hand: f64s, alpha: f64, narrow: i64) -> f64:
+def standard_gamma(engine: rng, alpha: f64, narrow: i64) -> f64:
     """Marsaglia and Tsang (2000), with the boost for alpha < 1; `narrow`: alpha is float32."""
     scale = 1.0
     if alpha < 1.0:
@@ -178,7 +192,7 @@ def standard_gamma(engine: rng, hand: f64s, alpha: f64, narrow: i64) -> f64:
     d = single(alpha - THIRD) if narrow else alpha - THIRD
     c = 1.0 / sqrt(9.0 * d)
     while True:
-        x = standard_normal(engine, hand)
+        x = standard_normal(engine)
         y = 1.0 + c * x
         if y <= 0.0:
             continue
@@ -192,9 +206,9 @@ def standard_gamma(engine: rng, hand: f64s, alpha: f64, narrow: i64) -> f64:
 
 
 @sampler
-def standard_gammas(engine: rng, hand: f64s, out: f64s, alphas: f64s, n: i64, narrow: i64) -> None:
+def standard_gammas(engine: rng, out: f64s, alphas: f64s, n: i64, narrow: i64) -> None:
     for k in range(n):
-        out[k] = standard_gamma(engine, hand, alphas[k], narrow)
+        out[k] = standard_gamma(engine, alphas[k], narrow)
 
 
 @sampler

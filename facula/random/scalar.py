@@ -20,7 +20,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 
-from facula.random.mt19937 import LEFT, NEXT, N, twist_and_temper_ir
+from facula.random.mt19937 import DRAW, HAND, LEFT, NEXT, TWIST, N
 from facula.random.native import compile_function
 from facula.random.vector import float_literal
 
@@ -40,6 +40,21 @@ def random32(engine: rng) -> i64:
 def random_block(engine: rng, out: u32s, n: i64) -> None:
     """The next n 32-bit draws (in compiled code only)."""
     raise NotImplementedError("random_block exists in compiled samplers only")
+
+
+def hand(engine: rng) -> f64:
+    """The normal in hand (in compiled code only)."""
+    raise NotImplementedError("hand exists in compiled samplers only")
+
+
+def in_hand(engine: rng) -> f64:
+    """1.0 if there is a normal in hand (in compiled code only)."""
+    raise NotImplementedError("in_hand exists in compiled samplers only")
+
+
+def set_hand(engine: rng, value: f64, valid: f64) -> None:
+    """Put a normal in hand, or none (in compiled code only)."""
+    raise NotImplementedError("set_hand exists in compiled samplers only")
 
 
 def prefetch(array: list, index: i64) -> None:
@@ -75,6 +90,7 @@ _ELEMENT = {  # array element -> (LLVM type, type of the value, widening, narrow
     "u8": ("i8", "i64", "zext", "trunc"),
 }
 _ALIGN = {"i8": 1, "i32": 4, "float": 4, "i64": 8, "double": 8}
+_SCALARS = {None: "void", "None": "void", "f64": "double", "i64": "i64", "bool": "i1"}
 _SIGNATURE = {"f64": "d", "i64": "i"}
 _FLOAT_OPS = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 _INT_OPS = {
@@ -94,7 +110,9 @@ define i64 @random32(ptr %engine) {{
   %empty = icmp eq i32 %left, 1
   br i1 %empty, label %refill, label %take
 refill:
-  call void @mt_twist(ptr %engine)
+  %twist.p = getelementptr i64, ptr %engine, i64 {TWIST}
+  %twist = load ptr, ptr %twist.p, align 8
+  call void %twist(ptr %engine)
   store i32 {N + 1}, ptr %left.p, align 4
   store i32 0, ptr %next.p, align 4
   br label %take
@@ -121,7 +139,43 @@ take:
   %r = zext i32 %y4 to i64
   ret i64 %r
 }}
+
+define void @random_block(ptr %engine, ptr %out, i64 %n) {{
+  %draw.p = getelementptr i64, ptr %engine, i64 {DRAW}
+  %draw = load ptr, ptr %draw.p, align 8
+  call void %draw(ptr %engine, ptr %out, i64 %n)
+  ret void
+}}
+
+define double @hand(ptr %engine) {{
+  %p = getelementptr double, ptr %engine, i64 {HAND}
+  %x = load double, ptr %p, align 8
+  ret double %x
+}}
+
+define double @in_hand(ptr %engine) {{
+  %p = getelementptr double, ptr %engine, i64 {HAND + 1}
+  %x = load double, ptr %p, align 8
+  ret double %x
+}}
+
+define void @set_hand(ptr %engine, double %value, double %valid) {{
+  %p = getelementptr double, ptr %engine, i64 {HAND}
+  store double %value, ptr %p, align 8
+  %q = getelementptr double, ptr %engine, i64 {HAND + 1}
+  store double %valid, ptr %q, align 8
+  ret void
+}}
 """
+
+# Functions of that module: name -> (result, arguments)
+_GIVEN = {
+    "random32": ("i64", ("ptr",)),
+    "random_block": ("void", ("ptr", "ptr", "i64")),
+    "hand": ("double", ("ptr",)),
+    "in_hand": ("double", ("ptr",)),
+    "set_hand": ("void", ("ptr", "double", "double")),
+}
 
 
 class Sampler:
@@ -167,7 +221,7 @@ class Sampler:
         for name in sorted(math):
             symbol = f"llvm.{name}.f64" if name in _INTRINSIC else name
             declared.append(f"declare double @{symbol}({', '.join(['double'] * MATH[name])})")
-        return "\n".join([twist_and_temper_ir(), _RANDOM, *declared, *done.values()])
+        return "\n".join([_RANDOM, *declared, *done.values()])
 
 
 def sampler(function: Callable[..., object]) -> Sampler:
@@ -176,7 +230,7 @@ def sampler(function: Callable[..., object]) -> Sampler:
 
 
 def _scalar(annotation: str | None) -> str:
-    return {None: "void", "None": "void", "f64": "double", "i64": "i64", "bool": "i1"}[annotation]
+    return _SCALARS.get(annotation, "ptr")
 
 
 class _Writer:
@@ -197,11 +251,11 @@ class _Writer:
         assert isinstance(tree, ast.FunctionDef)
         arguments = []
         for name, kind in self.owner.parameters.items():
-            pointer = kind == "rng" or kind.endswith("s")
-            arguments.append(f"{'ptr' if pointer else _scalar(kind)} %{name}")
-            if not pointer:
-                self.slots[name] = _scalar(kind)
-                self.emit(f"store {_scalar(kind)} %{name}, ptr %{name}.slot")
+            kind = _scalar(kind)
+            arguments.append(f"{kind} %{name}")
+            if kind != "ptr":
+                self.slots[name] = kind
+                self.emit(f"store {kind} %{name}, ptr %{name}.slot")
         self.block(tree.body)
         if self.owner.result == "void":
             self.emit("ret void")
@@ -413,11 +467,8 @@ class _Writer:
         name = node.func.id
         arguments = [self.expression(a) for a in node.args]
         values = [value for value, _ in arguments]
-        if name == "random32":
-            return self.value(f"call i64 @random32(ptr {values[0]})"), "i64"
-        if name == "random_block":
-            self.emit(f"call void @mt_draw(ptr {values[0]}, ptr {values[1]}, i64 {values[2]})")
-            return "", "void"
+        if name in _GIVEN:
+            return self.call(name, *_GIVEN[name], arguments)
         if name == "prefetch":
             array = ast.Subscript(node.args[0], node.args[1])
             pointer, _ = self.element(array)
@@ -441,14 +492,17 @@ class _Writer:
             return self.value(f"call double @{symbol}({given})"), "double"
         callee = self.owner.scope[name]
         self.callees.append(callee)
-        given = []
-        for (value, kind), wanted in zip(arguments, callee.parameters.values(), strict=True):
-            if kind == "ptr":
-                given.append(f"ptr {value}")
-            else:
-                given.append(f"{_scalar(wanted)} {self.convert(value, kind, _scalar(wanted))}")
-        call = f"call {callee.result} @{callee.name}({', '.join(given)})"
-        if callee.result == "void":
-            self.emit(call)
+        kinds = tuple(_scalar(kind) for kind in callee.parameters.values())
+        return self.call(callee.name, callee.result, kinds, arguments)
+
+    def call(
+        self, name: str, result: str, kinds: tuple[str, ...], arguments: list[tuple[str, str]]
+    ) -> tuple[str, str]:
+        given = ", ".join(
+            f"{wanted} {self.convert(value, kind, wanted)}"
+            for (value, kind), wanted in zip(arguments, kinds, strict=True)
+        )
+        if result == "void":
+            self.emit(f"call void @{name}({given})")
             return "", "void"
-        return self.value(call), callee.result
+        return self.value(f"call {result} @{name}({given})"), result

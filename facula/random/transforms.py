@@ -12,16 +12,15 @@ import functools
 import math
 from collections.abc import Callable
 
-from facula.random.mt19937 import twist_and_temper_ir
 from facula.random.native import compile_function
 from facula.random.vector import Vector, chunked, declarations, elementwise, loop
 
 CHUNK = 4096  # values drawn and transformed at a time: stays in the first-level cache
 
 
-def _compile(name: str, transform: str, words: int, params: str, signature: str, extra: str = ""):
+def _compile(name: str, transform: str, words: int, params: str, signature: str):
     typed = "".join(f", {p}" for p in params.split(", ") if p)
-    text = twist_and_temper_ir() + extra + transform + chunked(name, CHUNK, words, typed, typed)
+    text = transform + chunked(name, CHUNK, words, typed, typed)
     return compile_function(name, text + declarations(text), "ppi" + signature)
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 
+from facula.random.mt19937 import DRAW
+
 
 def float_literal(value: float, kind: str) -> str:
     """`value`, rounded to `kind`, the way LLVM writes exact floating constants."""
     if kind == "float":
         value = struct.unpack("f", struct.pack("f", value))[0]
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+def _align(kind: str) -> int:
+    return 4 if kind in ("i32", "float") else 8
 
 
 class Vector:
@@ -108,8 +114,7 @@ class Vector:
         )
 
     def store(self, value: str, pointer: str, kind: str) -> None:
-        align = 4 if kind[-2:] in ("32", "at") else 8
-        self.lines.append(f"  store {self.type(kind)} {value}, ptr {pointer}, align {align}")
+        self.lines.append(f"  store {self.type(kind)} {value}, ptr {pointer}, align {_align(kind)}")
 
     def shuffle(self, a: str, b: str, kind: str, places: Sequence[int]) -> str:
         """Lanes `places` of a and b laid end to end (both of this lane count)."""
@@ -161,6 +166,8 @@ def chunked(name: str, chunk: int, words: int, params: str, arguments: str) -> s
     return f"""
 define void @{name}(ptr %engine, ptr %out, i64 %n{params}) {{
 entry:
+  %draw.p = getelementptr i64, ptr %engine, i64 {DRAW}
+  %draw = load ptr, ptr %draw.p, align 8
   br label %next
 next:
   %at = phi i64 [ 0, %entry ], [ %after, %go ]
@@ -173,7 +180,7 @@ go:
   %w = mul i64 %m, {words}
   %byte = mul i64 %at, {4 * words}
   %p = getelementptr i8, ptr %out, i64 %byte
-  call void @mt_draw(ptr %engine, ptr %p, i64 %w)
+  call void %draw(ptr %engine, ptr %p, i64 %w)
   call void @transform(ptr %p, i64 %m{arguments})
   %after = add i64 %at, %m
   br label %next
