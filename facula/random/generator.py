@@ -64,7 +64,7 @@ class Generator:
 
     def seed(self) -> int:
         """Take a seed from the operating system and return it."""
-        seed = secrets.randbits(53)  # 53 bits: so PyTorch's fit a double too
+        seed = secrets.randbits(64)
         self.manual_seed(seed)
         return seed
 
@@ -88,13 +88,12 @@ class Generator:
         state = np.ascontiguousarray(state)
         if state.dtype != np.uint8 or state.ndim != 1:
             raise TypeError("RNG state must be a torch.ByteTensor")
-        if state.size not in (STATE_BYTES, STATE_BYTES - 8):
+        if state.size != STATE_BYTES:
             raise RuntimeError(
-                f"Expected either a CPUGeneratorImplStateLegacy of size {STATE_BYTES - 8} "
-                f"or a CPUGeneratorImplState of size {STATE_BYTES} but found the input RNG state "
-                f"size to be {state.size}"
+                f"Expected a CPUGeneratorImplState of size {STATE_BYTES} "
+                f"but found the input RNG state size to be {state.size}"
             )
-        data = state.tobytes().ljust(STATE_BYTES, b"\0")
+        data = state.tobytes()
         seed, left, seeded, after = _HEAD.unpack_from(data)
         if seeded != 1 or not 0 < left <= N or after > N:
             raise RuntimeError("Invalid mt19937 state")
@@ -112,11 +111,17 @@ class Generator:
         """A new generator at the same state."""
         return Generator(self.device).set_state(self.get_state())
 
-    def graphsafe_get_state(self) -> Generator:
-        return self
+    def get_offset(self) -> int:
+        raise RuntimeError("CPU Generator does not use offset")
 
-    def graphsafe_set_state(self, state: Generator) -> Generator:
-        return self.set_state(state.get_state())
+    def set_offset(self, offset: int) -> None:
+        raise RuntimeError("CPU Generator does not use offset")
+
+    def graphsafe_get_state(self) -> Generator:
+        raise NotImplementedError("graphsafe_get_state is not supported in this Generator")
+
+    def graphsafe_set_state(self, state: Generator) -> None:
+        raise NotImplementedError("graphsafe_set_state is not supported in this Generator")
 
     def random32(self, n: int) -> np.ndarray:
         """The next n 32-bit draws."""
