@@ -4,7 +4,7 @@ import facula as torch
 
 from .line_search import strong_wolfe
 from .optimizer import Optimizer
-from .rule import check_lr
+from .rule import check_lr, number
 
 __all__ = ["LBFGS"]
 
@@ -85,7 +85,7 @@ class LBFGS(Optimizer):
 
     def _step(self, closure):
         group = self.param_groups[0]
-        lr = group["lr"].item() if isinstance(group["lr"], torch.Tensor) else group["lr"]
+        lr = group["lr"]
         # Counts are kept with the first parameter, as checkpoints have them.
         state = self.state[self._params[0]]
         state.setdefault("func_evals", 0)
@@ -115,7 +115,7 @@ class LBFGS(Optimizer):
                 break
             spent = 0
             if group["line_search_fn"] is None:
-                self._move(rate, direction)
+                self._move(number(rate), direction)
                 if iterations != group["max_iter"]:
                     with torch.enable_grad():
                         loss = float(closure())
@@ -127,7 +127,9 @@ class LBFGS(Optimizer):
                 def evaluate(t, start=start, direction=direction):
                     return self._evaluate_at(closure, start, t, direction)
 
-                loss, grad, rate, spent = strong_wolfe(evaluate, rate, direction, loss, grad, slope)
+                loss, grad, rate, spent = strong_wolfe(
+                    evaluate, float(rate), direction, loss, grad, slope
+                )
                 self._move(rate, direction)
             else:
                 raise RuntimeError("only 'strong_wolfe' is supported")
@@ -187,11 +189,11 @@ class _Memory:
         weights = self._state.setdefault("al", [None] * self.size)
         for i in range(len(self.changes) - 1, -1, -1):
             weights[i] = self.steps[i].dot(vector) * self.ro[i]
-            vector.add_(self.changes[i] * -weights[i])
+            vector.add_(self.changes[i], alpha=-weights[i].item())
         vector = torch.mul(vector, self.scale)
         for i in range(len(self.changes)):
             weight = self.changes[i].dot(vector) * self.ro[i]
-            vector.add_(self.steps[i] * (weights[i] - weight))
+            vector.add_(self.steps[i], alpha=(weights[i] - weight).item())
         return vector
 
     def store(self, state):

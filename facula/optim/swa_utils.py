@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import warnings
 from copy import deepcopy
 
 import facula as torch
