@@ -179,6 +179,7 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
         self._in_order = loader.in_order
         self._owner_pid = os.getpid()
         self._shutdown = False
+        self._grace = MP_STATUS_CHECK_INTERVAL  # seconds for workers to end by themselves
         self._handles: list[_WorkerHandle] = []
         self._start_workers(loader)
         self._reset(loader, first_iter=True)
@@ -308,6 +309,7 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             ready = mp_connection.wait(list(waiting), left)
             if not ready:
+                self._grace = 0.0  # what is stuck need not be asked to end
                 raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds")
             answered = [waiting[x] for x in ready if not isinstance(x, int)]
             if answered:
@@ -328,7 +330,7 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
         self._tasks = collections.deque()
         for handle in self._handles:
             handle.ask_to_end()
-        deadline = time.monotonic() + MP_STATUS_CHECK_INTERVAL
+        deadline = time.monotonic() + self._grace
         for handle in self._handles:
             # Closing our end frees a worker that is stuck in sending.
             parent_connections.discard(handle.connection)

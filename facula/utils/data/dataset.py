@@ -101,8 +101,10 @@ class StackDataset(Dataset[Any]):
     def __getitems__(self, indices: list) -> list:
         if isinstance(self.datasets, dict):
             columns = [_items_of(dataset, indices) for dataset in self.datasets.values()]
-            return [dict(zip(self.datasets, row, strict=True)) for row in zip(*columns)]
-        return list(zip(*(_items_of(dataset, indices) for dataset in self.datasets)))
+            return [
+                dict(zip(self.datasets, row, strict=True)) for row in zip(*columns, strict=False)
+            ]
+        return list(zip(*(_items_of(dataset, indices) for dataset in self.datasets), strict=False))
 
     def __len__(self) -> int:
         return self._length
@@ -115,8 +117,7 @@ def _items_of(dataset: Any, indices: list) -> Sequence:
     items = dataset.__getitems__(indices)
     if len(items) != len(indices):
         raise ValueError(
-            "Nested dataset's output size mismatch. "
-            f"Expected {len(indices)}, got {len(items)}"
+            f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(items)}"
         )
     return items
 

@@ -96,12 +96,16 @@ def collate(batch: Any, *, collate_fn_map: CollateTable | None = None) -> Any:
         }
         return _like_mapping(elem, columns)
     if _is_namedtuple(elem):
-        columns = [collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch)]
+        columns = [
+            collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch, strict=False)
+        ]
         return type(elem)(*columns)
     if isinstance(elem, collections.abc.Sequence):
         if any(len(sample) != len(elem) for sample in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
-        columns = [collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch)]
+        columns = [
+            collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch, strict=False)
+        ]
         return columns if isinstance(elem, tuple) else _like_sequence(elem, columns)
     raise TypeError(default_collate_err_msg_format.format(type(elem)))
 

@@ -15,6 +15,7 @@ import io
 import mmap
 import os
 import pickle
+import sys
 import tempfile
 import weakref
 from collections.abc import Iterable
@@ -60,9 +61,7 @@ class _BatchPickler(pickle.Pickler):
         return _rebuild_tensor, (data, array.dtype.str, dtype, array.shape, obj.requires_grad)
 
 
-def _rebuild_tensor(
-    data: Any, layout: str, dtype: str, shape: tuple, requires_grad: bool
-) -> Any:
+def _rebuild_tensor(data: Any, layout: str, dtype: str, shape: tuple, requires_grad: bool) -> Any:
     array = np.frombuffer(data, layout) if not isinstance(data, np.ndarray) else data.view(layout)
     tensor = arrays.adopt(array.reshape(shape), getattr(facula, dtype))
     return tensor.requires_grad_() if requires_grad else tensor
@@ -77,11 +76,15 @@ def _dumps(obj: Any) -> tuple[bytes, list[np.ndarray]]:
 # -- the worker's end ------------------------------------------------------------------------
 
 
+# A map keeps a descriptor of its own unless told not to, which Python 3.13 can be.
+_MAP_OPTIONS: dict = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
+
 class _Segment:
     """A piece of shared memory, open in this process."""
 
     def __init__(self, fd: int, size: int) -> None:
-        self.map = mmap.mmap(fd, size)
+        self.map = mmap.mmap(fd, size, **_MAP_OPTIONS)
         self.bytes = np.frombuffer(self.map, np.uint8)
 
 
@@ -117,7 +120,7 @@ class BatchSender:
         total = ends[-1] if ends else 0
         number, fd, dropped = self._segment_for(total)
         starts = [0, *ends[:-1]]
-        spans = [(start, len(buffer)) for start, buffer in zip(starts, buffers)]
+        spans = [(start, len(buffer)) for start, buffer in zip(starts, buffers, strict=True)]
         header = (task, number, fd is not None and total, dropped, spans, pickled)
         if number is None:
             self.connection.send_bytes(pickle.dumps(header, 5))
@@ -171,9 +174,7 @@ class BatchReceiver:
 
     def receive(self) -> tuple[Any, Any]:
         """The next (task, batch); EOFError or OSError if the worker is gone."""
-        task, number, new_size, dropped, spans, pickled = pickle.loads(
-            self.connection.recv_bytes()
-        )
+        task, number, new_size, dropped, spans, pickled = pickle.loads(self.connection.recv_bytes())
         for gone in dropped:
             self.segments.pop(gone, None)
         if number is None:
@@ -183,7 +184,7 @@ class BatchReceiver:
         else:
             if new_size:
                 fd = reduction.recv_handle(self.connection)
-                self.segments[number] = mmap.mmap(fd, new_size)
+                self.segments[number] = mmap.mmap(fd, new_size, **_MAP_OPTIONS)
                 os.close(fd)
             buffers = self._views(number, spans)
         return task, pickle.loads(pickled, buffers=buffers)
