@@ -12,6 +12,7 @@ import platform
 import runpy
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 
@@ -87,6 +88,7 @@ def info(arguments: argparse.Namespace) -> int:
     from facula.llvm.target import Target
 
     target = Target.host()
+    directory, files = _cache_files()
     rows = {
         "facula": facula.__version__,
         "Python": f"{platform.python_version()} ({sys.executable})",
@@ -96,8 +98,10 @@ def info(arguments: argparse.Namespace) -> int:
         "CPU": f"{target.cpu}, {target.vector_bytes * 8}-bit vectors, {target.triple}",
         "cores": str(len(os.sched_getaffinity(0))),
         "threads": str(facula.get_num_threads()),
-        "cache": f"{_cache_directory()} ({_size(_cache_files())})",
-        "switches": " ".join(sorted(f"{k}={v}" for k, v in os.environ.items() if _is_switch(k)))
+        "cache": f"{directory} ({_cache_summary(files)})",
+        "switches": " ".join(
+            sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("FACULA_"))
+        )
         or "none set (facula/config.py lists them)",
     }
     for name, value in rows.items():
@@ -105,37 +109,31 @@ def info(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _is_switch(name: str) -> bool:
-    return name.startswith("FACULA_")
+def _cache_files() -> tuple[Path | None, list[Path]]:
+    """The directory of compiled kernels, None where there is none, and the files in it."""
+    from facula.runtime.cache import cache_directory
+
+    directory = cache_directory()
+    files = [] if directory is None else [path for path in directory.rglob("*") if path.is_file()]
+    return directory, files
 
 
-def _cache_directory() -> str:
-    from facula.runtime import cache
-
-    return str(cache.directory())
-
-
-def _cache_files() -> list[os.DirEntry]:
-    try:
-        return [entry for entry in os.scandir(_cache_directory()) if entry.is_file()]
-    except FileNotFoundError:
-        return []
-
-
-def _size(entries: list[os.DirEntry]) -> str:
-    total = sum(entry.stat().st_size for entry in entries)
-    return f"{len(entries)} files, {total / 1e6:.1f} MB"
+def _cache_summary(files: list[Path]) -> str:
+    return f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB"
 
 
 def cache(arguments: argparse.Namespace) -> int:
     """Shows or empties the directory of compiled kernels."""
-    entries = _cache_files()
-    if arguments.action == "clear":
-        for entry in entries:
-            os.unlink(entry.path)
-        print(f"removed {_size(entries)} from {_cache_directory()}")
+    directory, files = _cache_files()
+    if directory is None:
+        print("no cache in use: FACULA_CACHE turns it off, or its directory is not safe to use")
+    elif arguments.action == "clear":
+        summary = _cache_summary(files)
+        for path in files:
+            path.unlink(missing_ok=True)
+        print(f"removed {summary} from {directory}")
     else:
-        print(f"{_cache_directory()}: {_size(entries)}")
+        print(f"{directory}: {_cache_summary(files)}")
     return 0
 
 
