@@ -31,40 +31,42 @@ class _Alias(importlib.abc.Loader):
         module.__spec__ = self.spec  # the import system wrote torch's over it
 
 
-class TorchFinder(importlib.abc.MetaPathFinder):
-    """Resolves `torch` and everything below it to facula, whether or not PyTorch is installed."""
+class AliasFinder(importlib.abc.MetaPathFinder):
+    """Resolves `alias` and all below it to the package `real`, whatever else is installed."""
+
+    def __init__(self, alias: str, real: str) -> None:
+        self.alias, self.real = alias, real
 
     def find_spec(
         self, name: str, path: object = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         head, dot, rest = name.partition(".")
-        if head != "torch":
+        if head != self.alias:
             return None
-        real = "facula" + dot + rest
+        real = self.real + dot + rest
         if real not in sys.modules and importlib.util.find_spec(real) is None:
             return None
         return importlib.machinery.ModuleSpec(name, _Alias(real), origin=real)
 
 
-def install_torch_alias() -> None:
+def install_alias(alias: str = "torch", real: str = "facula") -> None:
     """From now on `import torch` imports facula.
 
-    >>> install_torch_alias()
-    >>> import sys
-    >>> isinstance(sys.meta_path[0], TorchFinder)
+    >>> install_alias()
+    >>> import torch, facula
+    >>> torch is facula
     True
-    >>> del sys.meta_path[0]
+    >>> del sys.meta_path[0], sys.modules["torch"]
     """
-    if any(isinstance(finder, TorchFinder) for finder in sys.meta_path):
-        return
-    if "torch" in sys.modules and sys.modules["torch"] is not sys.modules.get("facula"):
-        raise RuntimeError("PyTorch is already imported: torch cannot stand for facula as well")
-    sys.meta_path.insert(0, TorchFinder())
+    if alias in sys.modules and sys.modules[alias] is not sys.modules.get(real):
+        raise RuntimeError(f"{alias} is already imported: it cannot stand for {real} as well")
+    if not any(isinstance(f, AliasFinder) and f.alias == alias for f in sys.meta_path):
+        sys.meta_path.insert(0, AliasFinder(alias, real))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs a script or a module as Python would, with `torch` standing for facula."""
-    install_torch_alias()
+    install_alias()
     sys.argv = [arguments.script, *arguments.args]
     if arguments.module:
         sys.path.insert(0, os.getcwd())
