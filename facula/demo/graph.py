@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 150, 44, 24, 40, 20
+WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 170, 44, 24, 40, 20
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em;
@@ -112,13 +112,12 @@ def rows_of(root: Box) -> list[list[Box]]:
         rows[box.row].append(box)
     for box in order:
         for k, other in enumerate(box.inputs):
-            user = box
+            user, slot = box, k
             for row in range(box.row + 1, other.row):
-                passing = Box("", "", "pass", row=row)
+                passing = Box("", "", "pass", inputs=[other], row=row)
                 rows[row].append(passing)
-                user.inputs[user.inputs.index(other) if user is not box else k] = passing
-                passing.inputs = [other]
-                user = passing
+                user.inputs[slot] = passing
+                user, slot = passing, 0
     return rows
 
 
