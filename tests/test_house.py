@@ -206,6 +206,12 @@ def test_functions_can_be_read():
     assert not long
 
 
+def test_every_folder_is_a_package():
+    """Setuptools leaves a folder without __init__.py out of what it installs."""
+    folders = {path.parent for path in files()}
+    assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
+
+
 def test_packaged_mnist_is_small():
     size = sum(p.stat().st_size for p in (PACKAGE / "data_files").glob("*.gz"))
     assert 1_000_000 < size < 3_000_000
