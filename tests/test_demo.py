@@ -30,8 +30,7 @@ def test_a_missing_file_is_named(tmp_path):
         digits.load(tmp_path, "train")
 
 
-def test_it_learns(monkeypatch):
-    monkeypatch.setattr("sys.stderr", io.StringIO())
+def test_it_learns(capsys):
     torch.manual_seed(0)
     images, labels = digits.load(None, "train")[:1024]
     data = torch.utils.data.TensorDataset(images, labels)
@@ -39,6 +38,7 @@ def test_it_learns(monkeypatch):
     losses = demo.train("MLP", model, data, epochs=2)
     assert len(losses) == 32
     assert np.mean(losses[-8:]) < 0.8 < 2 < losses[0]
+    assert capsys.readouterr().out.count("images/s") == 2
 
 
 def test_the_graph_names_operators_parameters_and_shapes():

@@ -14,7 +14,7 @@ class Progress:
 
     On a terminal the line is redrawn ten times a second; elsewhere it is written once, at the end.
 
-    >>> bar = Progress("epoch 1", [[1, 2], [3, 4]], total=4, stream=sys.stdout)
+    >>> bar = Progress("epoch 1", [[1, 2], [3, 4]], total=4)
     >>> for batch in bar:
     ...     bar.show(loss=0.5, accuracy=0.75, images=len(batch))
     epoch 1 ... loss 0.500  accuracy 75.00 %  ... images/s
@@ -22,7 +22,7 @@ class Progress:
 
     def __init__(self, label: str, batches: Iterable, total: int, stream: Any = None) -> None:
         self.label, self.batches, self.total = label, batches, total
-        self.stream = sys.stderr if stream is None else stream
+        self.stream = sys.stdout if stream is None else stream
         self.live = self.stream.isatty()
         self.done, self.text = 0, ""
         self.drawn = 0.0
