@@ -35,8 +35,10 @@ INNER = {"graph", "schedule", "kernel", "llvm", "runtime", "engine"}
 # Files that tie the house together, or look into it on purpose.
 DOORS = {"__init__.py", "cli.py", "explain.py", "config.py"}
 
-# Single exceptions, each with its reason: (file, imported room).
-ALLOWED: dict[tuple[str, str], str] = {}
+# Single exceptions, each with its reason: (beginning of the importing file, imported module).
+ALLOWED: dict[tuple[str, str], str] = {
+    ("runtime/", "facula.llvm.target"): "what the machine is, a leaf; the runtime compiles for it",
+}
 
 # Imports of the base installation beside the standard library.
 DEPENDENCIES = {"numpy", "llvmlite"}
@@ -104,6 +106,13 @@ def target_room(name: str) -> str | None:
     return parts[1]
 
 
+def allowed(where: str, name: str) -> bool:
+    return any(
+        where.startswith(begin) and (name + ".").startswith(module + ".")
+        for begin, module in ALLOWED
+    )
+
+
 def violations(path: Path) -> list[str]:
     """Imports of one file that go against the order."""
     room = room_of(path)
@@ -112,7 +121,7 @@ def violations(path: Path) -> list[str]:
     found = []
     for name, line, _ in imports(path):
         target = target_room(name)
-        if target is None or target == room or line in ignored or (where, target) in ALLOWED:
+        if target is None or target == room or line in ignored or allowed(where, name):
             continue
         if target not in ROOMS[room] if room in ROOMS else target in INNER:
             found.append(f"facula/{where}:{line}: {room} may not import {name}")
@@ -134,11 +143,13 @@ def test_outer_rooms_use_the_public_api():
 
 def test_the_allow_list_is_needed():
     """An exception that no file uses any more is taken off the list."""
-    used = set()
-    for path in files():
-        where = path.relative_to(PACKAGE).as_posix()
-        used |= {(where, target_room(name)) for name, _, _ in imports(path)}
-    assert not set(ALLOWED) - used
+    used = [
+        (path.relative_to(PACKAGE).as_posix(), name + ".")
+        for path in files()
+        for name, _, _ in imports(path)
+    ]
+    for begin, module in ALLOWED:
+        assert any(w.startswith(begin) and n.startswith(module + ".") for w, n in used), begin
 
 
 def test_the_order_has_no_way_back_to_the_bottom():
