@@ -8,17 +8,18 @@ written as a row of its transpose); A and B may have any strides, zero included.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 from facula.kernel.step import Step
 from facula.llvm.target import Target
-from facula.llvm.tile import NUMBERS
+from facula.llvm.tile import NUMBERS, Number
+from facula.llvm.tile_dot import DotShape, DotWriter
 from facula.llvm.tile_epilogue import Fused
-from facula.llvm.tile_gemm import GemmShape, GemmWriter, gemm_arguments
+from facula.llvm.tile_gemm import GemmShape, GemmWriter, PackShape, write_pack
 
 
 @dataclass(frozen=True)
@@ -44,25 +45,30 @@ class Extra:
 
 @dataclass(frozen=True)
 class GemmKernel:
-    """The code of a product."""
+    """The code of a product, of a packing step, or of dot products."""
 
-    shape: GemmShape
+    shape: GemmShape | PackShape | DotShape
 
     @functools.cached_property
     def key(self) -> str:
         return self.shape.key
 
     def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name("gemm", self.key)
-        return name, GemmWriter(self.shape, target, name).write()
+        name = kernel_name(self.key)
+        match self.shape:
+            case GemmShape():
+                return name, GemmWriter(self.shape, target, name).write()
+            case DotShape():
+                return name, DotWriter(self.shape, target, name).write()
+        return name, write_pack(self.shape, target, name)
 
 
-def kernel_name(prefix: str, key: str) -> str:
-    return f"{prefix}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+def kernel_name(key: str) -> str:
+    return f"{key.split()[0]}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 @functools.cache
-def gemm_kernel(shape: GemmShape) -> GemmKernel:
+def kernel_of(shape: GemmShape | PackShape | DotShape) -> GemmKernel:
     return GemmKernel(shape)
 
 
@@ -82,25 +88,42 @@ class Problem:
     def count(self) -> int:
         return math.prod(self.batch)
 
+    @property
+    def work(self) -> int:
+        return self.m * self.n * self.k
+
+    @property
+    def a_unit(self) -> str:
+        return unit_of(self.a_strides[0], self.a_strides[1])
+
+    @property
+    def b_unit(self) -> str:
+        return unit_of(self.b_strides[1], self.b_strides[0])
+
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a product is cut: micro-tile, block of a task, stretch of k."""
+    """How a product is cut: micro-tile, block of a task, stretch of k, what is packed when."""
 
     rows: int
     vectors: int
     block_m: int
     block_n: int
-    block_k: int
-    inner_m: int
-    direct_a: bool
-    direct_b: bool
-    splits: int = 1
+    block_k: int = 0
+    inner_m: int = 0
+    direct_a: bool = False
+    direct_b: bool = False
+    ahead: bool = False  # operands are packed in steps of their own
+    dot: bool = False
 
 
 # Largest micro-tile: (rows, vectors) by the number of vector registers.
 _TILES = {32: (14, 2), 16: (6, 2)}
 _NARROW = {32: (14, 1), 16: (8, 1)}
+# Tiles of dot products by rows of A: for 1, 2, 3, and more.
+_DOT_TILES = {32: ((1, 8), (2, 8), (3, 5), (4, 4)), 16: ((1, 8), (2, 4), (2, 4), (2, 4))}
+_PACK_AHEAD = 16_000_000  # products from this many multiplications on
+_LONG_K = 1024
 
 
 def unit_of(along_panel: int, along_k: int) -> str:
@@ -110,20 +133,10 @@ def unit_of(along_panel: int, along_k: int) -> str:
 
 
 def _even(total: int, most: int, multiple: int = 1) -> int:
-    """The size of equal pieces of total, none above most, in multiples."""
-    pieces = -(-total // most)
+    """The size of equal pieces of total, none above most, rounded up to multiples."""
+    pieces = -(-total // max(most, 1))
     size = -(-total // pieces)
     return -(-size // multiple) * multiple
-
-
-def _micro_tile(p: Problem, lanes: int, registers: int) -> tuple[int, int]:
-    rows, vectors = _NARROW[registers] if p.n <= lanes else _TILES[registers]
-    rows = _even(max(p.m, 1), rows)
-    if rows > 2:
-        rows += rows % 2  # few different kernels
-    if rows <= 6 and p.n > 2 * lanes and registers == 32:
-        vectors = 4
-    return rows, vectors
 
 
 @functools.lru_cache(maxsize=4096)
@@ -131,39 +144,58 @@ def tiling(p: Problem, target: Target) -> Tiling:
     """Chosen from shapes alone, so that a result never depends on the number of threads."""
     number = NUMBERS[p.dtype]
     lanes = target.vector_bytes // number.compute_bytes
+    if _wants_dots(p, number, lanes):
+        return _dot_tiling(p, target)
     rows, vectors = _micro_tile(p, lanes, target.n_vector_registers)
     cols = vectors * lanes
-    block_m, block_n = _block(p, rows, cols)
-    block_k = _even(max(p.k, 1), 384, 8) if number.is_plain else max(p.k, 1)
-    inner_m = min(block_m, rows * max(1, 196608 // (number.compute_bytes * block_k * rows)))
-    a_unit, b_unit = unit_of(*p.a_strides), unit_of(*reversed(p.b_strides))
-    direct_b = b_unit == "p" and number.is_plain and (block_m <= 2 * rows or p.n * p.k <= 65536)
-    direct_a = a_unit == "p" and number.is_plain and (block_n <= 2 * cols or p.m * p.k <= 65536)
-    return Tiling(rows, vectors, block_m, block_n, block_k, inner_m, direct_a, direct_b)
+    ahead = p.work >= _PACK_AHEAD and p.m > 4 * rows and p.n > 2 * cols
+    block_m, block_n = _block(p, rows, cols, ahead)
+    block_k = _even(max(p.k, 1), _LONG_K, 8) if number.is_plain else max(p.k, 1)
+    inner_m = min(block_m, rows * max(1, 458752 // (number.compute_bytes * block_k * rows)))
+    direct_b = number.is_plain and (block_m <= 2 * rows or p.n * p.k <= 131072)
+    direct_a = number.is_plain and (block_n <= 2 * cols or p.m * p.k <= 131072)
+    return Tiling(rows, vectors, block_m, block_n, block_k, inner_m, direct_a, direct_b, ahead)
 
 
-def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
+def _wants_dots(p: Problem, number: Number, lanes: int) -> bool:
+    if p.a_unit == "p" and p.k > 1 or p.b_unit != "k" or p.a_strides[1] != 1:
+        return False
+    return number.is_float and (p.m <= 4 or p.m <= 96 and p.k >= 16 * lanes)
+
+
+def _dot_tiling(p: Problem, target: Target) -> Tiling:
+    rows, cols = _DOT_TILES[target.n_vector_registers][min(p.m, 4) - 1]
+    block_m = _even(p.m, 64, rows)
+    share = 200_000 // max(1, block_m * p.k)  # columns in some microseconds of work
+    block_n = _even(p.n, min(max(share, cols), 512), cols)
+    return Tiling(rows, cols, block_m, block_n, dot=True)
+
+
+def _micro_tile(p: Problem, lanes: int, registers: int) -> tuple[int, int]:
+    rows, vectors = _NARROW[registers] if p.n <= lanes else _TILES[registers]
+    rows = _even(max(p.m, 1), rows)
+    if rows <= 6 and p.n > 2 * lanes and registers == 32:
+        vectors = 4
+    return rows, vectors
+
+
+def _block(p: Problem, rows: int, cols: int, ahead: bool) -> tuple[int, int]:
     """The block of C that is one task."""
-    work = p.m * p.n * p.k
-    if work <= 200_000:
+    if p.work <= 200_000:
         return -(-p.m // rows) * rows, -(-p.n // cols) * cols
-    block_m = _even(p.m, 512, rows)
-    block_n = _even(p.n, 512, cols)
-    # Enough tasks for a few dozen cores, but none below some ten microseconds.
-    while block_m * block_n * p.k > 4_000_000 or (
-        p.count * -(-p.m // block_m) * -(-p.n // block_n) < 16
-        and block_m * block_n * p.k > 1_000_000
-    ):
-        if block_n > block_m and block_n > cols:
-            block_n = _even(p.n, max(cols, block_n // 2), cols)
-        elif block_m > rows:
-            block_m = _even(p.m, max(rows, block_m // 2), rows)
-        elif block_n > cols:
+    most = (20 * rows, 512) if ahead else (512, 512)
+    block_m, block_n = _even(p.m, most[0], rows), _even(p.n, most[1], cols)
+    if p.count > 1 and p.work < 4_000_000:
+        return block_m, block_n
+    # Enough tasks for a few dozen cores, but none below some tens of microseconds.
+    least = 2_000_000
+    while p.count * -(-p.m // block_m) * -(-p.n // block_n) < 16:
+        if block_m * block_n * p.k < 2 * least or block_m <= rows and block_n <= cols:
+            break
+        if block_n > cols and (block_n >= block_m or block_m <= rows):
             block_n = _even(p.n, max(cols, block_n // 2), cols)
         else:
-            break
-        if block_m * block_n <= 128 * 128:
-            break
+            block_m = _even(p.m, max(rows, block_m // 2), rows)
     return block_m, block_n
 
 
@@ -184,6 +216,8 @@ def merge_batch(batch: tuple[int, ...], strides: list[tuple[int, ...]]):
 
 @dataclass
 class MatmulPlan:
+    """Steps, and how much of the workspace they use."""
+
     steps: list[Step]
     workspace_bytes: int = 0
 
@@ -211,15 +245,63 @@ def plan_matmul(
         raise NotImplementedError("matmul into C whose rows are not contiguous: write C transposed")
     operands = [a, b, c, *extras]
     sizes, strides = merge_batch(batch, [x.batch_strides for x in operands])
-    problem = Problem(
-        *(m, n, k, sizes, dtype), (a.rows_stride, a.cols_stride), (b.rows_stride, b.cols_stride)
-    )
+    a_strides = (a.rows_stride, a.cols_stride if k > 1 else 1)
+    b_strides = (b.rows_stride if k > 1 else 1, b.cols_stride)
+    problem = Problem(m, n, k, sizes, dtype, a_strides, b_strides)
     t = tiling(problem, target)
+    if t.dot:
+        return MatmulPlan([_dot_step(problem, t, epilogue, operands, strides, target)])
+    if t.ahead:
+        return _plan_ahead(problem, t, epilogue, operands, strides, target, workspace_slot)
     shape = GemmShape(
-        *(dtype, unit_of(*problem.a_strides), unit_of(*reversed(problem.b_strides))),
-        *(t.rows, t.vectors, len(sizes), False, epilogue),
+        *(dtype, problem.a_unit, problem.b_unit, t.rows, t.vectors),
+        *(len(sizes), False, epilogue),
     )
-    return MatmulPlan([_gemm_step(problem, t, shape, operands, strides, target)])
+    step = _gemm_step(problem, t, shape, operands, strides, target)
+    return MatmulPlan([step])
+
+
+def _plan_ahead(p, t, epilogue, operands, strides, target, slot) -> MatmulPlan:
+    """Large products: both operands are packed once, into the workspace."""
+    number = NUMBERS[p.dtype]
+    lanes = target.vector_bytes // number.compute_bytes
+    depth = -(-p.k // lanes) * lanes + lanes  # packing runs over into the padding
+    a, b, c, *extras = operands
+    steps, used = [], 0
+    packed = []
+    sides = (
+        (a, p.m, t.rows, p.a_unit, p.a_strides[0], p.a_strides[1], strides[0]),
+        (b, p.n, t.vectors * lanes, p.b_unit, p.b_strides[1], p.b_strides[0], strides[1]),
+    )
+    for x, size, width, unit, s_panel, s_k, batch in sides:
+        panels = -(-size // width)
+        # A stride of zero in the batch: packed once for all of them.
+        sizes = tuple(n if s else 1 for n, s in zip(p.batch, batch, strict=True))
+        out = _contiguous(sizes, panels * width * depth, batch)
+        args = [x.slot, x.offset, slot, used, size, p.k, s_panel, s_k, depth, panels]
+        args += [*sizes, *batch, *out]
+        kernel = kernel_of(PackShape(p.dtype, unit, width, len(sizes)))
+        count = panels * math.prod(sizes)
+        steps.append(Step(kernel, args, count, 0, 0.15 * count * width * p.k))
+        packed.append((Mat(slot, width, depth, out, used), out))
+        used += count * width * depth + 64
+    (a_mat, a_out), (b_mat, b_out) = packed
+    q = dataclasses.replace(p, a_strides=(1, depth), b_strides=(depth, 1))
+    shape = GemmShape(
+        *(p.dtype, "packed", "packed", t.rows, t.vectors, len(p.batch), False, epilogue),
+    )
+    operands = [a_mat, b_mat, c, *extras]
+    steps.append(_gemm_step(q, t, shape, operands, [a_out, b_out, *strides[2:]], target))
+    return MatmulPlan(steps, used * number.compute_bytes)
+
+
+def _contiguous(sizes: tuple[int, ...], inner: int, like: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of a packed batch; zero where `like` has zero."""
+    out = []
+    for size, s in zip(reversed(sizes), reversed(like), strict=True):
+        out.append(inner if s else 0)
+        inner *= size
+    return tuple(reversed(out))
 
 
 def _gemm_step(p: Problem, t: Tiling, shape: GemmShape, operands, strides, target) -> Step:
@@ -228,10 +310,12 @@ def _gemm_step(p: Problem, t: Tiling, shape: GemmShape, operands, strides, targe
     cols = t.vectors * lanes
     tasks_m, tasks_n = -(-p.m // t.block_m), -(-p.n // t.block_n)
     depth = min(t.block_k, max(p.k, 1)) + lanes  # packing runs over by part of a square
-    b_panels = -(-min(t.block_n, max(p.n, 1)) // cols) * cols * depth
-    a_panels = -(-min(t.inner_m, max(p.m, 1)) // t.rows) * t.rows * depth + 4 * lanes
-    a_start = -(-(b_panels + 4 * lanes) // 64) * 64
-    spare = -(-(a_start + a_panels) // 64) * 64
+    a_start = spare = 0
+    if not t.ahead:
+        b_panels = -(-min(t.block_n, max(p.n, 1)) // cols) * cols * depth
+        a_panels = -(-min(t.inner_m, max(p.m, 1)) // t.rows) * t.rows * depth + 4 * lanes
+        a_start = -(-(b_panels + 4 * lanes) // 64) * 64
+        spare = -(-(a_start + a_panels) // 64) * 64
     a, b, c = operands[:3]
     args = [a.slot, a.offset, b.slot, b.offset, c.slot, c.offset, p.m, p.n, p.k, p.k]
     args += [*p.a_strides, *p.b_strides, c.rows_stride]
@@ -242,8 +326,26 @@ def _gemm_step(p: Problem, t: Tiling, shape: GemmShape, operands, strides, targe
         args += s
     args += extra_arguments(shape.fused, operands[3:], strides[3:])
     scratch = (spare + t.rows * cols) * number.compute_bytes
-    cost = 2.0 * p.m * p.n * p.k * p.count / 80 + 100
-    return Step(gemm_kernel(shape), args, tasks_m * tasks_n * p.count, scratch, cost)
+    cost = 2.0 * p.work * p.count / 150 + 100
+    return Step(kernel_of(shape), args, tasks_m * tasks_n * p.count, scratch, cost)
+
+
+def _dot_step(p: Problem, t: Tiling, epilogue, operands, strides, target) -> Step:
+    number = NUMBERS[p.dtype]
+    shape = DotShape(p.dtype, t.rows, t.vectors, len(p.batch), epilogue)
+    tasks_m, tasks_n = -(-p.m // t.block_m), -(-p.n // t.block_n)
+    lanes = target.vector_bytes // number.compute_bytes
+    spare_row = -(-t.block_n // lanes) * lanes
+    a, b, c = operands[:3]
+    args = [a.slot, a.offset, b.slot, b.offset, c.slot, c.offset, p.m, p.n, p.k]
+    args += [p.a_strides[0], p.b_strides[1], c.rows_stride]
+    args += [t.block_m, t.block_n, tasks_m, tasks_n, spare_row, *p.batch]
+    for s in strides[:3]:
+        args += s
+    args += extra_arguments(epilogue, operands[3:], strides[3:])
+    scratch = (t.block_m * spare_row + lanes) * number.compute_bytes
+    cost = p.count * max(2.0 * p.work / 120, p.n * p.k * number.bytes / 15) + 100
+    return Step(kernel_of(shape), args, tasks_m * tasks_n * p.count, scratch, cost)
 
 
 def extra_arguments(fused, extras, strides) -> list[int]:
@@ -255,6 +357,3 @@ def extra_arguments(fused, extras, strides) -> list[int]:
         if kind != "s":
             args += [extra.offset, extra.rows_stride, *batch]
     return args
-
-
-__all__ = ["Extra", "Fused", "Mat", "MatmulPlan", "gemm_arguments", "pairwise", "plan_matmul"]

@@ -16,6 +16,7 @@ from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
 from facula.llvm.tile_pack import lanes_of, pack
 
 OPERANDS = ("a", "b", "c")
+COMPUTED = {"float": "float32", "double": "float64", "i32": "int32", "i64": "int64"}
 HEADER = (
     *("a", "a_off", "b", "b_off", "c", "c_off", "m", "n", "k", "k_total"),
     *("as_m", "as_k", "bs_k", "bs_n", "cs_m"),
@@ -37,7 +38,7 @@ class GemmShape:
     """What is fixed in the code of a product; everything else is an argument."""
 
     dtype: str
-    a_unit: str  # "p": rows of a panel contiguous (m), "k": along k, "g": neither
+    a_unit: str  # "p": contiguous along a panel (m), "k": along k, "g": neither, "packed" before
     b_unit: str
     rows: int  # micro-tile
     vectors: int
@@ -133,10 +134,19 @@ class GemmWriter:
             with b.loop(0, self.mb, arg("inner_m")) as i:
                 self._inner(i.i)
 
+    def held(self, operand: str) -> Number:
+        """What an operand's memory holds: packed ones have been widened."""
+        unit = self.shape.a_unit if operand == "a" else self.shape.b_unit
+        return NUMBERS[COMPUTED[self.ty]] if unit == "packed" else self.number
+
     def _find_operands(self) -> None:
         b, arg, stored = self.b, self.arg, self.number.stored
-        self.a = b.at(arg.pointer("a", self.number), b.mul(self.m0, arg("as_m")), stored)
-        self.bp = b.at(arg.pointer("b", self.number), b.mul(self.n0, arg("bs_n")), stored)
+        self.a = arg.pointer("a", self.held("a"))
+        if self.shape.a_unit != "packed":
+            self.a = b.at(self.a, b.mul(self.m0, arg("as_m")), stored)
+        self.bp = arg.pointer("b", self.held("b"))
+        if self.shape.b_unit != "packed":
+            self.bp = b.at(self.bp, b.mul(self.n0, arg("bs_n")), stored)
         self.cp = b.at(arg.pointer("c", self.number), b.mul(self.m0, arg("cs_m")), stored)
         self.cp = b.at(self.cp, self.n0, stored)
         self.depth = arg("k")
@@ -149,6 +159,8 @@ class GemmWriter:
         self.spare = b.at("%scratch", arg("spare"), self.ty)
 
     def _pack_b(self) -> None:
+        if self.shape.b_unit == "packed":
+            return
         b, arg, stored = self.b, self.arg, self.number.stored
         base = b.at(self.bp, b.mul(self.k0, arg("bs_k")), stored)
         with b.loop(self.b_direct, self.n_panels) as j:
@@ -165,28 +177,42 @@ class GemmWriter:
         mc = b.least(arg("inner_m"), b.sub(self.mb, i0))
         panels = b.ceil_div(mc, self.rows)
         direct: Value = 0
+        base = self.a
         if self.shape.a_unit == "p":
             direct = b.mul(arg("direct_a"), b.div(mc, self.rows))
-        base = b.at(self.a, b.mul(i0, arg("as_m")), stored)
-        base = b.at(base, b.mul(self.k0, arg("as_k")), stored)
-        with b.loop(direct, panels) as i:
-            row = b.mul(i.i, self.rows)
-            src = b.at(base, b.mul(row, arg("as_m")), stored)
-            dst = b.at(self.a_pack, b.mul(row, self.kc), self.ty)
-            strides = (arg("as_m"), arg("as_k"))
-            left = b.sub(mc, row)
-            pack(b, self.number, self.shape.a_unit, src, strides, self.rows, left, self.kc, dst)
+        if self.shape.a_unit != "packed":
+            base = b.at(base, b.mul(i0, arg("as_m")), stored)
+            base = b.at(base, b.mul(self.k0, arg("as_k")), stored)
+            self._pack_a(base, direct, panels, mc)
         with b.loop(0, self.n_panels) as j:
             b_panel, b_stride = self._panel_b(j.i)
             with b.loop(0, panels) as i:
-                a_panel, a_stride = self._panel_a(i.i, direct, base)
+                a_panel, a_stride = self._panel_a(i.i, direct, base, i0)
                 row, col = b.mul(i.i, self.rows), b.mul(j.i, self.cols)
                 left = (b.sub(mc, row), b.sub(self.nb, col))
                 self._tile(b.add(i0, row), col, left, a_panel, a_stride, b_panel, b_stride)
 
+    def _pack_a(self, base: str, direct: Value, panels: Value, mc: Value) -> None:
+        b, arg = self.b, self.arg
+        with b.loop(direct, panels) as i:
+            row = b.mul(i.i, self.rows)
+            src = b.at(base, b.mul(row, arg("as_m")), self.number.stored)
+            dst = b.at(self.a_pack, b.mul(row, self.kc), self.ty)
+            strides = (arg("as_m"), arg("as_k"))
+            left = b.sub(mc, row)
+            pack(b, self.number, self.shape.a_unit, src, strides, self.rows, left, self.kc, dst)
+
+    def _whole_panel(self, base: str, first: Value, width: int, depth: Value) -> str:
+        """Where a stretch of a panel lies that was packed in an earlier step, over all of k."""
+        b = self.b
+        return b.at(base, b.add(b.mul(first, depth), b.mul(self.k0, width)), self.ty)
+
     def _panel_b(self, j: str) -> tuple[str, Value]:
         b, arg = self.b, self.arg
         col = b.mul(j, self.cols)
+        if self.shape.b_unit == "packed":
+            first = b.add(self.n0, col)
+            return self._whole_panel(self.bp, first, self.cols, arg("bs_k")), self.cols
         packed = b.at(self.b_pack, b.mul(col, self.kc), self.ty)
         if self.shape.b_unit != "p" or not self.number.is_plain:
             return packed, self.cols
@@ -194,9 +220,12 @@ class GemmWriter:
         direct = b.test("slt", j, self.b_direct)
         return b.pick(direct, "ptr", here, packed), b.pick(direct, "i64", arg("bs_k"), self.cols)
 
-    def _panel_a(self, i: str, n_direct: Value, base: str) -> tuple[str, Value]:
+    def _panel_a(self, i: str, n_direct: Value, base: str, i0: str) -> tuple[str, Value]:
         b, arg = self.b, self.arg
         row = b.mul(i, self.rows)
+        if self.shape.a_unit == "packed":
+            first = b.add(b.add(self.m0, i0), row)
+            return self._whole_panel(base, first, self.rows, arg("as_k")), self.rows
         packed = b.at(self.a_pack, b.mul(row, self.kc), self.ty)
         if self.shape.a_unit != "p" or not self.number.is_plain:
             return packed, self.rows
@@ -326,3 +355,54 @@ def micro_kernel(
                 k.next.append(b.fma(lanes, ty, one, columns[j], acc))
         k.next += [b.at(a_row, a_stride, ty), b.at(b_row, b_stride, ty)]
     return k.vars[:count]
+
+
+PACK_HEADER = (
+    "src",
+    "src_off",
+    "dst",
+    "dst_off",
+    "size",
+    "k",
+    "s_panel",
+    "s_k",
+    "d_panel",
+    "tasks",
+)
+
+
+def pack_arguments(n_batch: int) -> list[str]:
+    names = [*PACK_HEADER, *(f"batch{d}" for d in range(n_batch))]
+    return names + [f"{x}_batch{d}" for x in ("src", "dst") for d in range(n_batch)]
+
+
+@dataclass(frozen=True)
+class PackShape:
+    """Packing a whole operand in a step of its own: one task a panel."""
+
+    dtype: str
+    unit: str
+    width: int
+    n_batch: int
+
+    @property
+    def key(self) -> str:
+        return f"pack {self.dtype} {self.unit} {self.width} batch{self.n_batch}"
+
+
+def write_pack(shape: PackShape, target: Target, name: str) -> str:
+    b = Emit(target, name)
+    number = NUMBERS[shape.dtype]
+    arg = TaskFrame(b, pack_arguments(shape.n_batch), shape.n_batch)
+    arg.load_all()
+    with b.loop("%t0", "%t1") as t:
+        index, panel = b.divmod(t.i, arg("tasks"))
+        arg.place_batch(index)
+        first = b.mul(panel, shape.width)
+        src = b.at(arg.pointer("src", number), b.mul(first, arg("s_panel")), number.stored)
+        dst = arg.pointer("dst", NUMBERS[COMPUTED[number.compute]])
+        dst = b.at(dst, b.mul(first, arg("d_panel")), number.compute)
+        left = b.sub(arg("size"), first)
+        strides = (arg("s_panel"), arg("s_k"))
+        pack(b, number, shape.unit, src, strides, shape.width, left, arg("k"), dst)
+    return b.module()

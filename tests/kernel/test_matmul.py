@@ -29,8 +29,21 @@ def layout(x, kind):
     return np.ascontiguousarray(x)
 
 
-SIZES = [(1, 1, 1), (32, 32, 32), (33, 65, 17), (5, 3, 70), (1, 100, 50), (129, 70, 300),
-         (64, 10, 128), (40, 48, 1000), (7, 1, 9), (100, 33, 0)]
+SIZES = [
+    (1, 1, 1),
+    (32, 32, 32),
+    (33, 65, 17),
+    (5, 3, 70),
+    (1, 100, 50),
+    (129, 70, 300),
+    (64, 10, 128),
+    (40, 48, 1000),
+    (7, 1, 9),
+    (100, 33, 0),
+    (3, 40, 37),
+    (50, 17, 300),
+    (270, 290, 280),
+]
 
 
 @pytest.mark.parametrize("kinds", ["nn", "nt", "tn", "tt", "gn", "ng"])
@@ -51,7 +64,9 @@ def check(a, b, dtype, tolerance=2e-5, **given):
     first = None
     for chunk in (None, 1):
         c = np.full((*batch, m, n), 7, dtype)
-        plan = plan_matmul(m, n, k, batch, mat(0, a_), mat(1, b_), mat(2, c), name, workspace_slot=3)
+        plan = plan_matmul(
+            m, n, k, batch, mat(0, a_), mat(1, b_), mat(2, c), name, workspace_slot=3
+        )
         work = native.aligned(max(plan.workspace_bytes, 64))
         native.run(plan.steps, [a, b, c, work], chunk=chunk)
         want = a_.astype(np.float64) @ b_.astype(np.float64)
@@ -66,7 +81,9 @@ def test_other_dtypes(dtype, rng):
     a = (rng.standard_normal((37, 50)) * 4).astype(dtype)
     b = (rng.standard_normal((50, 41)) * 4).astype(dtype)
     for kinds in ("nn", "nt", "tn"):
-        check(layout(a, kinds[0]), layout(b, kinds[1]), dtype, 1e-3 if dtype is np.float16 else 1e-6)
+        check(
+            layout(a, kinds[0]), layout(b, kinds[1]), dtype, 1e-3 if dtype is np.float16 else 1e-6
+        )
 
 
 def test_batches(rng):
@@ -76,12 +93,18 @@ def test_batches(rng):
     check(a[0, 0], b[:1, 0], np.float32)
     heads = rng.standard_normal((2, 9, 3, 16)).astype(np.float32).transpose(0, 2, 1, 3)
     check(heads, heads.swapaxes(-1, -2), np.float32)
+    large = rng.standard_normal((2, 1, 260, 250)).astype(np.float32)
+    check(large, rng.standard_normal((3, 250, 256)).astype(np.float32), np.float32)
 
 
 def test_epilogue(rng):
     m, n, k = 45, 70, 500
     a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
-    bias, rows, residual = rng.standard_normal(n), rng.standard_normal(m), rng.standard_normal((m, n))
+    bias, rows, residual = (
+        rng.standard_normal(n),
+        rng.standard_normal(m),
+        rng.standard_normal((m, n)),
+    )
     arrays = [x.astype(np.float32) for x in (a, b, np.zeros((m, n)), bias, rows, residual)]
     plan = plan_matmul(
         *(m, n, k, (), mat(0, arrays[0]), mat(1, arrays[1]), mat(2, arrays[2])),
