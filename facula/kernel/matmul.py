@@ -19,7 +19,14 @@ from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Number
 from facula.llvm.tile_dot import DotShape, DotWriter
 from facula.llvm.tile_epilogue import Fused
-from facula.llvm.tile_gemm import GemmShape, GemmWriter, PackShape, write_pack
+from facula.llvm.tile_gemm import (
+    GemmShape,
+    GemmWriter,
+    PackShape,
+    ReduceShape,
+    write_pack,
+    write_reduce,
+)
 
 
 @dataclass(frozen=True)
@@ -43,11 +50,14 @@ class Extra:
     offset: int = 0
 
 
+AnyShape = GemmShape | PackShape | DotShape | ReduceShape
+
+
 @dataclass(frozen=True)
 class GemmKernel:
     """The code of a product, of a packing step, or of dot products."""
 
-    shape: GemmShape | PackShape | DotShape
+    shape: AnyShape
 
     @functools.cached_property
     def key(self) -> str:
@@ -60,6 +70,8 @@ class GemmKernel:
                 return name, GemmWriter(self.shape, target, name).write()
             case DotShape():
                 return name, DotWriter(self.shape, target, name).write()
+            case ReduceShape():
+                return name, write_reduce(self.shape, target, name)
         return name, write_pack(self.shape, target, name)
 
 
@@ -68,7 +80,7 @@ def kernel_name(key: str) -> str:
 
 
 @functools.cache
-def kernel_of(shape: GemmShape | PackShape | DotShape) -> GemmKernel:
+def kernel_of(shape: AnyShape) -> GemmKernel:
     return GemmKernel(shape)
 
 
@@ -113,8 +125,10 @@ class Tiling:
     inner_m: int = 0
     direct_a: bool = False
     direct_b: bool = False
-    ahead: bool = False  # operands are packed in steps of their own
+    ahead_a: bool = False  # an operand is packed in a step of its own
+    ahead_b: bool = False
     dot: bool = False
+    part: int = 0  # a task does so much of k, and the parts are added afterwards
 
 
 # Largest micro-tile: (rows, vectors) by the number of vector registers.
@@ -148,17 +162,38 @@ def tiling(p: Problem, target: Target) -> Tiling:
         return _dot_tiling(p, target)
     rows, vectors = _micro_tile(p, lanes, target.n_vector_registers)
     cols = vectors * lanes
-    ahead = p.work >= _PACK_AHEAD and p.m > 4 * rows and p.n > 2 * cols
-    block_m, block_n = _block(p, rows, cols, ahead)
-    block_k = _even(max(p.k, 1), _LONG_K, 8) if number.is_plain else max(p.k, 1)
+    block_m, block_n = _block(p, rows, cols)
+    blocks_m, blocks_n = -(-p.m // block_m), -(-p.n // block_n)
+    # What several tasks would pack again and again is packed once, before.
+    large = p.work >= _PACK_AHEAD
+    ahead_a, ahead_b = large and blocks_n >= 3, large and blocks_m >= 3
+    part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
+    block_k = _even(max(part or p.k, 1), _LONG_K, 8) if number.is_plain else max(part or p.k, 1)
     inner_m = min(block_m, rows * max(1, 458752 // (number.compute_bytes * block_k * rows)))
     direct_b = number.is_plain and (block_m <= 2 * rows or p.n * p.k <= 131072)
-    direct_a = number.is_plain and (block_n <= 2 * cols or p.m * p.k <= 131072)
-    return Tiling(rows, vectors, block_m, block_n, block_k, inner_m, direct_a, direct_b, ahead)
+    direct_a = number.is_plain and (block_n <= cols or p.m * p.k <= 131072)
+    return Tiling(
+        *(rows, vectors, block_m, block_n, block_k, inner_m, direct_a, direct_b),
+        *(ahead_a, ahead_b, False, part),
+    )
+
+
+def _long(p: Problem) -> bool:
+    """Much of k for a small C, as in the gradient of a weight."""
+    return p.k >= 2048 and p.k >= 4 * max(p.m, p.n) and p.work >= 4_000_000
+
+
+def _part_of_k(p: Problem, blocks: int) -> int:
+    """How much of k a task does where C alone gives too few tasks; 0 for all of it."""
+    few = blocks * p.count
+    if few >= 8 or not _long(p):
+        return 0
+    parts = min(-(-16 // few), p.k // 512)
+    return _even(p.k, -(-p.k // parts), 8) if parts > 1 else 0
 
 
 def _wants_dots(p: Problem, number: Number, lanes: int) -> bool:
-    if p.a_unit == "p" and p.k > 1 or p.b_unit != "k" or p.a_strides[1] != 1:
+    if p.b_strides[0] != 1 or p.a_strides[1] != 1 or (p.b_unit == "p" and p.k > 1 and p.n > 1):
         return False
     return number.is_float and (p.m <= 4 or p.m <= 96 and p.k >= 16 * lanes)
 
@@ -166,8 +201,8 @@ def _wants_dots(p: Problem, number: Number, lanes: int) -> bool:
 def _dot_tiling(p: Problem, target: Target) -> Tiling:
     rows, cols = _DOT_TILES[target.n_vector_registers][min(p.m, 4) - 1]
     block_m = _even(p.m, 64, rows)
-    share = 200_000 // max(1, block_m * p.k)  # columns in some microseconds of work
-    block_n = _even(p.n, min(max(share, cols), 512), cols)
+    share = 400_000 // max(1, block_m * p.k)  # columns in some microseconds of work
+    block_n = _even(p.n, min(max(share, 2 * cols), 512), cols)
     return Tiling(rows, cols, block_m, block_n, dot=True)
 
 
@@ -179,13 +214,15 @@ def _micro_tile(p: Problem, lanes: int, registers: int) -> tuple[int, int]:
     return rows, vectors
 
 
-def _block(p: Problem, rows: int, cols: int, ahead: bool) -> tuple[int, int]:
+def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
     """The block of C that is one task."""
     if p.work <= 200_000:
         return -(-p.m // rows) * rows, -(-p.n // cols) * cols
-    most = (20 * rows, 512) if ahead else (512, 512)
+    most = (20 * rows, 512) if p.m > 512 and p.n > 512 else (512, 512)
     block_m, block_n = _even(p.m, most[0], rows), _even(p.n, most[1], cols)
     if p.count > 1 and p.work < 4_000_000:
+        return block_m, block_n
+    if _long(p):
         return block_m, block_n
     # Enough tasks for a few dozen cores, but none below some tens of microseconds.
     least = 2_000_000
@@ -245,14 +282,16 @@ def plan_matmul(
         raise NotImplementedError("matmul into C whose rows are not contiguous: write C transposed")
     operands = [a, b, c, *extras]
     sizes, strides = merge_batch(batch, [x.batch_strides for x in operands])
-    a_strides = (a.rows_stride, a.cols_stride if k > 1 else 1)
-    b_strides = (b.rows_stride if k > 1 else 1, b.cols_stride)
+    a_strides = (a.rows_stride if m > 1 else 1, a.cols_stride if k > 1 else 1)
+    b_strides = (b.rows_stride if k > 1 else 1, b.cols_stride if n > 1 else 1)
     problem = Problem(m, n, k, sizes, dtype, a_strides, b_strides)
     t = tiling(problem, target)
     if t.dot:
         return MatmulPlan([_dot_step(problem, t, epilogue, operands, strides, target)])
-    if t.ahead:
+    if t.ahead_a or t.ahead_b:
         return _plan_ahead(problem, t, epilogue, operands, strides, target, workspace_slot)
+    if t.part:
+        return _plan_parts(problem, t, epilogue, operands, strides, target, workspace_slot)
     shape = GemmShape(
         *(dtype, problem.a_unit, problem.b_unit, t.rows, t.vectors),
         *(len(sizes), False, epilogue),
@@ -262,37 +301,74 @@ def plan_matmul(
 
 
 def _plan_ahead(p, t, epilogue, operands, strides, target, slot) -> MatmulPlan:
-    """Large products: both operands are packed once, into the workspace."""
-    number = NUMBERS[p.dtype]
-    lanes = target.vector_bytes // number.compute_bytes
+    """Large products: an operand that many tasks read is packed once, into the workspace."""
+    lanes = target.vector_bytes // NUMBERS[p.dtype].compute_bytes
     depth = -(-p.k // lanes) * lanes + lanes  # packing runs over into the padding
     a, b, c, *extras = operands
-    steps, used = [], 0
-    packed = []
-    sides = (
-        (a, p.m, t.rows, p.a_unit, p.a_strides[0], p.a_strides[1], strides[0]),
-        (b, p.n, t.vectors * lanes, p.b_unit, p.b_strides[1], p.b_strides[0], strides[1]),
-    )
-    for x, size, width, unit, s_panel, s_k, batch in sides:
-        panels = -(-size // width)
-        # A stride of zero in the batch: packed once for all of them.
-        sizes = tuple(n if s else 1 for n, s in zip(p.batch, batch, strict=True))
-        out = _contiguous(sizes, panels * width * depth, batch)
-        args = [x.slot, x.offset, slot, used, size, p.k, s_panel, s_k, depth, panels]
-        args += [*sizes, *batch, *out]
-        kernel = kernel_of(PackShape(p.dtype, unit, width, len(sizes)))
-        count = panels * math.prod(sizes)
-        steps.append(Step(kernel, args, count, 0, 0.15 * count * width * p.k))
-        packed.append((Mat(slot, width, depth, out, used), out))
-        used += count * width * depth + 64
-    (a_mat, a_out), (b_mat, b_out) = packed
-    q = dataclasses.replace(p, a_strides=(1, depth), b_strides=(depth, 1))
-    shape = GemmShape(
-        *(p.dtype, "packed", "packed", t.rows, t.vectors, len(p.batch), False, epilogue),
-    )
-    operands = [a_mat, b_mat, c, *extras]
-    steps.append(_gemm_step(q, t, shape, operands, [a_out, b_out, *strides[2:]], target))
-    return MatmulPlan(steps, used * number.compute_bytes)
+    a_batch, b_batch, *other = strides
+    steps, used, units = [], 0, [p.a_unit, p.b_unit]
+    if t.ahead_a:
+        step, a, a_batch, used = _pack_step(
+            p, a, (p.m, t.rows, p.a_unit, *p.a_strides), a_batch, slot, used, depth
+        )
+        steps.append(step)
+        p, units[0] = dataclasses.replace(p, a_strides=(1, depth)), "packed"
+    if t.ahead_b:
+        step, b, b_batch, used = _pack_step(
+            p, b, (p.n, t.vectors * lanes, p.b_unit, *p.b_strides[::-1]), b_batch, slot, used, depth
+        )
+        steps.append(step)
+        p, units[1] = dataclasses.replace(p, b_strides=(depth, 1)), "packed"
+    shape = GemmShape(p.dtype, *units, t.rows, t.vectors, len(p.batch), False, epilogue)
+    steps.append(_gemm_step(p, t, shape, [a, b, c, *extras], [a_batch, b_batch, *other], target))
+    return MatmulPlan(steps, used * NUMBERS[p.dtype].compute_bytes)
+
+
+def _pack_step(p, x, side, batch, slot, used, depth):
+    """One operand's packing, and what stands for the operand after it."""
+    size, width, unit, s_panel, s_k = side
+    panels = -(-size // width)
+    # A stride of zero in the batch: packed once for all of them.
+    sizes = tuple(n if s else 1 for n, s in zip(p.batch, batch, strict=True))
+    out = _contiguous(sizes, panels * width * depth, batch)
+    few, stretch = (panels, max(8, 16384 // size // 8 * 8)) if unit == "p" else (1, p.k)
+    tasks = (-(-panels // few), -(-p.k // stretch))
+    args = [x.slot, x.offset, slot, used, size, p.k, s_panel, s_k, depth]
+    args += [few, stretch, *tasks, *sizes, *batch, *out]
+    kernel = kernel_of(PackShape(p.dtype, unit, width, len(sizes)))
+    count = math.prod(sizes)
+    step = Step(kernel, args, math.prod(tasks) * count, 0, 0.15 * count * size * p.k)
+    used += count * panels * width * depth + 64
+    return step, Mat(slot, width, depth, out, used - count * panels * width * depth - 64), out, used
+
+
+def _plan_parts(p, t, epilogue, operands, strides, target, slot) -> MatmulPlan:
+    """Long k and a small C: tasks do parts of k, a second step adds them in order."""
+    number = NUMBERS[p.dtype]
+    parts = -(-p.k // t.part)
+    batch = (*p.batch, parts)
+    a, b, c, *extras = operands
+    sheets = _contiguous(batch, p.m * p.n, (1,) * len(batch))
+    split = [
+        (*strides[0], t.part * p.a_strides[1]),
+        (*strides[1], t.part * p.b_strides[0]),
+        sheets,
+    ]
+    q = dataclasses.replace(p, batch=batch, k=t.part)
+    held = "float64" if number.compute == "double" else number.name
+    if not number.is_plain:
+        raise NotImplementedError("split products of half precision")
+    shape = GemmShape(held, p.a_unit, p.b_unit, t.rows, t.vectors, len(batch), True, ())
+    step = _gemm_step(q, t, shape, [a, b, Mat(slot, p.n, 1)], split, target, p.k)
+    rows = max(1, 4096 // p.n)
+    tasks = -(-p.m // rows)
+    args = [slot, 0, p.m * p.n, parts, c.slot, c.offset, c.rows_stride, p.m, p.n, rows]
+    args += [*p.batch, *sheets[:-1], *strides[2], tasks]
+    args += extra_arguments(epilogue, extras, strides[3:])
+    kernel = kernel_of(ReduceShape(p.dtype, len(p.batch), epilogue))
+    cost = 0.1 * math.prod(batch) * p.m * p.n
+    last = Step(kernel, args, tasks * p.count, 0, cost)
+    return MatmulPlan([step, last], math.prod(batch) * p.m * p.n * number.compute_bytes)
 
 
 def _contiguous(sizes: tuple[int, ...], inner: int, like: tuple[int, ...]) -> tuple[int, ...]:
@@ -304,20 +380,20 @@ def _contiguous(sizes: tuple[int, ...], inner: int, like: tuple[int, ...]) -> tu
     return tuple(reversed(out))
 
 
-def _gemm_step(p: Problem, t: Tiling, shape: GemmShape, operands, strides, target) -> Step:
+def _gemm_step(
+    p: Problem, t: Tiling, shape: GemmShape, operands, strides, target, k_total: int = 0
+) -> Step:
     number = NUMBERS[p.dtype]
     lanes = target.vector_bytes // number.compute_bytes
     cols = t.vectors * lanes
     tasks_m, tasks_n = -(-p.m // t.block_m), -(-p.n // t.block_n)
     depth = min(t.block_k, max(p.k, 1)) + lanes  # packing runs over by part of a square
-    a_start = spare = 0
-    if not t.ahead:
-        b_panels = -(-min(t.block_n, max(p.n, 1)) // cols) * cols * depth
-        a_panels = -(-min(t.inner_m, max(p.m, 1)) // t.rows) * t.rows * depth + 4 * lanes
-        a_start = -(-(b_panels + 4 * lanes) // 64) * 64
-        spare = -(-(a_start + a_panels) // 64) * 64
+    b_panels = -(-min(t.block_n, max(p.n, 1)) // cols) * cols * depth
+    a_panels = -(-min(t.inner_m, max(p.m, 1)) // t.rows) * t.rows * depth + 4 * lanes
+    a_start = 0 if t.ahead_b else -(-(b_panels + 4 * lanes) // 64) * 64
+    spare = a_start if t.ahead_a else -(-(a_start + a_panels) // 64) * 64
     a, b, c = operands[:3]
-    args = [a.slot, a.offset, b.slot, b.offset, c.slot, c.offset, p.m, p.n, p.k, p.k]
+    args = [a.slot, a.offset, b.slot, b.offset, c.slot, c.offset, p.m, p.n, p.k, k_total or p.k]
     args += [*p.a_strides, *p.b_strides, c.rows_stride]
     args += [t.block_m, t.block_n, t.block_k, t.inner_m, tasks_m, tasks_n]
     args += [int(t.direct_a), int(t.direct_b), a_start, spare]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_pack import lanes_of, pack
+from facula.llvm.tile_pack import lanes_of, pack_panels
 
 OPERANDS = ("a", "b", "c")
 COMPUTED = {"float": "float32", "double": "float64", "i32": "int32", "i64": "int64"}
@@ -163,13 +163,10 @@ class GemmWriter:
             return
         b, arg, stored = self.b, self.arg, self.number.stored
         base = b.at(self.bp, b.mul(self.k0, arg("bs_k")), stored)
-        with b.loop(self.b_direct, self.n_panels) as j:
-            col = b.mul(j.i, self.cols)
-            src = b.at(base, b.mul(col, arg("bs_n")), stored)
-            dst = b.at(self.b_pack, b.mul(col, self.kc), self.ty)
-            strides = (arg("bs_n"), arg("bs_k"))
-            left = b.sub(self.nb, col)
-            pack(b, self.number, self.shape.b_unit, src, strides, self.cols, left, self.kc, dst)
+        pack_panels(
+            *(b, self.number, self.shape.b_unit, base, (arg("bs_n"), arg("bs_k")), self.cols),
+            *((self.b_direct, self.n_panels), self.nb, (0, self.kc), self.b_pack, self.kc),
+        )
 
     def _inner(self, i0: str) -> None:
         """Rows i0.. of the block, against all of its columns."""
@@ -193,14 +190,11 @@ class GemmWriter:
                 self._tile(b.add(i0, row), col, left, a_panel, a_stride, b_panel, b_stride)
 
     def _pack_a(self, base: str, direct: Value, panels: Value, mc: Value) -> None:
-        b, arg = self.b, self.arg
-        with b.loop(direct, panels) as i:
-            row = b.mul(i.i, self.rows)
-            src = b.at(base, b.mul(row, arg("as_m")), self.number.stored)
-            dst = b.at(self.a_pack, b.mul(row, self.kc), self.ty)
-            strides = (arg("as_m"), arg("as_k"))
-            left = b.sub(mc, row)
-            pack(b, self.number, self.shape.a_unit, src, strides, self.rows, left, self.kc, dst)
+        arg = self.arg
+        pack_panels(
+            *(self.b, self.number, self.shape.a_unit, base, (arg("as_m"), arg("as_k")), self.rows),
+            *((direct, panels), mc, (0, self.kc), self.a_pack, self.kc),
+        )
 
     def _whole_panel(self, base: str, first: Value, width: int, depth: Value) -> str:
         """Where a stretch of a panel lies that was packed in an earlier step, over all of k."""
@@ -358,16 +352,8 @@ def micro_kernel(
 
 
 PACK_HEADER = (
-    "src",
-    "src_off",
-    "dst",
-    "dst_off",
-    "size",
-    "k",
-    "s_panel",
-    "s_k",
-    "d_panel",
-    "tasks",
+    *("src", "src_off", "dst", "dst_off", "size", "k", "s_panel", "s_k", "d_depth"),
+    *("panels", "stretch", "tasks_p", "tasks_k"),
 )
 
 
@@ -378,7 +364,7 @@ def pack_arguments(n_batch: int) -> list[str]:
 
 @dataclass(frozen=True)
 class PackShape:
-    """Packing a whole operand in a step of its own: one task a panel."""
+    """Packing a whole operand in a step of its own; a task does some panels, or some of k."""
 
     dtype: str
     unit: str
@@ -396,13 +382,70 @@ def write_pack(shape: PackShape, target: Target, name: str) -> str:
     arg = TaskFrame(b, pack_arguments(shape.n_batch), shape.n_batch)
     arg.load_all()
     with b.loop("%t0", "%t1") as t:
-        index, panel = b.divmod(t.i, arg("tasks"))
+        index, tk = b.divmod(t.i, arg("tasks_k"))
+        index, tp = b.divmod(index, arg("tasks_p"))
         arg.place_batch(index)
-        first = b.mul(panel, shape.width)
-        src = b.at(arg.pointer("src", number), b.mul(first, arg("s_panel")), number.stored)
+        first = b.mul(tp, arg("panels"))
+        end = b.least(b.add(first, arg("panels")), b.ceil_div(arg("size"), shape.width))
+        k0 = b.mul(tk, arg("stretch"))
+        k1 = b.least(b.add(k0, arg("stretch")), arg("k"))
+        src = arg.pointer("src", number)
         dst = arg.pointer("dst", NUMBERS[COMPUTED[number.compute]])
-        dst = b.at(dst, b.mul(first, arg("d_panel")), number.compute)
-        left = b.sub(arg("size"), first)
-        strides = (arg("s_panel"), arg("s_k"))
-        pack(b, number, shape.unit, src, strides, shape.width, left, arg("k"), dst)
+        dst = b.at(dst, b.mul(k0, shape.width), number.compute)
+        pack_panels(
+            *(b, number, shape.unit, src, (arg("s_panel"), arg("s_k")), shape.width),
+            *((first, end), arg("size"), (k0, k1), dst, arg("d_depth")),
+        )
+    return b.module()
+
+
+REDUCE_HEADER = (
+    *("part", "part_off", "part_size", "parts", "c", "c_off", "cs_m", "m", "n", "rows"),
+)
+
+
+def reduce_arguments(n_batch: int, fused: tuple[Fused, ...]) -> list[str]:
+    names = [*REDUCE_HEADER, *(f"batch{d}" for d in range(n_batch))]
+    names += [f"{x}_batch{d}" for x in ("part", "c") for d in range(n_batch)]
+    return [*names, "tasks", *epilogue_arguments(fused, n_batch)]
+
+
+@dataclass(frozen=True)
+class ReduceShape:
+    """Adding up the parts of a product whose k was split over tasks."""
+
+    dtype: str
+    n_batch: int
+    fused: tuple[Fused, ...]
+
+    @property
+    def key(self) -> str:
+        return f"parts {self.dtype} batch{self.n_batch} [{'+'.join(f.key for f in self.fused)}]"
+
+
+def write_reduce(shape: ReduceShape, target: Target, name: str) -> str:
+    b = Emit(target, name)
+    number = NUMBERS[shape.dtype]
+    n, ty, held = lanes_of(b, number), number.compute, NUMBERS[COMPUTED[number.compute]]
+    arg = TaskFrame(b, reduce_arguments(shape.n_batch, shape.fused), shape.n_batch)
+    arg.load_all()
+    epilogue = EpilogueWriter(b, number, shape.fused)
+    with b.loop("%t0", "%t1") as t:
+        index, tm = b.divmod(t.i, arg("tasks"))
+        arg.place_batch(index)
+        epilogue.open(arg, arg.batch_offset)
+        part, c = arg.pointer("part", held), arg.pointer("c", number)
+        first = b.mul(tm, arg("rows"))
+        end = b.least(b.add(first, arg("rows")), arg("m"))
+        with b.loop(first, end) as i, b.loop(0, arg("n"), n) as j:
+            mask = b.mask(n, b.sub(arg("n"), j.i))
+            place = b.at(part, b.add(b.mul(i.i, arg("n")), j.i), ty)
+            with b.loop(0, arg("parts"), 1, [(vec(n, ty), "zeroinitializer"), ("ptr", place)]) as p:
+                total, here = p.vars
+                more = b.plus(n, ty, total, b.masked_load(n, ty, here, mask))
+                p.next = [more, b.at(here, arg("part_size"), ty)]
+            epilogue.start_tile()
+            value = epilogue.apply(n, p.vars[0], i.i, j.i, mask)
+            out = b.at(c, b.add(b.mul(i.i, arg("cs_m")), j.i), number.stored)
+            b.put(n, number, value, out, mask)
     return b.module()

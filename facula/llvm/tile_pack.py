@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from facula.llvm.tile import Emit, Number, Value, vec
 
+_STRETCH = 8  # of k, packed at a time for all panels
+
 
 def lanes_of(b: Emit, number: Number) -> int:
     """How many computed numbers fill a register."""
@@ -133,6 +135,41 @@ def pack(
         _pack_any(b, number, src, strides, width, valid, depth, dst)
 
 
+def pack_panels(
+    b: Emit,
+    number: Number,
+    unit: str,
+    src: str,
+    strides: tuple[Value, Value],
+    width: int,
+    panels: tuple[Value, Value],
+    size: Value,
+    stretch: tuple[Value, Value],
+    dst: str,
+    dst_depth: Value,
+) -> None:
+    """Pack panels [lo, hi) of an operand of `size` rows, for k in [lo, hi).
+
+    Where the panels' direction is contiguous in memory, short stretches of k are packed for all
+    panels in turn: memory is then read in order.
+    """
+
+    def panel(j: Value, k: Value, depth: Value) -> None:
+        first = b.mul(j, width)
+        shift = b.add(b.mul(first, strides[0]), b.mul(k, strides[1]))
+        out = b.add(b.mul(first, dst_depth), b.mul(b.sub(k, stretch[0]), width))
+        left = b.sub(size, first)
+        start = b.at(src, shift, number.stored)
+        pack(b, number, unit, start, strides, width, left, depth, b.at(dst, out, number.compute))
+
+    if unit != "p":
+        with b.loop(panels[0], panels[1]) as j:
+            panel(j.i, stretch[0], b.sub(stretch[1], stretch[0]))
+        return
+    with b.loop(stretch[0], stretch[1], _STRETCH) as k, b.loop(panels[0], panels[1]) as j:
+        panel(j.i, k.i, b.least(b.sub(stretch[1], k.i), _STRETCH))
+
+
 def _pack_rows(b, number, src, stride, width, valid, depth, dst):
     """The panel's direction is contiguous in memory: vectors are copied."""
     n = lanes_of(b, number)
@@ -145,7 +182,7 @@ def _pack_rows(b, number, src, stride, width, valid, depth, dst):
             out = b.at(dst, b.mul(k.i, width), number.compute)
             for j, mask in zip(parts, masks, strict=True):
                 value = b.fetch(n, number, b.at(row, j, number.stored), mask)
-                b.store(vec(n, number.compute), value, b.at(out, j, number.compute), number.compute)
+                _store_part(b, n, number.compute, value, b.at(out, j, number.compute), width - j)
 
     if width % n:
         copy([b.mask(n, b.sub(b.least(valid, width), j)) for j in parts])
@@ -186,11 +223,18 @@ def _square(b, number, n, rows, k, mask, dst, width, first):
     for j, value in enumerate(columns):
         place = b.at(out, j * width, ty)
         # A narrow panel's spare lanes fall on the next k, which is written after.
-        if first == 0 or count == n:
-            b.store(vec(n, ty), value, place, ty)
-        else:
-            part = b.shuffle(n, ty, value, "poison", range(count))
-            b.store(vec(count, ty), part, place, ty)
+        _store_part(b, n, ty, value, place, n if first == 0 else count)
+
+
+def _store_part(b, n, ty, value, place, count) -> None:
+    """Store the first lanes of a vector."""
+    if count >= n:
+        b.store(vec(n, ty), value, place, ty)
+    elif b.target.has_mask:
+        bits = ", ".join(f"i1 {int(i < count)}" for i in range(n))
+        b.masked_store(n, ty, value, place, f"<{bits}>")
+    else:
+        b.store(vec(count, ty), b.shuffle(n, ty, value, "poison", range(count)), place, ty)
 
 
 def _pack_any(b, number, src, strides, width, valid, depth, dst):
