@@ -170,8 +170,12 @@ def tiling(p: Problem, target: Target) -> Tiling:
     part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
     block_k = _even(max(part or p.k, 1), _LONG_K, 8) if number.is_plain else max(part or p.k, 1)
     inner_m = min(block_m, rows * max(1, 458752 // (number.compute_bytes * block_k * rows)))
-    direct_b = number.is_plain and (block_m <= 2 * rows or p.n * p.k <= 131072)
-    direct_a = number.is_plain and (block_n <= cols or p.m * p.k <= 131072)
+    depth = part or p.k
+    if part and block_n <= 4 * cols:  # A is read once, in place
+        block_k = _even(part, 128, 8)
+        return Tiling(rows, vectors, block_m, block_n, block_k, inner_m, True, True, part=part)
+    direct_b = number.is_plain and (block_m <= 2 * rows or p.n * depth <= 131072)
+    direct_a = number.is_plain and (block_n <= cols or p.m * depth <= 131072)
     return Tiling(
         *(rows, vectors, block_m, block_n, block_k, inner_m, direct_a, direct_b),
         *(ahead_a, ahead_b, False, part),
@@ -334,7 +338,7 @@ def _pack_step(p, x, side, batch, slot, used, depth):
     few, stretch = (panels, max(8, 16384 // size // 8 * 8)) if unit == "p" else (1, p.k)
     tasks = (-(-panels // few), -(-p.k // stretch))
     args = [x.slot, x.offset, slot, used, size, p.k, s_panel, s_k, depth]
-    args += [few, stretch, *tasks, *sizes, *batch, *out]
+    args += [few, stretch, *tasks, 1, 0, *sizes, *batch, *out]
     kernel = kernel_of(PackShape(p.dtype, unit, width, len(sizes)))
     count = math.prod(sizes)
     step = Step(kernel, args, math.prod(tasks) * count, 0, 0.15 * count * size * p.k)

@@ -353,7 +353,7 @@ def micro_kernel(
 
 PACK_HEADER = (
     *("src", "src_off", "dst", "dst_off", "size", "k", "s_panel", "s_k", "d_depth"),
-    *("panels", "stretch", "tasks_p", "tasks_k"),
+    *("panels", "stretch", "tasks_p", "tasks_k", "inner", "s_inner"),
 )
 
 
@@ -392,10 +392,14 @@ def write_pack(shape: PackShape, target: Target, name: str) -> str:
         src = arg.pointer("src", number)
         dst = arg.pointer("dst", NUMBERS[COMPUTED[number.compute]])
         dst = b.at(dst, b.mul(k0, shape.width), number.compute)
-        pack_panels(
-            *(b, number, shape.unit, src, (arg("s_panel"), arg("s_k")), shape.width),
-            *((first, end), arg("size"), (k0, k1), dst, arg("d_depth")),
-        )
+        # k may be two loops deep: `inner` times a stretch, one packed after the other.
+        with b.loop(0, arg("inner")) as q:
+            here = b.at(src, b.mul(q.i, arg("s_inner")), number.stored)
+            out = b.at(dst, b.mul(q.i, b.mul(arg("k"), shape.width)), number.compute)
+            pack_panels(
+                *(b, number, shape.unit, here, (arg("s_panel"), arg("s_k")), shape.width),
+                *((first, end), arg("size"), (k0, k1), out, arg("d_depth")),
+            )
     return b.module()
 
 
