@@ -55,6 +55,7 @@ class _Interpreter:
         self.params: Sequence[int] = ()
         self.values: list[Array] = []
         self.status = [0, 0, 0, 0]
+        self.loops = [phase.loop for phase in program.phases for _ in phase.stmts]
 
     def along(self, d: int) -> Array:
         """Positions along dim d, shaped to broadcast."""
@@ -62,8 +63,11 @@ class _Interpreter:
         shape[d] = self.sizes[d]
         return np.arange(self.sizes[d]).reshape(shape)
 
-    def full(self, x: Array) -> Array:
-        return np.broadcast_to(x, self.sizes)
+    def full(self, i: int, x: Array) -> Array:
+        """One element for every time that statement i runs."""
+        n_outer = self.program.n_outer
+        inner = self.sizes[n_outer:] if self.loops[i] else [1] * self.program.n_inner
+        return np.broadcast_to(x, [*self.sizes[:n_outer], *inner])
 
     def one(self, x, dtype: str) -> Array:
         """A number as a value."""
@@ -111,10 +115,11 @@ class _Interpreter:
         found = self.buffers[buf].reshape(-1)[where]
         return found if mask is None else np.where(mask, found, self.one(other, s.dtype))
 
-    def put(self, buf: int, where: Array, value: int, mask: int | None) -> Array:
-        places, values = self.full(where), self.full(self.values[value])
+    def put(self, i: int, buf: int, where: Array, value: int) -> Array:
+        mask = self.program.stmts[i].mask
+        places, values = self.full(i, where), self.full(i, self.values[value])
         if mask is not None:
-            chosen = self.full(self.values[mask])
+            chosen = self.full(i, self.values[mask])
             places, values = places[chosen], values[chosen]
         self.buffers[buf].reshape(-1)[places] = values
         return np.zeros(1)
@@ -128,11 +133,11 @@ class _Interpreter:
         return self.fetch(s.args[0], s, where, s.args[3] if len(s.args) > 3 else 0)
 
     def do_store(self, i: int, s: Stmt) -> Array:
-        return self.put(s.args[0].buf, self.place(s.args[0]), s.args[1], s.mask)
+        return self.put(i, s.args[0].buf, self.place(s.args[0]), s.args[1])
 
     def do_store_at(self, i: int, s: Stmt) -> Array:
         where = self.values[s.args[1]] + self.offsets[s.args[0]]
-        return self.put(s.args[0], where, s.args[2], s.mask)
+        return self.put(i, s.args[0], where, s.args[2])
 
     def do_check(self, i: int, s: Stmt) -> Array:
         index, size, tag = s.args
