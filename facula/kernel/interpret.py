@@ -2,14 +2,15 @@
 
     status = interpret(program, [x, y], [0, 0], [64], [1000], [[1000, 1], [1000, 1]])
 
-Arrays are the operands' storages seen as one dimension; bfloat16 is held as uint16. Every value is an
-array over (outer dims, inner dims), with size 1 where it does not vary.
+Arrays are the operands' storages seen as one dimension; bfloat16 is held as uint16. Every value is
+an array over (outer dims, inner dims), with size 1 where it does not vary.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,13 @@ def interpret(
 
 
 class _Interpreter:
-    def __init__(self, program, buffers, offsets, sizes) -> None:
+    def __init__(
+        self,
+        program: Program,
+        buffers: Sequence[Array],
+        offsets: Sequence[int],
+        sizes: Sequence[int],
+    ) -> None:
         self.program = program
         self.buffers = buffers
         self.offsets = offsets
@@ -69,7 +76,7 @@ class _Interpreter:
         inner = self.sizes[n_outer:] if self.loops[i] else [1] * self.program.n_inner
         return np.broadcast_to(x, [*self.sizes[:n_outer], *inner])
 
-    def one(self, x, dtype: str) -> Array:
+    def one(self, x: float, dtype: str) -> Array:
         """A number as a value."""
         value = np.full([1] * len(self.sizes), x)
         return convert(value, "float64" if value.dtype.kind == "f" else "int64", dtype)
@@ -194,7 +201,7 @@ def _empty(kind: str, x: Array) -> Array:
     return np.full(x.shape[:-1], number)
 
 
-REDUCE: dict[str, Callable[[Array], Array]] = {
+REDUCE: dict[str, Callable[[Array], Any]] = {
     "sum": lambda x: np.sum(x, -1, dtype=np.float64 if x.dtype.kind == "f" else x.dtype),
     "prod": lambda x: np.prod(x, -1, dtype=np.float64 if x.dtype.kind == "f" else x.dtype),
     "max": lambda x: np.max(x, -1),
@@ -302,7 +309,7 @@ def _truncdiv(x: Array, y: Array) -> Array:
     return np.where(y == 0, 0, down + inexact)
 
 
-def _shift(function) -> Callable[[Array, Array], Array]:
+def _shift(function: Any) -> Callable[[Array, Array], Array]:
     def shift(x: Array, y: Array) -> Array:
         width = 8 * x.dtype.itemsize
         far = (y < 0) | (y >= width)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from loop_native import Call
 
 from facula.kernel.interpret import interpret
 from facula.kernel.program import Access, Phase, Program, Stmt
 from facula.kernel.verify import MalformedProgramError, verify
 from facula.llvm.loops import LoopKernel, pack
 from facula.llvm.target import Target
-from native import Call
 
 F, I, B = "float32", "int64", "bool"
 
 
-def S(op: str, dtype: str, *args) -> Stmt:  # noqa: N802
+def S(op: str, dtype: str, *args) -> Stmt:
     return Stmt(op, dtype, args)
 
 
