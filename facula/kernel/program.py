@@ -1,8 +1,8 @@
 """Loop programs: what one fused kernel computes, in data types that no target knows of.
 
 A program has `n_outer` parallel dims and `n_inner` sequential dims. For every outer index its
-phases run in order; a looping phase runs over all inner dims, the others run once. Sizes, strides, offsets
-and run-time numbers are arguments: never part of a program, hence never part of its key.
+phases run in order; a looping phase runs over all inner dims, the others run once. Sizes, strides,
+offsets and run-time numbers are arguments: never part of a program, hence never part of its key.
 
     Program(1, 1, vector="inner", buffers=("float32", "float32"), n_scalars=0, phases=(
         Phase(True, (
@@ -17,8 +17,8 @@ and run-time numbers are arguments: never part of a program, hence never part of
     ))
 
 Statements are numbered over the whole program. A value of a looping phase that depends on inner
-dims lives in that phase only (`stash`/`unstash` carry it to a later one); every other value, and the
-result of a `reduce` once its phase is over, can be used by all later statements.
+dims lives in that phase only (`stash`/`unstash` carry it to a later one); every other value, and
+the result of a `reduce` once its phase is over, can be used by all later statements.
 
 Operands that overlap in memory with an operand that is stored must address the very same elements.
 """

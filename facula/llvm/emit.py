@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from facula.kernel.program import ITEMSIZE, Access, Program, Stmt
+from facula.kernel.program import FLOATS, ITEMSIZE, Access, Program, Stmt
 from facula.llvm import reductions
 from facula.llvm.analysis import Shape, analyse
 from facula.llvm.build import REGISTER, Builder, dtype_literal
@@ -20,6 +20,7 @@ from facula.llvm.elementwise import Values
 from facula.llvm.memory import Memory, register_type
 from facula.llvm.target import Target
 
+SUM_BLOCK = 64
 LoopBody = Callable[[str, list[str]], list[str]]
 SIGNATURE = (
     "ptr noalias readonly %bufs, ptr noalias readonly %args, ptr noalias readonly %scalars, "
@@ -348,13 +349,8 @@ class LoopEmitter:
     def _looping_phase(self, p: int) -> None:
         copies = self.copies if self.outer_mode else self.shape.unrolls[p]
         slots = self._slots(p, copies)
-        for i, u in slots:
-            kind, dtype, lanes = self._reduced(i)
-            begin = reductions.start(kind, dtype)
-            if lanes:
-                kinds = [REGISTER[part] for part in reductions.parts(kind, dtype)]
-                begin = [f"splat ({k} {x})" for k, x in zip(kinds, begin, strict=True)]
-            self.accumulators[i, u] = begin
+        for slot in slots:
+            self.accumulators[slot] = self._first_accumulator(slot[0])
         self.linear = "0"
         self._nest(p, 0, slots)
         for i in self._reductions(p):
@@ -397,9 +393,47 @@ class LoopEmitter:
             self.pointer = kept
             return [name for _, name in self._carried(slots)]
 
-        final = self.b.loop("0", self.size[dim], 1, self._carried(slots), body)
-        self._take(slots, final)
+        if last and any(self._is_float_sum(i) for i, _ in slots):
+            self._in_blocks(self.size[dim], slots, body)
+        else:
+            final = self.b.loop("0", self.size[dim], 1, self._carried(slots), body)
+            self._take(slots, final)
         self.linear = outer_linear
+
+    def _is_float_sum(self, i: int) -> bool:
+        kind, dtype, _ = self._reduced(i)
+        return kind == "sum" and dtype in FLOATS
+
+    def _in_blocks(self, size: str, slots: list[tuple[int, int]], body: LoopBody) -> None:
+        """A loop whose float sums are summed up block by block: long sums lose fewer digits."""
+        b = self.b
+        sums = [slot for slot in slots if self._is_float_sum(slot[0])]
+
+        def block(i: str, names: list[str]) -> list[str]:
+            self._take(slots, names)
+            totals = {slot: self.accumulators[slot] for slot in sums}
+            for slot in sums:
+                self.accumulators[slot] = self._first_accumulator(slot[0])
+            end = self._smaller(b.let(f"add i64 {i}, {SUM_BLOCK}"), size)
+            self._take(slots, b.loop(i, end, 1, self._carried(slots), body))
+            for slot in sums:
+                kind, dtype, lanes = self._reduced(slot[0])
+                values = self.vector if lanes else self.scalar
+                total, part = totals[slot], self.accumulators[slot]
+                both = reductions.combine(values, kind, dtype, total, part, ties=False)
+                self.accumulators[slot] = both
+            return [name for _, name in self._carried(slots)]
+
+        self._take(slots, b.loop("0", size, SUM_BLOCK, self._carried(slots), block))
+
+    def _first_accumulator(self, i: int) -> list[str]:
+        """Literals that an accumulator begins with."""
+        kind, dtype, lanes = self._reduced(i)
+        begin = reductions.start(kind, dtype)
+        if not lanes:
+            return begin
+        kinds = [REGISTER[part] for part in reductions.parts(kind, dtype)]
+        return [f"splat ({k} {x})" for k, x in zip(kinds, begin, strict=True)]
 
     def _enter(self, p: int, dim: int, i: str, outer_linear: str) -> None:
         """Be at position i of an inner dim."""
@@ -551,7 +585,7 @@ class LoopEmitter:
         access, value = s.args[0], s.args[1]
         dtype, pointer = self.program.buffers[access.buf], self.pointer[access]
         if u is None:
-            mask = None if s.mask is None else self._get(s.mask, None)
+            mask = None if s.mask is None else self._scalar_of(s.mask)
             name = self._scalar_of(value)
             self.memory.scalar_store(dtype, pointer, name, mask)
             return ""

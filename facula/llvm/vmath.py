@@ -3,7 +3,8 @@
 Each takes `v: Lanes` and names of values, writes instructions, and gives the name of the result.
 The polynomials are minimax fits by Remez' exchange algorithm in 300-bit arithmetic; those of
 float32 mostly had their coefficients rounded one at a time, the rest fitted anew after each. The
-reductions are Cody and Waite's: an exact multiple of the period is taken off in two or three pieces with fma.
+reductions are Cody and Waite's: an exact multiple of the period is taken off in two or three pieces
+with fma.
 """
 
 from __future__ import annotations
