@@ -779,6 +779,8 @@ _WRITERS = {
 
 def scratch_bytes(program: Program, inner_sizes: list[int], target: Target) -> int:
     """Bytes of scratch that the stashes of a program need."""
+    if not any(s.op == "stash" for s in program.stmts):
+        return 0
     shape, count = analyse(program, target), math.prod(inner_sizes)
     total = 0
     for s in program.stmts:
