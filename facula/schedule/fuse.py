@@ -25,6 +25,7 @@ DEAR = frozenset(
 NATIVE = frozenset(
     "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64".split()
 )
+STORES = frozenset({"cat", "write", "write_at"})  # their operands are computed where they are stored
 LOOKBACK = 12
 MAX_READS = 24  # operands of one kernel
 
@@ -143,9 +144,12 @@ class Fusion:
                 if v.id in self.wanted and v.op != "buffer":
                     found.add(v.id)
                 continue
-            if v.id in self.heavy or v.op == "out":
-                for s in v.srcs if v.op != "out" else ():
-                    self._needs_memory(s, found)
+            if v.id in self.heavy:
+                for s in v.srcs[1:] if v.op in STORES else v.srcs:
+                    if v.op not in STORES:
+                        self._needs_memory(s, found)
+                if v.op in ("write", "write_at"):
+                    self._needs_memory(v.srcs[0], found)
             elif v.op in ("as_strided", "buffer_at"):
                 self._needs_memory(v.srcs[0], found)
             elif v.op in ("take", "gather"):
@@ -165,7 +169,7 @@ class Fusion:
             return
         if v.op in VIEWS or v.op == "as_strided":
             got = strided_base(v, found)
-            if got is not None:
+            if got is not None and got[0].op not in ("const", "scalar", "iota"):
                 base = got[0]
                 if base.op not in ("buffer", "buffer_at", "out") and base.id not in self.heavy:
                     found.add(base.id)
@@ -198,10 +202,41 @@ class Fusion:
             if v.op == "out":
                 self.stage[v.id] = self.stage[v.srcs[0].id]
             elif v.id in self.heavy:
+                if v.op in STORES:
+                    self._prepare_stores(v)
                 self.stage[v.id] = len(self.steps)
                 self.steps.append(v)
             elif v.id in self.candidates:
                 self._place(v)
+
+    def _prepare_stores(self, v: Val) -> None:
+        """Operands that cannot be computed in place, or read what is overwritten, get memory."""
+        operands = v.srcs if v.op == "cat" else v.srcs[1:]
+        for s in operands:
+            if s.id in self.candidates or s.id in self.heavy or s.op in ("out", "buffer", "const", "scalar"):
+                continue
+            safe = v.op == "cat" or all(x is not v.srcs[0] for x in self.inputs(s))
+            if not safe or not self.store_group(s):
+                if s.id not in self.stage:
+                    self.candidates.add(s.id)
+                    self._place(s)
+
+    def store_group(self, s: Val) -> Group | None:
+        """A domain over which s can be computed and stored somewhere, or None."""
+        group = Group(-1, s.shape)
+        if s.id in self.candidates or s.id in self.heavy or s.op in ("out", "buffer"):
+            group.places = {s.id: group.exprs()}
+            return group
+        for _ in range(6):
+            try:
+                group.places = {s.id: group.exprs()}
+                self._check(group, s)
+                return group
+            except NeedSplit as need:
+                group.cut(need.dim, need.inner)
+            except Unfusable:
+                return None
+        return None
 
     def inputs(self, v: Val) -> list[Val]:
         """Values with memory (or in groups) that computing v reads."""
@@ -297,7 +332,7 @@ class Fusion:
         exprs = group.exprs() if m.op == "reduce" else group.places[m.id]
         members = {x.id for x in group.members}
         seen: set[tuple] = set()
-        stack = [(s, e) for s, e in self._operands(m, exprs, sizes)]
+        stack = list(self._operands(m, exprs, sizes)) if m.op not in ("buffer", "const", "scalar", "iota", "out") else []
         while stack:
             v, at = stack.pop()
             if (v.id, at) in seen:
