@@ -164,7 +164,7 @@ class UninitializedTensorMixin:
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         # Methods are told by name: wrappers of one method need not be one object.
         name = getattr(func, "__name__", "")
-        if name == "__get__" or name in _ALLOWED_NAMES:
+        if name in ("__get__", "__set__") or name in _ALLOWED_NAMES:
             return super().__torch_function__(func, types, args, kwargs or {})
         raise ValueError(
             f"Attempted to use an uninitialized parameter in {func}. This error happens when you "

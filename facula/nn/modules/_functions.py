@@ -15,11 +15,14 @@ class CrossMapLRN2d:
                 f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead."
             )
         channels = input.size(1)
-        # The window reaches (size - 1) // 2 + 1 - 1 channels to either side.
-        before = int((size - 1) / 2 + 1) - 1
-        after = int((size - 1) / 2 + 1) - 1
-        padded = torch.nn.functional.pad(input * input, (0, 0, 0, 0, before, after))
+        reach = int((size - 1) / 2)  # channels of the window to either side
+        square = input * input
+        padded = torch.nn.functional.pad(square, (0, 0, 0, 0, reach, reach))
         total = padded[:, :channels]
-        for shift in range(1, before + after + 1):
+        for shift in range(1, 2 * reach + 1):
             total = total + padded[:, shift : shift + channels]
+        if channels > reach + 1:
+            # As in PyTorch, whose sliding sum never drops the first channel.
+            late = square[:, :1].expand(-1, channels - reach - 1, -1, -1)
+            total = total + torch.nn.functional.pad(late, (0, 0, 0, 0, reach + 1, 0))
         return input * (k + alpha / size * total) ** -beta

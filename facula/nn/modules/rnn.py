@@ -17,6 +17,7 @@ __all__ = ["RNNBase", "RNN", "LSTM", "GRU", "RNNCellBase", "RNNCell", "LSTMCell"
 
 # How many blocks of hidden_size rows the weights of a mode have.
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+_KINDS = {"input_size": int, "hidden_size": int, "bias": bool, "batch_first": bool}
 
 
 def _apply_permutation(tensor: Tensor, permutation: Tensor, dim: int = 1) -> Tensor:
@@ -108,12 +109,12 @@ class RNNBase(Module):
                 f"num_layers={self.num_layers}",
                 stacklevel=3,
             )
-        if not isinstance(self.bias, bool):
-            raise TypeError(f"bias should be of type bool, got: {type(self.bias).__name__}")
-        if not isinstance(self.hidden_size, int):
-            raise TypeError(
-                f"hidden_size should be of type int, got: {type(self.hidden_size).__name__}"
-            )
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(
+                    f"{name} should be of type {kind.__name__}, got: {type(value).__name__}"
+                )
         for name in ("input_size", "hidden_size", "num_layers"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be greater than zero")
