@@ -37,6 +37,8 @@ def parse_to(args, kwargs):
         )
     given.update(kwargs)
     device, dtype = given.get("device"), given.get("dtype")
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise TypeError(f"to(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
     tensor = given.get("tensor")
     if tensor is not None:
         device, dtype = tensor.device, tensor.dtype

@@ -73,6 +73,7 @@ _HOOK_TABLES = {
     "_load_state_dict_pre_hooks": OrderedDict,
     "_load_state_dict_post_hooks": OrderedDict,
 }
+_HOLDERS = (("parameter", "_parameters"), ("child module", "_modules"), ("buffer", "_buffers"))
 
 
 class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
@@ -197,10 +198,17 @@ class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
 
     def __getattr__(self, name: str):
         # Only called for what the instance's __dict__ and class lack.
+        # Written out: every access to a layer's weight comes through here.
         d = self.__dict__
-        for holder in ("_parameters", "_buffers", "_modules"):
-            values = d.get(holder)
-            if values is not None and name in values:
+        if "_parameters" in d:
+            values = d["_parameters"]
+            if name in values:
+                return values[name]
+            values = d["_buffers"]
+            if name in values:
+                return values[name]
+            values = d["_modules"]
+            if name in values:
                 return values[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
@@ -263,11 +271,7 @@ class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
 
     def _set_other(self, name, value):
         d = self.__dict__
-        for kind, holder in (
-            ("parameter", "_parameters"),
-            ("child module", "_modules"),
-            ("buffer", "_buffers"),
-        ):
+        for kind, holder in _HOLDERS:
             values = d.get(holder)
             if values and name in values:
                 if value is not None:

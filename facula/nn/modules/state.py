@@ -19,7 +19,7 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
     def __repr__(self):
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
-        return "_" + super().__repr__()
+        return super().__repr__()
 
     __str__ = __repr__
 
@@ -30,13 +30,15 @@ class StateMixin:
     def get_extra_state(self):
         """Override, together with set_extra_state, to save more than tensors."""
         raise RuntimeError(
-            "Reached a code path in Module.get_extra_state() that should never be called."
+            "Reached a code path in Module.get_extra_state() that should never be called: "
+            f"{type(self).__name__} does not define it."
         )
 
     def set_extra_state(self, state):
         """Override to restore what get_extra_state returned."""
         raise RuntimeError(
-            "Reached a code path in Module.set_extra_state() that should never be called."
+            "Reached a code path in Module.set_extra_state() that should never be called: "
+            f"{type(self).__name__} does not define it."
         )
 
     # -- saving ---------------------------------------------------------------------
