@@ -82,8 +82,8 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
 
 
 def _own_state(tensor):
-    """What a user has hung on a parameter: `p.tag = 3`."""
-    return dict(getattr(tensor, "__dict__", None) or ())
+    """What a user has hung on a parameter: `p.tag = 3`. Names of Tensor's own start with _."""
+    return {k: v for k, v in tensor.__dict__.items() if k[0] != "_" and k != "meta"}
 
 
 class _BufferMeta(type(Tensor)):
@@ -114,22 +114,12 @@ class UninitializedTensorMixin:
     """What parameters and buffers without a shape have in common."""
 
     _allowed_methods = [
-        Tensor.__hash__,
-        Tensor.size,
-        Tensor.copy_,
-        Tensor.is_complex,
-        Tensor.is_floating_point,
-        Tensor.half,
-        Tensor.float,
-        Tensor.double,
-        Tensor.char,
-        Tensor.short,
-        Tensor.int,
-        Tensor.long,
-        Tensor.cuda,
-        Tensor.cpu,
-        Tensor.to,
-        Tensor.get_device,
+        getattr(Tensor, name)
+        for name in (
+            "__hash__ size copy_ is_complex is_floating_point half float double char short int "
+            "long cuda cpu to get_device"
+        ).split()
+        if hasattr(Tensor, name)
     ]
 
     def materialize(self, shape, device=None, dtype=None):
