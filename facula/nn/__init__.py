@@ -7,7 +7,7 @@ from .parameter import (
     UninitializedParameter,
 )
 from .modules import *  # noqa: F403
-from . import attention, functional, init, modules, parallel, parameter, utils  # noqa: F401
+from . import attention, functional, grad, init, modules, parallel, parameter, utils  # noqa: F401
 from .parallel import DataParallel
 
 _FACTORY = {"device", "dtype", "memory_format"}

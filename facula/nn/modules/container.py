@@ -19,13 +19,16 @@ __all__ = ["Container", "Sequential", "ModuleList", "ModuleDict", "ParameterList
 class Container(Module):
     """The old name of Module."""
 
-    def __init__(self, **kwargs) -> None:
+    def __new__(cls, *args, **kwargs):
         warnings.warn(
             "`nn.Container` is deprecated. All of its functionality is now implemented in "
             "`nn.Module`. Subclass that instead.",
             FutureWarning,
             stacklevel=2,
         )
+        return super().__new__(cls)
+
+    def __init__(self, **kwargs) -> None:
         super().__init__()
         for name, module in kwargs.items():
             self.add_module(name, module)
