@@ -28,41 +28,29 @@ def _of_weight(conv, input, weight_size, grad_output, *settings):
 
 def conv1d_input(input_size, weight, grad_output, stride=1, padding=0, dilation=1, groups=1):
     """The gradient of conv1d with respect to its input."""
-    return _of_input(
-        F.conv1d, input_size, weight, grad_output, stride, padding, dilation, groups
-    )
+    return _of_input(F.conv1d, input_size, weight, grad_output, stride, padding, dilation, groups)
 
 
 def conv1d_weight(input, weight_size, grad_output, stride=1, padding=0, dilation=1, groups=1):
     """The gradient of conv1d with respect to its weight."""
-    return _of_weight(
-        F.conv1d, input, weight_size, grad_output, stride, padding, dilation, groups
-    )
+    return _of_weight(F.conv1d, input, weight_size, grad_output, stride, padding, dilation, groups)
 
 
 def conv2d_input(input_size, weight, grad_output, stride=1, padding=0, dilation=1, groups=1):
     """The gradient of conv2d with respect to its input."""
-    return _of_input(
-        F.conv2d, input_size, weight, grad_output, stride, padding, dilation, groups
-    )
+    return _of_input(F.conv2d, input_size, weight, grad_output, stride, padding, dilation, groups)
 
 
 def conv2d_weight(input, weight_size, grad_output, stride=1, padding=0, dilation=1, groups=1):
     """The gradient of conv2d with respect to its weight."""
-    return _of_weight(
-        F.conv2d, input, weight_size, grad_output, stride, padding, dilation, groups
-    )
+    return _of_weight(F.conv2d, input, weight_size, grad_output, stride, padding, dilation, groups)
 
 
 def conv3d_input(input_size, weight, grad_output, stride=1, padding=0, dilation=1, groups=1):
     """The gradient of conv3d with respect to its input."""
-    return _of_input(
-        F.conv3d, input_size, weight, grad_output, stride, padding, dilation, groups
-    )
+    return _of_input(F.conv3d, input_size, weight, grad_output, stride, padding, dilation, groups)
 
 
 def conv3d_weight(input, weight_size, grad_output, stride=1, padding=0, dilation=1, groups=1):
     """The gradient of conv3d with respect to its weight."""
-    return _of_weight(
-        F.conv3d, input, weight_size, grad_output, stride, padding, dilation, groups
-    )
+    return _of_weight(F.conv3d, input, weight_size, grad_output, stride, padding, dilation, groups)

@@ -10,31 +10,31 @@ import facula as torch
 
 __all__ = [
     "calculate_gain",
-    "uniform_",
-    "normal_",
-    "trunc_normal_",
-    "constant_",
-    "ones_",
-    "zeros_",
-    "eye_",
-    "dirac_",
-    "xavier_uniform_",
-    "xavier_normal_",
-    "kaiming_uniform_",
-    "kaiming_normal_",
-    "orthogonal_",
-    "sparse_",
-    "uniform",
-    "normal",
     "constant",
-    "eye",
+    "constant_",
     "dirac",
-    "xavier_uniform",
-    "xavier_normal",
-    "kaiming_uniform",
+    "dirac_",
+    "eye",
+    "eye_",
     "kaiming_normal",
+    "kaiming_normal_",
+    "kaiming_uniform",
+    "kaiming_uniform_",
+    "normal",
+    "normal_",
+    "ones_",
     "orthogonal",
+    "orthogonal_",
     "sparse",
+    "sparse_",
+    "trunc_normal_",
+    "uniform",
+    "uniform_",
+    "xavier_normal",
+    "xavier_normal_",
+    "xavier_uniform",
+    "xavier_uniform_",
+    "zeros_",
 ]
 
 _GAINS = {
@@ -55,6 +55,7 @@ _GAINS = {
 def calculate_gain(nonlinearity, param=None) -> float:
     """How much wider weights must be to keep the variance through a nonlinearity.
 
+    >>> from facula import nn
     >>> nn.init.calculate_gain("leaky_relu", 0.2)
     1.3867504905630728
     """
@@ -267,7 +268,7 @@ def sparse_(tensor, sparsity: float, std: float = 0.01, generator=None):
     if tensor.ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     rows, cols = tensor.shape
-    zeros_per_column = int(math.ceil(sparsity * rows))
+    zeros_per_column = math.ceil(sparsity * rows)
     with torch.no_grad():
         tensor.normal_(0, std, generator=generator)
         for column in range(cols):

@@ -39,7 +39,10 @@ class _ParameterMeta(type(Tensor)):
 class Parameter(Tensor, metaclass=_ParameterMeta):
     """A tensor that becomes one of a module's parameters when assigned to it.
 
-    >>> layer.scale = nn.Parameter(torch.ones(3))
+    >>> layer = torch.nn.Identity()
+    >>> layer.scale = torch.nn.Parameter(torch.ones(3))
+    >>> [name for name, _ in layer.named_parameters()]
+    ['scale']
     """
 
     def __new__(cls, data=None, requires_grad=True):
@@ -51,10 +54,11 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         marked = data.detach().requires_grad_(requires_grad)
         if type(marked) is not type(data):
             raise RuntimeError(
-                f"Creating a Parameter from an instance of type {type(data).__name__} requires that "
-                "detach() returns an instance of the same type, but return type "
-                f"{type(marked).__name__} was found instead. To use the type as a Parameter, please "
-                "correct the detach() semantics defined by its __torch_dispatch__() implementation."
+                f"Creating a Parameter from an instance of type {type(data).__name__} requires "
+                "that detach() returns an instance of the same type, but return type "
+                f"{type(marked).__name__} was found instead. To use the type as a Parameter, "
+                "please correct the detach() semantics defined by its __torch_dispatch__() "
+                "implementation."
             )
         marked._is_param = True
         return marked
@@ -98,7 +102,10 @@ class _BufferMeta(type(Tensor)):
 class Buffer(Tensor, metaclass=_BufferMeta):
     """A tensor that becomes one of a module's buffers when assigned to it.
 
-    >>> layer.mean = nn.Buffer(torch.zeros(3), persistent=False)
+    >>> layer = torch.nn.Identity()
+    >>> layer.mean = torch.nn.Buffer(torch.zeros(3))
+    >>> list(layer.state_dict())
+    ['mean']
     """
 
     def __new__(cls, data=None, *, persistent=True):
@@ -116,9 +123,23 @@ class UninitializedTensorMixin:
     _allowed_methods = [
         getattr(Tensor, name)
         for name in (
-            "__hash__ size copy_ is_complex is_floating_point half float double char short int "
-            "long cuda cpu to get_device"
-        ).split()
+            "__hash__",
+            "size",
+            "copy_",
+            "is_complex",
+            "is_floating_point",
+            "half",
+            "float",
+            "double",
+            "char",
+            "short",
+            "int",
+            "long",
+            "cuda",
+            "cpu",
+            "to",
+            "get_device",
+        )
         if hasattr(Tensor, name)
     ]
 

@@ -6,14 +6,14 @@ import contextlib
 import enum
 
 __all__ = [
-    "SDPBackend",
-    "sdpa_kernel",
     "WARN_FOR_UNFUSED_KERNELS",
-    "register_flash_attention_impl",
+    "SDPBackend",
     "activate_flash_attention_impl",
-    "list_flash_attention_impls",
     "current_flash_attention_impl",
+    "list_flash_attention_impls",
+    "register_flash_attention_impl",
     "restore_flash_attention_impl",
+    "sdpa_kernel",
 ]
 
 WARN_FOR_UNFUSED_KERNELS = False
@@ -54,7 +54,8 @@ def sdpa_kernel(backends, set_priority: bool = False):
     Every backend computes the same function, so this changes no result here.
 
     >>> with sdpa_kernel(SDPBackend.MATH):
-    ...     F.scaled_dot_product_attention(q, k, v)
+    ...     _cur_sdpa_kernel_backends()
+    [<SDPBackend.MATH: 0>]
     """
     global _enabled
     if isinstance(backends, SDPBackend):

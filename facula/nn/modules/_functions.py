@@ -55,7 +55,5 @@ class CrossMapLRN2d:
     @staticmethod
     def apply(input, size, alpha=1e-4, beta=0.75, k=1):
         if input.dim() != 4:
-            raise ValueError(
-                f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead."
-            )
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
         return _lrn_function().apply(input, size, alpha, beta, k)

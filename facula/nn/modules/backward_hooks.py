@@ -122,8 +122,9 @@ class BackwardHook:
             self._without_inputs()
         # Hooks saw None for outputs without a gradient; the module's own backward gets zeros.
         return tuple(
-            torch.zeros(shape, dtype=dtype, device=device) if grad_outputs[i] is None else
-            grad_outputs[i]
+            torch.zeros(shape, dtype=dtype, device=device)
+            if grad_outputs[i] is None
+            else grad_outputs[i]
             for i, (shape, dtype, device) in zip(self.output_places, self.output_kinds, strict=True)
         )
 

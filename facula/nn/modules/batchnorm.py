@@ -13,10 +13,10 @@ from .module import Module
 
 __all__ = [
     "BatchNorm1d",
-    "LazyBatchNorm1d",
     "BatchNorm2d",
-    "LazyBatchNorm2d",
     "BatchNorm3d",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
     "LazyBatchNorm3d",
     "SyncBatchNorm",
 ]
@@ -221,6 +221,7 @@ class LazyBatchNorm1d(_LazyNormBase, _BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """Normalise each channel of (N, C, H, W) over the batch; running values in eval.
 
+    >>> from facula import nn
     >>> nn.BatchNorm2d(3)(torch.randn(8, 3, 32, 32)).shape
     torch.Size([8, 3, 32, 32])
     """

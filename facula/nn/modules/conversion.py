@@ -66,7 +66,12 @@ class ConversionMixin:
     def apply(self, fn):
         """Call fn on every module of the tree, children first.
 
-        >>> net.apply(init_weights)
+        >>> from facula import nn
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+        >>> _ = net.apply(lambda module: print(type(module).__name__))
+        Linear
+        ReLU
+        Sequential
         """
         for module in self.children():
             module.apply(fn)

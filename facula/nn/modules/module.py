@@ -42,15 +42,15 @@ from .state import _EXTRA_STATE_KEY_SUFFIX, StateMixin, _IncompatibleKeys  # noq
 from .traversal import TraversalMixin
 
 __all__ = [
-    "register_module_forward_pre_hook",
-    "register_module_forward_hook",
-    "register_module_full_backward_pre_hook",
+    "Module",
     "register_module_backward_hook",
-    "register_module_full_backward_hook",
     "register_module_buffer_registration_hook",
+    "register_module_forward_hook",
+    "register_module_forward_pre_hook",
+    "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook",
     "register_module_module_registration_hook",
     "register_module_parameter_registration_hook",
-    "Module",
 ]
 
 
@@ -79,6 +79,7 @@ _HOLDERS = (("parameter", "_parameters"), ("child module", "_modules"), ("buffer
 class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
     """Base class of all layers and models: holds parameters, buffers and other modules.
 
+    >>> from facula import nn
     >>> class Net(nn.Module):
     ...     def __init__(self):
     ...         super().__init__()
@@ -287,7 +288,8 @@ class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
             "buffer": "torch.nn.Buffer, torch.Tensor",
         }[kind]
         raise TypeError(
-            f"cannot assign '{torch.typename(value)}' as {kind} '{name}' ({wanted} or None expected)"
+            f"cannot assign '{torch.typename(value)}' as {kind} '{name}' "
+            f"({wanted} or None expected)"
         )
 
     def __delattr__(self, name) -> None:
