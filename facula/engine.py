@@ -1,0 +1,83 @@
+"""Evaluation: the only room that knows every stage from the tape to buffers."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+from facula import config
+from facula.graph.tape import ENGINE, LOCAL, Storage, Tape
+from facula.schedule.plan import Plan, build_plan
+
+_plans: dict[tuple, Plan] = {}
+_lock = threading.RLock()
+
+# references that a comprehension over a list sees for an object that nobody else refers to
+_UNREFERENCED = [sys.getrefcount(x) for x in [object()]][0]
+
+
+class Counters:
+    """What the engine did; tests assert on it."""
+
+    plans_built = 0
+    plans_run = 0
+
+
+def live_entries(values: list[Storage | None]) -> tuple[bool, ...]:
+    """Which entries somebody outside the tape still refers to."""
+    count = sys.getrefcount
+    return tuple([s is not None and count(s) > _UNREFERENCED for s in values])
+
+
+def flush(tape: Tape) -> None:
+    """Evaluates everything on a tape; live storages get their buffers."""
+    with _lock:
+        if LOCAL.tape is tape:
+            LOCAL.tape = Tape(tape.grad)
+        if not tape.key:
+            return
+        count = sys.getrefcount
+        values = tape.values
+        live = live_entries(values)
+        free = tuple([count(b) <= _UNREFERENCED for b in tape.leaves])
+        key = (tuple(tape.key), live, free)
+        plan = _plans.get(key)
+        if plan is None:
+            if len(_plans) >= config.MAX_PLANS:
+                _plans.clear()
+            plan = _plans[key] = build_plan(tape.key, live, free, tape.scalars)
+            Counters.plans_built += 1
+        Counters.plans_run += 1
+        try:
+            results = plan.run(tape.leaves, tape.scalars)
+        except BaseException:
+            for s in values:
+                if s is not None and s.tape is tape:
+                    s.tape = None  # its value is lost
+            raise
+        for entry, buf in results:
+            s = values[entry]
+            if s is None:
+                continue
+            if s.pin is not None:
+                buf = _keep_address(tape, s, buf)
+            s.buf = buf
+        tape.key, tape.values = [], []
+        tape.leaves, tape.scalars = [], []
+
+
+def _keep_address(tape: Tape, s: Storage, buf: Any) -> Any:
+    """Memory that is visible outside gets the new bytes; its address stays."""
+    holder = s.pin()
+    if holder is None:
+        s.pin = None
+        return buf
+    home = holder.home
+    if home is not buf and home is not None:
+        home.numpy("uint8", (home.nbytes,))[: buf.nbytes] = buf.numpy("uint8", (buf.nbytes,))[: home.nbytes]
+        return home
+    return buf
+
+
+ENGINE.flush = flush
