@@ -53,6 +53,8 @@ class LegacyFile:
         types = {}
         for pid in self.scanner.storages:
             key, dtype, device, _ = parse_persistent_id(pid)
+            if dtype is None:
+                raise _damaged("a storage has no type")
             types.setdefault(key, (dtype, device))
         keys, position = _plain(self.data, self.pickle_end)
         if type(keys) is not list or any(type(key) is not str for key in keys):
@@ -70,6 +72,8 @@ class LegacyFile:
                 raise EOFError(f"the file ends early: storage {key!r} is incomplete")
             memory = np.frombuffer(self.data, np.uint8, size, position).copy()
             position += size
+            if dtype == "bool":
+                memory = (memory != 0).view(np.uint8)
             self.records[key] = (StorageRecord(memory, dtype), device)
 
 

@@ -6,6 +6,8 @@ import pickle
 import sys
 import tarfile
 
+import numpy as np
+
 from . import adapter
 from .archive import ArchiveReader, is_archive, seekable
 from .legacy import LegacyFile, parse_persistent_id, view_of
@@ -122,7 +124,7 @@ class _Loading:
         if "byteorder" in archive:
             order = archive.bytes("byteorder")
             if order not in (b"little", b"big"):
-                raise ValueError("Unknown endianness type: " + repr(order))
+                raise RuntimeError(f"Unknown endianness type: {order!r}")
             return order == b"big"
         default = get_default_load_endianness()
         if default is None or default is LoadEndianness.LITTLE:
@@ -141,6 +143,8 @@ class _Loading:
         if swap and kind.dtype_name:
             data = data.copy()
             swap_bytes(data, kind.dtype_name)
+        if kind.dtype_name == "bool" and needed and data.max() > 1:
+            data = (data != 0).view(np.uint8)  # what kernels read must be 0 or 1
         return self.restore(StorageRecord(data, kind.dtype_name), device)
 
     # -- older formats -------------------------------------------------------

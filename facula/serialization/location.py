@@ -23,6 +23,11 @@ def location_tag(storage):
     return str(storage.device)
 
 
+def tag_of(storage, device):
+    """The tag of a storage whose device is known."""
+    return location_tag(storage) if _registered else device
+
+
 def validate_cuda_device(location):
     """The number of the CUDA device called `location`; RuntimeError where there is none."""
     index = torch.device(location).index or 0

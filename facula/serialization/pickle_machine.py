@@ -5,10 +5,12 @@ wants looked up, called or built goes through four methods that a subclass defin
 recurses, and nothing allocates more than the pickle's own bytes call for.
 """
 
+import codecs
 import struct
 from collections import OrderedDict
 from pickle import UnpicklingError
 
+codecs.lookup("raw-unicode-escape")  # so that no pickle makes Python import it
 _MARK = object()
 
 # A tuple that serves as a key may hold so many items: hashing recurses, and shared parts count anew.

@@ -23,6 +23,7 @@ from .storages import (
 
 _MOST_DIMS = 64
 _LARGEST = 2**63 - 1
+_KNOWN_ATTRIBUTES = ("_is_buffer", "persistent", "_is_param")
 
 
 def _bad(why):
@@ -115,10 +116,8 @@ def rebuild_tensor_v3(
 def rebuild_meta_tensor(dtype, size, stride, requires_grad):
     if not isinstance(dtype, torch.dtype):
         raise _bad("a tensor's dtype is none")
-    size, stride, _ = _geometry(0, size, stride)
-    return torch.empty_strided(
-        size, stride, dtype=dtype, device="meta", requires_grad=requires_grad is True
-    )
+    size, stride, needed = _geometry(0, size, stride)
+    return adapter.make_meta(dtype, needed, size, stride, requires_grad is True)
 
 
 def rebuild_parameter(data, requires_grad, backward_hooks):
@@ -183,9 +182,10 @@ def set_attributes(tensor, state):
     if type(state) is not dict:
         raise _bad("a tensor's attributes are no dict")
     for name, value in state.items():
-        if type(name) is not str or hasattr(type(tensor), name) or hasattr(tensor, name):
-            if name in ("_is_buffer", "persistent", "_is_param"):
-                continue
+        if name in _KNOWN_ATTRIBUTES:  # of buffers; what they say has no use here
+            continue
+        own = type(name) is not str or name.startswith("_") or hasattr(tensor, name)
+        if own:
             raise _bad(f"a tensor's attribute {name!r} is not to be set from a file")
         setattr(tensor, name, value)
     return tensor
@@ -204,7 +204,7 @@ def _unavailable(what, instead):
 def get_layout(name):
     """The layout called, for example, 'torch.sparse_coo'."""
     layout = getattr(torch, str(name).removeprefix("torch."), None)
-    if not isinstance(layout, torch.layout):
+    if not isinstance(layout, type(torch.strided)):
         raise _bad(f"there is no layout {name!r}")
     return layout
 

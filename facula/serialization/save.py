@@ -15,7 +15,7 @@ import facula as torch
 
 from . import adapter
 from .archive import ALIGNMENT, ArchiveWriter
-from .location import location_tag
+from .location import tag_of
 from .options import get_crc32_options
 from .storages import DTYPE_SIZES, DTYPE_STORAGES, dtype_name, swap_bytes
 
@@ -106,7 +106,7 @@ def _make_pickler_class(base):
             else:
                 kind = _torch(f"torch.{DTYPE_STORAGES[obj.dtype]}")
                 count = data.nbytes // DTYPE_SIZES[obj.dtype][0]
-            place = location_tag(obj.storage) or device
+            place = tag_of(obj.storage, device)
             pid = ("storage", kind, key, place, count)
             return (*pid, None) if self.legacy else pid
 
@@ -190,7 +190,7 @@ def _reduce_plain(tensor):
     tensor = adapter.plain(tensor.detach())
     name = dtype_name(tensor.dtype)
     typed = name in DTYPE_STORAGES
-    ref = _StorageRef(tensor.untyped_storage(), name if typed else None)
+    ref = _StorageRef(adapter.storage_ref(tensor), name if typed else None)
     args = (
         ref,
         tensor.storage_offset(),
@@ -244,7 +244,7 @@ def _reducers():
                 (torch.dtype, lambda dtype: dtype_name(dtype)),
                 (torch.Size, _reduce_size),
                 (torch.device, lambda d: (_torch("torch.device"), _device_args(d))),
-                (torch.layout, _reduce_layout),
+                (type(torch.strided), _reduce_layout),
             ]
         )
     return _reducer_table
