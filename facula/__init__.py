@@ -39,3 +39,5 @@ from facula.autograd.mode import (  # noqa: E402
     no_grad,
     set_grad_enabled,
 )
+from facula.autograd.mode import _Context as _Context  # noqa: E402
+strided = "strided"

@@ -298,6 +298,20 @@ class Tensor:
         self._g, self._rg = None, False
         return self
 
+    @staticmethod
+    def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
+        """A tensor of class cls on the memory of data."""
+        t = wrap(data._s, data.meta, data._off, cls)
+        if require_grad:
+            t.requires_grad_(True)
+        return t
+
+    def as_subclass(self, cls: type) -> Tensor:
+        """self as a tensor of class cls, with the same history."""
+        t = wrap(self._s, self.meta, self._off, cls)
+        t._rg, t._g = self._rg, self._g
+        return t
+
     def _is_view(self) -> bool:
         return self._base is not None
 

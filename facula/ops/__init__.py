@@ -12,4 +12,6 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     index,
     gradients,
     nn_ops,
+    random,
+    printing,
 )
