@@ -95,10 +95,11 @@ class _Cut:
     block_m: int
     block_n: int
     block_k: int
+    images: int = 0  # a task does so many small images side by side; 0: a part of one
 
 
 _TILES = {32: (14, 2), 16: (6, 2)}
-_SCRATCH = 120_000  # numbers of packed patches that a task may hold
+_SCRATCH = 160_000  # numbers of packed patches that a task may hold
 
 
 def _even(total: int, most: int, multiple: int = 1) -> int:
@@ -114,20 +115,42 @@ def _cut(conv: Conv, m: int, k: int, target: Target) -> _Cut:
     rows = _even(m, rows)
     oh, ow = conv.out
     pixels = oh * ow
-    if pixels <= lanes:
+    block_k = _even(k, 1024, 8)
+    images = _images(conv, pixels, block_k, vectors * lanes)
+    if max(images, 1) * pixels <= lanes:
         vectors = 1
     elif rows <= 6 and target.n_vector_registers == 32:
         vectors = 4
     cols = vectors * lanes
-    block_k = _even(k, 1024, 8)
+    if images:
+        tiles = -(-m // rows)
+        blocks = -(-conv.n // images) * conv.groups
+        parts = min(-(-8 // blocks), max(1, tiles // 4))
+        return _Cut(rows, vectors, -(-tiles // parts) * rows, images * pixels, block_k, images)
     block_n = min(pixels, max(cols, _SCRATCH // block_k))
-    images = conv.n * conv.groups
+    blocks = conv.n * conv.groups
     # Enough tasks for a few dozen cores while a task stays above some tens of microseconds.
-    while images * -(-pixels // block_n) < 16 and block_n * k * m > 4_000_000 and block_n > cols:
+    while blocks * -(-pixels // block_n) < 16 and block_n * k * m > 4_000_000 and block_n > cols:
         block_n = max(cols, block_n // 2)
     return _Cut(
-        rows, vectors, -(-m // rows) * rows, _whole_rows(pixels, block_n, ow, cols), block_k
+        *(rows, vectors, -(-m // rows) * rows, _whole_rows(pixels, block_n, ow, cols), block_k)
     )
+
+
+def _images(conv: Conv, pixels: int, block_k: int, cols: int) -> int:
+    """How many images a task does: several where one does not fill panels."""
+    if pixels >= 4 * cols or conv.n == 1:
+        return 0
+    most = min(conv.n, max(1, max(cols, _SCRATCH // block_k) // pixels))
+    full = pixels / (-(-pixels // cols) * cols)
+    best, best_gain = 1, full
+    for images in range(2, most + 1):
+        columns = images * pixels
+        gain = columns / (-(-columns // cols) * cols)
+        gain *= conv.n / (-(-conv.n // images) * images)
+        if gain > best_gain + 0.04:
+            best, best_gain = images, gain
+    return 0 if best == 1 else best
 
 
 def _whole_rows(pixels: int, most: int, ow: int, cols: int) -> int:
@@ -208,42 +231,67 @@ def _plan(conv, m, taps, pack, x, weight, y, slot, epilogue, extras, target) -> 
     lanes = target.vector_bytes // number.compute_bytes
     depth = -(-k // lanes) * lanes + lanes
     packed, used = _pack_weight(conv, pack, cut, weight, slot, depth)
-    batch, strides = (
-        (conv.n, conv.groups),
-        [
-            (0, -(-m // cut.rows) * cut.rows * depth),
-            (x.strides[0], conv.c_in * x.strides[1]),
-            (y.strides[0], m * y.strides[1]),
-        ],
+    per_task = max(cut.images, 1)
+    batch = (-(-conv.n // per_task), conv.groups)
+    strides = (
+        *(0, -(-m // cut.rows) * cut.rows * depth),
+        *(x.strides[0] * per_task, conv.c_in * x.strides[1]),
+        *(y.strides[0] * per_task, m * y.strides[1]),
     )
-    (oh, ow), (kh, kw) = conv.out, conv.kernel
-    field_w = ow - 1 + ((kw - 1) * conv.dilation[1]) // conv.stride[1] + 1
-    pixels = oh * ow
-    cols = cut.vectors * lanes
-    tasks_n, tasks_m = -(-pixels // cut.block_n), -(-m // cut.block_m)
-    # Scratch: panels of patches, a spare tile, the tables, the copy of the image.
-    panels = -(-cut.block_n // cols) * cols * (cut.block_k + 1) + 4 * lanes
-    spare = -(-panels // 64) * 64
-    tables = spare + cut.rows * cols
-    field = -(-(tables + 2 * k + 4 * (cols + 2)) // 64) * 64
-    block_rows = min(oh, -(-cut.block_n // ow) + (cut.block_n % ow != 0))
-    sh, sw = conv.stride
-    rows = -(-((block_rows - 1) * sh + (kh - 1) * conv.dilation[0] + 1) // sh)
-    total = field + conv.c_in * rows * field_w * sh * sw + cols + 4 * lanes
-    args = [slot, 0, x.slot, x.offset, y.slot, y.offset, m, pixels, k, k]
-    args += [1, depth, depth, 0, y.strides[1], cut.block_m, cut.block_n, cut.block_k, cut.block_m]
-    args += [tasks_m, tasks_n, 0, 0, 0, spare, *batch, *strides[0], *strides[1], *strides[2]]
-    args += [conv.h, conv.w, x.strides[1], x.strides[2], conv.c_in, kh, kw, sh, sw]
-    args += [*conv.dilation, *conv.padding, oh, ow, field_w, *taps, tables, field]
+    room = _scratch(conv, cut, k, lanes)
+    (oh, ow), (sh, sw) = conv.out, conv.stride
+    columns = oh * ow * per_task
+    tasks_n, tasks_m = -(-columns // cut.block_n), -(-m // cut.block_m)
+    y_row = room["result_row"] if cut.images else y.strides[1]
+    args = [slot, 0, x.slot, x.offset, y.slot, y.offset, m, columns, k, k]
+    args += [1, depth, depth, 0, y_row, cut.block_m, cut.block_n, cut.block_k, cut.block_m]
+    args += [tasks_m, tasks_n, 0, 0, 0, room["spare"], *batch, *strides]
+    args += [conv.h, conv.w, x.strides[1], x.strides[2], conv.c_in, *conv.kernel, sh, sw]
+    args += [*conv.dilation, *conv.padding, oh, ow, _field_width(conv), *taps]
+    args += [room["tables"], room["field"], per_task, conv.n, x.strides[0], *y.strides[:2]]
+    args.append(room["result"])
     args += extra_arguments(epilogue, extras, [e.batch_strides for e in extras])
-    run_vectors = -(-min(ow, cols) // lanes)
+    run_vectors = -(-min(ow, cut.vectors * lanes) // lanes)
     shape = ConvShape(
-        *(conv.dtype, cut.rows, cut.vectors, 2, sw if sw <= 2 else 0, run_vectors, epilogue)
+        *(conv.dtype, cut.rows, cut.vectors, 2, sw if sw <= 2 else 0, run_vectors),
+        *(cut.images > 0, epilogue),
     )
-    cost = 2.0 * m * pixels * k * conv.n * conv.groups / 120 + 500
+    cost = 2.0 * m * oh * ow * k * conv.n * conv.groups / 120 + 500
     count = tasks_m * tasks_n * math.prod(batch)
-    step = Step(_kernel(shape), args, count, total * number.compute_bytes, cost)
+    step = Step(_kernel(shape), args, count, room["total"] * number.compute_bytes, cost)
     return MatmulPlan([packed, step], used * number.compute_bytes)
+
+
+def _field_width(conv: Conv) -> int:
+    """The length of a phase plane's rows in a task's copy of an image."""
+    reach = (conv.kernel[1] - 1) * conv.dilation[1]
+    return conv.out[1] + reach // conv.stride[1]
+
+
+def _field_rows(conv: Conv, rows: int) -> int:
+    """The rows of a phase plane, for so many output rows."""
+    reach = (conv.kernel[0] - 1) * conv.dilation[0]
+    return -(-((rows - 1) * conv.stride[0] + reach + 1) // conv.stride[0])
+
+
+def _scratch(conv: Conv, cut: _Cut, k: int, lanes: int) -> dict[str, int]:
+    """Where things lie in a task's scratch, in numbers; patches come first."""
+    oh, ow = conv.out
+    cols = cut.vectors * lanes
+    room: dict[str, int] = {}
+    end = -(-cut.block_n // cols) * cols * (cut.block_k + 1) + 4 * lanes
+    room["spare"] = end = -(-end // 64) * 64
+    room["tables"] = end = end + cut.rows * cols
+    room["field"] = end = -(-(end + 2 * k + 4 * (cols + 2)) // 64) * 64
+    rows = oh
+    if not cut.images:
+        rows = min(oh, -(-cut.block_n // ow) + (cut.block_n % ow != 0))
+    plane = _field_rows(conv, rows) * _field_width(conv) * max(cut.images, 1)
+    end += conv.c_in * plane * math.prod(conv.stride) + cols + 4 * lanes
+    room["result"] = end = -(-end // 64) * 64
+    room["result_row"] = -(-cut.block_n // cols) * cols
+    room["total"] = end + (cut.block_m * room["result_row"] + lanes if cut.images else 0)
+    return room
 
 
 def _pack_weight(conv, pack, cut, weight, slot, depth):

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import Emit, Number, Value, vec
-from facula.llvm.tile_epilogue import Fused, epilogue_arguments
+from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
 from facula.llvm.tile_gemm import GemmShape, GemmWriter, TaskFrame, gemm_arguments
 from facula.llvm.tile_pack import lanes_of
 
 IMAGE = (
     *("height", "width", "x_c", "x_h", "channels", "kh", "kw", "sh", "sw", "dh", "dw", "ph", "pw"),
     *("oh", "ow", "field_w", "first_h", "step_h", "first_w", "step_w", "taps", "field"),
+    *("images", "all_images", "x_n", "y_n", "y_c", "result"),
 )
 
 
@@ -32,6 +33,7 @@ class ConvShape:
     n_batch: int
     stride_w: int  # 1, 2, or 0 for any
     run_vectors: int  # registers that hold an output row's part of a panel
+    many: bool  # a task does several small images, side by side
     fused: tuple[Fused, ...]
 
     @property
@@ -39,13 +41,13 @@ class ConvShape:
         ends = "+".join(f.key for f in self.fused)
         return (
             f"conv {self.dtype} {self.rows}x{self.vectors} batch{self.n_batch} "
-            f"s{self.stride_w} run{self.run_vectors} [{ends}]"
+            f"s{self.stride_w} run{self.run_vectors}{' many' if self.many else ''} [{ends}]"
         )
 
     def gemm(self) -> GemmShape:
         return GemmShape(
             *(self.dtype, "packed", "patch", self.rows, self.vectors, self.n_batch, False),
-            self.fused,
+            () if self.many else self.fused,
         )
 
 
@@ -56,12 +58,14 @@ def conv_arguments(n_batch: int, fused: tuple[Fused, ...]) -> list[str]:
 
 @dataclass
 class Field:
-    """The copy of a stretch of an image in scratch: phase planes of rows, channel after channel."""
+    """The copy of a stretch of an image (or of some images) in scratch: [c, phase, image, row]."""
 
     base: str
     row: Value  # length of a row of a phase plane
-    rows: Value  # rows of a phase plane
-    plane: Value  # numbers in one
+    rows: Value  # rows of a phase plane of one image
+    images: Value
+    image: Value  # numbers in a phase plane of one image
+    plane: Value  # of all images
     channel: Value  # numbers in all phase planes of a channel
 
 
@@ -72,46 +76,82 @@ class Spreader:
         self.b, self.arg, self.number, self.stride_w = b, arg, number, stride_w
         self.n, self.ty = lanes_of(b, number), number.compute
 
-    def field(self, base: str, oh0: Value, oh1: Value) -> Field:
+    def field(self, base: str, oh0: Value, oh1: Value, images: Value = 1) -> Field:
         """The layout of the copy for output rows [oh0, oh1)."""
         b, arg = self.b, self.arg
         reach = b.add(b.mul(b.sub(arg("kh"), 1), arg("dh")), 1)
         needed = b.add(b.mul(b.sub(b.sub(oh1, oh0), 1), arg("sh")), reach)
         rows = b.div(b.sub(b.add(needed, arg("sh")), 1), arg("sh"))
-        plane = b.mul(rows, arg("field_w"))
+        image = b.mul(rows, arg("field_w"))
+        plane = b.mul(image, images)
         channel = b.mul(plane, b.mul(arg("sh"), arg("sw")))
-        return Field(base, arg("field_w"), rows, plane, channel)
+        return Field(base, arg("field_w"), rows, images, image, plane, channel)
 
     def fill(self, field: Field, src: str, oh0: Value, channels: Value) -> None:
         """Copy the channels' rows, zeros where the image has ended."""
         b, arg = self.b, self.arg
         top = b.sub(b.mul(oh0, arg("sh")), arg("ph"))
         with b.loop(0, channels) as c, b.loop(0, arg("sh")) as y, b.loop(0, arg("sw")) as x:
-            image = b.at(src, b.mul(c.i, arg("x_c")), self.number.stored)
             phase = b.add(b.mul(y.i, arg("sw")), x.i)
             start = b.add(b.mul(c.i, field.channel), b.mul(phase, field.plane))
             out = b.at(field.base, start, self.ty)
-            with b.loop(0, field.rows) as r:
-                ih = b.add(b.add(top, y.i), b.mul(r.i, arg("sh")))
-                row = b.at(out, b.mul(r.i, field.row), self.ty)
-                inside = b.both(b.test("sge", ih, 0), b.test("slt", ih, arg("height")))
-                with b.choose(inside) as way:
-                    with way.yes:
-                        line = b.at(image, b.mul(ih, arg("x_h")), self.number.stored)
-                        self._copy_row(row, line, b.sub(x.i, arg("pw")), field.row)
-                    with way.no, b.loop(0, field.row, self.n) as j:
-                        zeros = b.at(row, j.i, self.ty)
-                        b.store(vec(self.n, self.ty), "zeroinitializer", zeros, self.ty)
+            channel = b.at(src, b.mul(c.i, arg("x_c")), self.number.stored)
+            with b.loop(0, field.images) as i:
+                image = channel
+                if field.images != 1:
+                    image = b.at(channel, b.mul(i.i, arg("x_n")), self.number.stored)
+                here = b.at(out, b.mul(i.i, field.image), self.ty)
+                self._copy_plane(field, here, image, b.add(top, y.i), b.sub(x.i, arg("pw")))
+
+    def _copy_plane(self, field: Field, out: str, image: str, top: Value, first: Value) -> None:
+        """Rows of one phase: those of the image between rows of zeros."""
+        b, arg = self.b, self.arg
+        sh = arg("sh")
+        # Rows r with 0 <= top + r * sh < height.
+        begin = b.div(b.sub(b.add(b.most(b.sub(0, top), 0), sh), 1), sh)
+        begin = b.least(begin, field.rows)
+        end = b.div(b.sub(b.add(b.most(b.sub(arg("height"), top), 0), sh), 1), sh)
+        end = b.most(b.least(end, field.rows), begin)
+        self._zeros(out, b.mul(begin, field.row))
+        with b.loop(begin, end) as r:
+            line = b.mul(b.add(top, b.mul(r.i, sh)), arg("x_h"))
+            line = b.at(image, line, self.number.stored)
+            self._copy_row(b.at(out, b.mul(r.i, field.row), self.ty), line, first, field.row)
+        last = b.at(out, b.mul(end, field.row), self.ty)
+        self._zeros(last, b.mul(b.sub(field.rows, end), field.row))
+
+    def _zeros(self, out: str, count: Value) -> None:
+        b = self.b
+        with b.loop(0, count, self.n) as j:
+            b.store(vec(self.n, self.ty), "zeroinitializer", b.at(out, j.i, self.ty), self.ty)
 
     def _copy_row(self, row: str, line: str, first: Value, length: Value) -> None:
-        """row[j] = line[first + j * stride], zero outside the image."""
-        b, n = self.b, self.n
-        if self.stride_w == 0:
+        """row[j] = line[first + j * stride], zero outside the image. Spills into the next row."""
+        b, n, step = self.b, self.n, self.stride_w
+        if step == 0:
             self._copy_slowly(row, line, first, length)
             return
-        with b.loop(0, length, n) as j:
+        # Vectors from `lo` to `hi` lie inside the image altogether.
+        lo = b.least(
+            b.mul(b.div(b.add(b.most(b.sub(0, first), 0), step * n - 1), step * n), n), length
+        )
+        room = b.most(b.sub(b.sub(self.arg("width"), first), step * n - 1), 0)
+        hi = b.mul(b.div(b.add(room, step * n - 1), step * n), n)
+        hi = b.most(b.least(hi, b.mul(b.div(length, n), n)), lo)
+        self._copy_vectors(row, line, first, (0, lo), True)
+        self._copy_vectors(row, line, first, (lo, hi), False)
+        self._copy_vectors(row, line, first, (hi, length), True)
+
+    def _copy_vectors(self, row, line, first, span, ragged) -> None:
+        b, n = self.b, self.n
+        with b.loop(*span, n) as j:
             at = b.add(first, b.mul(j.i, self.stride_w))
-            parts = [self._inside(line, b.add(at, i * n)) for i in range(self.stride_w)]
+            places = [b.add(at, i * n) for i in range(self.stride_w)]
+            if ragged:
+                parts = [self._inside(line, place) for place in places]
+            else:
+                stored = self.number.stored
+                parts = [b.fetch(n, self.number, b.at(line, p, stored)) for p in places]
             value = parts[0]
             if self.stride_w == 2:
                 value = b.shuffle(n, self.ty, *parts, range(0, 2 * n, 2))
@@ -165,16 +205,29 @@ class ConvWriter(GemmWriter):
         names = conv_arguments(shape.n_batch, shape.fused)
         self.arg = TaskFrame(self.b, names, shape.n_batch)
 
+    def _columns(self) -> Value:
+        if not self.conv.many:
+            return self.arg("n")
+        b, arg = self.b, self.arg
+        done = b.mul(arg.batch[0], arg("images"))
+        self.images = b.least(arg("images"), b.sub(arg("all_images"), done))
+        return b.mul(self.images, b.mul(arg("oh"), arg("ow")))
+
     def _find_operands(self) -> None:
         super()._find_operands()
         b, arg = self.b, self.arg
-        self.oh0 = b.div(self.n0, arg("ow"))
-        oh1 = b.add(b.div(b.sub(b.add(self.n0, self.nb), 1), arg("ow")), 1)
         spreader = Spreader(b, arg, self.number, self.conv.stride_w)
         base = b.at("%scratch", arg("field"), self.ty)
         self.table = b.at("%scratch", arg("taps"), self.ty)
         self.runs = b.at(self.table, arg("k"), "i64")
-        field = spreader.field(base, self.oh0, oh1)
+        if self.conv.many:
+            self.oh0: Value = 0
+            field = spreader.field(base, 0, arg("oh"), self.images)
+            self.cp = b.at("%scratch", arg("result"), self.ty)
+        else:
+            self.oh0 = b.div(self.n0, arg("ow"))
+            oh1 = b.add(b.div(b.sub(b.add(self.n0, self.nb), 1), arg("ow")), 1)
+            field = spreader.field(base, self.oh0, oh1)
         spreader.fill(field, self.bp, self.oh0, arg("channels"))
         spreader.taps(field, self.table, arg("channels"))
         self.image_field = field
@@ -194,22 +247,29 @@ class ConvWriter(GemmWriter):
     def _find_runs(self, first: Value, count: Value) -> str:
         """Cut a panel's pixels into runs inside output rows: (where in the field, which lane)."""
         b, arg = self.b, self.arg
-        oh, ow = b.divmod(first, arg("ow"))
-        start = b.add(b.mul(b.sub(oh, self.oh0), arg("field_w")), ow)
-        skip = b.sub(arg("field_w"), arg("ow"))
-        entry = b.at(self.runs, 0, "i64")
-        b.store("i64", start, entry)
-        b.store("i64", 0, b.at(entry, 1, "i64"))
+        row, ow = b.divmod(first, arg("ow"))
+        self._add_run(0, b.add(self._row_place(row), ow), 0)
         # From the second run on, runs begin at output rows' beginnings.
         lane = b.sub(arg("ow"), ow)
-        init = [("i64", 1), ("i64", b.add(b.add(start, lane), skip))]
-        with b.loop(lane, count, arg("ow"), init) as run:
-            index, place = run.vars
-            entry = b.at(self.runs, b.mul(index, 2), "i64")
-            b.store("i64", place, entry)
-            b.store("i64", run.i, b.at(entry, 1, "i64"))
-            run.next = [b.add(index, 1), b.add(place, arg("field_w"))]
+        with b.loop(lane, count, arg("ow"), [("i64", 1), ("i64", row)]) as run:
+            index, before = run.vars
+            following = b.add(before, 1)
+            self._add_run(index, self._row_place(following), run.i)
+            run.next = [b.add(index, 1), following]
         return run.vars[0]
+
+    def _add_run(self, index: Value, place: Value, lane: Value) -> None:
+        entry = self.b.at(self.runs, self.b.mul(index, 2), "i64")
+        self.b.store("i64", place, entry)
+        self.b.store("i64", lane, self.b.at(entry, 1, "i64"))
+
+    def _row_place(self, row: Value) -> Value:
+        """Where an output row's pixels begin in the field; rows of several images follow on."""
+        b, arg, field = self.b, self.arg, self.image_field
+        if not self.conv.many:
+            return b.mul(b.sub(row, self.oh0), field.row)
+        image, oh = b.divmod(row, arg("oh"))
+        return b.add(b.mul(image, field.image), b.mul(oh, field.row))
 
     def _copy_runs(self, base: str, out: str, n_runs: str) -> None:
         """A run's spare lanes fall on the next run or the next k, which are written after."""
@@ -221,3 +281,28 @@ class ConvWriter(GemmWriter):
             for v in range(self.conv.run_vectors):
                 value = b.load(vec(n, self.ty), b.at(src, v * n, self.ty), self.ty)
                 b.store(vec(n, self.ty), value, b.at(dst, v * n, self.ty), self.ty)
+
+    def _finish(self) -> None:
+        """Several images: the block of C lies in scratch and is dealt out to them."""
+        if not self.conv.many:
+            return
+        b, arg, n, ty = self.b, self.arg, self.lanes, self.ty
+        epilogue = EpilogueWriter(b, self.number, self.conv.fused)
+        pixels = b.mul(arg("oh"), arg("ow"))
+        block, *groups = arg.batch
+        y = b.at(b.buffer(arg("c")), arg("c_off"), self.number.stored)
+        with b.loop(0, self.images) as i:
+            arg.batch = [b.add(b.mul(block, arg("images")), i.i), *groups]
+            epilogue.open(arg, arg.batch_offset)
+            image = b.mul(arg.batch[0], arg("y_n"))
+            if groups:
+                image = b.add(image, b.mul(groups[0], arg("c_batch1")))
+            with b.loop(0, self.mb) as r, b.loop(0, pixels, n) as j:
+                mask = b.mask(n, b.sub(pixels, j.i))
+                shift = b.add(b.mul(r.i, arg("cs_m")), b.add(b.mul(i.i, pixels), j.i))
+                value = b.load(vec(n, ty), b.at(self.cp, shift, ty), ty)
+                epilogue.start_tile()
+                row = b.add(self.m0, r.i)
+                value = epilogue.apply(n, value, row, j.i, mask)
+                shift = b.add(b.add(image, b.mul(row, arg("y_c"))), j.i)
+                b.put(n, self.number, value, b.at(y, shift, self.number.stored), mask)

@@ -119,7 +119,7 @@ class GemmWriter:
         arg.place_batch(index)
         self.m0, self.n0 = b.mul(tm, arg("block_m")), b.mul(tn, arg("block_n"))
         self.mb = b.least(arg("block_m"), b.sub(arg("m"), self.m0))
-        self.nb = b.least(arg("block_n"), b.sub(arg("n"), self.n0))
+        self.nb = b.least(arg("block_n"), b.sub(self._columns(), self.n0))
         self._find_operands()
         self.n_panels = b.ceil_div(self.nb, self.cols)
         whole = b.div(self.nb, self.cols)
@@ -133,6 +133,13 @@ class GemmWriter:
             self._pack_b()
             with b.loop(0, self.mb, arg("inner_m")) as i:
                 self._inner(i.i)
+        self._finish()
+
+    def _columns(self) -> Value:
+        return self.arg("n")
+
+    def _finish(self) -> None:
+        """What is left to do when a block is complete."""
 
     def held(self, operand: str) -> Number:
         """What an operand's memory holds: packed ones have been widened."""

@@ -23,13 +23,15 @@ CASES = [
     Conv(1, 3, 30, 30, 16, (7, 7), (2, 2), (3, 3)),
     Conv(1, 130, 7, 7, 15, (3, 3), (1, 1), (1, 1)),
     Conv(1, 2, 1, 40, 3, (1, 5), (1, 2), (0, 2)),
+    Conv(5, 20, 3, 2, 30, (3, 3), (2, 2), (1, 1), groups=2),
+    Conv(17, 20, 1, 1, 150, (3, 3), (1, 1), (1, 1)),
     Conv(2, 16, 70, 70, 8, (3, 3), (1, 1), (1, 1), (2, 2)),
 ]
 
 
 def shifted(conv, x, r, s):
     """What tap (r, s) of every output reads."""
-    (ph, pw), (sh, sw), (dh, dw) = conv.padding, conv.stride, conv.dilation
+    (sh, sw), (dh, dw) = conv.stride, conv.dilation
     oh, ow = conv.out
     return (
         slice(None),
