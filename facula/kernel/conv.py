@@ -1,18 +1,17 @@
 """Two-dimensional convolution and its gradients, as steps.
 
 Images are (N, C, H, W) with contiguous rows, weights (O, C / groups, R, S) contiguous. The forward
-pass and, for stride 1, the gradient of the input are matrix products weight x patches; the
-gradient of the weight sums dY x patches over images.
+pass and the gradient of the input are matrix products weight x patches (a strided convolution's
+input gradient is one for each phase of the input); the gradient of the weight sums dY x patches.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from dataclasses import dataclass
 
-from facula.kernel.matmul import Extra, Mat, MatmulPlan, extra_arguments, kernel_name, kernel_of
+from facula.kernel.matmul import Extra, MatmulPlan, extra_arguments, kernel_name, kernel_of
 from facula.kernel.step import Step
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
@@ -69,6 +68,83 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class Taps:
+    """The taps along one dimension: of the weight (start, step) and of the source, as shifts.
+
+    Output i reads, for tap t, source i * stride + shift + t * shift_step.
+    """
+
+    count: int
+    start: int
+    step: int
+    shift: int
+    shift_step: int
+
+    @property
+    def least(self) -> int:
+        return self.shift + min(0, (self.count - 1) * self.shift_step)
+
+    @property
+    def reach(self) -> int:
+        return abs((self.count - 1) * self.shift_step) + 1
+
+    def live(self, size: int, out: int, stride: int) -> Taps:
+        """Without the taps at either end that read nothing but padding."""
+
+        def reads(t: int) -> bool:
+            first = self.shift + t * self.shift_step
+            lowest = max(0, -(first // stride))
+            return lowest < out and first + lowest * stride < size
+
+        alive = [t for t in range(self.count) if reads(t)]
+        if not alive:
+            return Taps(0, 0, 1, 0, 1)
+        t = alive[0]
+        return Taps(
+            *(alive[-1] - t + 1, self.start + t * self.step, self.step),
+            *(self.shift + t * self.shift_step, self.shift_step),
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """A convolution as the kernel sees it: sizes of the source, of the result, and the taps."""
+
+    n: int
+    groups: int
+    m: int  # result channels of a group
+    c: int  # source channels of a group
+    source: tuple[int, int]
+    out: tuple[int, int]
+    stride: tuple[int, int]
+    taps: tuple[Taps, Taps]
+    dtype: str
+    scatter: bool = False
+
+    @property
+    def depth(self) -> int:
+        """The k of the product."""
+        return self.channels * self.taps[0].count * self.taps[1].count
+
+    @property
+    def channels(self) -> int:
+        return self.c if self.taps[0].count and self.taps[1].count else 0
+
+    @property
+    def window(self) -> tuple[int, int]:
+        return max(self.taps[0].count, 1), max(self.taps[1].count, 1)
+
+    @property
+    def field_width(self) -> int:
+        """The length of a phase plane's rows in a task's copy of an image."""
+        return self.out[1] + (self.taps[1].reach - 1) // self.stride[1]
+
+    def field_rows(self, rows: int) -> int:
+        """The rows of a phase plane, for so many output rows."""
+        return -(-((rows - 1) * self.stride[0] + self.taps[0].reach) // self.stride[0])
+
+
+@dataclass(frozen=True)
 class ConvKernel:
     """The code of a convolution."""
 
@@ -95,7 +171,8 @@ class _Cut:
     block_m: int
     block_n: int
     block_k: int
-    images: int = 0  # a task does so many small images side by side; 0: a part of one
+    images: int  # a task does so many small images side by side, or a part of one
+    room: tuple[tuple[str, int], ...] = ()
 
 
 _TILES = {32: (14, 2), 16: (6, 2)}
@@ -104,68 +181,68 @@ _SCRATCH = 160_000  # numbers of packed patches that a task may hold
 
 def _even(total: int, most: int, multiple: int = 1) -> int:
     pieces = -(-total // max(most, 1))
-    size = -(-total // pieces)
+    size = -(-total // max(pieces, 1))
     return -(-size // multiple) * multiple
 
 
 @functools.lru_cache(maxsize=1024)
-def _cut(conv: Conv, m: int, k: int, target: Target) -> _Cut:
-    lanes = target.vector_bytes // NUMBERS[conv.dtype].compute_bytes
+def _cut(job: Job, target: Target) -> _Cut:
+    lanes = target.vector_bytes // NUMBERS[job.dtype].compute_bytes
     rows, vectors = _TILES[target.n_vector_registers]
-    rows = _even(m, rows)
-    oh, ow = conv.out
-    pixels = oh * ow
+    rows = _even(job.m, rows)
+    pixels, k = math.prod(job.out), max(job.depth, 1)
     block_k = _even(k, 1024, 8)
-    images = _images(conv, pixels, block_k, vectors * lanes)
-    if max(images, 1) * pixels <= lanes:
+    images = _images(job, pixels, block_k, vectors * lanes)
+    if images * pixels <= lanes:
         vectors = 1
     elif rows <= 6 and target.n_vector_registers == 32:
         vectors = 4
     cols = vectors * lanes
-    if images:
-        tiles = -(-m // rows)
-        blocks = -(-conv.n // images) * conv.groups
+    tiles = -(-job.m // rows)
+    if images > 1:
+        blocks = -(-job.n // images) * job.groups
         parts = min(-(-8 // blocks), max(1, tiles // 4))
         return _Cut(rows, vectors, -(-tiles // parts) * rows, images * pixels, block_k, images)
     block_n = min(pixels, max(cols, _SCRATCH // block_k))
-    blocks = conv.n * conv.groups
+    blocks = job.n * job.groups
     # Enough tasks for a few dozen cores while a task stays above some tens of microseconds.
-    while blocks * -(-pixels // block_n) < 16 and block_n * k * m > 4_000_000 and block_n > cols:
+    while blocks * -(-pixels // block_n) < 16 and block_n * k * job.m > 4e6 and block_n > cols:
         block_n = max(cols, block_n // 2)
-    return _Cut(
-        *(rows, vectors, -(-m // rows) * rows, _whole_rows(pixels, block_n, ow, cols), block_k)
-    )
+    block_n = _whole_rows(pixels, block_n, job.out[1], cols, job.scatter)
+    return _Cut(rows, vectors, tiles * rows, block_n, block_k, 1)
 
 
-def _images(conv: Conv, pixels: int, block_k: int, cols: int) -> int:
+def _images(job: Job, pixels: int, block_k: int, cols: int) -> int:
     """How many images a task does: several where one does not fill panels."""
-    if pixels >= 4 * cols or conv.n == 1:
-        return 0
-    most = min(conv.n, max(1, max(cols, _SCRATCH // block_k) // pixels))
-    full = pixels / (-(-pixels // cols) * cols)
-    best, best_gain = 1, full
+    if pixels >= 4 * cols or job.n == 1:
+        return 1
+    most = min(job.n, max(1, max(cols, _SCRATCH // block_k) // pixels))
+    best, best_gain = 1, pixels / (-(-pixels // cols) * cols)
     for images in range(2, most + 1):
         columns = images * pixels
         gain = columns / (-(-columns // cols) * cols)
-        gain *= conv.n / (-(-conv.n // images) * images)
+        gain *= job.n / (-(-job.n // images) * images)
         if gain > best_gain + 0.04:
             best, best_gain = images, gain
-    return 0 if best == 1 else best
+    return best
 
 
-def _whole_rows(pixels: int, most: int, ow: int, cols: int) -> int:
+def _whole_rows(pixels: int, most: int, ow: int, cols: int, only_rows: bool) -> int:
     """A block near `most` pixels that wastes little: output rows that fill up panels."""
     if most >= pixels:
         return pixels
-    best, best_cost = most // cols * cols, 1e9
-    for block in [*range(ow, most + 1, ow), *range(cols, most + 1, cols)]:
+    best, best_cost = max(most // ow, 1) * ow, 1e9
+    blocks = [*range(ow, most + 1, ow)]
+    if not only_rows:
+        blocks += range(cols, most + 1, cols)
+    for block in blocks:
         tiles = sum(-(-min(block, pixels - first) // cols) for first in range(0, pixels, block))
         tasks = -(-pixels // block)
         # A block that does not begin with an output row copies a row more.
         cost = tiles + 0.3 * tasks + (0.3 * tasks if block % ow else 0)
         if cost < best_cost or (cost == best_cost and block > best):
             best, best_cost = block, cost
-    return max(best, 1)
+    return best
 
 
 def plan_conv(
@@ -183,12 +260,27 @@ def plan_conv(
     An epilogue sees a result as a matrix (channel of the group, pixel), batched over (N, groups):
     a bias is BIAS_M with batch strides (0, channels per group).
     """
-    target = target or Target.host()
-    taps = (0, 1, 0, 1)
     k = conv.c_in * conv.window
-    pack = (conv.c_out, k, 1, 0, k, 1, conv.c_out * k)
+    job = _forward_job(conv)
+    layout = (k, conv.window, conv.c_out * k)
+    y_strides = (*y.strides, 1)
     return _plan(
-        conv, conv.c_out, taps, pack, x, weight, y, workspace_slot, epilogue, extras, target
+        *(job, conv, layout, (x, x.strides), weight, (y.slot, y.offset, y_strides)),
+        *(workspace_slot, epilogue, extras, target or Target.host()),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _forward_job(conv: Conv) -> Job:
+    sizes = zip(
+        *(conv.kernel, conv.padding, conv.dilation, (conv.h, conv.w), conv.out, conv.stride),
+        strict=True,
+    )
+    taps = tuple(Taps(k, 0, 1, -p, d).live(x, o, s) for k, p, d, x, o, s in sizes)
+    source = (conv.h, conv.w)
+    return Job(
+        *(conv.n, conv.groups, conv.c_out, conv.c_in, source, conv.out, conv.stride, taps),
+        conv.dtype,
     )
 
 
@@ -200,110 +292,152 @@ def plan_conv_input_gradient(
     workspace_slot: int,
     target: Target | None = None,
 ) -> MatmulPlan:
-    """The gradient of the input."""
-    target = target or Target.host()
-    if conv.stride != (1, 1):
-        raise NotImplementedError("input gradient of a strided convolution")
-    kh, kw = conv.kernel
-    oh, ow = conv.out
-    back = dataclasses.replace(
-        *(conv,),
-        c=conv.o,
-        o=conv.c,
-        h=oh,
-        w=ow,
-        padding=(
-            conv.dilation[0] * (kh - 1) - conv.padding[0],
-            conv.dilation[1] * (kw - 1) - conv.padding[1],
-        ),
-    )
-    # A is the weight with its channels exchanged; the taps are walked backwards.
-    taps = (kh - 1, -1, kw - 1, -1)
+    """The gradient of the input: for each phase of the stride, a convolution of dY.
+
+    The phases are independent of each other; all of `dx` is written.
+    """
     k = conv.c_in * conv.window
-    pack = (conv.c_in, conv.window, conv.c_out, k, conv.window, 1, conv.c_out * k)
-    return _plan(back, conv.c_in, taps, pack, dy, weight, dx, workspace_slot, (), (), target)
+    layout = (conv.window, k, conv.c_out * k)
+    steps, used = [], 0
+    for job, (a, b) in _backward_jobs(conv):
+        n, c, h = dx.strides
+        y = (dx.slot, dx.offset + a * h + b, (n, c, h * conv.stride[0], conv.stride[1]))
+        plan = _plan(
+            *(job, conv, layout, (dy, dy.strides), weight, y),
+            *(workspace_slot, (), (), target or Target.host()),
+        )
+        steps += plan.steps
+        used = max(used, plan.workspace_bytes)
+    return MatmulPlan(steps, used)
 
 
-def _plan(conv, m, taps, pack, x, weight, y, slot, epilogue, extras, target) -> MatmulPlan:
-    k = conv.c_in * conv.window
-    cut = _cut(conv, m, k, target)
-    number = NUMBERS[conv.dtype]
+@functools.lru_cache(maxsize=1024)
+def _backward_jobs(conv: Conv) -> list[tuple[Job, tuple[int, int]]]:
+    jobs = []
+    for a in range(min(conv.stride[0], conv.h)):
+        for b in range(min(conv.stride[1], conv.w)):
+            out = (-(-(conv.h - a) // conv.stride[0]), -(-(conv.w - b) // conv.stride[1]))
+            taps = tuple(
+                _phase_taps(conv, d, phase).live(conv.out[d], out[d], 1)
+                for d, phase in enumerate((a, b))
+            )
+            job = Job(
+                *(conv.n, conv.groups, conv.c_in, conv.c_out, conv.out, out, (1, 1), taps),
+                *(conv.dtype, conv.stride != (1, 1)),
+            )
+            jobs.append((job, (a, b)))
+    return jobs
+
+
+def _phase_taps(conv: Conv, d: int, phase: int) -> Taps:
+    """The taps that reach inputs i * stride + phase: there output and tap differ by a constant."""
+    stride, dilation, padding = conv.stride[d], conv.dilation[d], conv.padding[d]
+    fitting = [r for r in range(conv.kernel[d]) if (phase + padding - r * dilation) % stride == 0]
+    if not fitting:
+        return Taps(0, 0, 1, 0, 1)
+    step = stride // math.gcd(stride, dilation)
+    shift = (phase + padding - fitting[0] * dilation) // stride
+    return Taps(len(fitting), fitting[0], step, shift, -step * dilation // stride)
+
+
+def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> MatmulPlan:
+    """Pack the weight, then multiply. `layout`: the weight's strides of m, c, group."""
+    cut = _cut(job, target)
+    number = NUMBERS[job.dtype]
     lanes = target.vector_bytes // number.compute_bytes
-    depth = -(-k // lanes) * lanes + lanes
-    packed, used = _pack_weight(conv, pack, cut, weight, slot, depth)
-    per_task = max(cut.images, 1)
-    batch = (-(-conv.n // per_task), conv.groups)
+    k, m = job.depth, job.m
+    depth = k + 1
+    steps, used = [], 0
+    if k:
+        packed, used = _pack_weight(job, conv, layout, cut, weight, slot, depth)
+        steps.append(packed)
+    (image, x_strides), (y_slot, y_offset, y_strides) = x, y
+    batch = (-(-job.n // cut.images), job.groups)
     strides = (
         *(0, -(-m // cut.rows) * cut.rows * depth),
-        *(x.strides[0] * per_task, conv.c_in * x.strides[1]),
-        *(y.strides[0] * per_task, m * y.strides[1]),
+        *(x_strides[0] * cut.images, job.c * x_strides[1]),
+        *(y_strides[0] * cut.images, m * y_strides[1]),
     )
-    room = _scratch(conv, cut, k, lanes)
-    (oh, ow), (sh, sw) = conv.out, conv.stride
-    columns = oh * ow * per_task
+    staged = cut.images > 1 or job.scatter
+    room = _scratch(job, cut, lanes, staged)
+    columns = math.prod(job.out) * cut.images
     tasks_n, tasks_m = -(-columns // cut.block_n), -(-m // cut.block_m)
-    y_row = room["result_row"] if cut.images else y.strides[1]
-    args = [slot, 0, x.slot, x.offset, y.slot, y.offset, m, columns, k, k]
+    deal = job.out if job.scatter else (1, math.prod(job.out))
+    y_row = room["result_row"] if staged else y_strides[1]
+    args = [slot, 0, image.slot, image.offset, y_slot, y_offset, m, columns, k, k]
     args += [1, depth, depth, 0, y_row, cut.block_m, cut.block_n, cut.block_k, cut.block_m]
     args += [tasks_m, tasks_n, 0, 0, 0, room["spare"], *batch, *strides]
-    args += [conv.h, conv.w, x.strides[1], x.strides[2], conv.c_in, *conv.kernel, sh, sw]
-    args += [*conv.dilation, *conv.padding, oh, ow, _field_width(conv), *taps]
-    args += [room["tables"], room["field"], per_task, conv.n, x.strides[0], *y.strides[:2]]
-    args.append(room["result"])
+    args += [*job.source, x_strides[1], x_strides[2], job.channels, *job.window, *job.stride]
+    args += [job.taps[0].least, job.taps[1].least, *job.out, job.field_width, job.taps[0].reach]
+    for t in job.taps:
+        args += [t.shift - t.least, t.shift_step]
+    args += [room["tables"], room["field"], cut.images, job.n, x_strides[0], *y_strides]
+    args += [*deal, room["result"]]
     args += extra_arguments(epilogue, extras, [e.batch_strides for e in extras])
-    run_vectors = -(-min(ow, cut.vectors * lanes) // lanes)
     shape = ConvShape(
-        *(conv.dtype, cut.rows, cut.vectors, 2, sw if sw <= 2 else 0, run_vectors),
-        *(cut.images > 0, epilogue),
+        *(job.dtype, cut.rows, cut.vectors, 2, job.stride[1] if job.stride[1] <= 2 else 0),
+        *(-(-min(job.out[1], cut.vectors * lanes) // lanes), staged, job.scatter, epilogue),
     )
-    cost = 2.0 * m * oh * ow * k * conv.n * conv.groups / 120 + 500
+    cost = 2.0 * m * columns * k * batch[0] * job.groups / 120 + 500
     count = tasks_m * tasks_n * math.prod(batch)
-    step = Step(_kernel(shape), args, count, room["total"] * number.compute_bytes, cost)
-    return MatmulPlan([packed, step], used * number.compute_bytes)
+    steps.append(Step(_kernel(shape), args, count, room["total"] * number.compute_bytes, cost))
+    return MatmulPlan(steps, used * number.compute_bytes)
 
 
-def _field_width(conv: Conv) -> int:
-    """The length of a phase plane's rows in a task's copy of an image."""
-    reach = (conv.kernel[1] - 1) * conv.dilation[1]
-    return conv.out[1] + reach // conv.stride[1]
-
-
-def _field_rows(conv: Conv, rows: int) -> int:
-    """The rows of a phase plane, for so many output rows."""
-    reach = (conv.kernel[0] - 1) * conv.dilation[0]
-    return -(-((rows - 1) * conv.stride[0] + reach + 1) // conv.stride[0])
-
-
-def _scratch(conv: Conv, cut: _Cut, k: int, lanes: int) -> dict[str, int]:
+def _scratch(job: Job, cut: _Cut, lanes: int, staged: bool) -> dict[str, int]:
     """Where things lie in a task's scratch, in numbers; patches come first."""
-    oh, ow = conv.out
+    oh, ow = job.out
     cols = cut.vectors * lanes
     room: dict[str, int] = {}
     end = -(-cut.block_n // cols) * cols * (cut.block_k + 1) + 4 * lanes
     room["spare"] = end = -(-end // 64) * 64
     room["tables"] = end = end + cut.rows * cols
-    room["field"] = end = -(-(end + 2 * k + 4 * (cols + 2)) // 64) * 64
+    room["field"] = end = -(-(end + 2 * job.depth + 4 * (cols + 2)) // 64) * 64
     rows = oh
-    if not cut.images:
+    if cut.images == 1:
         rows = min(oh, -(-cut.block_n // ow) + (cut.block_n % ow != 0))
-    plane = _field_rows(conv, rows) * _field_width(conv) * max(cut.images, 1)
-    end += conv.c_in * plane * math.prod(conv.stride) + cols + 4 * lanes
+    plane = job.field_rows(rows) * job.field_width * cut.images
+    end += job.channels * plane * math.prod(job.stride) + cols + 4 * lanes
     room["result"] = end = -(-end // 64) * 64
     room["result_row"] = -(-cut.block_n // cols) * cols
-    room["total"] = end + (cut.block_m * room["result_row"] + lanes if cut.images else 0)
+    room["total"] = end + (cut.block_m * room["result_row"] + lanes if staged else 0)
     return room
 
 
-def _pack_weight(conv, pack, cut, weight, slot, depth):
+def _pack_weight(job: Job, conv: Conv, layout, cut: _Cut, weight, slot: int, depth: int):
     """The weight as panels of A, one lot for each group."""
-    size, k, inner, s_inner, s_row, s_k, s_group = pack
-    panels = -(-size // cut.rows)
+    s_m, s_c, s_group = layout
+    rows, columns = job.taps
+    panels = -(-job.m // cut.rows)
     lot = panels * cut.rows * depth
-    args = [weight[0], weight[1], slot, 0, size, k, s_row, s_k, depth]
-    args += [1, k, panels, 1, inner, s_inner, conv.groups, s_group, lot]
-    shape = PackShape(conv.dtype, "k", cut.rows, 1)
-    cost = 0.3 * size * k * inner * conv.groups
-    return Step(kernel_of(shape), args, panels * conv.groups, 0, cost), conv.groups * lot + 64
+    start = rows.start * conv.kernel[1] + columns.start
+    # How the product's k walks the weight: channels, rows of the window, columns.
+    loops = [(job.c, s_c), (rows.count, rows.step * conv.kernel[1]), (columns.count, columns.step)]
+    loops = _joined(loops)
+    (outer, s_outer), (middle, s_middle), (k, s_k) = [(1, 0)] * (3 - len(loops)) + loops
+    part = max(1, 16384 // (middle * k * job.m)) if outer > 1 else 1
+    few = panels if outer > 1 else 1
+    tasks = (-(-panels // few), -(-outer // part))
+    args = [weight[0], weight[1] + start, slot, 0, job.m, k, s_m, s_k, depth]
+    args += [few, k, tasks[0], 1, outer, s_outer, part, tasks[1], middle, s_middle]
+    args += [job.groups, s_group, lot]
+    shape = PackShape(job.dtype, "k" if s_k == 1 and k >= 4 else "g", cut.rows, 1)
+    cost = 0.3 * job.m * job.depth * job.groups
+    step = Step(kernel_of(shape), args, math.prod(tasks) * job.groups, 0, cost)
+    return step, job.groups * lot + 64
 
 
-__all__ = ["Conv", "Image", "Mat", "plan_conv", "plan_conv_input_gradient"]
+def _joined(loops: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Neighbouring loops as one where the outer continues the inner."""
+    out = [loops[0]]
+    for count, stride in loops[1:]:
+        before, before_stride = out[-1]
+        if before == 1:
+            out[-1] = (count, stride)
+        elif count == 1:
+            pass
+        elif before_stride == count * stride:
+            out[-1] = (before * count, stride)
+        else:
+            out.append((count, stride))
+    return out

@@ -17,9 +17,9 @@ from facula.llvm.tile_gemm import GemmShape, GemmWriter, TaskFrame, gemm_argumen
 from facula.llvm.tile_pack import lanes_of
 
 IMAGE = (
-    *("height", "width", "x_c", "x_h", "channels", "kh", "kw", "sh", "sw", "dh", "dw", "ph", "pw"),
-    *("oh", "ow", "field_w", "first_h", "step_h", "first_w", "step_w", "taps", "field"),
-    *("images", "all_images", "x_n", "y_n", "y_c", "result"),
+    *("height", "width", "x_c", "x_h", "channels", "kh", "kw", "sh", "sw", "top", "left"),
+    *("oh", "ow", "field_w", "reach_h", "first_h", "step_h", "first_w", "step_w", "taps", "field"),
+    *("images", "all_images", "x_n", "y_n", "y_c", "y_h", "y_w", "deal_h", "deal_w", "result"),
 )
 
 
@@ -33,7 +33,8 @@ class ConvShape:
     n_batch: int
     stride_w: int  # 1, 2, or 0 for any
     run_vectors: int  # registers that hold an output row's part of a panel
-    many: bool  # a task does several small images, side by side
+    staged: bool  # results are gathered in scratch and dealt out: to several images, or scattered
+    scatter: bool  # neighbouring results do not lie side by side
     fused: tuple[Fused, ...]
 
     @property
@@ -41,13 +42,14 @@ class ConvShape:
         ends = "+".join(f.key for f in self.fused)
         return (
             f"conv {self.dtype} {self.rows}x{self.vectors} batch{self.n_batch} "
-            f"s{self.stride_w} run{self.run_vectors}{' many' if self.many else ''} [{ends}]"
+            f"s{self.stride_w} run{self.run_vectors}"
+            f"{' staged' if self.staged else ''}{' scatter' if self.scatter else ''} [{ends}]"
         )
 
     def gemm(self) -> GemmShape:
         return GemmShape(
             *(self.dtype, "packed", "patch", self.rows, self.vectors, self.n_batch, False),
-            () if self.many else self.fused,
+            () if self.staged else self.fused,
         )
 
 
@@ -79,8 +81,7 @@ class Spreader:
     def field(self, base: str, oh0: Value, oh1: Value, images: Value = 1) -> Field:
         """The layout of the copy for output rows [oh0, oh1)."""
         b, arg = self.b, self.arg
-        reach = b.add(b.mul(b.sub(arg("kh"), 1), arg("dh")), 1)
-        needed = b.add(b.mul(b.sub(b.sub(oh1, oh0), 1), arg("sh")), reach)
+        needed = b.add(b.mul(b.sub(b.sub(oh1, oh0), 1), arg("sh")), arg("reach_h"))
         rows = b.div(b.sub(b.add(needed, arg("sh")), 1), arg("sh"))
         image = b.mul(rows, arg("field_w"))
         plane = b.mul(image, images)
@@ -90,7 +91,7 @@ class Spreader:
     def fill(self, field: Field, src: str, oh0: Value, channels: Value) -> None:
         """Copy the channels' rows, zeros where the image has ended."""
         b, arg = self.b, self.arg
-        top = b.sub(b.mul(oh0, arg("sh")), arg("ph"))
+        top = b.add(b.mul(oh0, arg("sh")), arg("top"))
         with b.loop(0, channels) as c, b.loop(0, arg("sh")) as y, b.loop(0, arg("sw")) as x:
             phase = b.add(b.mul(y.i, arg("sw")), x.i)
             start = b.add(b.mul(c.i, field.channel), b.mul(phase, field.plane))
@@ -101,7 +102,7 @@ class Spreader:
                 if field.images != 1:
                     image = b.at(channel, b.mul(i.i, arg("x_n")), self.number.stored)
                 here = b.at(out, b.mul(i.i, field.image), self.ty)
-                self._copy_plane(field, here, image, b.add(top, y.i), b.sub(x.i, arg("pw")))
+                self._copy_plane(field, here, image, b.add(top, y.i), b.add(x.i, arg("left")))
 
     def _copy_plane(self, field: Field, out: str, image: str, top: Value, first: Value) -> None:
         """Rows of one phase: those of the image between rows of zeros."""
@@ -184,8 +185,8 @@ class Spreader:
         b, arg = self.b, self.arg
         window = b.mul(arg("kh"), arg("kw"))
         with b.loop(0, arg("kh")) as r, b.loop(0, arg("kw")) as s:
-            y = b.mul(b.add(arg("first_h"), b.mul(r.i, arg("step_h"))), arg("dh"))
-            x = b.mul(b.add(arg("first_w"), b.mul(s.i, arg("step_w"))), arg("dw"))
+            y = b.add(arg("first_h"), b.mul(r.i, arg("step_h")))
+            x = b.add(arg("first_w"), b.mul(s.i, arg("step_w")))
             down, y_phase = b.divmod(y, arg("sh"))
             right, x_phase = b.divmod(x, arg("sw"))
             phase = b.mul(b.add(b.mul(y_phase, arg("sw")), x_phase), field.plane)
@@ -206,7 +207,7 @@ class ConvWriter(GemmWriter):
         self.arg = TaskFrame(self.b, names, shape.n_batch)
 
     def _columns(self) -> Value:
-        if not self.conv.many:
+        if not self.conv.staged:
             return self.arg("n")
         b, arg = self.b, self.arg
         done = b.mul(arg.batch[0], arg("images"))
@@ -220,13 +221,13 @@ class ConvWriter(GemmWriter):
         base = b.at("%scratch", arg("field"), self.ty)
         self.table = b.at("%scratch", arg("taps"), self.ty)
         self.runs = b.at(self.table, arg("k"), "i64")
-        if self.conv.many:
-            self.oh0: Value = 0
-            field = spreader.field(base, 0, arg("oh"), self.images)
+        self.oh0 = b.div(self.n0, arg("ow"))
+        oh1 = b.add(b.div(b.sub(b.add(self.n0, self.nb), 1), arg("ow")), 1)
+        if self.conv.staged:
             self.cp = b.at("%scratch", arg("result"), self.ty)
+            oh1 = b.least(oh1, arg("oh"))  # several images: all rows of each
+            field = spreader.field(base, self.oh0, oh1, self.images)
         else:
-            self.oh0 = b.div(self.n0, arg("ow"))
-            oh1 = b.add(b.div(b.sub(b.add(self.n0, self.nb), 1), arg("ow")), 1)
             field = spreader.field(base, self.oh0, oh1)
         spreader.fill(field, self.bp, self.oh0, arg("channels"))
         spreader.taps(field, self.table, arg("channels"))
@@ -266,10 +267,10 @@ class ConvWriter(GemmWriter):
     def _row_place(self, row: Value) -> Value:
         """Where an output row's pixels begin in the field; rows of several images follow on."""
         b, arg, field = self.b, self.arg, self.image_field
-        if not self.conv.many:
+        if not self.conv.staged:
             return b.mul(b.sub(row, self.oh0), field.row)
         image, oh = b.divmod(row, arg("oh"))
-        return b.add(b.mul(image, field.image), b.mul(oh, field.row))
+        return b.add(b.mul(image, field.image), b.mul(b.sub(oh, self.oh0), field.row))
 
     def _copy_runs(self, base: str, out: str, n_runs: str) -> None:
         """A run's spare lanes fall on the next run or the next k, which are written after."""
@@ -283,26 +284,38 @@ class ConvWriter(GemmWriter):
                 b.store(vec(n, self.ty), value, b.at(dst, v * n, self.ty), self.ty)
 
     def _finish(self) -> None:
-        """Several images: the block of C lies in scratch and is dealt out to them."""
-        if not self.conv.many:
+        """The block of C lies in scratch and is dealt out: `deal_h` x `deal_w` to each image."""
+        if not self.conv.staged:
             return
-        b, arg, n, ty = self.b, self.arg, self.lanes, self.ty
+        b, arg = self.b, self.arg
         epilogue = EpilogueWriter(b, self.number, self.conv.fused)
-        pixels = b.mul(arg("oh"), arg("ow"))
         block, *groups = arg.batch
         y = b.at(b.buffer(arg("c")), arg("c_off"), self.number.stored)
+        if groups:
+            y = b.at(y, b.mul(groups[0], arg("c_batch1")), self.number.stored)
+        h0 = b.div(self.n0, arg("deal_w"))
+        h1 = b.least(b.div(b.add(self.n0, self.nb), arg("deal_w")), arg("deal_h"))
         with b.loop(0, self.images) as i:
             arg.batch = [b.add(b.mul(block, arg("images")), i.i), *groups]
             epilogue.open(arg, arg.batch_offset)
-            image = b.mul(arg.batch[0], arg("y_n"))
-            if groups:
-                image = b.add(image, b.mul(groups[0], arg("c_batch1")))
-            with b.loop(0, self.mb) as r, b.loop(0, pixels, n) as j:
-                mask = b.mask(n, b.sub(pixels, j.i))
-                shift = b.add(b.mul(r.i, arg("cs_m")), b.add(b.mul(i.i, pixels), j.i))
-                value = b.load(vec(n, ty), b.at(self.cp, shift, ty), ty)
-                epilogue.start_tile()
+            image = b.at(y, b.mul(arg.batch[0], arg("y_n")), self.number.stored)
+            with b.loop(0, self.mb) as r, b.loop(h0, h1) as h:
                 row = b.add(self.m0, r.i)
-                value = epilogue.apply(n, value, row, j.i, mask)
-                shift = b.add(b.add(image, b.mul(row, arg("y_c"))), j.i)
-                b.put(n, self.number, value, b.at(y, shift, self.number.stored), mask)
+                line = b.add(b.mul(row, arg("y_c")), b.mul(h.i, arg("y_h")))
+                first = b.sub(b.add(b.mul(i.i, arg("deal_h")), h.i), h0)
+                src = b.add(b.mul(r.i, arg("cs_m")), b.mul(first, arg("deal_w")))
+                out = b.at(image, line, self.number.stored)
+                self._deal(epilogue, b.at(self.cp, src, self.ty), out, row, h.i)
+
+    def _deal(self, epilogue: EpilogueWriter, src: str, out: str, row: Value, h: Value) -> None:
+        """One row of results, to its place."""
+        b, arg, ty = self.b, self.arg, self.ty
+        n = 1 if self.conv.scatter else self.lanes
+        with b.loop(0, arg("deal_w"), n) as j:
+            mask = None if n == 1 else b.mask(n, b.sub(arg("deal_w"), j.i))
+            value = b.load(vec(n, ty), b.at(src, j.i, ty), ty)
+            epilogue.start_tile()
+            pixel = b.add(b.mul(h, arg("deal_w")), j.i)
+            value = epilogue.apply(n, value, row, pixel, mask)
+            place = b.mul(j.i, arg("y_w")) if n == 1 else j.i
+            b.put(n, self.number, value, b.at(out, place, self.number.stored), mask)

@@ -360,7 +360,8 @@ def micro_kernel(
 
 PACK_HEADER = (
     *("src", "src_off", "dst", "dst_off", "size", "k", "s_panel", "s_k", "d_depth"),
-    *("panels", "stretch", "tasks_p", "tasks_k", "inner", "s_inner"),
+    *("panels", "stretch", "tasks_p", "tasks_k"),
+    *("outer", "s_outer", "outer_part", "tasks_o", "middle", "s_middle"),
 )
 
 
@@ -390,6 +391,7 @@ def write_pack(shape: PackShape, target: Target, name: str) -> str:
     arg.load_all()
     with b.loop("%t0", "%t1") as t:
         index, tk = b.divmod(t.i, arg("tasks_k"))
+        index, to = b.divmod(index, arg("tasks_o"))
         index, tp = b.divmod(index, arg("tasks_p"))
         arg.place_batch(index)
         first = b.mul(tp, arg("panels"))
@@ -399,10 +401,14 @@ def write_pack(shape: PackShape, target: Target, name: str) -> str:
         src = arg.pointer("src", number)
         dst = arg.pointer("dst", NUMBERS[COMPUTED[number.compute]])
         dst = b.at(dst, b.mul(k0, shape.width), number.compute)
-        # k may be two loops deep: `inner` times a stretch, one packed after the other.
-        with b.loop(0, arg("inner")) as q:
-            here = b.at(src, b.mul(q.i, arg("s_inner")), number.stored)
-            out = b.at(dst, b.mul(q.i, b.mul(arg("k"), shape.width)), number.compute)
+        # The columns of a panel may be three loops deep: outer, middle, k.
+        o0 = b.mul(to, arg("outer_part"))
+        o1 = b.least(b.add(o0, arg("outer_part")), arg("outer"))
+        with b.loop(o0, o1) as o, b.loop(0, arg("middle")) as q:
+            shift = b.add(b.mul(o.i, arg("s_outer")), b.mul(q.i, arg("s_middle")))
+            here = b.at(src, shift, number.stored)
+            column = b.mul(b.add(b.mul(o.i, arg("middle")), q.i), arg("k"))
+            out = b.at(dst, b.mul(column, shape.width), number.compute)
             pack_panels(
                 *(b, number, shape.unit, here, (arg("s_panel"), arg("s_k")), shape.width),
                 *((first, end), arg("size"), (k0, k1), out, arg("d_depth")),
