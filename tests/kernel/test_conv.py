@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import native
 
 from facula.kernel.conv import Conv, Image, plan_conv, plan_conv_input_gradient
+from facula.kernel.conv_weight import plan_conv_weight_gradient
 from facula.kernel.matmul import Extra
 from facula.llvm.tile_epilogue import BIAS_M, RELU
 
@@ -121,4 +122,14 @@ def test_input_gradient(conv, rng):
     compare(
         lambda: plan_conv_input_gradient(conv, image(2, dy), (1, 0), image(0, x), 3),
         *([x, w, dy], x, want),
+    )
+
+
+@pytest.mark.parametrize("conv", CASES, ids=range(len(CASES)))
+def test_weight_gradient(conv, rng):
+    x, w, dy = arrays(conv, rng)
+    _, want = gradients(conv, x, w, dy)
+    compare(
+        lambda: plan_conv_weight_gradient(conv, image(0, x), image(2, dy), (1, 0), 3),
+        *([x, w, dy], w, want),
     )
