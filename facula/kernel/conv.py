@@ -172,7 +172,18 @@ class _Cut:
     block_n: int
     block_k: int
     images: int  # a task does so many small images side by side, or a part of one
-    room: tuple[tuple[str, int], ...] = ()
+    wide: bool = False  # pixels are counted along rows of the copy: nothing is packed
+
+    def columns(self, job: Job) -> int:
+        """The n of the product."""
+        return self.images * job.out[0] * self.pitch(job)
+
+    def pitch(self, job: Job) -> int:
+        return job.field_width if self.wide else job.out[1]
+
+    def inner_m(self) -> int:
+        """Rows of A whose panels stay in the cache while B's go by."""
+        return min(self.block_m, self.rows * max(1, 65_536 // (self.block_k * self.rows)))
 
 
 _TILES = {32: (14, 2), 16: (6, 2)}
@@ -199,6 +210,9 @@ def _cut(job: Job, target: Target) -> _Cut:
         vectors = 4
     cols = vectors * lanes
     tiles = -(-job.m // rows)
+    wide = _wide_cut(job, rows, vectors, cols)
+    if wide:
+        return wide
     if images > 1:
         blocks = -(-job.n // images) * job.groups
         parts = min(-(-8 // blocks), max(1, tiles // 4))
@@ -210,6 +224,33 @@ def _cut(job: Job, target: Target) -> _Cut:
         block_n = max(cols, block_n // 2)
     block_n = _whole_rows(pixels, block_n, job.out[1], cols, job.scatter)
     return _Cut(rows, vectors, tiles * rows, block_n, block_k, 1)
+
+
+def _wide_cut(job: Job, rows: int, vectors: int, cols: int) -> _Cut | None:
+    """Without packing, if the gaps between output rows cost less than packing would."""
+    (oh, ow), width = job.out, job.field_width
+    columns = oh * width
+    waste = -(-columns // cols) * cols / (-(-oh * ow // cols) * cols) - 1
+    if not job.depth or waste > 0.04 + 12 / job.m or ow < 8:
+        return None
+    per_row = job.channels * width * math.prod(job.stride)
+    most = max(1, min(80_000 // per_row, 100_000 // (-(-job.m // rows) * rows * width)))
+    blocks = job.n * job.groups
+    work = job.depth * job.m * width
+    while most > 1 and blocks * -(-oh // most) < 16 and most * work > 4_000_000:
+        most = -(-most // 2)
+    most = min(most, oh)
+
+    def cost(count: int) -> float:
+        tiles = sum(
+            -(-min(count, oh - h) * width // cols) + 0.3 * job.taps[0].reach
+            for h in range(0, oh, count)
+        )
+        return tiles - 0.001 * count
+
+    block = min(range(max(1, most // 2), most + 1), key=cost)
+    m = -(-job.m // rows) * rows
+    return _Cut(rows, vectors, m, block * width, _even(job.depth, 1536, 8), 1, True)
 
 
 def _images(job: Job, pixels: int, block_k: int, cols: int) -> int:
@@ -358,14 +399,16 @@ def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> Ma
         *(x_strides[0] * cut.images, job.c * x_strides[1]),
         *(y_strides[0] * cut.images, m * y_strides[1]),
     )
-    staged = cut.images > 1 or job.scatter
+    staged = cut.images > 1 or job.scatter or cut.wide
     room = _scratch(job, cut, lanes, staged)
-    columns = math.prod(job.out) * cut.images
+    columns = cut.columns(job)
     tasks_n, tasks_m = -(-columns // cut.block_n), -(-m // cut.block_m)
-    deal = job.out if job.scatter else (1, math.prod(job.out))
+    deal = (*job.out, cut.pitch(job))
+    if not job.scatter and not cut.wide:
+        deal = (1, math.prod(job.out), math.prod(job.out))
     y_row = room["result_row"] if staged else y_strides[1]
     args = [slot, 0, image.slot, image.offset, y_slot, y_offset, m, columns, k, k]
-    args += [1, depth, depth, 0, y_row, cut.block_m, cut.block_n, cut.block_k, cut.block_m]
+    args += [1, depth, depth, 0, y_row, cut.block_m, cut.block_n, cut.block_k, cut.inner_m()]
     args += [tasks_m, tasks_n, 0, 0, 0, room["spare"], *batch, *strides]
     args += [*job.source, x_strides[1], x_strides[2], job.channels, *job.window, *job.stride]
     args += [job.taps[0].least, job.taps[1].least, *job.out, job.field_width, job.taps[0].reach]
@@ -376,7 +419,13 @@ def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> Ma
     args += extra_arguments(epilogue, extras, [e.batch_strides for e in extras])
     shape = ConvShape(
         *(job.dtype, cut.rows, cut.vectors, 2, job.stride[1] if job.stride[1] <= 2 else 0),
-        *(-(-min(job.out[1], cut.vectors * lanes) // lanes), staged, job.scatter, epilogue),
+        *(
+            0 if cut.wide else -(-min(job.out[1], cut.vectors * lanes) // lanes),
+            staged,
+            job.scatter,
+            cut.wide,
+            epilogue,
+        ),
     )
     cost = 2.0 * m * columns * k * batch[0] * job.groups / 120 + 500
     count = tasks_m * tasks_n * math.prod(batch)
@@ -389,13 +438,14 @@ def _scratch(job: Job, cut: _Cut, lanes: int, staged: bool) -> dict[str, int]:
     oh, ow = job.out
     cols = cut.vectors * lanes
     room: dict[str, int] = {}
-    end = -(-cut.block_n // cols) * cols * (cut.block_k + 1) + 4 * lanes
+    end = 0 if cut.wide else -(-cut.block_n // cols) * cols * (cut.block_k + 1) + 4 * lanes
     room["spare"] = end = -(-end // 64) * 64
     room["tables"] = end = end + cut.rows * cols
     room["field"] = end = -(-(end + 2 * job.depth + 4 * (cols + 2)) // 64) * 64
     rows = oh
     if cut.images == 1:
-        rows = min(oh, -(-cut.block_n // ow) + (cut.block_n % ow != 0))
+        pitch = cut.pitch(job)
+        rows = min(oh, -(-cut.block_n // pitch) + (cut.block_n % pitch != 0))
     plane = job.field_rows(rows) * job.field_width * cut.images
     end += job.channels * plane * math.prod(job.stride) + cols + 4 * lanes
     room["result"] = end = -(-end // 64) * 64

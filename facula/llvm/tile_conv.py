@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from facula.llvm.target import Target
 from facula.llvm.tile import Emit, Number, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_gemm import GemmShape, GemmWriter, TaskFrame, gemm_arguments
+from facula.llvm.tile_gemm import GemmShape, GemmWriter, Taps, TaskFrame, gemm_arguments
 from facula.llvm.tile_pack import lanes_of
 
 IMAGE = (
     *("height", "width", "x_c", "x_h", "channels", "kh", "kw", "sh", "sw", "top", "left"),
     *("oh", "ow", "field_w", "reach_h", "first_h", "step_h", "first_w", "step_w", "taps", "field"),
-    *("images", "all_images", "x_n", "y_n", "y_c", "y_h", "y_w", "deal_h", "deal_w", "result"),
+    *("images", "all_images", "x_n", "y_n", "y_c", "y_h", "y_w", "deal_h", "deal_w"),
+    *("pitch", "result"),
 )
 
 
@@ -35,6 +36,7 @@ class ConvShape:
     run_vectors: int  # registers that hold an output row's part of a panel
     staged: bool  # results are gathered in scratch and dealt out: to several images, or scattered
     scatter: bool  # neighbouring results do not lie side by side
+    wide: bool  # pixels are counted along the rows of the copy, so that nothing is packed
     fused: tuple[Fused, ...]
 
     @property
@@ -43,7 +45,8 @@ class ConvShape:
         return (
             f"conv {self.dtype} {self.rows}x{self.vectors} batch{self.n_batch} "
             f"s{self.stride_w} run{self.run_vectors}"
-            f"{' staged' if self.staged else ''}{' scatter' if self.scatter else ''} [{ends}]"
+            f"{' staged' if self.staged else ''}{' scatter' if self.scatter else ''}"
+            f"{' wide' if self.wide else ''} [{ends}]"
         )
 
     def gemm(self) -> GemmShape:
@@ -114,10 +117,10 @@ class Spreader:
         end = b.div(b.sub(b.add(b.most(b.sub(arg("height"), top), 0), sh), 1), sh)
         end = b.most(b.least(end, field.rows), begin)
         self._zeros(out, b.mul(begin, field.row))
-        with b.loop(begin, end) as r:
-            line = b.mul(b.add(top, b.mul(r.i, sh)), arg("x_h"))
-            line = b.at(image, line, self.number.stored)
-            self._copy_row(b.at(out, b.mul(r.i, field.row), self.ty), line, first, field.row)
+        line = b.mul(b.add(top, b.mul(begin, sh)), arg("x_h"))
+        line = b.at(image, line, self.number.stored)
+        rows = b.sub(end, begin)
+        self._copy_rows(b.at(out, b.mul(begin, field.row), self.ty), line, first, rows, field.row)
         last = b.at(out, b.mul(end, field.row), self.ty)
         self._zeros(last, b.mul(b.sub(field.rows, end), field.row))
 
@@ -126,46 +129,40 @@ class Spreader:
         with b.loop(0, count, self.n) as j:
             b.store(vec(self.n, self.ty), "zeroinitializer", b.at(out, j.i, self.ty), self.ty)
 
-    def _copy_row(self, row: str, line: str, first: Value, length: Value) -> None:
-        """row[j] = line[first + j * stride], zero outside the image. Spills into the next row."""
-        b, n, step = self.b, self.n, self.stride_w
+    def _copy_rows(self, out: str, line: str, first: Value, rows: Value, length: Value) -> None:
+        """out[r, j] = line[r, first + j * stride], zero outside the image; column by column."""
+        b, n, ty, step = self.b, self.n, self.ty, self.stride_w
+        line_step = b.mul(self.arg("sh"), self.arg("x_h"))
         if step == 0:
-            self._copy_slowly(row, line, first, length)
+            with b.loop(0, rows) as r:
+                here = b.at(line, b.mul(r.i, line_step), self.number.stored)
+                self._copy_slowly(b.at(out, b.mul(r.i, length), ty), here, first, length)
             return
-        # Vectors from `lo` to `hi` lie inside the image altogether.
-        lo = b.least(
-            b.mul(b.div(b.add(b.most(b.sub(0, first), 0), step * n - 1), step * n), n), length
-        )
-        room = b.most(b.sub(b.sub(self.arg("width"), first), step * n - 1), 0)
-        hi = b.mul(b.div(b.add(room, step * n - 1), step * n), n)
-        hi = b.most(b.least(hi, b.mul(b.div(length, n), n)), lo)
-        self._copy_vectors(row, line, first, (0, lo), True)
-        self._copy_vectors(row, line, first, (lo, hi), False)
-        self._copy_vectors(row, line, first, (hi, length), True)
+        with b.loop(0, length, n) as j:
+            at = b.add(first, b.mul(j.i, step))
+            places = [b.add(at, i * n) for i in range(step)]
+            masks = [self._inside(place) for place in places]
+            keep = b.mask(n, b.sub(length, j.i))
+            column = b.at(out, j.i, ty)
+            with b.loop(0, rows, 1, [("ptr", line), ("ptr", column)]) as r:
+                src, dst = r.vars
+                parts = [
+                    b.fetch(n, self.number, b.at(src, place, self.number.stored), mask)
+                    for place, mask in zip(places, masks, strict=True)
+                ]
+                value = parts[0]
+                if step == 2:
+                    value = b.shuffle(n, ty, *parts, range(0, 2 * n, 2))
+                b.masked_store(n, ty, value, dst, keep)
+                r.next = [b.at(src, line_step, self.number.stored), b.at(dst, length, ty)]
 
-    def _copy_vectors(self, row, line, first, span, ragged) -> None:
-        b, n = self.b, self.n
-        with b.loop(*span, n) as j:
-            at = b.add(first, b.mul(j.i, self.stride_w))
-            places = [b.add(at, i * n) for i in range(self.stride_w)]
-            if ragged:
-                parts = [self._inside(line, place) for place in places]
-            else:
-                stored = self.number.stored
-                parts = [b.fetch(n, self.number, b.at(line, p, stored)) for p in places]
-            value = parts[0]
-            if self.stride_w == 2:
-                value = b.shuffle(n, self.ty, *parts, range(0, 2 * n, 2))
-            b.store(vec(n, self.ty), value, b.at(row, j.i, self.ty), self.ty)
-
-    def _inside(self, line: str, at: Value) -> str:
-        """n numbers of a line, zero where there are none."""
+    def _inside(self, at: Value) -> str:
+        """Which of the n numbers from `at` on a line has."""
         b, n = self.b, self.n
         right = b.mask(n, b.sub(self.arg("width"), at))
         left = b.mask(n, b.sub(0, at))
         mask = b.let(f"xor <{n} x i1> {right}, {left}")
-        mask = b.let(f"and <{n} x i1> {mask}, {right}")
-        return b.fetch(n, self.number, b.at(line, at, self.number.stored), mask)
+        return b.let(f"and <{n} x i1> {mask}, {right}")
 
     def _copy_slowly(self, row: str, line: str, first: Value, length: Value) -> None:
         b, one = self.b, vec(1, self.ty)
@@ -210,6 +207,9 @@ class ConvWriter(GemmWriter):
         if not self.conv.staged:
             return self.arg("n")
         b, arg = self.b, self.arg
+        if self.conv.wide:
+            self.images: Value = 1
+            return self.arg("n")
         done = b.mul(arg.batch[0], arg("images"))
         self.images = b.least(arg("images"), b.sub(arg("all_images"), done))
         return b.mul(self.images, b.mul(arg("oh"), arg("ow")))
@@ -221,8 +221,9 @@ class ConvWriter(GemmWriter):
         base = b.at("%scratch", arg("field"), self.ty)
         self.table = b.at("%scratch", arg("taps"), self.ty)
         self.runs = b.at(self.table, arg("k"), "i64")
-        self.oh0 = b.div(self.n0, arg("ow"))
-        oh1 = b.add(b.div(b.sub(b.add(self.n0, self.nb), 1), arg("ow")), 1)
+        pitch = arg("field_w") if self.conv.wide else arg("ow")
+        self.oh0 = b.div(self.n0, pitch)
+        oh1 = b.add(b.div(b.sub(b.add(self.n0, self.nb), 1), pitch), 1)
         if self.conv.staged:
             self.cp = b.at("%scratch", arg("result"), self.ty)
             oh1 = b.least(oh1, arg("oh"))  # several images: all rows of each
@@ -233,7 +234,16 @@ class ConvWriter(GemmWriter):
         spreader.taps(field, self.table, arg("channels"))
         self.image_field = field
 
+    def _panel_b(self, j: str) -> tuple[str, Value]:
+        if not self.conv.wide:
+            return super()._panel_b(j)
+        b = self.b
+        base = b.at(self.image_field.base, b.mul(j, self.cols), self.ty)
+        return base, Taps(b.at(self.table, self.k0, "i64"))
+
     def _pack_b(self) -> None:
+        if self.conv.wide:
+            return
         b = self.b
         with b.loop(0, self.n_panels) as j:
             col = b.mul(j.i, self.cols)
@@ -293,8 +303,8 @@ class ConvWriter(GemmWriter):
         y = b.at(b.buffer(arg("c")), arg("c_off"), self.number.stored)
         if groups:
             y = b.at(y, b.mul(groups[0], arg("c_batch1")), self.number.stored)
-        h0 = b.div(self.n0, arg("deal_w"))
-        h1 = b.least(b.div(b.add(self.n0, self.nb), arg("deal_w")), arg("deal_h"))
+        h0 = b.div(self.n0, arg("pitch"))
+        h1 = b.least(b.div(b.add(self.n0, self.nb), arg("pitch")), arg("deal_h"))
         with b.loop(0, self.images) as i:
             arg.batch = [b.add(b.mul(block, arg("images")), i.i), *groups]
             epilogue.open(arg, arg.batch_offset)
@@ -303,7 +313,7 @@ class ConvWriter(GemmWriter):
                 row = b.add(self.m0, r.i)
                 line = b.add(b.mul(row, arg("y_c")), b.mul(h.i, arg("y_h")))
                 first = b.sub(b.add(b.mul(i.i, arg("deal_h")), h.i), h0)
-                src = b.add(b.mul(r.i, arg("cs_m")), b.mul(first, arg("deal_w")))
+                src = b.add(b.mul(r.i, arg("cs_m")), b.mul(first, arg("pitch")))
                 out = b.at(image, line, self.number.stored)
                 self._deal(epilogue, b.at(self.cp, src, self.ty), out, row, h.i)
 

@@ -329,6 +329,13 @@ class GemmWriter:
         return way.merge(vec(n, ty), value, total)
 
 
+@dataclass(frozen=True)
+class Taps:
+    """In place of B's stride: a table of where each k's numbers lie."""
+
+    table: str
+
+
 def micro_kernel(
     b: Emit,
     ty: str,
@@ -338,7 +345,7 @@ def micro_kernel(
     a: str,
     a_stride: Value,
     b_panel: str,
-    b_stride: Value,
+    b_stride: Value | Taps,
     depth: Value,
     start: list[str],
 ) -> list[str]:
@@ -348,13 +355,19 @@ def micro_kernel(
     carried = [(v, value) for value in start] + [("ptr", a), ("ptr", b_panel)]
     with b.loop(0, depth, 1, carried) as k:
         a_row, b_row = k.vars[count:]
+        b_next = b_row
+        if isinstance(b_stride, Taps):
+            shift = b.load("i64", b.at(b_stride.table, k.i, "i64"))
+            b_row = b.at(b_row, shift, ty)
+        else:
+            b_next = b.at(b_row, b_stride, ty)
         columns = [b.load(v, b.at(b_row, j * lanes, ty), ty) for j in range(vectors)]
         for i in range(rows):
             one = b.splat(lanes, ty, b.load(ty, b.at(a_row, i, ty)))
             for j in range(vectors):
                 acc = k.vars[i * vectors + j]
                 k.next.append(b.fma(lanes, ty, one, columns[j], acc))
-        k.next += [b.at(a_row, a_stride, ty), b.at(b_row, b_stride, ty)]
+        k.next += [b.at(a_row, a_stride, ty), b_next]
     return k.vars[:count]
 
 
