@@ -11,11 +11,19 @@ import functools
 import math
 from dataclasses import dataclass
 
-from facula.kernel.matmul import Extra, MatmulPlan, extra_arguments, kernel_name, kernel_of
+from facula.kernel.matmul import (
+    Extra,
+    Mat,
+    MatmulPlan,
+    extra_arguments,
+    kernel_name,
+    kernel_of,
+    plan_matmul,
+)
 from facula.kernel.step import Step
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
-from facula.llvm.tile_conv import ConvShape, ConvWriter
+from facula.llvm.tile_conv import ConvShape, ConvWriter, PatchShape, write_patches
 from facula.llvm.tile_epilogue import Fused
 from facula.llvm.tile_gemm import PackShape
 
@@ -148,7 +156,7 @@ class Job:
 class ConvKernel:
     """The code of a convolution."""
 
-    shape: ConvShape
+    shape: ConvShape | PatchShape
 
     @functools.cached_property
     def key(self) -> str:
@@ -156,6 +164,8 @@ class ConvKernel:
 
     def ir(self, target: Target) -> tuple[str, str]:
         name = kernel_name(self.key)
+        if isinstance(self.shape, PatchShape):
+            return name, write_patches(self.shape, target, name)
         return name, ConvWriter(self.shape, target, name).write()
 
 
@@ -215,7 +225,8 @@ def _cut(job: Job, target: Target) -> _Cut:
         return wide
     if images > 1:
         blocks = -(-job.n // images) * job.groups
-        parts = min(-(-8 // blocks), max(1, tiles // 4))
+        wanted = min(16, max(1, images * pixels * job.m * k * blocks // 1_000_000))
+        parts = min(-(-wanted // blocks), max(1, tiles // 2))
         return _Cut(rows, vectors, -(-tiles // parts) * rows, images * pixels, block_k, images)
     block_n = min(pixels, max(cols, _SCRATCH // block_k))
     blocks = job.n * job.groups
@@ -257,7 +268,7 @@ def _images(job: Job, pixels: int, block_k: int, cols: int) -> int:
     """How many images a task does: several where one does not fill panels."""
     if pixels >= 4 * cols or job.n == 1:
         return 1
-    most = min(job.n, max(1, max(cols, _SCRATCH // block_k) // pixels))
+    most = min(job.n, 512 // pixels)
     best, best_gain = 1, pixels / (-(-pixels // cols) * cols)
     for images in range(2, most + 1):
         columns = images * pixels
@@ -302,12 +313,34 @@ def plan_conv(
     a bias is BIAS_M with batch strides (0, channels per group).
     """
     k = conv.c_in * conv.window
+    if _is_product(conv, x):
+        shape = (conv.c_out, conv.c_in)
+        return _plan_product(conv, shape, (k, 1), x, weight, y, (epilogue, extras), workspace_slot)
     job = _forward_job(conv)
     layout = (k, conv.window, conv.c_out * k)
     y_strides = (*y.strides, 1)
     return _plan(
         *(job, conv, layout, (x, x.strides), weight, (y.slot, y.offset, y_strides)),
         *(workspace_slot, epilogue, extras, target or Target.host()),
+    )
+
+
+def _is_product(conv: Conv, x: Image) -> bool:
+    """A window of one: the images are matrices as they are."""
+    plain = conv.kernel == conv.stride == (1, 1) and conv.padding == (0, 0)
+    return plain and x.strides[2] == conv.w and conv.h * conv.w >= 128
+
+
+def _plan_product(conv: Conv, shape, w_strides, x: Image, weight, y: Image, ends, slot):
+    """A 1 x 1 convolution: one product for each image and group."""
+    m, k = shape
+    group = conv.c_in * conv.c_out
+    return plan_matmul(
+        *(m, conv.h * conv.w, k, (conv.n, conv.groups)),
+        Mat(weight[0], *w_strides, (0, group), weight[1]),
+        Mat(x.slot, x.strides[1], 1, (x.strides[0], k * x.strides[1]), x.offset),
+        Mat(y.slot, y.strides[1], 1, (y.strides[0], m * y.strides[1]), y.offset),
+        *(conv.dtype, *ends, slot),
     )
 
 
@@ -338,6 +371,9 @@ def plan_conv_input_gradient(
     The phases are independent of each other; all of `dx` is written.
     """
     k = conv.c_in * conv.window
+    if _is_product(conv, dy):
+        shape = (conv.c_in, conv.c_out)
+        return _plan_product(conv, shape, (1, k), dy, weight, dx, ((), ()), workspace_slot)
     layout = (conv.window, k, conv.c_out * k)
     steps, used = [], 0
     for job, (a, b) in _backward_jobs(conv):
@@ -393,61 +429,101 @@ def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> Ma
         packed, used = _pack_weight(job, conv, layout, cut, weight, slot, depth)
         steps.append(packed)
     (image, x_strides), (y_slot, y_offset, y_strides) = x, y
-    batch = (-(-job.n // cut.images), job.groups)
-    strides = (
-        *(0, -(-m // cut.rows) * cut.rows * depth),
-        *(x_strides[0] * cut.images, job.c * x_strides[1]),
-        *(y_strides[0] * cut.images, m * y_strides[1]),
-    )
-    staged = cut.images > 1 or job.scatter or cut.wide
+    cols = cut.vectors * lanes
+    ahead = cut.images > 1 and k > 0
+    staged = ahead or job.scatter or cut.wide
     room = _scratch(job, cut, lanes, staged)
     columns = cut.columns(job)
+    b = (image.slot, image.offset, x_strides[0] * cut.images, job.c * x_strides[1], 0)
+    if ahead:
+        step, lot = _pack_patches(job, cut, cols, lanes, image, x_strides, (slot, used))
+        steps.append(step)
+        b = (slot, used, lot * job.groups, lot, k)
+        used += -(-job.n // cut.images) * job.groups * lot + 64
     tasks_n, tasks_m = -(-columns // cut.block_n), -(-m // cut.block_m)
-    deal = (*job.out, cut.pitch(job))
-    if not job.scatter and not cut.wide:
-        deal = (1, math.prod(job.out), math.prod(job.out))
-    y_row = room["result_row"] if staged else y_strides[1]
-    args = [slot, 0, image.slot, image.offset, y_slot, y_offset, m, columns, k, k]
-    args += [1, depth, depth, 0, y_row, cut.block_m, cut.block_n, cut.block_k, cut.inner_m()]
-    args += [tasks_m, tasks_n, 0, 0, 0, room["spare"], *batch, *strides]
-    args += [*job.source, x_strides[1], x_strides[2], job.channels, *job.window, *job.stride]
-    args += [job.taps[0].least, job.taps[1].least, *job.out, job.field_width, job.taps[0].reach]
-    for t in job.taps:
-        args += [t.shift - t.least, t.shift_step]
-    args += [room["tables"], room["field"], cut.images, job.n, x_strides[0], *y_strides]
-    args += [*deal, room["result"]]
+    args = [slot, 0, *b[:2], y_slot, y_offset, m, columns, k, k]
+    args += [1, depth, b[4], 0, room["result_row"] if staged else y_strides[1]]
+    args += [cut.block_m, cut.block_n, cut.block_k, cut.inner_m(), tasks_m, tasks_n]
+    args += [0, 0, 0, room["spare"], -(-job.n // cut.images), job.groups]
+    args += [0, -(-m // cut.rows) * cut.rows * depth, *b[2:4]]
+    args += [y_strides[0] * cut.images, m * y_strides[1]]
+    args += _image_arguments(job, cut, room, x_strides, y_strides)
     args += extra_arguments(epilogue, extras, [e.batch_strides for e in extras])
+    direct = cut.wide or ahead
     shape = ConvShape(
-        *(job.dtype, cut.rows, cut.vectors, 2, job.stride[1] if job.stride[1] <= 2 else 0),
-        *(
-            0 if cut.wide else -(-min(job.out[1], cut.vectors * lanes) // lanes),
-            staged,
-            job.scatter,
-            cut.wide,
-            epilogue,
-        ),
+        *(job.dtype, cut.rows, cut.vectors, 2, 1 if ahead else _stride_kind(job)),
+        *(0 if direct else _run_vectors(job, cols, lanes), staged, job.scatter, cut.wide, ahead),
+        epilogue,
     )
-    cost = 2.0 * m * columns * k * batch[0] * job.groups / 120 + 500
-    count = tasks_m * tasks_n * math.prod(batch)
+    cost = 2.0 * m * columns * k * -(-job.n // cut.images) * job.groups / 120 + 500
+    count = tasks_m * tasks_n * -(-job.n // cut.images) * job.groups
     steps.append(Step(_kernel(shape), args, count, room["total"] * number.compute_bytes, cost))
     return MatmulPlan(steps, used * number.compute_bytes)
 
 
+def _stride_kind(job: Job) -> int:
+    return job.stride[1] if job.stride[1] <= 2 else 0
+
+
+def _run_vectors(job: Job, cols: int, lanes: int) -> int:
+    """The registers that a run of pixels of one output row fills in a panel."""
+    return -(-min(job.out[1], cols) // lanes)
+
+
+def _image_arguments(job: Job, cut: _Cut, room: dict[str, int], x_strides, y_strides) -> list[int]:
+    """The arguments that `tile_conv.IMAGE` names."""
+    deal = (*job.out, cut.pitch(job))
+    if not job.scatter and not cut.wide:
+        deal = (1, math.prod(job.out), math.prod(job.out))
+    args = [*job.source, x_strides[1], x_strides[2], job.channels, *job.window, *job.stride]
+    args += [job.taps[0].least, job.taps[1].least, *job.out, job.field_width, job.taps[0].reach]
+    for t in job.taps:
+        args += [t.shift - t.least, t.shift_step]
+    args += [room["tables"], room["field"], cut.images, job.n, x_strides[0], *y_strides]
+    return [*args, *deal, room["result"]]
+
+
+def _pack_patches(job: Job, cut: _Cut, cols: int, lanes: int, image: Image, x_strides, to):
+    """The patches of blocks of images, as panels of B; and how long a block's panels are."""
+    number = NUMBERS[job.dtype]
+    lot = -(-cut.columns(job) // cols) * cols * job.depth
+    blocks = -(-job.n // cut.images) * job.groups
+    chunks = min(job.channels, -(-16 // blocks))
+    share = -(-job.channels // chunks)
+    chunks = -(-job.channels // share)
+    k = share * math.prod(job.window)
+    plane = job.field_rows(job.out[0]) * job.field_width * cut.images * math.prod(job.stride)
+    field = -(-(2 * k + 4 * (cols + 2)) // 64) * 64
+    room = {"tables": 0, "field": field, "result": 0}
+    args = [0, 0, image.slot, image.offset, *to, job.m, cut.columns(job), k, job.depth]
+    args += [0, 0, 0, 0, 0, share, 0, 0, 0, chunks, 1, 0, 0, 0, 0]
+    args += [-(-job.n // cut.images), job.groups, 0, 0]
+    args += [x_strides[0] * cut.images, job.c * x_strides[1], lot * job.groups, lot]
+    args += _image_arguments(job, cut, room, x_strides, (0, 0, 0, 0))
+    runs = _run_vectors(job, cols, lanes)
+    shape = PatchShape(job.dtype, cut.vectors, 2, _stride_kind(job), runs)
+    total = field + share * plane + cols + 4 * lanes
+    cost = 0.5 * lot * blocks
+    step = Step(_kernel(shape), args, chunks * blocks, total * number.compute_bytes, cost)
+    return step, lot
+
+
 def _scratch(job: Job, cut: _Cut, lanes: int, staged: bool) -> dict[str, int]:
     """Where things lie in a task's scratch, in numbers; patches come first."""
-    oh, ow = job.out
+    oh = job.out[0]
     cols = cut.vectors * lanes
+    ahead = cut.images > 1
     room: dict[str, int] = {}
-    end = 0 if cut.wide else -(-cut.block_n // cols) * cols * (cut.block_k + 1) + 4 * lanes
+    packs = not (cut.wide or ahead)
+    end = -(-cut.block_n // cols) * cols * (cut.block_k + 1) + 4 * lanes if packs else 0
     room["spare"] = end = -(-end // 64) * 64
     room["tables"] = end = end + cut.rows * cols
     room["field"] = end = -(-(end + 2 * job.depth + 4 * (cols + 2)) // 64) * 64
-    rows = oh
-    if cut.images == 1:
+    if not ahead:
         pitch = cut.pitch(job)
         rows = min(oh, -(-cut.block_n // pitch) + (cut.block_n % pitch != 0))
-    plane = job.field_rows(rows) * job.field_width * cut.images
-    end += job.channels * plane * math.prod(job.stride) + cols + 4 * lanes
+        plane = job.field_rows(rows) * job.field_width
+        end += job.channels * plane * math.prod(job.stride) + cols + 4 * lanes
     room["result"] = end = -(-end // 64) * 64
     room["result_row"] = -(-cut.block_n // cols) * cols
     room["total"] = end + (cut.block_m * room["result_row"] + lanes if staged else 0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from facula.llvm.target import Target
-from facula.llvm.tile import Emit, Number, Value, vec
+from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
 from facula.llvm.tile_gemm import GemmShape, GemmWriter, Taps, TaskFrame, gemm_arguments
 from facula.llvm.tile_pack import lanes_of
@@ -37,6 +37,7 @@ class ConvShape:
     staged: bool  # results are gathered in scratch and dealt out: to several images, or scattered
     scatter: bool  # neighbouring results do not lie side by side
     wide: bool  # pixels are counted along the rows of the copy, so that nothing is packed
+    ahead: bool  # the patches have been packed in a step of their own
     fused: tuple[Fused, ...]
 
     @property
@@ -46,13 +47,13 @@ class ConvShape:
             f"conv {self.dtype} {self.rows}x{self.vectors} batch{self.n_batch} "
             f"s{self.stride_w} run{self.run_vectors}"
             f"{' staged' if self.staged else ''}{' scatter' if self.scatter else ''}"
-            f"{' wide' if self.wide else ''} [{ends}]"
+            f"{' wide' if self.wide else ''}{' ahead' if self.ahead else ''} [{ends}]"
         )
 
     def gemm(self) -> GemmShape:
         return GemmShape(
-            *(self.dtype, "packed", "patch", self.rows, self.vectors, self.n_batch, False),
-            () if self.staged else self.fused,
+            *(self.dtype, "packed", "packed" if self.ahead else "patch", self.rows, self.vectors),
+            *(self.n_batch, False, () if self.staged else self.fused),
         )
 
 
@@ -194,6 +195,73 @@ class Spreader:
                 b.store("i64", b.add(start, b.mul(c.i, field.channel)), place)
 
 
+class RunPacker:
+    """Packs panels of patches: for each tap, runs of pixels of one output row are copied."""
+
+    def __init__(self, spreader: Spreader, table: str, runs: str, cols: int, vectors: int) -> None:
+        self.b, self.arg, self.ty, self.n = spreader.b, spreader.arg, spreader.ty, spreader.n
+        self.table, self.runs, self.cols, self.vectors = table, runs, cols, vectors
+
+    def pack(self, field, oh0, span, taps, dst, exact: bool) -> None:
+        """Pixels [first, first + count) for some taps. If exact, nothing past the panel is written;
+        otherwise spare lanes fall on the next tap, which is written after."""
+        b = self.b
+        n_runs = self._find(field, oh0, *span)
+        with b.loop(*taps) as k:
+            tap = b.load("i64", b.at(self.table, k.i, "i64"))
+            base = b.at(field.base, tap, self.ty)
+            out = b.at(dst, b.mul(b.sub(k.i, taps[0]), self.cols), self.ty)
+            with b.loop(0, n_runs) as run:
+                self._copy(base, out, run.i, exact)
+
+    def _copy(self, base: str, out: str, run: Value, exact: bool) -> None:
+        b, n = self.b, self.n
+        entry = b.at(self.runs, b.mul(run, 2), "i64")
+        src = b.at(base, b.load("i64", entry), self.ty)
+        lane = b.load("i64", b.at(entry, 1, "i64"))
+        dst = b.at(out, lane, self.ty)
+        for v in range(self.vectors):
+            value = b.load(vec(n, self.ty), b.at(src, v * n, self.ty), self.ty)
+            place = b.at(dst, v * n, self.ty)
+            if exact:
+                mask = b.mask(n, b.sub(self.cols - v * n, lane))
+                b.masked_store(n, self.ty, value, place, mask)
+            else:
+                b.store(vec(n, self.ty), value, place, self.ty)
+
+    def _find(self, field: Field, oh0: Value, first: Value, count: Value) -> str:
+        """Cut a panel's pixels into runs inside output rows: (where in the field, which lane)."""
+        b, ow = self.b, self.arg("ow")
+        row, column = b.divmod(first, ow)
+        self._add(0, b.add(self._row_place(field, oh0, row), column), 0)
+        # From the second run on, runs begin at output rows' beginnings.
+        with b.loop(b.sub(ow, column), count, ow, [("i64", 1), ("i64", row)]) as run:
+            index, before = run.vars
+            following = b.add(before, 1)
+            self._add(index, self._row_place(field, oh0, following), run.i)
+            run.next = [b.add(index, 1), following]
+        return run.vars[0]
+
+    def _add(self, index: Value, place: Value, lane: Value) -> None:
+        entry = self.b.at(self.runs, self.b.mul(index, 2), "i64")
+        self.b.store("i64", place, entry)
+        self.b.store("i64", lane, self.b.at(entry, 1, "i64"))
+
+    def _row_place(self, field: Field, oh0: Value, row: Value) -> Value:
+        """Where an output row's pixels begin in the field; rows of several images follow on."""
+        b = self.b
+        if field.images == 1:
+            return b.mul(b.sub(row, oh0), field.row)
+        image, oh = b.divmod(row, self.arg("oh"))
+        return b.add(b.mul(image, field.image), b.mul(b.sub(oh, oh0), field.row))
+
+
+def images_here(b: Emit, arg: TaskFrame) -> Value:
+    """How many images the current block has."""
+    done = b.mul(arg.batch[0], arg("images"))
+    return b.least(arg("images"), b.sub(arg("all_images"), done))
+
+
 class ConvWriter(GemmWriter):
     """A matrix product whose B are the patches of an image."""
 
@@ -204,37 +272,34 @@ class ConvWriter(GemmWriter):
         self.arg = TaskFrame(self.b, names, shape.n_batch)
 
     def _columns(self) -> Value:
-        if not self.conv.staged:
-            return self.arg("n")
         b, arg = self.b, self.arg
-        if self.conv.wide:
+        if not self.conv.ahead:
             self.images: Value = 1
-            return self.arg("n")
-        done = b.mul(arg.batch[0], arg("images"))
-        self.images = b.least(arg("images"), b.sub(arg("all_images"), done))
+            return arg("n")
+        self.images = images_here(b, arg)
         return b.mul(self.images, b.mul(arg("oh"), arg("ow")))
 
     def _find_operands(self) -> None:
         super()._find_operands()
         b, arg = self.b, self.arg
+        if self.conv.staged:
+            self.cp = b.at("%scratch", arg("result"), self.ty)
+        if self.conv.ahead:
+            return
         spreader = Spreader(b, arg, self.number, self.conv.stride_w)
         base = b.at("%scratch", arg("field"), self.ty)
         self.table = b.at("%scratch", arg("taps"), self.ty)
-        self.runs = b.at(self.table, arg("k"), "i64")
+        runs = b.at(self.table, arg("k"), "i64")
+        self.packer = RunPacker(spreader, self.table, runs, self.cols, self.conv.run_vectors)
         pitch = arg("field_w") if self.conv.wide else arg("ow")
         self.oh0 = b.div(self.n0, pitch)
         oh1 = b.add(b.div(b.sub(b.add(self.n0, self.nb), 1), pitch), 1)
-        if self.conv.staged:
-            self.cp = b.at("%scratch", arg("result"), self.ty)
-            oh1 = b.least(oh1, arg("oh"))  # several images: all rows of each
-            field = spreader.field(base, self.oh0, oh1, self.images)
-        else:
-            field = spreader.field(base, self.oh0, oh1)
+        field = spreader.field(base, self.oh0, b.least(oh1, arg("oh")))
         spreader.fill(field, self.bp, self.oh0, arg("channels"))
         spreader.taps(field, self.table, arg("channels"))
         self.image_field = field
 
-    def _panel_b(self, j: str) -> tuple[str, Value]:
+    def _panel_b(self, j: str) -> tuple[str, Value | Taps]:
         if not self.conv.wide:
             return super()._panel_b(j)
         b = self.b
@@ -242,56 +307,15 @@ class ConvWriter(GemmWriter):
         return base, Taps(b.at(self.table, self.k0, "i64"))
 
     def _pack_b(self) -> None:
-        if self.conv.wide:
+        if self.conv.wide or self.conv.ahead:
             return
         b = self.b
         with b.loop(0, self.n_panels) as j:
             col = b.mul(j.i, self.cols)
-            n_runs = self._find_runs(b.add(self.n0, col), b.least(b.sub(self.nb, col), self.cols))
+            span = (b.add(self.n0, col), b.least(b.sub(self.nb, col), self.cols))
             dst = b.at(self.b_pack, b.mul(col, self.kc), self.ty)
-            with b.loop(0, self.kc) as k:
-                tap = b.at(self.table, b.add(self.k0, k.i), "i64")
-                base = b.at(self.image_field.base, b.load("i64", tap), self.ty)
-                out = b.at(dst, b.mul(k.i, self.cols), self.ty)
-                self._copy_runs(base, out, n_runs)
-
-    def _find_runs(self, first: Value, count: Value) -> str:
-        """Cut a panel's pixels into runs inside output rows: (where in the field, which lane)."""
-        b, arg = self.b, self.arg
-        row, ow = b.divmod(first, arg("ow"))
-        self._add_run(0, b.add(self._row_place(row), ow), 0)
-        # From the second run on, runs begin at output rows' beginnings.
-        lane = b.sub(arg("ow"), ow)
-        with b.loop(lane, count, arg("ow"), [("i64", 1), ("i64", row)]) as run:
-            index, before = run.vars
-            following = b.add(before, 1)
-            self._add_run(index, self._row_place(following), run.i)
-            run.next = [b.add(index, 1), following]
-        return run.vars[0]
-
-    def _add_run(self, index: Value, place: Value, lane: Value) -> None:
-        entry = self.b.at(self.runs, self.b.mul(index, 2), "i64")
-        self.b.store("i64", place, entry)
-        self.b.store("i64", lane, self.b.at(entry, 1, "i64"))
-
-    def _row_place(self, row: Value) -> Value:
-        """Where an output row's pixels begin in the field; rows of several images follow on."""
-        b, arg, field = self.b, self.arg, self.image_field
-        if not self.conv.staged:
-            return b.mul(b.sub(row, self.oh0), field.row)
-        image, oh = b.divmod(row, arg("oh"))
-        return b.add(b.mul(image, field.image), b.mul(b.sub(oh, self.oh0), field.row))
-
-    def _copy_runs(self, base: str, out: str, n_runs: str) -> None:
-        """A run's spare lanes fall on the next run or the next k, which are written after."""
-        b, n = self.b, self.lanes
-        with b.loop(0, n_runs) as run:
-            entry = b.at(self.runs, b.mul(run.i, 2), "i64")
-            src = b.at(base, b.load("i64", entry), self.ty)
-            dst = b.at(out, b.load("i64", b.at(entry, 1, "i64")), self.ty)
-            for v in range(self.conv.run_vectors):
-                value = b.load(vec(n, self.ty), b.at(src, v * n, self.ty), self.ty)
-                b.store(vec(n, self.ty), value, b.at(dst, v * n, self.ty), self.ty)
+            taps = (self.k0, b.add(self.k0, self.kc))
+            self.packer.pack(self.image_field, self.oh0, span, taps, dst, False)
 
     def _finish(self) -> None:
         """The block of C lies in scratch and is dealt out: `deal_h` x `deal_w` to each image."""
@@ -329,3 +353,53 @@ class ConvWriter(GemmWriter):
             value = epilogue.apply(n, value, row, pixel, mask)
             place = b.mul(j.i, arg("y_w")) if n == 1 else j.i
             b.put(n, self.number, value, b.at(out, place, self.number.stored), mask)
+
+
+@dataclass(frozen=True)
+class PatchShape:
+    """Packing the patches of several small images in a step of its own."""
+
+    dtype: str
+    vectors: int
+    n_batch: int
+    stride_w: int
+    run_vectors: int
+
+    @property
+    def key(self) -> str:
+        return (
+            f"patches {self.dtype} {self.vectors} batch{self.n_batch} s{self.stride_w} "
+            f"run{self.run_vectors}"
+        )
+
+
+def write_patches(shape: PatchShape, target: Target, name: str) -> str:
+    """A task packs `block_m` channels of a block of images; C stands for the panels."""
+    b = Emit(target, name)
+    number = NUMBERS[shape.dtype]
+    arg = TaskFrame(b, conv_arguments(shape.n_batch, ()), shape.n_batch)
+    arg.load_all()
+    spreader = Spreader(b, arg, number, shape.stride_w)
+    ty, cols = spreader.ty, shape.vectors * spreader.n
+    base = b.at("%scratch", arg("field"), ty)
+    table = b.at("%scratch", arg("taps"), ty)
+    runs = b.at(table, arg("k"), "i64")
+    packer = RunPacker(spreader, table, runs, cols, shape.run_vectors)
+    window = b.mul(arg("kh"), arg("kw"))
+    with b.loop("%t0", "%t1") as t:
+        index, chunk = b.divmod(t.i, arg("tasks_m"))
+        arg.place_batch(index)
+        images = images_here(b, arg)
+        c0 = b.mul(chunk, arg("block_m"))
+        channels = b.least(arg("block_m"), b.sub(arg("channels"), c0))
+        field = spreader.field(base, 0, arg("oh"), images)
+        src = b.at(arg.pointer("b", number), b.mul(c0, arg("x_c")), number.stored)
+        spreader.fill(field, src, 0, channels)
+        spreader.taps(field, table, channels)
+        pixels = b.mul(images, b.mul(arg("oh"), arg("ow")))
+        dst = b.at(arg.pointer("c", number), b.mul(b.mul(c0, window), cols), ty)
+        with b.loop(0, pixels, cols) as j:
+            span = (j.i, b.least(b.sub(pixels, j.i), cols))
+            panel = b.at(dst, b.mul(j.i, arg("k_total")), ty)
+            packer.pack(field, 0, span, (0, b.mul(channels, window)), panel, True)
+    return b.module()
