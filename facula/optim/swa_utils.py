@@ -5,6 +5,7 @@ import math
 from copy import deepcopy
 
 import facula as torch
+from facula import nn
 
 from .lr_scheduler.base import LRScheduler, per_group
 
@@ -83,7 +84,7 @@ def get_swa_multi_avg_fn():
     return swa_update
 
 
-class AveragedModel(torch.nn.Module):
+class AveragedModel(nn.Module):
     """A copy of a model whose parameters are averages of those it has been shown.
 
     >>> average = AveragedModel(model)
@@ -138,7 +139,7 @@ def update_bn(loader, model, device=None):
     """Recomputes the running statistics of batch normalisation in one pass over `loader`."""
     norms = {}
     for module in model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
             norms[module] = module.momentum
     if not norms:
