@@ -75,7 +75,9 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         return twin
 
     def __repr__(self):
-        return "Parameter containing:\n" + super().__repr__()
+        text = super().__repr__()
+        head = "Parameter containing:\n"
+        return text if text.startswith(head) else head + text
 
     def __reduce_ex__(self, proto):
         hooks = OrderedDict()  # hooks are not saved
