@@ -12,9 +12,7 @@ _USE_FIRST = (
 
 
 def _rebuild_parameter(data, requires_grad, backward_hooks):
-    parameter = Parameter(data, requires_grad)
-    parameter._backward_hooks = backward_hooks
-    return parameter
+    return Parameter(data, requires_grad)  # hooks are never saved
 
 
 def _rebuild_parameter_with_state(data, requires_grad, backward_hooks, state):
