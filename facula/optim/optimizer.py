@@ -12,8 +12,8 @@ from .state import ParamState, adopted
 
 __all__ = [
     "Optimizer",
-    "register_optimizer_step_pre_hook",
     "register_optimizer_step_post_hook",
+    "register_optimizer_step_pre_hook",
 ]
 
 _global_pre_hooks = OrderedDict()
@@ -289,7 +289,7 @@ class Optimizer:
         saved_groups = deepcopy(state_dict["param_groups"])
         if len(groups) != len(saved_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
-        if any(len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved_groups)):  # noqa: B905
+        if any(len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved_groups)):
             raise ValueError(
                 "loaded state dict contains a parameter group that doesn't match the size of "
                 "optimizer's group"

@@ -61,7 +61,7 @@ class UpdateRule(Optimizer):
                 state = self._first_touch(param, grad, group, state)
             params.append(param)
             grads.append(grad)
-            for column, key in zip(columns, keys):  # noqa: B905
+            for column, key in zip(columns, keys):
                 column.append(dict.get(state, key))
         return (params, grads, *columns)
 

@@ -38,7 +38,7 @@ def get_default_mmap_options():
     return _settings["mmap"]
 
 
-class set_default_mmap_options:  # noqa: N801 - PyTorch's name
+class set_default_mmap_options:
     """Sets how `load(mmap=True)` maps files; only private mappings are available.
 
     Works as a function and as a context manager.

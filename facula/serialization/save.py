@@ -269,7 +269,7 @@ def save(
 
     A file given by its name is replaced only when the new one is complete.
 
-    >>> torch.save(model.state_dict(), "model.pt")
+        torch.save(model.state_dict(), "model.pt")
     """
     pickler_class = _pickler_class(pickle_module)
     with _opened(f) as (write, name):
