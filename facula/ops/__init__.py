@@ -13,5 +13,9 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     gradients,
     nn_ops,
     random,
+    formula,
+    activations,
+    dropout,
+    embedding,
     printing,
 )

@@ -19,10 +19,10 @@ from .normalization import LayerNorm
 
 __all__ = [
     "Transformer",
-    "TransformerEncoder",
     "TransformerDecoder",
-    "TransformerEncoderLayer",
     "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
 ]
 
 
@@ -85,7 +85,10 @@ def _check_masks(owner_mask, padding_mask, query, names):
 class Transformer(Module):
     """An encoder and a decoder, as in "Attention is all you need".
 
-    >>> nn.Transformer(nhead=16, num_encoder_layers=12)(src, tgt)
+    >>> from facula import nn
+    >>> model = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
+    >>> model(torch.zeros(3, 5, 8), torch.zeros(3, 4, 8)).shape
+    torch.Size([3, 4, 8])
     """
 
     def __init__(
@@ -262,9 +265,7 @@ class TransformerEncoder(Module):
         clears = self._clears_padding(src, mask, padding)
         output = src
         for layer in self.layers:
-            output = layer(
-                output, src_mask=mask, is_causal=is_causal, src_key_padding_mask=padding
-            )
+            output = layer(output, src_mask=mask, is_causal=is_causal, src_key_padding_mask=padding)
         if clears:
             output = output.masked_fill((padding != 0).unsqueeze(-1), 0.0)
         return output if self.norm is None else self.norm(output)
