@@ -19,8 +19,8 @@ _ADJUSTMENTS = {
 class Muon(UpdateRule):
     """Momentum steps made orthogonal by a Newton-Schulz iteration; for matrices only.
 
-        hidden = [p for p in model.parameters() if p.ndim == 2]
-        optimizer = torch.optim.Muon(hidden, lr=1e-3)
+    hidden = [p for p in model.parameters() if p.ndim == 2]
+    optimizer = torch.optim.Muon(hidden, lr=1e-3)
     """
 
     _host_numbers = ()

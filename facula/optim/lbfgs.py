@@ -12,8 +12,8 @@ __all__ = ["LBFGS"]
 class LBFGS(Optimizer):
     """Limited-memory BFGS; `step` needs a closure that computes the loss and its gradients.
 
-        optimizer = torch.optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
-        optimizer.step(closure)
+    optimizer = torch.optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
+    optimizer.step(closure)
     """
 
     def __init__(

@@ -66,7 +66,7 @@ class UpdateRule(Optimizer):
         return (params, grads, *columns)
 
     def _first_touch(self, param, grad, group, state):
-        state = adopted(state, self._host_numbers)
+        state = adopted(state, self._host_numbers, live=True)
         if not state:
             for key, value in self._begin(param, grad, group).items():
                 dict.__setitem__(state, key, value)

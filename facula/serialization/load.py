@@ -12,7 +12,7 @@ from . import adapter
 from .archive import ArchiveReader, is_archive, seekable
 from .legacy import LegacyFile, parse_persistent_id, view_of
 from .location import restorer
-from .options import LoadEndianness, get_default_load_endianness
+from .options import LoadEndianness, get_default_load_endianness, skips_data
 from .pickle_machine import PickleScanner
 from .rebuild import canonical, known_global
 from .storages import StorageRecord, StorageType, swap_bytes
@@ -139,6 +139,8 @@ class _Loading:
                 f"storage {key!r} should have {needed} bytes, but its record has "
                 f"{archive.size(name)}: the file is damaged"
             )
+        if skips_data():
+            return self.restore(StorageRecord(np.zeros(needed, np.uint8), kind.dtype_name), device)
         data = archive.array(name)[:needed]
         if swap and kind.dtype_name:
             data = data.copy()

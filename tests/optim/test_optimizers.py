@@ -251,3 +251,17 @@ def test_gradients_flow_through_differentiable_steps():
     optimizer.step()
     moving.sum().backward()
     assert rate.grad.item() == -3.0 and start.grad.item() == 1.0
+
+
+def test_swapping_in_other_parameters():
+    a = parameter(1.0)
+    optimizer = torch.optim.Adam([a], lr=0.5)
+    step(optimizer, 1.0)
+    saved, before = optimizer.state_dict(), a.item()
+    other = parameter(1.0)
+    other.grad = torch.ones(1)
+    with torch.optim.swap_in_optimizer_params_and_state(optimizer, {"a": other}, saved):
+        optimizer.step()
+    assert a.item() == before and other.item() != 1.0
+    assert saved["state"][0]["step"].item() == 2
+    assert optimizer.state[a]["step"].item() == 1

@@ -376,3 +376,16 @@ def test_settings():
         assert torch.load(file) == 1
     with pytest.raises(RuntimeError, match="pickle_module"):
         torch.load(file, weights_only=True, pickle_module=pickle)
+
+
+def test_layouts_without_contents(tmp_path):
+    torch.save(torch.ones(2, 3), tmp_path / "a.pt")
+    with serialization.skip_data():
+        assert torch.load(tmp_path / "a.pt").shape == (2, 3)
+        with pytest.raises(NotImplementedError):
+            torch.save(1, tmp_path / "b.pt")
+
+
+def test_module_versions():
+    assert serialization.check_module_version_greater_or_equal(torch, (2, 0))
+    assert not serialization.check_module_version_greater_or_equal(torch, (99,))

@@ -10,7 +10,7 @@ __all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts"]
 class CosineAnnealingLR(LRScheduler):
     """Follows half a cosine from the initial rate to `eta_min` over `T_max` epochs, and back.
 
-        scheduler = CosineAnnealingLR(optimizer, T_max=100)
+    scheduler = CosineAnnealingLR(optimizer, T_max=100)
     """
 
     def __init__(self, optimizer, T_max, eta_min=0.0, last_epoch=-1):
