@@ -20,7 +20,8 @@ serialization = torch.serialization
 # {"a": x, "b": x.t()[1:], "p": Parameter, "h": bfloat16, "u": uint16, "n": [1, 2.5, None]} with
 # x = arange(6.) in two rows, saved by PyTorch 2.13: as an archive (deflated), and in the old format
 # (without "u").
-FROM_PYTORCH = """c-o~^%Wo4$7$2`4J6VeJD8xyCv`tGfkl5Z`KVn`E+iH7QsZETKqDqyuv6pzm#`d=!r%I((meK^c0ph?3wFe{)+&ScrsJL_E
+FROM_PYTORCH = """
+c-o~^%Wo4$7$2`4J6VeJD8xyCv`tGfkl5Z`KVn`E+iH7QsZETKqDqyuv6pzm#`d=!r%I((meK^c0ph?3wFe{)+&ScrsJL_E
 Q1#S*poh-Pn$7M&V!$iUzC6FjeDi(ZF6-e4Lc_!8tz!&LAj7HFtt~TMGq90r-L^F~j(!XrUEx<i$<+`67!a!BCPAbs9c<Zc
 vErC(9m}p&u-RxgoywLhf{;wE#>nJ0nQ5$>5OyJ=W;YFd!+j}2gb`+7Xf;f()m8_hdK5!!MMt`zhxcGu59^^l7`a!iHf`Ii
 VyoF`i$6Fu(=lt`T2(B9c)kqBFnm&m<BV+$;&q~457#60p*rImUC~2?PuPPoazkjx@6{=60>h_eIKf~oIC;pbT83k6n%Hzi
@@ -32,7 +33,8 @@ O--Wr*YB37*2c!4&uMx_`e-c$wPa1bGEfS3ORoNZzx~zt2z_Nx{TQO^i@!gP_s_pkblp?;D)8!H6{v_*
 Z24`|u}B5}V$l9yv1*!{`anBUrchYS%LTbuC>9rUSt&2)q+BjvEEclGj3O2Dg?u)n<fzNJbLoX7@sVUML)5J2)8EU+-g3@=
 M|rfr0VM*+y8=3_`|%|HCNdLj9AR`s=i+(%jbJ>$^U%lRH6R}DuiAJ3J{dt=@8GfiDhy(u@mPt+`YR}iJu$>#WghF#{~-1e
 k5zcAKX*q1*oi3O>xBpVQ))ICYajUC$-b;dqw{Y{BfQ`tMee#I^cER&uLQ^L_D9@j_p3J)bul8F@6P=n8a+hu"""
-OLD_FROM_PYTORCH = """c-nQ5OK;Oa5XZf1Cn*apr98{C6ll#uQ5ur8J|#k^999(SUVN!6*ICs@#`dh&l|ZWGOGC?N;J}fu#z#Qnz}Ti0g0S+Ac4x=`
+OLD_FROM_PYTORCH = """
+c-nQ5OK;Oa5XZf1Cn*apr98{C6ll#uQ5ur8J|#k^999(SUVN!6*ICs@#`dh&l|ZWGOGC?N;J}fu#z#Qnz}Ti0g0S+Ac4x=`
 -#iNXnMFUpZ2nk!_wDUsyP&VX>u3)_Go5)&(^8qJ#7`pkK*%giVjvjc%;HNFDisM=#N*J5fgU>yo$5m>+${VkGSCmfFr5ZE
 vmlWQ8k{;h-ojWxlN*jvY9#SKw78Myr%Zxg4~VZ4=?85$S7DSfSBkwnjK;1Kah6E;pv!=orqe3LG1A)?px3{!%_#BIPVHo1
 ICB_d^?KHzGgyDVZdn^WXjFOlX^wd`w-mItxyC8iCoscxP9|{f#K)2&;VY~-V{hbGNHKmH`icR2Y{Pj47i^fVlHG&30CNfS
