@@ -24,7 +24,7 @@ __all__ = ["Adam", "adam"]
 class Adam(UpdateRule):
     """Adam: steps scaled by running averages of the gradient and of its square.
 
-    >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     """
 
     def __init__(

@@ -11,7 +11,7 @@ __all__ = ["SGD", "sgd"]
 class SGD(UpdateRule):
     """Stochastic gradient descent, with momentum if wanted.
 
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     """
 
     _host_numbers = ()
