@@ -113,6 +113,8 @@ def refuse_sparse(name, grads, instead=""):
 
 def number(value):
     """A hyperparameter as an operand: a Python number, unless gradients flow into a tensor."""
+    if type(value) is float or type(value) is int:
+        return value
     if isinstance(value, torch.Tensor) and not value.requires_grad:
         return value.item()
     return value

@@ -61,10 +61,13 @@ class SGD(UpdateRule):
                 params.append(param)
                 grads.append(grad)
         momentum = group["momentum"]
-        bufs = [None] * len(params)
+        state = self.state
         if momentum != 0:
-            bufs = [self.state[param].get("momentum_buffer") for param in params]
-        first = any(buf is None for buf in bufs)
+            bufs = [state[param].get("momentum_buffer") for param in params]
+            first = [i for i, buf in enumerate(bufs) if buf is None]
+        else:
+            bufs = [None] * len(params)
+            first = ()
         sgd(
             params,
             grads,
@@ -76,9 +79,8 @@ class SGD(UpdateRule):
             nesterov=group["nesterov"],
             maximize=group["maximize"],
         )
-        if momentum != 0 and first:
-            for param, buf in zip(params, bufs, strict=True):
-                self.state[param]["momentum_buffer"] = buf
+        for i in first:
+            state[params[i]]["momentum_buffer"] = bufs[i]
 
 
 def sgd(
@@ -99,18 +101,21 @@ def sgd(
     maximize,
 ):
     """One step of SGD for a list of parameters; new momentum buffers are put into their list."""
-    if skips(found_inf):
+    if found_inf is not None and skips(found_inf):
         return
-    options = {
-        "lr": number(lr),
-        "momentum": momentum,
-        "dampening": dampening,
-        "weight_decay": number(weight_decay),
-        "nesterov": nesterov,
-        "maximize": maximize,
-    }
+    if grad_scale is not None:
+        d_p_list = [grad / grad_scale for grad in d_p_list]
+    lr, weight_decay = number(lr), number(weight_decay)
+    update = updates.sgd
     for i, param in enumerate(params):
-        grad = d_p_list[i]
-        if grad_scale is not None:
-            grad = grad / grad_scale
-        momentum_buffer_list[i] = updates.sgd(param, grad, momentum_buffer_list[i], **options)
+        momentum_buffer_list[i] = update(
+            param,
+            d_p_list[i],
+            momentum_buffer_list[i],
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            maximize=maximize,
+        )
