@@ -1,5 +1,7 @@
 """Stochastic gradient descent."""
 
+from facula.ops.update import fused_update
+
 from . import updates
 from .rule import UpdateRule, check, check_fused, check_lr, number, skips
 
@@ -105,17 +107,18 @@ def sgd(
         return
     if grad_scale is not None:
         d_p_list = [grad / grad_scale for grad in d_p_list]
-    lr, weight_decay = number(lr), number(weight_decay)
-    update = updates.sgd
+    options = {
+        "lr": number(lr),
+        "momentum": momentum,
+        "dampening": dampening,
+        "weight_decay": number(weight_decay),
+        "nesterov": nesterov,
+        "maximize": maximize,
+    }
+    known = momentum == 0 or all([buf is not None for buf in momentum_buffer_list])
+    if known and fused_update(updates.sgd, (params, d_p_list, momentum_buffer_list), options):
+        return
     for i, param in enumerate(params):
-        momentum_buffer_list[i] = update(
-            param,
-            d_p_list[i],
-            momentum_buffer_list[i],
-            lr=lr,
-            momentum=momentum,
-            dampening=dampening,
-            weight_decay=weight_decay,
-            nesterov=nesterov,
-            maximize=maximize,
+        momentum_buffer_list[i] = updates.sgd(
+            param, d_p_list[i], momentum_buffer_list[i], **options
         )
