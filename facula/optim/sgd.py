@@ -3,7 +3,7 @@
 from facula.ops.update import fused_update
 
 from . import updates
-from .rule import UpdateRule, check, check_fused, check_lr, number, skips
+from .rule import UpdateRule, check, check_fused, check_lr, number, skips, unscaled
 
 __all__ = ["SGD", "sgd"]
 
@@ -105,8 +105,7 @@ def sgd(
     """One step of SGD for a list of parameters; new momentum buffers are put into their list."""
     if found_inf is not None and skips(found_inf):
         return
-    if grad_scale is not None:
-        d_p_list = [grad / grad_scale for grad in d_p_list]
+    grads = unscaled(d_p_list, grad_scale)
     options = {
         "lr": number(lr),
         "momentum": momentum,
@@ -115,10 +114,9 @@ def sgd(
         "nesterov": nesterov,
         "maximize": maximize,
     }
-    known = momentum == 0 or all([buf is not None for buf in momentum_buffer_list])
-    if known and fused_update(updates.sgd, (params, d_p_list, momentum_buffer_list), options):
+    bufs = momentum_buffer_list
+    known = momentum == 0 or all(buf is not None for buf in bufs)
+    if known and fused_update(updates.sgd, (params, grads, bufs), options):
         return
-    for i, param in enumerate(params):
-        momentum_buffer_list[i] = updates.sgd(
-            param, d_p_list[i], momentum_buffer_list[i], **options
-        )
+    for i, param in enumerate(params):  # a first step makes buffers, which are results of it
+        bufs[i] = updates.sgd(param, grads[i], bufs[i], **options)
