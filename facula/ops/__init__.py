@@ -19,5 +19,7 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     embedding,
     norms,
     distances,
+    pad,
+    conv,
     printing,
 )
