@@ -2,14 +2,15 @@
 
     status = interpret(program, [x, y], [0, 0], [64], [1000], [[1000, 1], [1000, 1]])
 
-Arrays are the operands' storages seen as one dimension; bfloat16 is held as uint16. Every value is an
-array over (outer dims, inner dims), with size 1 where it does not vary.
+Arrays are the operands' storages seen as one dimension; bfloat16 is held as uint16. Every value is
+an array over (outer dims, inner dims), with size 1 where it does not vary.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,13 @@ def interpret(
 
 
 class _Interpreter:
-    def __init__(self, program, buffers, offsets, sizes) -> None:
+    def __init__(
+        self,
+        program: Program,
+        buffers: Sequence[Array],
+        offsets: Sequence[int],
+        sizes: Sequence[int],
+    ) -> None:
         self.program = program
         self.buffers = buffers
         self.offsets = offsets
@@ -55,6 +62,7 @@ class _Interpreter:
         self.params: Sequence[int] = ()
         self.values: list[Array] = []
         self.status = [0, 0, 0, 0]
+        self.loops = [phase.loop for phase in program.phases for _ in phase.stmts]
 
     def along(self, d: int) -> Array:
         """Positions along dim d, shaped to broadcast."""
@@ -62,10 +70,13 @@ class _Interpreter:
         shape[d] = self.sizes[d]
         return np.arange(self.sizes[d]).reshape(shape)
 
-    def full(self, x: Array) -> Array:
-        return np.broadcast_to(x, self.sizes)
+    def full(self, i: int, x: Array) -> Array:
+        """One element for every time that statement i runs."""
+        n_outer = self.program.n_outer
+        inner = self.sizes[n_outer:] if self.loops[i] else [1] * self.program.n_inner
+        return np.broadcast_to(x, [*self.sizes[:n_outer], *inner])
 
-    def one(self, x, dtype: str) -> Array:
+    def one(self, x: float, dtype: str) -> Array:
         """A number as a value."""
         value = np.full([1] * len(self.sizes), x)
         return convert(value, "float64" if value.dtype.kind == "f" else "int64", dtype)
@@ -111,10 +122,11 @@ class _Interpreter:
         found = self.buffers[buf].reshape(-1)[where]
         return found if mask is None else np.where(mask, found, self.one(other, s.dtype))
 
-    def put(self, buf: int, where: Array, value: int, mask: int | None) -> Array:
-        places, values = self.full(where), self.full(self.values[value])
+    def put(self, i: int, buf: int, where: Array, value: int) -> Array:
+        mask = self.program.stmts[i].mask
+        places, values = self.full(i, where), self.full(i, self.values[value])
         if mask is not None:
-            chosen = self.full(self.values[mask])
+            chosen = self.full(i, self.values[mask])
             places, values = places[chosen], values[chosen]
         self.buffers[buf].reshape(-1)[places] = values
         return np.zeros(1)
@@ -128,11 +140,11 @@ class _Interpreter:
         return self.fetch(s.args[0], s, where, s.args[3] if len(s.args) > 3 else 0)
 
     def do_store(self, i: int, s: Stmt) -> Array:
-        return self.put(s.args[0].buf, self.place(s.args[0]), s.args[1], s.mask)
+        return self.put(i, s.args[0].buf, self.place(s.args[0]), s.args[1])
 
     def do_store_at(self, i: int, s: Stmt) -> Array:
         where = self.values[s.args[1]] + self.offsets[s.args[0]]
-        return self.put(s.args[0], where, s.args[2], s.mask)
+        return self.put(i, s.args[0], where, s.args[2])
 
     def do_check(self, i: int, s: Stmt) -> Array:
         index, size, tag = s.args
@@ -189,7 +201,7 @@ def _empty(kind: str, x: Array) -> Array:
     return np.full(x.shape[:-1], number)
 
 
-REDUCE: dict[str, Callable[[Array], Array]] = {
+REDUCE: dict[str, Callable[[Array], Any]] = {
     "sum": lambda x: np.sum(x, -1, dtype=np.float64 if x.dtype.kind == "f" else x.dtype),
     "prod": lambda x: np.prod(x, -1, dtype=np.float64 if x.dtype.kind == "f" else x.dtype),
     "max": lambda x: np.max(x, -1),
@@ -297,7 +309,7 @@ def _truncdiv(x: Array, y: Array) -> Array:
     return np.where(y == 0, 0, down + inexact)
 
 
-def _shift(function) -> Callable[[Array, Array], Array]:
+def _shift(function: Any) -> Callable[[Array, Array], Array]:
     def shift(x: Array, y: Array) -> Array:
         width = 8 * x.dtype.itemsize
         far = (y < 0) | (y >= width)

@@ -338,7 +338,7 @@ def _pack_step(p, x, side, batch, slot, used, depth):
     few, stretch = (panels, max(8, 16384 // size // 8 * 8)) if unit == "p" else (1, p.k)
     tasks = (-(-panels // few), -(-p.k // stretch))
     args = [x.slot, x.offset, slot, used, size, p.k, s_panel, s_k, depth]
-    args += [few, stretch, *tasks, 1, 0, *sizes, *batch, *out]
+    args += [few, stretch, *tasks, 1, 0, 1, 1, 1, 0, *sizes, *batch, *out]
     kernel = kernel_of(PackShape(p.dtype, unit, width, len(sizes)))
     count = math.prod(sizes)
     step = Step(kernel, args, math.prod(tasks) * count, 0, 0.15 * count * size * p.k)

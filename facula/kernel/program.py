@@ -1,10 +1,10 @@
 """Loop programs: what one fused kernel computes, in data types that no target knows of.
 
-A program has `n_outer` parallel dims and `n_inner` sequential dims. For every outer index its phases
-run in order; a looping phase runs over all inner dims, the others run once. Sizes, strides, offsets
-and run-time numbers are arguments: never part of a program, hence never part of its key.
+A program has `n_outer` parallel dims and `n_inner` sequential dims. For every outer index its
+phases run in order; a looping phase runs over all inner dims, the others run once. Sizes, strides,
+offsets and run-time numbers are arguments: never part of a program, hence never part of its key.
 
-    Program(n_outer=1, n_inner=1, vector="inner", buffers=("float32", "float32"), n_scalars=0, phases=(
+    Program(1, 1, vector="inner", buffers=("float32", "float32"), n_scalars=0, phases=(
         Phase(True, (
             Stmt("load", "float32", (Access(0, ("n", "1")),)),          # 0
             Stmt("reduce", "float32", ("sum", 0)),                      # 1
@@ -16,9 +16,9 @@ and run-time numbers are arguments: never part of a program, hence never part of
         )),
     ))
 
-Statements are numbered over the whole program. A value of a looping phase that depends on inner dims
-lives in that phase only (`stash`/`unstash` carry it to a later one); every other value, and the result
-of a `reduce` once its phase is over, can be used by all later statements.
+Statements are numbered over the whole program. A value of a looping phase that depends on inner
+dims lives in that phase only (`stash`/`unstash` carry it to a later one); every other value, and
+the result of a `reduce` once its phase is over, can be used by all later statements.
 
 Operands that overlap in memory with an operand that is stored must address the very same elements.
 """
@@ -51,8 +51,9 @@ INTEGERS = frozenset(
 )
 UNSIGNED = frozenset({"uint8", "uint16", "uint32", "uint64"})
 
-_UNARY_FLOAT = """exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos atan
-    sinh cosh tanh asinh acosh atanh erf erfc erfinv lgamma digamma sigmoid floor ceil round trunc"""
+_UNARY_FLOAT = """exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos
+    atan sinh cosh tanh asinh acosh atanh erf erfc erfinv lgamma digamma sigmoid floor ceil round
+    trunc"""
 UNARY_FLOAT = frozenset(_UNARY_FLOAT.split())
 UNARY_TEST = frozenset({"isnan", "isinf"})  # float -> bool
 UNARY_NUMBER = frozenset({"neg", "abs", "sign", "relu"})
@@ -87,14 +88,14 @@ class Stmt:
     """One operation. `dtype` is the result's; `args` are ids of earlier statements or attributes.
 
     op          args                              meaning
-    load        Access [, mask, other]            the element; `other` (a number) where mask is false
+    load        Access [, mask, other]            the element; the number `other` where masked off
     store       Access, value [, mask]            only where mask holds
     load_at     buf, index [, mask, other]        element at a run-time offset (int64, unchecked)
     store_at    buf, index, value [, mask]
-    check       index, size, tag                  wraps an int64 index; `size` is an id (int64) or ("const", n)
+    check       index, size, tag                  wraps an index; `size` is an id or ("const", n)
     const       number
     scalar      k                                 the program's k-th run-time number
-    param       k                                 the k-th extra integer among the step's args (int64)
+    param       k                                 the k-th extra integer of the step (int64)
     index       d                                 int64 position along dim d
     size        d                                 int64 size of dim d
     reduce      kind, value                       over all inner dims
@@ -156,7 +157,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Program:
-    """One fused kernel; `vector` says which dim is vectorised: the last 'inner' or the last 'outer'."""
+    """One fused kernel; its last 'inner' or its last 'outer' dim is vectorised."""
 
     n_outer: int
     n_inner: int

@@ -7,6 +7,22 @@ from dataclasses import dataclass
 from facula.kernel.program import ITEMSIZE, Program
 from facula.llvm.target import Target
 
+# functions that are libm's, called lane by lane, or as slow
+_BY_LANE = [
+    "asin",
+    "acos",
+    "atan",
+    "asinh",
+    "acosh",
+    "atanh",
+    "erfc",
+    "erfinv",
+    "lgamma",
+    "digamma",
+    "atan2",
+    "nextafter",
+    "hypot",
+]
 # rough instructions per vector of an elementwise operation; others count one
 WEIGHTS = {
     "exp": 12,
@@ -36,10 +52,7 @@ WEIGHTS = {
     "mod": 40,
     "fmod": 200,
     "truncdiv": 20,
-    **dict.fromkeys(
-        "asin acos atan asinh acosh atanh erfc erfinv lgamma digamma atan2 nextafter hypot".split(),
-        120,
-    ),
+    **dict.fromkeys(_BY_LANE, 120),
 }
 FREE = frozenset({"const", "scalar", "param", "index", "size", "stash", "unstash", "store", "load"})
 

@@ -261,7 +261,7 @@ class Lanes:
     def unbits(self, x: str) -> str:
         return self.let(f"bitcast {self.i} {x} to {self.f}")
 
-    def int(self, op: str, x: str, y: str) -> str:
+    def integer(self, op: str, x: str, y: str) -> str:
         """An integer instruction: 'add', 'shl', 'and', ..."""
         return self.let(f"{op} {self.i} {x}, {y}")
 

@@ -99,17 +99,17 @@ def _float_to_integer(values: Values, x: str, source: str, dtype: str) -> str:
 def _from_bfloat16(values: Values, x: str) -> str:
     half, full = values["int16"], values["float32"]
     wide = half.let(f"zext {half.f} {x} to {full.i}")
-    return full.unbits(full.int("shl", wide, full.ci(16)))
+    return full.unbits(full.integer("shl", wide, full.ci(16)))
 
 
 def _to_bfloat16(values: Values, x: str) -> str:
     """Round to nearest, ties to even; NaN stays NaN."""
     full, half = values["float32"], values["int16"]
     bits = full.bits(x)
-    odd = full.int("and", full.int("lshr", bits, full.ci(16)), full.ci(1))
-    rounded = full.int("add", full.int("add", bits, full.ci(0x7FFF)), odd)
+    odd = full.integer("and", full.integer("lshr", bits, full.ci(16)), full.ci(1))
+    rounded = full.integer("add", full.integer("add", bits, full.ci(0x7FFF)), odd)
     rounded = full.iselect(full.cmp("uno", x, x), full.ci(0x7FC00000), rounded)
-    top = full.int("lshr", rounded, full.ci(16))
+    top = full.integer("lshr", rounded, full.ci(16))
     return full.let(f"trunc {full.i} {top} to {half.f}")
 
 
@@ -203,6 +203,19 @@ def _where(v: Lanes, dtype: str, c: str, x: str, y: str) -> str:
     return v.select(c, x, y)
 
 
+_FROM_LIBM = [
+    "asin",
+    "acos",
+    "atan",
+    "asinh",
+    "acosh",
+    "atanh",
+    "lgamma",
+    "atan2",
+    "nextafter",
+    "hypot",
+]
+
 FLOAT: dict[str, Writer] = {
     "neg": _instruction("fneg"),
     "abs": _intrinsic("fabs"),
@@ -257,10 +270,7 @@ FLOAT: dict[str, Writer] = {
     "erfinv": _vector(vmath.erfinv),
     "digamma": _vector(vmath.digamma),
     "pow": _vector(vmath.pow),
-    **{
-        name: _libm(name)
-        for name in "asin acos atan asinh acosh atanh lgamma atan2 nextafter hypot".split()
-    },
+    **{name: _libm(name) for name in _FROM_LIBM},
 }
 
 
@@ -310,15 +320,15 @@ def _safe_divide(v: Lanes, dtype: str, x: str, y: str) -> tuple[str, str, str, s
     else:
         minus = v.icmp("eq", d, v.ci(-1))
         q = v.let(f"sdiv {v.f} {x}, {v.iselect(minus, one, d)}")
-        q = v.iselect(minus, v.int("sub", zero, x), q)
+        q = v.iselect(minus, v.integer("sub", zero, x), q)
     q = v.iselect(bad, zero, q)
-    r = v.iselect(bad, zero, v.int("sub", x, v.int("mul", q, d)))
+    r = v.iselect(bad, zero, v.integer("sub", x, v.integer("mul", q, d)))
     return q, r, bad, d
 
 
 def _needs_floor(v: Lanes, dtype: str, r: str, d: str) -> str:
     """Whether rounding down differs from rounding towards zero."""
-    differ = v.icmp("slt", v.int("xor", r, d), v.ci(0))
+    differ = v.icmp("slt", v.integer("xor", r, d), v.ci(0))
     return v.logic("and", v.icmp("ne", r, v.ci(0)), differ)
 
 
@@ -326,14 +336,14 @@ def _integer_floordiv(v: Lanes, dtype: str, x: str, y: str) -> str:
     q, r, _, d = _safe_divide(v, dtype, x, y)
     if dtype in UNSIGNED:
         return q
-    return v.iselect(_needs_floor(v, dtype, r, d), v.int("sub", q, v.ci(1)), q)
+    return v.iselect(_needs_floor(v, dtype, r, d), v.integer("sub", q, v.ci(1)), q)
 
 
 def _integer_mod(v: Lanes, dtype: str, x: str, y: str) -> str:
     _, r, _, d = _safe_divide(v, dtype, x, y)
     if dtype in UNSIGNED:
         return r
-    return v.iselect(_needs_floor(v, dtype, r, d), v.int("add", r, d), r)
+    return v.iselect(_needs_floor(v, dtype, r, d), v.integer("add", r, d), r)
 
 
 def _integer_sign(v: Lanes, dtype: str, x: str) -> str:
@@ -346,7 +356,7 @@ def _integer_sign(v: Lanes, dtype: str, x: str) -> str:
 def _integer_abs(v: Lanes, dtype: str, x: str) -> str:
     if dtype in UNSIGNED:
         return x
-    return v.iselect(v.icmp("slt", x, v.ci(0)), v.int("sub", v.ci(0), x), x)
+    return v.iselect(v.icmp("slt", x, v.ci(0)), v.integer("sub", v.ci(0), x), x)
 
 
 def _integer_relu(v: Lanes, dtype: str, x: str) -> str:
@@ -370,8 +380,8 @@ def _integer_pow(v: Lanes, dtype: str, x: str, y: str) -> str:
         (left, exponent, left2),
     ):
         builder.do(f"{name} = phi {v.f} [ {first}, %{before} ], [ {following}, %{head} ]")
-    bit = v.icmp("ne", v.int("and", left, one), zero)
-    product = v.int("mul", result, base)
+    bit = v.icmp("ne", v.integer("and", left, one), zero)
+    product = v.integer("mul", result, base)
     builder.do(f"{result2} = select {v.b} {bit}, {v.f} {product}, {v.f} {result}")
     builder.do(f"{base2} = mul {v.f} {base}, {base}")
     builder.do(f"{left2} = lshr {v.f} {left}, {one}")
@@ -381,7 +391,7 @@ def _integer_pow(v: Lanes, dtype: str, x: str, y: str) -> str:
         more = v.let(builder.intrinsic(name, "i1", [(v.b, more)]))
     builder.do(f"br i1 {more}, label %{head}, label %{done}")
     builder.begin(done)
-    odd = v.icmp("ne", v.int("and", y, one), zero)
+    odd = v.icmp("ne", v.integer("and", y, one), zero)
     minus = v.iselect(v.icmp("eq", x, v.ci(-1)), v.iselect(odd, x, one), zero)
     inverse = v.iselect(v.icmp("eq", x, one), one, minus)
     return v.iselect(negative, inverse, result2)
@@ -394,15 +404,15 @@ def _shift(name: str) -> Writer:
         width = 8 * ITEMSIZE[dtype]
         far = v.icmp("uge", y, v.ci(width))
         if name == "shr" and dtype not in UNSIGNED:
-            return v.int("ashr", x, v.iselect(far, v.ci(width - 1), y))
-        shifted = v.int("shl" if name == "shl" else "lshr", x, v.iselect(far, v.ci(0), y))
+            return v.integer("ashr", x, v.iselect(far, v.ci(width - 1), y))
+        shifted = v.integer("shl" if name == "shl" else "lshr", x, v.iselect(far, v.ci(0), y))
         return v.iselect(far, v.ci(0), shifted)
 
     return write
 
 
 def _not(v: Lanes, dtype: str, x: str) -> str:
-    return v.int("xor", x, v.constant("i1", True) if dtype == "bool" else v.ci(-1))
+    return v.integer("xor", x, v.constant("i1", True) if dtype == "bool" else v.ci(-1))
 
 
 def _logical_not(v: Lanes, dtype: str, x: str) -> str:
@@ -410,7 +420,7 @@ def _logical_not(v: Lanes, dtype: str, x: str) -> str:
 
 
 INTEGER: dict[str, Writer] = {
-    "neg": lambda v, dtype, x: v.int("sub", v.ci(0), x),
+    "neg": lambda v, dtype, x: v.integer("sub", v.ci(0), x),
     "abs": _integer_abs,
     "sign": _integer_sign,
     "relu": _integer_relu,

@@ -9,9 +9,10 @@ level at which their operands are known.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from facula.kernel.program import ITEMSIZE, Access, Program, Stmt
+from facula.kernel.program import FLOATS, ITEMSIZE, Access, Program, Stmt
 from facula.llvm import reductions
 from facula.llvm.analysis import Shape, analyse
 from facula.llvm.build import REGISTER, Builder, dtype_literal
@@ -19,6 +20,8 @@ from facula.llvm.elementwise import Values
 from facula.llvm.memory import Memory, register_type
 from facula.llvm.target import Target
 
+SUM_BLOCK = 64
+LoopBody = Callable[[str, list[str]], list[str]]
 SIGNATURE = (
     "ptr noalias readonly %bufs, ptr noalias readonly %args, ptr noalias readonly %scalars, "
     "i64 %t0, i64 %t1, ptr noalias %scratch, ptr noalias %status"
@@ -150,7 +153,7 @@ class LoopEmitter:
         """Of a strided access: offsets of the lanes, and of the copies."""
         v = self.vector["int64"]
         stride = self.stride[access, self.vector_dim]
-        lanes = v.int("mul", self._iota(), v.splat("i64", stride))
+        lanes = v.integer("mul", self._iota(), v.splat("i64", stride))
         n = self.shape.lanes
         copies = [
             "0" if u == 0 else self.b.let(f"mul i64 {stride}, {u * n}")
@@ -195,7 +198,7 @@ class LoopEmitter:
     def _smaller(self, x: str, y: str) -> str:
         return self.b.let(self.b.intrinsic("llvm.smin.i64", "i64", [("i64", x), ("i64", y)]))
 
-    def _rows(self, first: str, last: str, dims: list[int], body) -> None:
+    def _rows(self, first: str, last: str, dims: list[int], body: Callable[[], None]) -> None:
         """Run `body` for every row; coordinates count up like an odometer."""
         b = self.b
         start: dict[int, str] = {}
@@ -256,13 +259,9 @@ class LoopEmitter:
         b, shape = self.b, self.shape
         for p in range(len(self.program.phases)):
             self._statements(p, 1)
-        span = b.let(f"sub i64 {c1}, {c0}")
-        whole = b.let(f"add i64 {c0}, {b.let(f'and i64 {span}, {-shape.tile}')}")
-
-        def tile(c: str, _: list[str]) -> list[str]:
-            self.copies = shape.unroll
-            self._tile(c)
-            return []
+        start = c0
+        for copies in [shape.unroll, shape.unroll // 4] if shape.unroll > 4 else [shape.unroll]:
+            start = self._whole_tiles(start, c1, copies)
 
         def tail(c: str, _: list[str]) -> list[str]:
             self.copies = 1
@@ -271,8 +270,21 @@ class LoopEmitter:
             self.mask = self.rest = None
             return []
 
-        b.loop(c0, whole, shape.tile, [], tile)
-        b.loop(whole, c1, shape.lanes, [], tail)
+        b.loop(start, c1, shape.lanes, [], tail)
+
+    def _whole_tiles(self, c0: str, c1: str, copies: int) -> str:
+        """Tiles of so many vectors, as far as they fit; where they end."""
+        b, width = self.b, copies * self.shape.lanes
+        span = b.let(f"sub i64 {c1}, {c0}")
+        end = b.let(f"add i64 {c0}, {b.let(f'and i64 {span}, {-width}')}")
+
+        def tile(c: str, _: list[str]) -> list[str]:
+            self.copies = copies
+            self._tile(c)
+            return []
+
+        b.loop(c0, end, width, [], tile)
+        return end
 
     def _tile(self, c: str) -> None:
         kept = dict(self.pointer)
@@ -337,13 +349,8 @@ class LoopEmitter:
     def _looping_phase(self, p: int) -> None:
         copies = self.copies if self.outer_mode else self.shape.unrolls[p]
         slots = self._slots(p, copies)
-        for i, u in slots:
-            kind, dtype, lanes = self._reduced(i)
-            begin = reductions.start(kind, dtype)
-            if lanes:
-                kinds = [REGISTER[part] for part in reductions.parts(kind, dtype)]
-                begin = [f"splat ({k} {x})" for k, x in zip(kinds, begin, strict=True)]
-            self.accumulators[i, u] = begin
+        for slot in slots:
+            self.accumulators[slot] = self._first_accumulator(slot[0])
         self.linear = "0"
         self._nest(p, 0, slots)
         for i in self._reductions(p):
@@ -386,9 +393,47 @@ class LoopEmitter:
             self.pointer = kept
             return [name for _, name in self._carried(slots)]
 
-        final = self.b.loop("0", self.size[dim], 1, self._carried(slots), body)
-        self._take(slots, final)
+        if last and any(self._is_float_sum(i) for i, _ in slots):
+            self._in_blocks(self.size[dim], slots, body)
+        else:
+            final = self.b.loop("0", self.size[dim], 1, self._carried(slots), body)
+            self._take(slots, final)
         self.linear = outer_linear
+
+    def _is_float_sum(self, i: int) -> bool:
+        kind, dtype, _ = self._reduced(i)
+        return kind == "sum" and dtype in FLOATS
+
+    def _in_blocks(self, size: str, slots: list[tuple[int, int]], body: LoopBody) -> None:
+        """A loop whose float sums are summed up block by block: long sums lose fewer digits."""
+        b = self.b
+        sums = [slot for slot in slots if self._is_float_sum(slot[0])]
+
+        def block(i: str, names: list[str]) -> list[str]:
+            self._take(slots, names)
+            totals = {slot: self.accumulators[slot] for slot in sums}
+            for slot in sums:
+                self.accumulators[slot] = self._first_accumulator(slot[0])
+            end = self._smaller(b.let(f"add i64 {i}, {SUM_BLOCK}"), size)
+            self._take(slots, b.loop(i, end, 1, self._carried(slots), body))
+            for slot in sums:
+                kind, dtype, lanes = self._reduced(slot[0])
+                values = self.vector if lanes else self.scalar
+                total, part = totals[slot], self.accumulators[slot]
+                both = reductions.combine(values, kind, dtype, total, part, ties=False)
+                self.accumulators[slot] = both
+            return [name for _, name in self._carried(slots)]
+
+        self._take(slots, b.loop("0", size, SUM_BLOCK, self._carried(slots), block))
+
+    def _first_accumulator(self, i: int) -> list[str]:
+        """Literals that an accumulator begins with."""
+        kind, dtype, lanes = self._reduced(i)
+        begin = reductions.start(kind, dtype)
+        if not lanes:
+            return begin
+        kinds = [REGISTER[part] for part in reductions.parts(kind, dtype)]
+        return [f"splat ({k} {x})" for k, x in zip(kinds, begin, strict=True)]
 
     def _enter(self, p: int, dim: int, i: str, outer_linear: str) -> None:
         """Be at position i of an inner dim."""
@@ -404,7 +449,7 @@ class LoopEmitter:
             self.pointer[access] = self._moved(access, self.pointer[access], dim, i)
 
     def _vector_loop(self, p: int, slots: list[tuple[int, int]]) -> None:
-        """The last inner dim: whole tiles, then vectors under a mask with the first accumulators."""
+        """The last inner dim: whole tiles, then masked vectors into the first accumulators."""
         b, shape, dim = self.b, self.shape, self.vector_dim
         n, level, outer_linear = (
             self.size[dim],
@@ -416,7 +461,7 @@ class LoopEmitter:
         whole = b.let(f"and i64 {n}, {-tile}")
         first = [slot for slot in slots if slot[1] == 0]
 
-        def body(copies: int, mine: list[tuple[int, int]]):
+        def body(copies: int, mine: list[tuple[int, int]]) -> LoopBody:
             def write(i: str, names: list[str]) -> list[str]:
                 kept = dict(self.pointer)
                 self._take(mine, names)
@@ -501,7 +546,7 @@ class LoopEmitter:
         v = self.vector["int64"]
         n = self.shape.lanes
         lanes = "<" + ", ".join(f"i64 {u * n + k}" for k in range(n)) + ">"
-        return v.int("add", v.splat("i64", first), lanes)
+        return v.integer("add", v.splat("i64", first), lanes)
 
     def _both(self, mask: int | None, u: int | None) -> str | None:
         """A statement's mask and the tail's."""
@@ -510,7 +555,7 @@ class LoopEmitter:
             return own
         if own is None:
             return self.mask
-        return self.vector["bool"].int("and", own, self.mask)
+        return self.vector["bool"].integer("and", own, self.mask)
 
     def _load(self, i: int, s: Stmt, u: int | None) -> str:
         access, dtype = s.args[0], s.dtype
@@ -540,7 +585,7 @@ class LoopEmitter:
         access, value = s.args[0], s.args[1]
         dtype, pointer = self.program.buffers[access.buf], self.pointer[access]
         if u is None:
-            mask = None if s.mask is None else self._get(s.mask, None)
+            mask = None if s.mask is None else self._scalar_of(s.mask)
             name = self._scalar_of(value)
             self.memory.scalar_store(dtype, pointer, name, mask)
             return ""
@@ -568,8 +613,12 @@ class LoopEmitter:
             pointer = self.memory.pointer(s.dtype, self.base[buf], where)
             mask = None if s.mask is None else self._get(s.mask, None)
             return self.memory.scalar_load(s.dtype, pointer, mask, other)
+        mask, first = self._both(s.mask, u), self._first_of_run(index)
+        if first is not None:
+            pointer = self._run_pointer(buf, first, u)
+            return self.memory.load(s.dtype, pointer, mask, self._copy_rest(s), other)
         pointers = self.memory.pointers(s.dtype, self.base[buf], where)
-        return self.memory.gather(s.dtype, pointers, self._both(s.mask, u), other)
+        return self.memory.gather(s.dtype, pointers, mask, other)
 
     def _store_at(self, i: int, s: Stmt, u: int | None) -> str:
         buf, index, value = s.args[:3]
@@ -582,10 +631,34 @@ class LoopEmitter:
             pointer = self.memory.pointer(dtype, self.base[buf], where)
             mask = None if s.mask is None else self._get(s.mask, None)
             self.memory.scalar_store(dtype, pointer, name, mask)
+            return ""
+        mask, first = self._both(s.mask, u), self._first_of_run(index)
+        if first is not None:
+            pointer = self._run_pointer(buf, first, u)
+            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s))
         else:
             pointers = self.memory.pointers(dtype, self.base[buf], where)
-            self.memory.scatter(dtype, pointers, name, self._both(s.mask, u))
+            self.memory.scatter(dtype, pointers, name, mask)
         return ""
+
+    def _first_of_run(self, i: int) -> str | None:
+        """Where the lanes of an index count up by one (row start + position): its first lane."""
+        s = self.program.stmts[i]
+        if isinstance(self.values[i], str):
+            return None
+        if s.op == "index":
+            return self.position[s.args[0]]
+        moving = [a for a in s.args if s.op == "add" and not isinstance(self.values[a], str)]
+        if len(moving) != 1:
+            return None
+        other = s.args[0] if moving[0] == s.args[1] else s.args[1]
+        first = self._first_of_run(moving[0])
+        return first and self.b.let(f"add i64 {first}, {self.values[other]}")
+
+    def _run_pointer(self, buf: int, first: str, u: int) -> str:
+        dtype = self.program.buffers[buf]
+        pointer = self.memory.pointer(dtype, self.base[buf], first)
+        return self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
 
     def _check(self, i: int, s: Stmt, u: int | None) -> str:
         """Wrap an index; report the first bad one and go on with 0."""
@@ -598,7 +671,7 @@ class LoopEmitter:
             limit, scalar_limit = v.ci(size[1]), str(size[1])
         else:
             limit, scalar_limit = self._get(size, u), self._scalar_of(size)
-        wrapped = v.iselect(v.icmp("slt", x, v.ci(0)), v.int("add", x, limit), x)
+        wrapped = v.iselect(v.icmp("slt", x, v.ci(0)), v.integer("add", x, limit), x)
         bad = v.icmp("uge", wrapped, limit)
         if u is not None and self.mask is not None:
             bad = v.logic("and", bad, self.mask)
@@ -706,6 +779,8 @@ _WRITERS = {
 
 def scratch_bytes(program: Program, inner_sizes: list[int], target: Target) -> int:
     """Bytes of scratch that the stashes of a program need."""
+    if not any(s.op == "stash" for s in program.stmts):
+        return 0
     shape, count = analyse(program, target), math.prod(inner_sizes)
     total = 0
     for s in program.stmts:

@@ -79,16 +79,35 @@ def pack(
         per_task = -(-rows // tasks)
         return [*args, rows, per_task], -(-rows // per_task), scratch, cost
     columns = outer_sizes[-1]
+    n_inner_loops = sum(phase.loop for phase in program.phases)
     rows //= columns
-    row_tasks = min(rows, tasks)
+    column_step = columns
+    if rows > 1 and _crosses_rows(program, strides):
+        column_step = min(columns, CROSSING_COLUMNS)
+    row_tasks = max(1, min(rows, tasks // -(-columns // column_step)))
     per_task = -(-rows // row_tasks)
     row_tasks = -(-rows // per_task)
-    column_tasks = max(1, tasks // row_tasks)
+    column_tasks = max(-(-columns // column_step), tasks // row_tasks)
     column_step = -(-columns // column_tasks)
-    column_step = -(-column_step // shape.tile) * shape.tile
+    # loops over inner dims want wide tiles: they read a piece of a row at every step
+    unit = shape.tile if column_step > shape.tile or n_inner_loops else shape.lanes
+    column_step = -(-column_step // unit) * unit
     column_tasks = -(-columns // column_step)
     tasking = [rows, per_task, column_step, column_tasks]
     return [*args, *tasking], row_tasks * column_tasks, scratch, cost
+
+
+# where lanes are taken from different rows of memory: few enough for their lines to stay in cache
+CROSSING_COLUMNS = 64
+
+
+def _crosses_rows(program: Program, strides: Sequence[Sequence[int]]) -> bool:
+    """Whether some access is contiguous in another dim than the vectorised one, as a transpose."""
+    d = program.n_outer - 1
+    return any(
+        access.strides[d] == "n" and abs(steps[d]) * ITEMSIZE[program.buffers[access.buf]] >= 256
+        for access, steps in zip(program.accesses, strides, strict=True)
+    )
 
 
 def _ns_per_element(program: Program, shape: Shape) -> float:

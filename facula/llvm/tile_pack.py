@@ -208,12 +208,13 @@ def _pack_columns(b, number, src, stride, width, valid, depth, dst):
         with b.loop(0, whole, n) as k:
             _square(b, number, n, rows, k.i, None, dst, width, first)
         with b.when(b.test("slt", whole, depth)):
-            mask = b.mask(n, b.sub(depth, whole))
-            _square(b, number, n, rows, whole, mask, dst, width, first)
+            _square(b, number, n, rows, whole, b.sub(depth, whole), dst, width, first)
 
 
-def _square(b, number, n, rows, k, mask, dst, width, first):
+def _square(b, number, n, rows, k, left, dst, width, first):
+    """Transpose up to n rows by n of k (by `left` of k at the end) and store the columns."""
     ty = number.compute
+    mask = None if left is None else b.mask(n, left)
     loaded: list[str | None] = [
         b.fetch(n, number, b.at(row, k, number.stored), mask) for row in rows
     ]
@@ -222,8 +223,14 @@ def _square(b, number, n, rows, k, mask, dst, width, first):
     out = b.at(dst, b.add(b.mul(k, width), first), ty)
     for j, value in enumerate(columns):
         place = b.at(out, j * width, ty)
-        # A narrow panel's spare lanes fall on the next k, which is written after.
-        _store_part(b, n, ty, value, place, n if first == 0 else count)
+        if left is None or j == 0:
+            _store_part(b, n, ty, value, place, count)
+        elif b.target.has_mask:
+            some = b.least(count, b.mul(b.most(b.sub(left, j), 0), n))
+            b.masked_store(n, ty, value, place, b.mask(n, some))
+        else:
+            with b.when(b.test("slt", j, left)):
+                _store_part(b, n, ty, value, place, count)
 
 
 def _store_part(b, n, ty, value, place, count) -> None:

@@ -1,9 +1,10 @@
 """Elementary functions as straight-line code on any number of lanes, in float32 and float64.
 
 Each takes `v: Lanes` and names of values, writes instructions, and gives the name of the result.
-The polynomials are minimax fits by Remez' exchange algorithm in 300-bit arithmetic; those of float32
-had their coefficients rounded one at a time, the rest fitted anew after each. The reductions are
-Cody and Waite's: an exact multiple of the period is taken off in two or three pieces with fma.
+The polynomials are minimax fits by Remez' exchange algorithm in 300-bit arithmetic; those of
+float32 mostly had their coefficients rounded one at a time, the rest fitted anew after each. The
+reductions are Cody and Waite's: an exact multiple of the period is taken off in two or three pieces
+with fma.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _round_to_multiple(v: Lanes, x: str, scale: float) -> tuple[str, str]:
 def _power_of_two(v: Lanes, n: str) -> str:
     """2^n for an integer n, which must be an exponent of a normal number."""
     form = FORMATS[v.kind]
-    return v.unbits(v.int("shl", v.int("add", n, v.ci(form.bias)), v.ci(form.digits)))
+    return v.unbits(v.integer("shl", v.integer("add", n, v.ci(form.bias)), v.ci(form.digits)))
 
 
 def _scale(v: Lanes, x: str, n: str) -> str:
@@ -124,8 +125,8 @@ def _scale(v: Lanes, x: str, n: str) -> str:
     if v.builder.scalef and v.n:
         full = f"llvm.ldexp.{v.suffix}.{v.isuffix}"
         return v.let(v.builder.intrinsic(full, v.f, [(v.f, x), (v.i, n)]))
-    half = v.int("ashr", n, v.ci(1))
-    rest = v.int("sub", n, half)
+    half = v.integer("ashr", n, v.ci(1))
+    rest = v.integer("sub", n, half)
     return v.mul(v.mul(x, _power_of_two(v, half)), _power_of_two(v, rest))
 
 
@@ -134,7 +135,7 @@ def _integer(v: Lanes, low_bits: str) -> str:
     magic = FORMATS[v.kind].magic
     bits = {"float": 0x4B400000, "double": 0x4338000000000000}[v.kind]
     assert magic in (12582912.0, 6755399441055744.0)
-    return v.int("sub", low_bits, v.ci(bits))
+    return v.integer("sub", low_bits, v.ci(bits))
 
 
 def _clamp(v: Lanes, x: str, low: float | None, high: float | None) -> str:
@@ -177,7 +178,7 @@ def expm1(v: Lanes, x: str) -> str:
     # 2^n p + (2^n - 1), halved on the way so that 2^n does not overflow
     form = FORMATS[v.kind]
     p, n = _exp_minus_one(v, _clamp(v, x, -2.0 * form.tanh_end, form.exp_range[1]))
-    half = _power_of_two(v, v.int("sub", n, v.ci(1)))
+    half = _power_of_two(v, v.integer("sub", n, v.ci(1)))
     large = v.fma(half, p, v.sub(half, v.c(0.5)))
     large = v.add(large, large)
     result = v.select(v.icmp("eq", n, v.ci(0)), p, large)
@@ -255,8 +256,8 @@ def _log_parts(v: Lanes, x: str) -> tuple[str, str, str]:
     form = FORMATS[v.kind]
     root_half = {"float": 0x3F3504F3, "double": 0x3FE6A09E667F3BCD}[v.kind]
     bits = v.bits(x)
-    n = v.int("ashr", v.int("sub", bits, v.ci(root_half)), v.ci(form.digits))
-    m = v.unbits(v.int("sub", bits, v.int("shl", n, v.ci(form.digits))))
+    n = v.integer("ashr", v.integer("sub", bits, v.ci(root_half)), v.ci(form.digits))
+    m = v.unbits(v.integer("sub", bits, v.integer("shl", n, v.ci(form.digits))))
     t = v.sub(m, v.c(1.0))
     return v.to_float(n), t, _log_rest(v, t)
 
@@ -355,9 +356,11 @@ def _sin_cos(v: Lanes, x: str) -> tuple[str, str, str]:
 
 def _turned(v: Lanes, sine: str, cosine: str, quarter: str) -> str:
     """sin(r + quarter pi/2)."""
-    odd = v.icmp("ne", v.int("and", quarter, v.ci(1)), v.ci(0))
-    sign = v.int("shl", v.int("and", quarter, v.ci(2)), v.ci(30 if v.kind == "float" else 62))
-    return v.unbits(v.int("xor", v.bits(v.select(odd, cosine, sine)), sign))
+    odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
+    sign = v.integer(
+        "shl", v.integer("and", quarter, v.ci(2)), v.ci(30 if v.kind == "float" else 62)
+    )
+    return v.unbits(v.integer("xor", v.bits(v.select(odd, cosine, sine)), sign))
 
 
 def _or_libm(v: Lanes, x: str, name: str, result: str) -> str:
@@ -387,7 +390,7 @@ def sin(v: Lanes, x: str) -> str:
 
 def cos(v: Lanes, x: str) -> str:
     sine, cosine, quarter = _sin_cos(v, x)
-    quarter = v.int("add", quarter, v.ci(1))
+    quarter = v.integer("add", quarter, v.ci(1))
     return _or_libm(v, x, "cos", _turned(v, sine, cosine, quarter))
 
 
@@ -395,7 +398,7 @@ def tan(v: Lanes, x: str) -> str:
     if v.kind == "float":
         return _by_double(v, tan, x)
     sine, cosine, quarter = _sin_cos(v, x)
-    odd = v.icmp("ne", v.int("and", quarter, v.ci(1)), v.ci(0))
+    odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
     over = v.select(odd, v.neg(cosine), sine)
     under = v.select(odd, sine, cosine)
     result = v.select(v.cmp("oeq", x, v.c(0.0)), x, v.div(over, under))

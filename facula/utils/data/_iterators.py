@@ -96,7 +96,7 @@ class _BaseDataLoaderIter:
 
 
 def _can_pin_memory() -> bool:
-    if facula.cuda.is_available():
+    if hasattr(facula, "cuda") and facula.cuda.is_available():
         return True
     warnings.warn(
         "'pin_memory' argument is set as true but no accelerator is found, "

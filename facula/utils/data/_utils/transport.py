@@ -119,7 +119,7 @@ class BatchSender:
         ends = np.cumsum([-(-len(b) // _ALIGNMENT) * _ALIGNMENT for b in buffers]).tolist()
         total = ends[-1] if ends else 0
         number, fd, dropped = self._segment_for(total)
-        starts = [0, *ends[:-1]]
+        starts = [0, *ends][:-1]
         spans = [(start, len(buffer)) for start, buffer in zip(starts, buffers, strict=True)]
         header = (task, number, fd is not None and total, dropped, spans, pickled)
         if number is None:

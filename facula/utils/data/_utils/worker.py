@@ -85,7 +85,8 @@ def _prepare(settings: WorkerSettings) -> None:
     if settings.forked:
         for connection in list(parent_connections):
             connection.close()
-    facula.set_num_threads(1)
+    if hasattr(facula, "set_num_threads"):
+        facula.set_num_threads(1)
     seed = settings.base_seed + settings.worker_id
     random.seed(seed)
     facula.manual_seed(seed)

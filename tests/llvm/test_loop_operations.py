@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from loop_native import Call
 
 from facula.kernel import program as p
 from facula.kernel.interpret import interpret, numpy_dtype
 from facula.kernel.program import Access, Phase, Program, Stmt
 from facula.kernel.verify import verify
-from native import Call
 
 N = 203  # some whole tiles and a tail
 RNG = np.random.default_rng(7)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from hypothesis import strategies as st
+from loop_native import Call
 
-from facula.kernel.interpret import interpret, numpy_dtype
+from facula.kernel.interpret import interpret
 from facula.kernel.program import Access, Phase, Program, Stmt
 from facula.kernel.verify import verify
-from native import Call
 
 UNARY = ["neg", "abs", "relu", "exp", "tanh", "sqrt", "sigmoid", "floor", "sign", "sin", "erf"]
 BINARY = ["add", "sub", "mul", "maximum", "minimum", "div"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from loop_programs import cases
 
 from facula.llvm.target import Target
-from programs import cases
 
 HOST = Target.host()
 TARGETS = {"host": HOST}

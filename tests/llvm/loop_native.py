@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -81,7 +82,7 @@ class Call:
 
     def __call__(self, cuts=None):
         cuts = cuts or [0, self.ntasks]
-        for t0, t1 in zip(cuts, cuts[1:], strict=False):
+        for t0, t1 in itertools.pairwise(cuts):
             self.function(
                 self.bufs.ctypes.data,
                 self.args.ctypes.data,
