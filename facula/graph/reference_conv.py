@@ -182,3 +182,29 @@ def avg_pool_backward(
 TEMPLATES["max_pool"] = max_pool
 TEMPLATES["avg_pool"] = avg_pool
 TEMPLATES["avg_pool_backward"] = avg_pool_backward
+
+
+def adaptive_bounds(n: int, out: int) -> list[tuple[int, int]]:
+    """Where each of `out` nearly equal windows over n elements begins and ends."""
+    return [(i * n // out, -((i + 1) * n // -out)) for i in range(out)]
+
+
+def adaptive_max_pool(x: Array, out: Sizes) -> list[Array]:
+    """Largest element of each window and its row-major index in the image's space."""
+    size = x.shape[2:]
+    values = np.empty((*x.shape[:2], *out), x.dtype)
+    index = np.empty(values.shape, np.int64)
+    bounds = [list(enumerate(adaptive_bounds(n, o))) for n, o in zip(size, out, strict=True)]
+    for windows_ in itertools.product(*bounds):
+        at = tuple(i for i, _ in windows_)
+        part = x[(slice(None), slice(None), *[slice(a, b) for _, (a, b) in windows_])]
+        best = np.argmax(part.reshape(*x.shape[:2], -1), axis=2)
+        flat = np.zeros(best.shape, np.int64)
+        for n, (_, (a, _)), place in zip(size, windows_, np.unravel_index(best, part.shape[2:]), strict=True):
+            flat = flat * n + a + place
+        values[(slice(None), slice(None), *at)] = np.take_along_axis(x.reshape(*x.shape[:2], -1), flat[:, :, None], 2)[..., 0]
+        index[(slice(None), slice(None), *at)] = flat
+    return [values, index]
+
+
+TEMPLATES["adaptive_max_pool"] = adaptive_max_pool

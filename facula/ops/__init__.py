@@ -21,5 +21,7 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     distances,
     pad,
     conv,
+    pooling,
+    unpooling,
     printing,
 )
