@@ -23,5 +23,6 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     conv,
     pooling,
     unpooling,
+    losses,
     printing,
 )
