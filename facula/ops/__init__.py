@@ -18,5 +18,11 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     dropout,
     embedding,
     norms,
+    distances,
+    pad,
+    conv,
+    pooling,
+    unpooling,
+    losses,
     printing,
 )
