@@ -30,7 +30,7 @@ for _d in _dtypes.DTYPES.values():
 globals().update(_dtypes.ALIASES)
 globals().update(_TORCH)
 
-from facula import autograd  # noqa: E402
+from facula import autograd, fft, linalg, special  # noqa: E402
 from facula.autograd.mode import (  # noqa: E402
     enable_grad,
     inference_mode,

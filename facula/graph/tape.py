@@ -201,7 +201,7 @@ class Tape:
 
     def rebind(self, s: Storage, i: int) -> None:
         """Makes entry i the value of storage s (an in-place write)."""
-        if s.tape is self and s.buf is None:
+        if s.tape is self and s.buf is None and self.values[s.i] is s:
             self.values[s.i] = None
         s.tape, s.i, s.buf = self, i, None
         s.version += 1

@@ -14,4 +14,10 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     nn_ops,
     random,
     printing,
+    complexes,
+    clamp,
+    unary_more,
+    binary_more,
+    diagonals,
+    arrange,
 )

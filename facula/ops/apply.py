@@ -44,9 +44,12 @@ def _reinterpreted(t: Tensor) -> tuple[Any, Meta]:
 def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple = ()) -> Any:
     """Records op; a tensor, or a tuple of them where the operator has several results."""
     tape = LOCAL.tape
-    for t in tensors:
-        if t.meta.device is META:
-            return _apply_meta(op, tensors, params, scalars)
+    try:
+        for t in tensors:
+            if t.meta.device is META:
+                return _apply_meta(op, tensors, params, scalars)
+    except AttributeError:
+        raise _not_a_tensor(op, tensors) from None
     entries, metas = entries_of(tape, tensors)
     inst = op.inst(tuple(metas), params)
     inst.n_scalars = len(scalars)
@@ -57,6 +60,11 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
     if tape.budget < 0 or tape.n > MAX_NODES:
         ENGINE.flush(tape)
     return outs if inst.multi else outs[0]
+
+
+def _not_a_tensor(op: Op, tensors: Sequence[Any]) -> TypeError:
+    place, bad = next((i, t) for i, t in enumerate(tensors, 1) if not isinstance(t, Tensor))
+    return TypeError(f"{op.name}(): argument {place} must be Tensor, not {type(bad).__name__}")
 
 
 def _apply_meta(op: Op, tensors: Sequence[Tensor], params: tuple, scalars: tuple) -> Any:
