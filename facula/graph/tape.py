@@ -199,7 +199,7 @@ class Tape:
         """Makes entry i the value of storage s (an in-place write)."""
         if s.buf is not None:
             self.rebound.append((s, s.i))
-        elif s.tape is self:
+        elif s.tape is self and self.values[s.i] is s:
             self.values[s.i] = None
         s.tape, s.i, s.buf = self, i, None
         s.version += 1

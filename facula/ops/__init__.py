@@ -25,4 +25,10 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     unpooling,
     losses,
     printing,
+    complexes,
+    clamp,
+    unary_more,
+    binary_more,
+    diagonals,
+    arrange,
 )
