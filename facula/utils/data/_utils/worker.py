@@ -85,8 +85,7 @@ def _prepare(settings: WorkerSettings) -> None:
     if settings.forked:
         for connection in list(parent_connections):
             connection.close()
-    if hasattr(facula, "set_num_threads"):
-        facula.set_num_threads(1)
+    facula.set_num_threads(1)
     seed = settings.base_seed + settings.worker_id
     random.seed(seed)
     facula.manual_seed(seed)
