@@ -18,8 +18,23 @@ _HINT = (
 )
 
 
+class _NoDataPipes(NotImplementedError, AttributeError):
+    """Also an AttributeError, so that `hasattr` says no."""
+
+
 def _refuse(name: str) -> NoReturn:
-    raise NotImplementedError(_HINT.format(name=name))
+    raise _NoDataPipes(_HINT.format(name=name))
+
+
+def missing(name: str) -> NoReturn:
+    """For a module's `__getattr__`: names of what goes with DataPipes."""
+    if name in ("graph", "graph_settings", "iter", "map", "dataframe", "datapipe", "gen_pyi"):
+        _refuse(f"torch.utils.data.{name}")
+    raise AttributeError(f"module 'torch.utils.data' has no attribute '{name}'")
+
+
+def __getattr__(name: str) -> Any:
+    missing(name)
 
 
 class IterDataPipe(IterableDataset):
