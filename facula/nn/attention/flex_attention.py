@@ -52,9 +52,8 @@ class AuxOutput(NamedTuple):
 
 
 def _check(query, key, value, enable_gqa, block_mask):
-    for name, tensor in (("query", query), ("key", key), ("value", value)):
-        if tensor.dim() != 4:
-            raise ValueError(f"Expected {name} to be a 4D tensor, got {tensor.dim()}D")
+    if not query.dim() == key.dim() == value.dim() == 4:
+        raise NotImplementedError("NYI: query, key, and value must be 4D tensors")
     if not query.dtype == key.dtype == value.dtype:
         raise ValueError(
             "Expected query, key, and value to have the same dtype, but got "
