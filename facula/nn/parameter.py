@@ -64,7 +64,7 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
     def __deepcopy__(self, memo):
         if id(self) in memo:
             return memo[id(self)]
-        data = self.data.clone(memory_format=torch.preserve_format)
+        data = self.data.clone()
         twin = type(self)(data, self.requires_grad)
         memo[id(self)] = twin
         state = _own_state(self)
