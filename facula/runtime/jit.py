@@ -8,12 +8,10 @@ The kernels that are missing are compiled together, on all cores.
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +49,6 @@ _lock = threading.RLock()
 _addresses: dict[str, list[int]] = {}  # entry name -> addresses of its functions
 _libraries: list[Any] = []  # what keeps linked code alive: it is never unloaded
 _engine: Any = None
-_exiting = False  # no new threads then: values may still be computed, by other exit handlers
 
 
 def compile_kernels(kernels: Iterable[Kernel], target: Target | None = None) -> dict[str, int]:
@@ -116,15 +113,8 @@ def _compile_objects(requests: list[_Request], target: Target) -> dict[str, byte
     """Compile in threads; the IR is written here, under the GIL, while they are at work."""
     if not requests:
         return {}
-    workers = min(len(requests), cpu_count())
-    if workers == 1 or _exiting:
-        objects = {r.entry: llvmc.compile_object(_renamed(r), target) for r in requests}
-    else:
-        with ThreadPoolExecutor(workers, "facula-llvm") as pool:
-            futures = {
-                r.entry: pool.submit(llvmc.compile_object, _renamed(r), target) for r in requests
-            }
-            objects = {entry: future.result() for entry, future in futures.items()}
+    sources = ((request.entry, _renamed(request)) for request in requests)
+    objects = llvmc.compile_objects(sources, target, min(len(requests), cpu_count()))
     stats.compiled += len(objects)
     cache = ObjectCache.default()
     if cache is not None:
@@ -176,16 +166,10 @@ def _link(objects: list[tuple[_Request, bytes]], target: Target) -> dict[str, li
     }
 
 
-def _at_exit() -> None:
-    global _exiting
-    _exiting = True
-
-
 def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()  # another thread of the parent may have held it
 
 
-atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

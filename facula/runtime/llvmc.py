@@ -6,10 +6,13 @@ it, is used by one thread at a time, and `compile_object` gives every module a c
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import threading
+from collections.abc import Iterable
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_void_p
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import llvmlite.binding as llvm
@@ -117,6 +120,45 @@ def compile_object(ir: str, target: Target) -> bytes:
         if module:
             lib["DisposeModule"](module)
         lib["ContextDispose"](context)
+
+
+def compile_objects(
+    sources: Iterable[tuple[str, str]], target: Target, workers: int
+) -> dict[str, bytes]:
+    """Object files by name, from (name, IR) pairs, compiled on `workers` threads.
+
+    The caller is one of them. It also draws the pairs: while it writes the IR of one module, the
+    others compile those before.
+    """
+    queue: SimpleQueue[tuple[str, str] | None] = SimpleQueue()
+    objects: dict[str, bytes] = {}
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while (source := queue.get()) is not None and not failures:
+                objects[source[0]] = compile_object(source[1], target)
+        except BaseException as error:  # raised below, in the caller's thread
+            failures.append(error)
+
+    helpers = [threading.Thread(target=work, name="facula-llvm") for _ in range(workers - 1)]
+    try:
+        # no threads can be started while the interpreter exits: the caller does it all then
+        with contextlib.suppress(RuntimeError):
+            for helper in helpers:
+                helper.start()
+        for source in sources:
+            queue.put(source)
+    finally:
+        for _ in range(workers):
+            queue.put(None)
+        work()
+        for helper in helpers:
+            if helper.ident is not None:
+                helper.join()
+    if failures:
+        raise failures[0]
+    return objects
 
 
 def _run_default_passes(lib: dict[str, Any], machine: c_void_p, module: int) -> None:

@@ -19,7 +19,7 @@ PARALLEL_COST = 4000.0
 # A chunk smaller than this costs more to hand out than it saves.
 CHUNK_COST = 1000.0
 # Sleeping workers are woken for plans that have at least this much to share.
-WAKE_COST = 40000.0
+WAKE_COST = 100000.0
 # Plans shorter than this keep the GIL: giving it up costs time, and more when others want it.
 HOLD_GIL_COST = 20000.0
 

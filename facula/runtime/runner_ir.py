@@ -40,6 +40,8 @@ STEPS, NSTEPS, MAX_SCRATCH, POOL_CELL, SCALARS_AT, PARALLEL, WAKE, _SPARE, STATU
 HEADER_FIELDS = 12
 
 CHUNKS_PER_THREAD = 4
+# Pauses between offers to let others run: whom we wait for may need this very core.
+BRIEF = 256
 _CALL = "ptr {bufs}, ptr {args}, ptr {scalars}, i64 {t0}, i64 {t1}, ptr {scratch}, ptr {status}"
 
 
@@ -238,7 +240,7 @@ poll:
   br i1 %all, label %leave, label %hold
 hold:
   %spins1 = add i64 %spins, 1
-  %long = icmp ugt i64 %spins1, 4000
+  %long = icmp ugt i64 %spins1, {BRIEF}
   br i1 %long, label %yield, label %brief
 brief:
   call void @pause()
@@ -285,12 +287,12 @@ entry:
 {_at("done", DONE)}{_at("owner", OWNER)}{_at("record", RECORD)}
 {_at("spin.p", SPIN)}
   %spin = load i64, ptr %spin.p
-  %patience = shl i64 %spin, 3
+  %patience = shl i64 %spin, 2
   br label %fresh
 fresh:
   br label %look
 look:
-  %idle = phi i64 [ 0, %fresh ], [ %idle1, %rest ], [ %idle1, %tired ]
+  %idle = phi i64 [ 0, %fresh ], [ %idle1, %on ], [ %idle1, %tired ]
   %now = load atomic i64, ptr %ticket acquire, align 8
   %low = and i64 %now, 65535
   %now16 = lshr i64 %now, 16
@@ -328,6 +330,13 @@ none:
 rest:
   call void @pause()
   %idle1 = add i64 %idle, 1
+  %part = and i64 %idle1, {BRIEF - 1}
+  %polite = icmp eq i64 %part, 0
+  br i1 %polite, label %yield, label %on
+yield:
+  %y = call i32 @sched_yield()
+  br label %on
+on:
   %short = icmp ult i64 %idle1, %spin
   br i1 %short, label %look, label %tired
 tired:

@@ -60,6 +60,18 @@ def test_bad_ir_is_reported_with_its_text(ir: str) -> None:
         jit.compile_ir("f", ir)
 
 
+class _Broken(Axpy):
+    def ir(self, target: Target) -> tuple[str, str]:
+        return "kernel", "define void @kernel() { ret i64 %no }"
+
+
+def test_one_bad_kernel_among_good_ones_is_raised_here() -> None:
+    good = [Axpy(f"good{i}") for i in range(5)]
+    with pytest.raises(CompileError, match="%no"):
+        jit.compile_kernels([*good[:2], _Broken("broken"), *good[2:]])
+    assert len(jit.compile_kernels(good)) == 5
+
+
 def test_names_depend_on_key_cpu_and_generators() -> None:
     target = Target.host()
     other = Target("", "other", "", 16, 16, False, False)

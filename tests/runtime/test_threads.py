@@ -9,12 +9,16 @@ import threading as python_threads
 from collections.abc import Iterator
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
 from facula.kernel.step import Step
+from facula.llvm.target import Target
 from facula.runtime import jit, threads
+from facula.runtime.llvmc import compile_object
 from facula.runtime.plan import NativePlan
+from facula.runtime.runner_ir import runner_ir
 
 from .kernels import Axpy, Fails, axpy_step
 
@@ -184,3 +188,13 @@ except KeyboardInterrupt:
 """
     )
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "triple", ["aarch64-unknown-linux-gnu", "arm64-apple-macosx14", "x86_64-unknown-linux-gnu"]
+)
+def test_runner_compiles_for_other_machines(triple: str) -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = Target(triple, "", "", 16, 32, True, False)
+    assert compile_object(runner_ir(triple), target)

@@ -1,0 +1,7 @@
+"""`python -m facula` is the `facula` command."""
+
+import sys
+
+from facula.cli import main
+
+sys.exit(main())

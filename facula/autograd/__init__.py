@@ -1,0 +1,1 @@
+"""Automatic differentiation: the graph of derivatives, the backward walk, modes and hooks."""

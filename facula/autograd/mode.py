@@ -1,0 +1,153 @@
+"""Whether derivatives are recorded: no_grad, enable_grad, set_grad_enabled, inference_mode."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from facula.graph.tape import LOCAL
+
+
+def is_grad_enabled() -> bool:
+    """Whether operators record their derivatives now."""
+    return LOCAL.tape.grad
+
+
+class _Context:
+    """A context manager that also decorates functions and generators."""
+
+    def __call__(self, fn: Callable) -> Callable:
+        if inspect.isclass(fn):
+            fn.__init__ = self(fn.__init__)  # type: ignore[misc]
+            return fn
+        if inspect.isgeneratorfunction(fn):
+            return self._wrap_generator(fn)
+
+        @functools.wraps(fn)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self.clone():
+                return fn(*args, **kwargs)
+
+        return run
+
+    def _wrap_generator(self, fn: Callable) -> Callable:
+        @functools.wraps(fn)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            gen = fn(*args, **kwargs)
+            sent: Any = None
+            while True:
+                with self.clone():
+                    try:
+                        item = gen.send(sent)
+                    except StopIteration as stop:
+                        return stop.value
+                sent = yield item
+
+        return run
+
+    def clone(self) -> Any:
+        """A fresh context of the same kind."""
+        return type(self)()
+
+    def __enter__(self) -> Any:
+        raise NotImplementedError
+
+    def __exit__(self, *exc: Any) -> None:
+        raise NotImplementedError
+
+
+class no_grad(_Context):
+    """Nothing recorded inside wants gradients. Also a decorator.
+
+    >>> import facula as torch
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> with torch.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+
+    flag = False
+
+    def __new__(cls, orig_func: Callable | None = None) -> Any:
+        self = object.__new__(cls)
+        if orig_func is None:
+            return self
+        return self(orig_func)
+
+    def __init__(self, orig_func: Callable | None = None) -> None:
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        tape = LOCAL.tape
+        self.before.append(tape.grad)
+        tape.grad = self.flag
+
+    def __exit__(self, *exc: Any) -> None:
+        LOCAL.tape.grad = self.before.pop()
+
+
+class enable_grad(no_grad):
+    """Derivatives are recorded inside. Also a decorator."""
+
+    flag = True
+
+
+class set_grad_enabled(_Context):
+    """Sets whether derivatives are recorded, at once; as a context, until its end."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
+        self.before = LOCAL.tape.grad
+        LOCAL.tape.grad = self.mode
+
+    def __call__(self, fn: Callable) -> Callable:
+        LOCAL.tape.grad = self.before
+        return super().__call__(fn)
+
+    def clone(self) -> Any:
+        return set_grad_enabled(self.mode)
+
+    def __enter__(self) -> None:
+        LOCAL.tape.grad = self.mode
+
+    def __exit__(self, *exc: Any) -> None:
+        LOCAL.tape.grad = self.before
+
+
+class inference_mode(_Context):
+    """As `no_grad`; tensors made inside can't be used for gradients later."""
+
+    def __new__(cls, mode: Any = True) -> Any:
+        self = object.__new__(cls)
+        if isinstance(mode, bool):
+            self.__init__(mode)  # type: ignore[misc]
+            return self
+        self.__init__(True)  # type: ignore[misc]
+        return self(mode)
+
+    def __init__(self, mode: Any = True) -> None:
+        self.mode = mode if isinstance(mode, bool) else True
+        self.before: list[tuple[bool, bool]] = []
+
+    def clone(self) -> Any:
+        return inference_mode(self.mode)
+
+    def __enter__(self) -> None:
+        self.before.append((LOCAL.tape.grad, _Inference.on))
+        if self.mode:
+            LOCAL.tape.grad = False
+        _Inference.on = self.mode
+
+    def __exit__(self, *exc: Any) -> None:
+        LOCAL.tape.grad, _Inference.on = self.before.pop()
+
+
+class _Inference:
+    on = False
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether inference mode is on."""
+    return _Inference.on

@@ -1,0 +1,215 @@
+"""Nodes of the graph of derivatives.
+
+A node holds only what its derivative needs: edges to where gradients go, and saved values. An edge
+is None (no gradient wanted), a leaf tensor, a node with one result, or (node, number of result).
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from facula.graph.tape import Inst, Op
+
+next_seq = itertools.count(1).__next__
+
+FREED = object()
+
+SECOND_TIME = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after "
+    "they have already been freed). Saved intermediate values of the graph are freed when you call "
+    ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
+    "graph a second time or if you need to access saved tensors after calling backward."
+)
+
+
+class Node:
+    """A recorded derivative; `AddBackward0` and the like are subclasses."""
+
+    __slots__ = ("__dict__", "__weakref__", "edges", "inst", "saved", "scalars", "seq")
+
+    op: Op | None = None
+    # what few nodes have stands in their __dict__; `special` says that there is something
+    special = False
+    hooks: Any = None
+    pre_hooks: Any = None
+    tensor_hooks: Any = None  # number of result -> {id: hook}
+    retained: Any = None  # number of result -> [weak references to tensors that keep their grad]
+    edges: tuple[Any, ...]
+    inst: Inst
+    saved: Any
+    scalars: tuple[Any, ...]
+    seq: int
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} object at {id(self):#x}>"
+
+    def name(self) -> str:
+        """The node's name, as `grad_fn.name()`."""
+        return type(self).__name__
+
+    @property
+    def n_outs(self) -> int:
+        """How many results the recorded operator had."""
+        return len(self.inst.outs)
+
+    @property
+    def metadata(self) -> dict:
+        """A dict for the user's notes."""
+        return self.__dict__.setdefault("_metadata", {})
+
+    @property
+    def next_functions(self) -> tuple:
+        """((node, number of its result), ...), as PyTorch's."""
+        return tuple(next_function(e) for e in self.edges)
+
+    def needs(self, i: int) -> bool:
+        """Whether input i wants a gradient."""
+        return self.edges[i] is not None
+
+    @property
+    def params(self) -> tuple:
+        """The operator's static parameters."""
+        return self.inst.params
+
+    def backward(self, *grads: Any) -> Any:
+        """Gradients of the inputs for gradients of the results."""
+        op = type(self).op
+        if op is None or op.backward is None:
+            raise RuntimeError(f"derivative for {self.inst.op.name} is not implemented")
+        return op.backward(self, *grads)
+
+    def tensor(self, k: int) -> Any:
+        """The k-th saved tensor; RuntimeError if it was freed or changed since."""
+        if self.saved is FREED:
+            raise RuntimeError(SECOND_TIME)
+        return unpack(self, self.saved[k])
+
+    def release(self) -> None:
+        """Drops saved values after a backward pass."""
+        if self.saved:
+            self.saved = FREED
+
+    def register_hook(self, hook: Any) -> Any:
+        """Calls hook(grad_inputs, grad_outputs) after this node ran."""
+        return _register(self, "hooks", hook)
+
+    def register_prehook(self, hook: Any) -> Any:
+        """Calls hook(grad_outputs) before this node runs."""
+        return _register(self, "pre_hooks", hook)
+
+
+def _register(node: Node, kind: str, hook: Any) -> Any:
+    from facula.utils.hooks import RemovableHandle
+
+    table = getattr(node, kind)
+    if table is None:
+        table = {}
+        setattr(node, kind, table)
+        node.special = True
+    handle = RemovableHandle(table)
+    table[handle.id] = hook
+    return handle
+
+
+class AccumulateGrad:
+    """What `next_functions` shows for a leaf: where its gradient is added up."""
+
+    def __init__(self, variable: Any) -> None:
+        self.variable = variable
+        self.next_functions = ()
+
+    def name(self) -> str:
+        """Its name, as PyTorch shows it."""
+        return "struct torch::autograd::AccumulateGrad"
+
+    def register_hook(self, hook: Any) -> Any:
+        """Calls hook(grad_inputs, grad_outputs) after the gradient was added up."""
+        return self.variable.register_post_accumulate_grad_hook(lambda t: hook((t.grad,), ()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return hash(("AccumulateGrad", id(self.variable)))
+
+
+def next_function(edge: Any) -> tuple:
+    """PyTorch's (node, index) for an edge."""
+    if edge is None:
+        return (None, 0)
+    if isinstance(edge, tuple):
+        return edge
+    if isinstance(edge, Node):
+        return (edge, 0)
+    return (AccumulateGrad(edge), 0)
+
+
+class Saved:
+    """A result kept by its own node: without the node, which would be a cycle."""
+
+    __slots__ = ("made", "meta", "number", "offset", "storage", "version")
+
+    def __init__(self, tensor: Any, number: int) -> None:
+        self.storage, self.meta, self.offset = tensor._s, tensor.meta, tensor._off
+        self.version, self.number = tensor._s.version, number
+        self.made = type(tensor)
+
+
+HOOKS: list[tuple[Any, Any]] = []  # (pack, unpack) of saved_tensors_hooks, innermost last
+
+
+class Packed:
+    """A saved tensor that went through the user's pack hook."""
+
+    __slots__ = ("packed", "unpack")
+
+    def __init__(self, tensor: Any) -> None:
+        pack, self.unpack = HOOKS[-1]
+        self.packed = pack(tensor)
+
+
+def save(tensor: Any) -> Any:
+    """An input as a node keeps it."""
+    if HOOKS and HOOKS[-1][0] is not None:
+        return Packed(tensor)
+    return (tensor, tensor._s.version)
+
+
+def unpack(node: Node, kept: Any) -> Any:
+    """The tensor that was saved; checks that it was not changed since."""
+    if type(kept) is tuple:
+        tensor, version = kept
+        if tensor._s.version != version:
+            raise changed(node, tensor.meta, tensor._s.version, version)
+        return tensor
+    if type(kept) is Packed:
+        return kept.unpack(kept.packed)
+    if kept.storage.version != kept.version:
+        raise changed(node, kept.meta, kept.storage.version, kept.version, kept.number)
+    from facula.tensor import wrap
+
+    tensor = wrap(kept.storage, kept.meta, kept.offset)
+    tensor._rg = True
+    tensor._g = (node, kept.number) if node.n_outs > 1 else node
+    return tensor
+
+
+def changed(node: Node, meta: Any, now: int, then: int, number: int | None = None) -> RuntimeError:
+    """PyTorch's error for a saved value that was modified in place."""
+    of = "" if number is None else f", which is output {number} of {type(node).__name__},"
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace "
+        f"operation: [torch.{meta.dtype.short}Tensor "
+        f"{list(meta.shape)}]{of} is at version {now}; expected version {then} instead. "
+        "Hint: enable anomaly detection to find the operation that failed to compute its "
+        "gradient, with torch.autograd.set_detect_anomaly(True)."
+    )
+
+
+def grad_class(op: Op) -> type[Node]:
+    """The node class of an operator, made when first wanted."""
+    found = op.grad_class
+    if isinstance(found, str):
+        found = op.grad_class = type(found, (Node,), {"__slots__": (), "op": op})
+    return found

@@ -1,0 +1,288 @@
+"""The backward walk: gradients from roots to leaves.
+
+Nodes run in reverse order of recording (their sequence numbers), which is a topological order, so no
+dependencies need counting. Gradients that meet are added once all have arrived, in order of arrival.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from facula.autograd.node import FREED, SECOND_TIME, Node
+from facula.graph.tape import LOCAL
+
+
+class Ops:
+    """Tensor operations of the walk, filled in by the operators' room."""
+
+    add_n: Callable[[Sequence[Any]], Any]
+    zeros: Callable[[Any], Any]
+    accumulate: Callable[[Any, Any, bool], None]
+    check_grad: Callable[[Node, int, Any, Any], Any]
+
+
+OPS = Ops()
+
+ANOMALY = [False]
+
+
+def combine(grads: Any) -> Any:
+    """The sum of the gradients that arrived at one place."""
+    if type(grads) is list:
+        return OPS.add_n(grads)
+    return grads
+
+
+class Walk:
+    """One backward pass."""
+
+    def __init__(self, keep_graph: bool, create_graph: bool) -> None:
+        self.keep, self.create = keep_graph, create_graph
+        self.heap: list[tuple[int, Node]] = []
+        self.arrived: dict[Any, Any] = {}  # node -> grad, list of grads, or {number: ...}
+        self.leaves: dict[int, list[Any]] = {}  # id(leaf) -> [leaf, grad or list]
+        self.captured: dict[Any, Any] = {}
+        self.wanted: dict[Any, Any] = {}
+        self.needed: set[Node] | None = None
+        self.accumulate = True
+
+    def send(self, edge: Any, grad: Any) -> None:
+        """A gradient arrives at an edge."""
+        kind = type(edge)
+        if kind is tuple:
+            node, number = edge
+            self._send_to(node, number, grad)
+        elif isinstance(edge, Node):
+            if self.needed is not None and edge not in self.needed:
+                return
+            arrived = self.arrived
+            if edge in arrived:
+                seen = arrived[edge]
+                if type(seen) is list:
+                    seen.append(grad)
+                else:
+                    arrived[edge] = [seen, grad]
+            else:
+                arrived[edge] = grad
+                heapq.heappush(self.heap, (-edge.seq, edge))
+        else:
+            seen = self.leaves.get(id(edge))
+            if seen is None:
+                self.leaves[id(edge)] = [edge, grad]
+            elif type(seen[1]) is list:
+                seen[1].append(grad)
+            else:
+                seen[1] = [seen[1], grad]
+
+    def _send_to(self, node: Node, number: int, grad: Any) -> None:
+        if self.needed is not None and node not in self.needed:
+            return
+        slots = self.arrived.get(node)
+        if slots is None:
+            slots = self.arrived[node] = {}
+            heapq.heappush(self.heap, (-node.seq, node))
+        if number in slots:
+            seen = slots[number]
+            if type(seen) is list:
+                seen.append(grad)
+            else:
+                slots[number] = [seen, grad]
+        else:
+            slots[number] = grad
+
+    def run(self) -> None:
+        """Runs all nodes that gradients reach, then hands leaves theirs."""
+        heap, arrived, send = self.heap, self.arrived, self.send
+        while heap:
+            node = heapq.heappop(heap)[1]
+            got = arrived.pop(node)
+            if type(got) is list:
+                got = OPS.add_n(got)
+            plain = type(got) is not dict and not node.special
+            if not plain or self.wanted:
+                got = self._before(node, got)
+                if got is FREED:
+                    continue
+            edges = node.edges
+            if type(got) is dict:
+                grads = self._call_many(node, got)
+            else:
+                grads = node.backward(got)
+            if type(grads) is not tuple:
+                grads = (grads,)
+            if not plain or ANOMALY[0]:
+                grads = self._after(node, grads, got)
+            if not self.keep:
+                node.release()
+            for edge, grad in zip(edges, grads):
+                if edge is not None and grad is not None:
+                    send(edge, grad)
+        self._finish()
+
+    def _call_many(self, node: Node, slots: dict) -> Any:
+        n = node.n_outs
+        grads: list[Any] = [None] * n
+        for i, g in slots.items():
+            grads[i] = g
+        if type(node).op is not None and node.op.materialize:  # type: ignore[union-attr]
+            outs = node.inst.outs
+            grads = [OPS.zeros(outs[i]) if g is None else g for i, g in enumerate(grads)]
+        return node.backward(*grads)
+
+    def _before(self, node: Node, got: Any) -> Any:
+        """Tensor hooks, captures and pre-hooks of one node."""
+        slots = got if type(got) is dict else {0: got}
+        for i in list(slots):
+            slots[i] = combine(slots[i])
+        for i, hooks in (node.tensor_hooks or {}).items():
+            if i in slots:
+                for hook in list(hooks.values()):
+                    changed = hook(slots[i])
+                    if changed is not None:
+                        slots[i] = changed
+        for i, refs in (node.retained or {}).items():
+            if i in slots:
+                for ref in refs:
+                    tensor = ref()
+                    if tensor is not None:
+                        OPS.accumulate(tensor, slots[i], self.create)
+        if self.wanted:
+            for i in slots:
+                if (node, i) in self.wanted:
+                    self.captured[node, i] = slots[i]
+            if self.needed is not None and node in self.wanted and not self.wanted[node]:
+                return FREED
+        for hook in list((node.pre_hooks or {}).values()):
+            full = tuple(slots.get(i) for i in range(max(node.n_outs, len(slots))))
+            changed = hook(full)
+            if changed is not None:
+                changed = changed if isinstance(changed, tuple) else (changed,)
+                slots = dict(enumerate(changed))
+        return slots if type(got) is dict else slots[0]
+
+    def _after(self, node: Node, grads: tuple, got: Any) -> tuple:
+        for hook in list((node.hooks or {}).values()):
+            outs = tuple(got.get(i) for i in range(node.n_outs)) if type(got) is dict else (got,)
+            changed = hook(grads, outs)
+            if changed is not None:
+                grads = changed if isinstance(changed, tuple) else (changed,)
+        if ANOMALY[0]:
+            from facula.autograd.anomaly import check
+
+            check(node, grads)
+        return grads
+
+    def _finish(self) -> None:
+        for leaf, grad in list(self.leaves.values()):
+            grad = combine(grad)
+            hooks = leaf.__dict__.get("_hooks")
+            if hooks:
+                for hook in list(hooks.values()):
+                    changed = hook(grad)
+                    if changed is not None:
+                        grad = changed
+            if self.wanted and id(leaf) in self.wanted:
+                self.captured[id(leaf)] = grad
+            if self.accumulate:
+                OPS.accumulate(leaf, grad, self.create)
+                post = leaf.__dict__.get("_post_hooks")
+                for hook in list(post.values()) if post else ():
+                    hook(leaf)
+
+
+def edge_of(tensor: Any) -> Any:
+    """Where the tensor's gradient goes."""
+    g = tensor._g
+    return tensor if g is None else g
+
+
+def backward(tensors: Sequence[Any], grads: Sequence[Any], keep_graph: bool, create_graph: bool,
+             inputs: Sequence[Any] | None = None) -> None:  # fmt: skip
+    """Adds gradients to the `.grad` of leaves (or of `inputs` only)."""
+    walk = Walk(keep_graph, create_graph)
+    if inputs is not None:
+        got = gradients(tensors, grads, inputs, keep_graph, create_graph, True)
+        for tensor, grad in zip(inputs, got, strict=True):
+            if grad is not None:
+                OPS.accumulate(tensor, grad, create_graph)
+        return
+    _run(walk, tensors, grads)
+
+
+def _run(walk: Walk, tensors: Sequence[Any], grads: Sequence[Any]) -> None:
+    tape = LOCAL.tape
+    before = tape.grad
+    tape.grad = walk.create
+    depth = sys.getrecursionlimit()
+    try:
+        for tensor, grad in zip(tensors, grads, strict=True):
+            walk.send(edge_of(tensor), grad)
+        walk.run()
+    finally:
+        LOCAL.tape.grad = before
+        sys.setrecursionlimit(depth)
+
+
+def gradients(outputs: Sequence[Any], grads: Sequence[Any], inputs: Sequence[Any], keep_graph: bool,
+              create_graph: bool, allow_unused: bool) -> list[Any]:  # fmt: skip
+    """Gradients of inputs, as a list (None where unused)."""
+    walk = Walk(keep_graph, create_graph)
+    walk.accumulate = False
+    keys = []
+    targets: set[Node] = set()
+    for t in inputs:
+        edge = edge_of(t)
+        if isinstance(edge, Node):
+            key: Any = (edge, 0)
+            targets.add(edge)
+        elif type(edge) is tuple:
+            key = edge
+            targets.add(edge[0])
+        else:
+            key = id(edge)
+        walk.wanted[key] = True
+        keys.append(key)
+    leaves = {id(edge_of(t)) for t in inputs if not isinstance(edge_of(t), (Node, tuple))}
+    walk.needed, passing = _on_the_way([edge_of(t) for t in outputs], targets, leaves)
+    for node in targets:
+        walk.wanted[node] = node in passing
+    _run(walk, outputs, grads)
+    return [walk.captured.get(k) for k in keys]
+
+
+def _on_the_way(roots: list[Any], targets: set[Node], leaves: set[int]) -> tuple[set[Node], set[Node]]:
+    """Nodes that lead to a target (targets included), and those that lead further than themselves."""
+    nodes: list[Node] = []
+    seen: set[Node] = set()
+    stack = [e[0] if type(e) is tuple else e for e in roots]
+    stack = [e for e in stack if isinstance(e, Node)]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        nodes.append(node)
+        for e in node.edges:
+            e = e[0] if type(e) is tuple else e
+            if isinstance(e, Node):
+                stack.append(e)
+    nodes.sort(key=lambda n: n.seq)
+    good: set[Node] = set()
+    passing: set[Node] = set()
+    for node in nodes:
+        for e in node.edges:
+            e = e[0] if type(e) is tuple else e
+            if e is None:
+                continue
+            if (isinstance(e, Node) and e in good) or (not isinstance(e, Node) and id(e) in leaves):
+                passing.add(node)
+                break
+        if node in passing or node in targets:
+            good.add(node)
+    return good, passing
+
+
+__all__ = ["ANOMALY", "OPS", "SECOND_TIME", "backward", "edge_of", "gradients"]

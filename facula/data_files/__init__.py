@@ -1,0 +1,1 @@
+"""Files that ship with the package: a subset of MNIST, see LICENSE.md beside it."""

@@ -1,0 +1,112 @@
+"""Evaluation: the only room that knows every stage from the tape to buffers."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+from facula import config
+from facula.graph.tape import ENGINE, LOCAL, Storage, Tape
+from facula.schedule.plan import Plan, build_plan
+
+_plans: dict[tuple, Plan] = {}
+_lock = threading.RLock()
+
+# references that a comprehension over a list sees for an object that nobody else refers to
+_UNREFERENCED = [sys.getrefcount(x) for x in [object()]][0]
+
+
+class Counters:
+    """What the engine did; tests assert on it."""
+
+    plans_built = 0
+    plans_run = 0
+
+
+def live_entries(values: list[Storage | None]) -> tuple[bool, ...]:
+    """Which entries somebody outside the tape still refers to."""
+    count = sys.getrefcount
+    return tuple([s is not None and count(s) > _UNREFERENCED for s in values])
+
+
+def flush(tape: Tape) -> None:
+    """Evaluates everything on a tape; live storages get their buffers."""
+    with _lock:
+        if LOCAL.tape is tape:
+            LOCAL.tape = Tape(tape.grad)
+        if not tape.key:
+            return
+        count = sys.getrefcount
+        values = tape.values
+        live = live_entries(values)
+        free = tuple([count(b) <= _UNREFERENCED for b in tape.leaves])
+        key = (tuple(tape.key), live, free)
+        plan = _plans.get(key)
+        if plan is None:
+            if len(_plans) >= config.MAX_PLANS:
+                _plans.clear()
+            plan = _plans[key] = build_plan(tape.key, live, free, tape.scalars)
+            Counters.plans_built += 1
+        Counters.plans_run += 1
+        try:
+            results = plan.run(tape.leaves, tape.scalars)
+        except BaseException:
+            for s in values:
+                if s is not None and s.tape is tape:
+                    s.tape = None  # its value is lost
+            raise
+        for entry, buf in results:
+            s = values[entry]
+            if s is None:
+                continue
+            if s.pin is not None:
+                buf = _keep_address(tape, s, buf)
+            s.buf = buf
+        tape.key, tape.values = [], []
+        tape.leaves, tape.scalars = [], []
+
+
+def _keep_address(tape: Tape, s: Storage, buf: Any) -> Any:
+    """Memory that is visible outside gets the new bytes; its address stays."""
+    holder = s.pin()
+    if holder is None:
+        s.pin = None
+        return buf
+    home = holder.home
+    if home is not buf and home is not None:
+        home.numpy("uint8", (home.nbytes,))[: buf.nbytes] = buf.numpy("uint8", (buf.nbytes,))[: home.nbytes]
+        return home
+    return buf
+
+
+ENGINE.flush = flush
+
+
+def pending_key() -> list[Any]:
+    """What the calling thread has recorded and not evaluated."""
+    return list(LOCAL.tape.key)
+
+
+def evaluate_reference(tensors: list[Any]) -> list[Any]:
+    """Values of pending tensors by the NumPy meaning of each primitive; nothing is evaluated for good."""
+    from facula.graph.tape import Storage as _Storage
+    from facula.schedule.lower import lower
+    from facula.schedule.reference_plan import ReferencePlan
+    from facula.tensor import wrap
+
+    tape = LOCAL.tape
+    wanted = {t._s.i for t in tensors if t._s.tape is tape and t._s.buf is None}
+    live = tuple(i in wanted for i in range(tape.n))
+    results = dict(ReferencePlan(lower(tape.key, live, tape.scalars)).run(tape.leaves, tape.scalars))
+    out = []
+    for t in tensors:
+        s: _Storage = t._s
+        if s.tape is tape and s.buf is None:
+            from facula.graph.tape import new_storage
+
+            shadow = wrap(new_storage(results[s.i], s.meta), t.meta, t._off)
+            out.append(shadow._values().copy())
+        else:
+            out.append(t._values().copy())
+    return out

@@ -1,0 +1,1 @@
+"""Dtypes, geometries, the tape of recorded operators, and the primitive graph they expand to."""

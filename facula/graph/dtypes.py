@@ -1,0 +1,257 @@
+"""Element types and PyTorch's promotion rules."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class dtype:  # PyTorch's name
+    """An element type, such as `facula.float32`.
+
+    `storage` is the NumPy type the bytes are kept in; bfloat16 and the float8 types, which NumPy
+    lacks, are kept as unsigned integers.
+    """
+
+    __slots__ = ("bits", "code", "is_complex", "is_floating_point", "is_signed", "itemsize",
+                 "kind", "mantissa", "name", "short", "storage")  # fmt: skip
+
+    def __init__(self, name: str, kind: str, storage: str, mantissa: int = 0, short: str = "") -> None:
+        self.name = name
+        self.kind = kind  # b bool, u unsigned, i signed, f floating, c complex
+        self.storage = np.dtype(storage)
+        self.itemsize = self.storage.itemsize
+        self.bits = 8 * self.itemsize
+        self.mantissa = mantissa
+        self.is_floating_point = kind == "f"
+        self.is_complex = kind == "c"
+        self.is_signed = kind in "ifc"
+        self.short = short or name
+        self.code = len(DTYPES)
+        DTYPES[name] = self
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> tuple:
+        return by_name, (self.name,)
+
+    def to_complex(self) -> dtype:
+        """The complex type with parts of this width."""
+        return {"float16": complex32, "bfloat16": complex64, "float32": complex64,
+                "float64": complex128}.get(self.name, self)  # fmt: skip
+
+    def to_real(self) -> dtype:
+        """The type of a complex type's parts."""
+        return {"complex32": float16, "complex64": float32, "complex128": float64}.get(
+            self.name, self
+        )
+
+
+DTYPES: dict[str, dtype] = {}
+
+
+def by_name(name: str) -> dtype:
+    """The dtype with this name."""
+    return DTYPES[name]
+
+
+uint8 = dtype("uint8", "u", "uint8", short="Byte")
+int8 = dtype("int8", "i", "int8", short="Char")
+int16 = dtype("int16", "i", "int16", short="Short")
+int32 = dtype("int32", "i", "int32", short="Int")
+int64 = dtype("int64", "i", "int64", short="Long")
+float16 = dtype("float16", "f", "float16", 10, "Half")
+float32 = dtype("float32", "f", "float32", 23, "Float")
+float64 = dtype("float64", "f", "float64", 52, "Double")
+complex32 = dtype("complex32", "c", "uint32", 10, "ComplexHalf")
+complex64 = dtype("complex64", "c", "complex64", 23, "ComplexFloat")
+complex128 = dtype("complex128", "c", "complex128", 52, "ComplexDouble")
+bool_ = dtype("bool", "b", "bool", short="Bool")
+bfloat16 = dtype("bfloat16", "f", "uint16", 7, "BFloat16")
+uint16 = dtype("uint16", "u", "uint16", short="UInt16")
+uint32 = dtype("uint32", "u", "uint32", short="UInt32")
+uint64 = dtype("uint64", "u", "uint64", short="UInt64")
+float8_e4m3fn = dtype("float8_e4m3fn", "f", "uint8", 3, "Float8_e4m3fn")
+float8_e5m2 = dtype("float8_e5m2", "f", "uint8", 2, "Float8_e5m2")
+float8_e4m3fnuz = dtype("float8_e4m3fnuz", "f", "uint8", 3, "Float8_e4m3fnuz")
+float8_e5m2fnuz = dtype("float8_e5m2fnuz", "f", "uint8", 2, "Float8_e5m2fnuz")
+float8_e8m0fnu = dtype("float8_e8m0fnu", "f", "uint8", 0, "Float8_e8m0fnu")
+
+ALIASES = {
+    "float": float32, "double": float64, "half": float16, "short": int16, "int": int32,
+    "long": int64, "cfloat": complex64, "cdouble": complex128, "chalf": complex32,
+}  # fmt: skip
+
+_FROM_NUMPY = {
+    np.dtype(d.name): d
+    for d in (uint8, int8, int16, int32, int64, float16, float32, float64, complex64, complex128,
+              bool_, uint16, uint32, uint64)
+}  # fmt: skip
+
+
+def from_numpy(d: np.dtype) -> dtype:
+    """The dtype of a NumPy array's elements; TypeError where there is none."""
+    found = _FROM_NUMPY.get(np.dtype(d).newbyteorder("="))
+    if found is None:
+        raise TypeError(
+            f"can't convert np.ndarray of type {np.dtype(d).type.__module__}."
+            f"{np.dtype(d).type.__name__}. The only supported types are: float64, float32, "
+            "float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, "
+            "uint8, and bool."
+        )
+    return found
+
+
+_INT_ORDER = [uint8, int8, int16, int32, int64]
+_FLOAT_ORDER = [float16, float32, float64]
+_COMPLEX_ORDER = [complex32, complex64, complex128]
+
+
+def _promote(a: dtype, b: dtype) -> dtype:
+    if a is b:
+        return a
+    if a.kind == "b":
+        return b
+    if b.kind == "b":
+        return a
+    if a.kind == "c" or b.kind == "c":
+        ca, cb = a.to_complex(), b.to_complex()
+        known = [d for d in (ca, cb) if d.kind == "c"]
+        return max(known, key=_COMPLEX_ORDER.index)
+    if a.kind == "f" and b.kind == "f":
+        if a.itemsize == 1 or b.itemsize == 1:
+            raise RuntimeError(
+                f"Promotion for Float8 Types is not supported, attempted to promote {a.short} "
+                f"and {b.short}"
+            )
+        if {a, b} == {float16, bfloat16}:
+            return float32
+        return max(a, b, key=lambda d: d.itemsize)
+    if a.kind == "f" or b.kind == "f":
+        return a if a.kind == "f" else b
+    if a.kind == "u" and b.kind == "u":
+        return max(a, b, key=lambda d: d.itemsize)
+    if {a, b} == {uint8, int8}:
+        return int16
+    unsigned, signed = (a, b) if a.kind == "u" else (b, a)
+    if unsigned.kind == "u":
+        if unsigned is not uint8:
+            raise RuntimeError(
+                "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote "
+                f"{a.short} and {b.short}"
+            )
+        return signed
+    return max(a, b, key=_INT_ORDER.index)
+
+
+_PROMOTED: dict[tuple[dtype, dtype], dtype] = {}
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:
+    """The smallest type that holds both, as `torch.promote_types` says."""
+    found = _PROMOTED.get((a, b))
+    if found is None:
+        found = _PROMOTED[a, b] = _promote(a, b)
+    return found
+
+
+def can_cast(source: dtype, target: dtype) -> bool:
+    """Whether an in-place result of type `source` may be stored in `target`."""
+    order = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+    return order[source.kind] <= order[target.kind]
+
+
+class _Default:
+    dtype = float32
+
+
+def default_dtype() -> dtype:
+    """The type of Python floats, `torch.get_default_dtype()`."""
+    return _Default.dtype
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Sets the type that Python floats become."""
+    if not isinstance(d, dtype) or not d.is_floating_point:
+        raise TypeError(
+            f"only floating-point types are supported as the default type, got {d!r}"
+        )
+    _Default.dtype = d
+
+
+def of_number(x: object) -> dtype:
+    """The type of a Python number where no tensor decides."""
+    if isinstance(x, bool):
+        return bool_
+    if isinstance(x, int):
+        return int64
+    if isinstance(x, float):
+        return _Default.dtype
+    return _Default.dtype.to_complex()
+
+
+class finfo:
+    """Limits of a floating type, as `torch.finfo`."""
+
+    def __init__(self, type: dtype | None = None) -> None:
+        d = type or _Default.dtype
+        if not (d.is_floating_point or d.is_complex):
+            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d!r}'")
+        d = d.to_real()
+        self.dtype = d.name
+        self.bits = d.bits
+        exp_bits = {"float16": 5, "bfloat16": 8, "float32": 8, "float64": 11,
+                    "float8_e4m3fn": 4, "float8_e5m2": 5, "float8_e4m3fnuz": 4, "float8_e5m2fnuz": 5}.get(d.name, 8)  # fmt: skip
+        bias = 2 ** (exp_bits - 1) - 1
+        if d.name.endswith("fnuz"):
+            bias += 1
+        self.eps = 2.0**-d.mantissa
+        self.tiny = self.smallest_normal = 2.0 ** (1 - bias)
+        top = 2.0 - 2.0**-d.mantissa
+        if d.name == "float8_e4m3fn":
+            self.max = 448.0
+        elif d.name == "float8_e4m3fnuz":
+            self.max = 240.0
+        elif d.name == "float8_e5m2fnuz":
+            self.max = 57344.0
+        else:
+            self.max = top * 2.0**bias
+        self.min = -self.max
+        self.resolution = 10.0 ** -int(d.mantissa * 0.30103)
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
+            f"eps={self.eps:g}, smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, "
+            f"dtype={self.dtype})"
+        )
+
+
+class iinfo:
+    """Limits of an integer type, as `torch.iinfo`."""
+
+    def __init__(self, type: dtype) -> None:
+        if type.kind not in "ui":
+            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type!r}'")
+        info = np.iinfo(type.storage)
+        self.dtype, self.bits = type.name, type.bits
+        self.min, self.max = int(info.min), int(info.max)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
+# bfloat16 and float8 live as bits; their values are computed as float32 -----------------
+
+
+def bf16_to_f32(bits: np.ndarray) -> np.ndarray:
+    """Values of bfloat16 bits."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def f32_to_bf16(x: np.ndarray) -> np.ndarray:
+    """Bits of float32 values rounded to bfloat16, half to even."""
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    u = x.view(np.uint32)
+    rounded = ((u + 0x7FFF + ((u >> 16) & 1)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(x), np.uint16(0x7FC0), rounded)

@@ -1,0 +1,253 @@
+"""Recording: operators are written on a tape; the tape's own text is the key of its plan.
+
+A `Storage` is the handle of a value. It is either evaluated (`buf`) or pending: entry `i` of `tape`.
+Recording an operator appends its `Inst` (operator, static parameters and geometries, interned) and
+the entries it reads to `tape.key`. Python numbers go to `tape.scalars`: they are arguments of the
+plan and never part of its key. Writing to a storage gives it a new entry, so what was recorded
+before keeps reading the old one: aliasing is exact and the graph stays functional.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from facula.graph.meta import Meta, meta_of
+
+# bounds on what is recorded before it is evaluated
+MAX_NODES = 6000
+MAX_BYTES = 6 << 30
+
+
+class Storage:
+    """A value that tensors share: pending on a tape, or a buffer."""
+
+    __slots__ = ("__weakref__", "buf", "i", "meta", "pin", "tape", "version")
+
+    buf: Any  # a runtime buffer, or None while pending
+    i: int
+    meta: Meta  # natural geometry: contiguous
+    pin: Any  # weak reference to what shows this memory outside, or None
+    tape: Tape | None
+    version: int
+
+
+class Op:
+    """An operator: how shapes follow, what it expands to, its derivative.
+
+    infer(*metas, *params) -> Meta or tuple of Metas; raises PyTorch's errors.
+    expand(g, *vals, *params) -> Val or sequence; `vals` are the tensors, then run-time numbers.
+    backward(ctx, *grads) -> gradients of the tensor inputs (None where there is none).
+    """
+
+    __slots__ = ("backward", "expand", "grad_class", "infer", "insts", "materialize", "n_scalars",
+                 "name", "saves_inputs", "saves_outputs")  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        infer: Callable[..., Any],
+        expand: Callable[..., Any],
+        backward: Callable[..., Any] | None = None,
+        *,
+        saves: str = "",
+        grad_name: str | None = None,
+        materialize: bool = True,
+    ) -> None:
+        """`saves`: what the derivative reads: input numbers and 'out' (or out0, out1), as
+        in "0 1 out"."""
+        self.name = name
+        self.infer, self.expand, self.backward = infer, expand, backward
+        self.insts: dict[Any, Inst] = {}
+        words = saves.split()
+        self.saves_inputs = tuple(int(w) for w in words if w.isdigit())
+        self.saves_outputs = tuple(int(w[3:] or 0) for w in words if w.startswith("out"))
+        self.materialize = materialize
+        self.grad_class: Any = grad_name or (
+            "".join(w[:1].upper() + w[1:] for w in name.strip("_").split("_")) + "Backward0"
+        )
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+    def inst(self, metas: tuple[Meta, ...], params: tuple = (), n_scalars: int = 0) -> Inst:
+        """The interned instance for these input geometries and parameters."""
+        found = self.insts.get((metas, params))
+        # 1, 1.0 and True are equal as keys but not as parameters
+        if found is not None and (not params or found.types == tuple(map(type, params))):
+            return found
+        key = (metas, params) if found is None else (metas, params, tuple(map(type, params)))
+        found = self.insts.get(key)
+        if found is not None:
+            return found
+        out = self.infer(*metas, *params)
+        outs = out if isinstance(out, tuple) else (out,)
+        found = Inst(self, metas, params, outs, n_scalars)
+        if len(self.insts) > 50_000:
+            self.insts.clear()
+        self.insts[key] = found
+        return found
+
+
+class Inst:
+    """An operator applied to geometries; what stands on tapes."""
+
+    __slots__ = ("fast", "ins", "meta", "multi", "n_in", "n_scalars", "nbytes", "op", "outs", "params", "types")
+
+    def __init__(self, op: Op, ins: tuple[Meta, ...], params: tuple, outs: tuple[Meta, ...],
+                 n_scalars: int = 0) -> None:  # fmt: skip
+        self.op, self.ins, self.params, self.outs = op, ins, params, outs
+        self.n_in = len(ins)
+        self.meta = outs[0] if outs else None
+        self.multi = len(outs) != 1
+        self.n_scalars = n_scalars  # run-time numbers it reads
+        self.types = tuple(map(type, params))
+        # what the short way of recording can do: one result, operands read as they lie
+        self.fast = not self.multi and not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
+        self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name}{self.params or ''} {list(self.ins)} -> {list(self.outs)}>"
+
+
+def _no_expansion(*_: Any) -> Any:
+    raise AssertionError("leaves and views are read by the planner itself")
+
+
+LEAF = Op("leaf", lambda meta: meta, _no_expansion)
+VIEW = Op("view", lambda src, meta, offset: meta.plain(), _no_expansion)
+VIEW_AT = Op("view_at", lambda src, meta: meta.plain(), _no_expansion)
+WRITE = Op("write", lambda old, new, meta, offset: old, _no_expansion)
+WRITE_AT = Op("write_at", lambda old, new, meta: old, _no_expansion)
+
+
+class Tape:
+    """What one thread has recorded since it last evaluated."""
+
+    __slots__ = ("budget", "grad", "key", "leaves", "marks", "n", "scalars", "values", "views")
+
+    def __init__(self, grad: bool = True) -> None:
+        self.key: list[Any] = []
+        self.values: list[Storage | None] = []  # per entry; None for leaves and overwritten ones
+        self.leaves: list[Any] = []  # buffers, in order of their entries
+        self.scalars: list[Any] = []
+        self.views: dict[tuple, int] = {}
+        self.marks: list[tuple[int, Any]] = []  # (entry, where it was recorded) of checked operators
+        self.n = 0
+        self.budget = MAX_BYTES
+        self.grad = grad
+
+    def leaf(self, s: Storage) -> int:
+        """The entry of a storage that is not pending here."""
+        if s.buf is None:
+            if s.tape is None or s.tape is self:
+                raise RuntimeError("the tensor's value was lost when its evaluation failed")
+            ENGINE.flush(s.tape)
+            if s.buf is None:
+                raise RuntimeError("the tensor's value was lost when its evaluation failed")
+        if s.pin is not None:
+            if s.pin() is None:
+                s.pin = None
+            else:
+                self.budget = -1  # visible outside: what reads it is evaluated at once
+        i = self.n
+        self.key.append(LEAF.inst((), (s.meta,)))
+        self.leaves.append(s.buf)
+        self.values.append(None)
+        self.n = i + 1
+        s.tape, s.i = self, i
+        return i
+
+    def entry(self, s: Storage) -> int:
+        """The entry of a storage's current value."""
+        return s.i if s.tape is self else self.leaf(s)
+
+    def view(self, s: Storage, meta: Meta, offset: int) -> int:
+        """The entry of a strided view, as a value with the contiguous geometry of its shape."""
+        i = s.i if s.tape is self else self.leaf(s)
+        seen = self.views.get((i, meta, offset))
+        if seen is not None:
+            return seen
+        if s.buf is not None:
+            self.key += (VIEW_AT.inst((s.meta,), (meta,), 1), i)
+            self.scalars.append(offset)
+        else:
+            self.key += (VIEW.inst((s.meta,), (meta, offset)), i)
+        self.values.append(None)
+        self.views[i, meta, offset] = self.n
+        self.n += 1
+        return self.n - 1
+
+    def record(self, inst: Inst, entries: tuple[int, ...], scalars: tuple = ()) -> list[Storage]:
+        """Appends one operator; the storages of its results."""
+        self.key += (inst, *entries)
+        if scalars:
+            self.scalars += scalars
+        made = []
+        for meta in inst.outs:
+            s = Storage()
+            s.tape, s.i, s.buf, s.meta, s.version, s.pin = self, self.n, None, meta, 0, None
+            self.values.append(s)
+            self.n += 1
+            made.append(s)
+        self.budget -= inst.nbytes
+        return made
+
+    def rebind(self, s: Storage, i: int) -> None:
+        """Makes entry i the value of storage s (an in-place write)."""
+        if s.tape is self and s.buf is None:
+            self.values[s.i] = None
+        s.tape, s.i, s.buf = self, i, None
+        s.version += 1
+        self.values[i] = s
+
+
+class Local(threading.local):
+    """The calling thread's tape."""
+
+    tape: Tape
+
+    def __init__(self) -> None:
+        self.tape = Tape()
+
+
+LOCAL = Local()
+
+
+class Engine:
+    """Filled in by `facula.engine`: the graph room must not know who evaluates."""
+
+    flush: Callable[[Tape], None]
+
+
+ENGINE = Engine()
+
+
+def new_storage(buf: Any, meta: Meta) -> Storage:
+    """A storage with an evaluated value."""
+    s = Storage()
+    s.tape, s.i, s.buf, s.meta, s.version, s.pin = None, -1, buf, meta, 0, None
+    return s
+
+
+def flush() -> None:
+    """Evaluates what the calling thread has recorded."""
+    tape = LOCAL.tape
+    if tape.key:
+        ENGINE.flush(tape)
+
+
+def evaluate(s: Storage) -> Any:
+    """The buffer of a storage, evaluated if it is pending."""
+    if s.buf is None:
+        if s.tape is None:
+            raise RuntimeError("the tensor's value was lost when its evaluation failed")
+        ENGINE.flush(s.tape)
+        if s.buf is None:
+            raise RuntimeError("the tensor's value was lost when its evaluation failed")
+    return s.buf
+
+
+__all__ = ["ENGINE", "LEAF", "LOCAL", "VIEW", "VIEW_AT", "WRITE", "WRITE_AT", "Inst", "Op",
+           "Storage", "Tape", "evaluate", "flush", "meta_of", "new_storage"]  # fmt: skip

@@ -1,0 +1,150 @@
+"""What is done to a tile of results before it is stored: bias, scaling, residual, activation.
+
+An epilogue is a tuple of `Fused`. Each names an entry of `EPILOGUES` or carries its own emitter, and
+says how its operands are read:
+
+    "n"  a vector along the columns, the same for all rows (a Linear's bias)
+    "m"  one number per row (a convolution's bias)
+    "mn" a matrix with contiguous rows (a residual, beta * C)
+    "s"  one of the plan's scalars
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from facula.llvm.tile import Emit, Number, Value, vec, zero
+
+
+@dataclass(frozen=True)
+class Fused:
+    """One step of an epilogue: `emit(b, lanes, type, value, *operands)` gives the new value."""
+
+    name: str
+    kinds: tuple[str, ...] = ()
+    emit: Callable[..., str] | None = None
+    heavy: bool = False  # too long to be repeated for each register of a tile
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}({','.join(self.kinds)})"
+
+    @property
+    def n_arrays(self) -> int:
+        return sum(kind != "s" for kind in self.kinds)
+
+
+def _relu(b: Emit, n: int, ty: str, v: str) -> str:
+    # A NaN stays: the comparison is false for it.
+    t = vec(n, ty)
+    compare = "fcmp ole" if ty in ("float", "double") else "icmp sle"
+    low = b.let(f"{compare} {t} {v}, zeroinitializer")
+    return b.let(f"select <{n} x i1> {low}, {t} zeroinitializer, {t} {v}")
+
+
+EPILOGUES: dict[str, Callable[..., str]] = {
+    "relu": _relu,
+    "add": lambda b, n, ty, v, x: b.plus(n, ty, v, x),
+    "scale": lambda b, n, ty, v, s: b.times(n, ty, v, s),
+    "add_scaled": lambda b, n, ty, v, x, s: b.fma(n, ty, x, s, v),
+}
+
+SCALE = Fused("scale", ("s",))
+BIAS_N = Fused("add", ("n",))
+BIAS_M = Fused("add", ("m",))
+ADD = Fused("add", ("mn",))
+ADD_SCALED = Fused("add_scaled", ("mn", "s"))
+RELU = Fused("relu")
+
+
+@dataclass
+class _Operand:
+    kind: str
+    base: str  # pointer, or the scalar itself
+    stride: Value
+
+
+class EpilogueWriter:
+    """Applies an epilogue to vectors of results. `read` gives a step argument by its name."""
+
+    def __init__(self, b: Emit, number: Number, fused: tuple[Fused, ...]) -> None:
+        self.b, self.number, self.fused = b, number, fused
+        self.operands: list[_Operand] = []
+        self._seen: dict[tuple, str] = {}
+
+    @property
+    def heavy(self) -> bool:
+        return any(f.heavy for f in self.fused)
+
+    def open(self, read: Callable[[str], str], batch_offset: Callable[[str], Value]) -> None:
+        """Find the operands of the current task."""
+        self.operands = []
+        b, index = self.b, 0
+        for fused in self.fused:
+            for kind in fused.kinds:
+                name = f"e{index}"
+                index += 1
+                if kind == "s":
+                    self.operands.append(_Operand(kind, self._scalar(read(name)), 0))
+                    continue
+                offset = b.add(read(f"{name}_off"), batch_offset(name))
+                base = b.at(b.buffer(read(name)), offset, self.number.stored)
+                self.operands.append(_Operand(kind, base, read(f"{name}_row")))
+
+    def _scalar(self, slot: str) -> str:
+        b, ty = self.b, self.number.compute
+        held = "double" if self.number.is_float else "i64"
+        value = b.load(held, b.at("%scalars", slot, held))
+        if ty == held:
+            return value
+        return b.let(f"{'fptrunc' if ty == 'float' else 'trunc'} {held} {value} to {ty}")
+
+    def start_tile(self) -> None:
+        """Forget what was loaded: a new piece of straight code begins."""
+        self._seen = {}
+
+    def _fetch(self, n: int, operand: _Operand, row: Value, col: Value, mask: str | None) -> str:
+        b, number = self.b, self.number
+        place = {"n": (None, col), "m": (row, None), "s": (None, None), "mn": (row, col)}
+        key = (id(operand), *place[operand.kind], mask)
+        if key in self._seen:
+            return self._seen[key]
+        if operand.kind == "s":
+            value = b.splat(n, number.compute, operand.base)
+        elif operand.kind == "m":
+            p = b.at(operand.base, b.mul(row, operand.stride), number.stored)
+            one = b.fetch(1, number, p)
+            first = b.let(f"extractelement {vec(1, number.compute)} {one}, i64 0")
+            value = b.splat(n, number.compute, first)
+        else:
+            shift = col if operand.kind == "n" else b.add(b.mul(row, operand.stride), col)
+            value = b.fetch(n, number, b.at(operand.base, shift, number.stored), mask)
+        self._seen[key] = value
+        return value
+
+    def apply(self, n: int, value: str, row: Value, col: Value, mask: str | None = None) -> str:
+        """The epilogue of n results at (row, col..) of C."""
+        operands = iter(self.operands)
+        for fused in self.fused:
+            given = [self._fetch(n, next(operands), row, col, mask) for _ in fused.kinds]
+            emit = fused.emit or EPILOGUES[fused.name]
+            value = emit(self.b, n, self.number.compute, value, *given)
+        return value
+
+
+def epilogue_arguments(fused: tuple[Fused, ...], n_batch: int) -> list[str]:
+    """The names of an epilogue's step arguments."""
+    names, index = [], 0
+    for f in fused:
+        for kind in f.kinds:
+            names.append(f"e{index}")
+            if kind != "s":
+                names += [f"e{index}_off", f"e{index}_row"]
+                names += [f"e{index}_batch{d}" for d in range(n_batch)]
+            index += 1
+    return names
+
+
+def zeros(n: int, ty: str) -> str:
+    return "zeroinitializer" if n > 1 else zero(ty)

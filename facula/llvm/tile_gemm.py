@@ -1,0 +1,481 @@
+"""The matrix product on register tiles, as LLVM IR.
+
+One task computes a block of C. Inside it, k is cut in stretches; panels of B and of A are packed
+for a stretch (or read in place where they already lie as the micro-kernel wants them), and the
+micro-kernel adds a stretch's products to a tile of C held in registers. The last stretch applies the
+epilogue while it stores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facula.llvm.target import Target
+from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
+from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
+from facula.llvm.tile_pack import lanes_of, pack_panels
+
+OPERANDS = ("a", "b", "c")
+COMPUTED = {"float": "float32", "double": "float64", "i32": "int32", "i64": "int64"}
+HEADER = (
+    *("a", "a_off", "b", "b_off", "c", "c_off", "m", "n", "k", "k_total"),
+    *("as_m", "as_k", "bs_k", "bs_n", "cs_m"),
+    *("block_m", "block_n", "block_k", "inner_m", "tasks_m", "tasks_n"),
+    *("direct_a", "direct_b", "a_panels", "spare"),
+)
+
+
+def gemm_arguments(n_batch: int, fused: tuple[Fused, ...]) -> list[str]:
+    """The names of the step arguments, in order."""
+    names = list(HEADER)
+    names += [f"batch{d}" for d in range(n_batch)]
+    names += [f"{x}_batch{d}" for x in OPERANDS for d in range(n_batch)]
+    return names + epilogue_arguments(fused, n_batch)
+
+
+@dataclass(frozen=True)
+class GemmShape:
+    """What is fixed in the code of a product; everything else is an argument."""
+
+    dtype: str
+    a_unit: str  # "p": contiguous along a panel (m), "k": along k, "g": neither, "packed" before
+    b_unit: str
+    rows: int  # micro-tile
+    vectors: int
+    n_batch: int
+    split: bool  # the last batch index counts stretches of k
+    fused: tuple[Fused, ...]
+
+    @property
+    def key(self) -> str:
+        ends = "+".join(f.key for f in self.fused)
+        return (
+            f"gemm {self.dtype} a{self.a_unit} b{self.b_unit} {self.rows}x{self.vectors} "
+            f"batch{self.n_batch}{' split' if self.split else ''} [{ends}]"
+        )
+
+
+class TaskFrame:
+    """Arguments, batch offsets: what kernels over blocks of C have in common."""
+
+    def __init__(self, b: Emit, names: list[str], n_batch: int) -> None:
+        self.b, self.n_batch = b, n_batch
+        self._index = {name: i for i, name in enumerate(names)}
+        self._read: dict[str, str] = {}
+        self.batch: list[Value] = []
+
+    def load_all(self) -> None:
+        """Read every argument once, in the entry block."""
+        self._read = {name: self.b.arg(i) for name, i in self._index.items()}
+
+    def __call__(self, name: str) -> str:
+        return self._read[name]
+
+    def place_batch(self, index: Value) -> None:
+        """Split a batch index over the batch dimensions."""
+        self.batch = [0] * self.n_batch
+        for d in reversed(range(1, self.n_batch)):
+            index, self.batch[d] = self.b.divmod(index, self(f"batch{d}"))
+        if self.n_batch:
+            self.batch[0] = index
+
+    def batch_offset(self, name: str) -> Value:
+        offset: Value = 0
+        for d, i in enumerate(self.batch):
+            offset = self.b.add(offset, self.b.mul(i, self(f"{name}_batch{d}")))
+        return offset
+
+    def pointer(self, name: str, number: Number) -> str:
+        offset = self.b.add(self(f"{name}_off"), self.batch_offset(name))
+        return self.b.at(self.b.buffer(self(name)), offset, number.stored)
+
+
+class GemmWriter:
+    """Writes the kernel of a `GemmShape`."""
+
+    def __init__(self, shape: GemmShape, target: Target, name: str) -> None:
+        self.shape = shape
+        self.b = Emit(target, name)
+        self.number = NUMBERS[shape.dtype]
+        self.ty = self.number.compute
+        self.lanes = lanes_of(self.b, self.number)
+        self.rows, self.cols = shape.rows, shape.vectors * self.lanes
+        self.arg = TaskFrame(self.b, gemm_arguments(shape.n_batch, shape.fused), shape.n_batch)
+        self.epilogue = EpilogueWriter(self.b, self.number, shape.fused)
+
+    def write(self) -> str:
+        b = self.b
+        self.arg.load_all()
+        with b.loop("%t0", "%t1") as t:
+            self._task(t.i)
+        return b.module()
+
+    # -- one block of C ----------------------------------------------------------------------
+
+    def _task(self, t: str) -> None:
+        b, arg = self.b, self.arg
+        index, tn = b.divmod(t, arg("tasks_n"))
+        index, tm = b.divmod(index, arg("tasks_m"))
+        arg.place_batch(index)
+        self.m0, self.n0 = b.mul(tm, arg("block_m")), b.mul(tn, arg("block_n"))
+        self.mb = b.least(arg("block_m"), b.sub(arg("m"), self.m0))
+        self.nb = b.least(arg("block_n"), b.sub(self._columns(), self.n0))
+        self._find_operands()
+        self.n_panels = b.ceil_div(self.nb, self.cols)
+        whole = b.div(self.nb, self.cols)
+        # Panels of B read in place come first; the rest (all, or the ragged last) are packed.
+        self.b_direct = b.mul(arg("direct_b"), whole) if self.shape.b_unit == "p" else 0
+        with b.loop(0, b.most(self.depth, 1), arg("block_k")) as p:
+            self.k0 = p.i
+            self.kc = b.least(arg("block_k"), b.sub(self.depth, p.i))
+            self.first = b.test("eq", p.i, 0)
+            self.last = b.test("sge", b.add(p.i, self.kc), self.depth)
+            self._pack_b()
+            with b.loop(0, self.mb, arg("inner_m")) as i:
+                self._inner(i.i)
+        self._finish()
+
+    def _columns(self) -> Value:
+        return self.arg("n")
+
+    def _finish(self) -> None:
+        """What is left to do when a block is complete."""
+
+    def held(self, operand: str) -> Number:
+        """What an operand's memory holds: packed ones have been widened."""
+        unit = self.shape.a_unit if operand == "a" else self.shape.b_unit
+        return NUMBERS[COMPUTED[self.ty]] if unit == "packed" else self.number
+
+    def _find_operands(self) -> None:
+        b, arg, stored = self.b, self.arg, self.number.stored
+        self.a = arg.pointer("a", self.held("a"))
+        if self.shape.a_unit != "packed":
+            self.a = b.at(self.a, b.mul(self.m0, arg("as_m")), stored)
+        self.bp = arg.pointer("b", self.held("b"))
+        if self.shape.b_unit != "packed":
+            self.bp = b.at(self.bp, b.mul(self.n0, arg("bs_n")), stored)
+        self.cp = b.at(arg.pointer("c", self.number), b.mul(self.m0, arg("cs_m")), stored)
+        self.cp = b.at(self.cp, self.n0, stored)
+        self.depth = arg("k")
+        if self.shape.split:
+            used = b.mul(arg.batch[-1], arg("k"))
+            self.depth = b.least(arg("k"), b.sub(arg("k_total"), used))
+        self.epilogue.open(arg, arg.batch_offset)
+        self.b_pack = "%scratch"
+        self.a_pack = b.at("%scratch", arg("a_panels"), self.ty)
+        self.spare = b.at("%scratch", arg("spare"), self.ty)
+
+    def _pack_b(self) -> None:
+        if self.shape.b_unit == "packed":
+            return
+        b, arg, stored = self.b, self.arg, self.number.stored
+        base = b.at(self.bp, b.mul(self.k0, arg("bs_k")), stored)
+        pack_panels(
+            *(b, self.number, self.shape.b_unit, base, (arg("bs_n"), arg("bs_k")), self.cols),
+            *((self.b_direct, self.n_panels), self.nb, (0, self.kc), self.b_pack, self.kc),
+        )
+
+    def _inner(self, i0: str) -> None:
+        """Rows i0.. of the block, against all of its columns."""
+        b, arg, stored = self.b, self.arg, self.number.stored
+        mc = b.least(arg("inner_m"), b.sub(self.mb, i0))
+        panels = b.ceil_div(mc, self.rows)
+        direct: Value = 0
+        base = self.a
+        if self.shape.a_unit == "p":
+            direct = b.mul(arg("direct_a"), b.div(mc, self.rows))
+        if self.shape.a_unit != "packed":
+            base = b.at(base, b.mul(i0, arg("as_m")), stored)
+            base = b.at(base, b.mul(self.k0, arg("as_k")), stored)
+            self._pack_a(base, direct, panels, mc)
+        with b.loop(0, self.n_panels) as j:
+            b_panel, b_stride = self._panel_b(j.i)
+            with b.loop(0, panels) as i:
+                a_panel, a_stride = self._panel_a(i.i, direct, base, i0)
+                row, col = b.mul(i.i, self.rows), b.mul(j.i, self.cols)
+                left = (b.sub(mc, row), b.sub(self.nb, col))
+                self._tile(b.add(i0, row), col, left, a_panel, a_stride, b_panel, b_stride)
+
+    def _pack_a(self, base: str, direct: Value, panels: Value, mc: Value) -> None:
+        arg = self.arg
+        pack_panels(
+            *(self.b, self.number, self.shape.a_unit, base, (arg("as_m"), arg("as_k")), self.rows),
+            *((direct, panels), mc, (0, self.kc), self.a_pack, self.kc),
+        )
+
+    def _whole_panel(self, base: str, first: Value, width: int, depth: Value) -> str:
+        """Where a stretch of a panel lies that was packed in an earlier step, over all of k."""
+        b = self.b
+        return b.at(base, b.add(b.mul(first, depth), b.mul(self.k0, width)), self.ty)
+
+    def _panel_b(self, j: str) -> tuple[str, Value]:
+        b, arg = self.b, self.arg
+        col = b.mul(j, self.cols)
+        if self.shape.b_unit == "packed":
+            first = b.add(self.n0, col)
+            return self._whole_panel(self.bp, first, self.cols, arg("bs_k")), self.cols
+        packed = b.at(self.b_pack, b.mul(col, self.kc), self.ty)
+        if self.shape.b_unit != "p" or not self.number.is_plain:
+            return packed, self.cols
+        here = b.at(self.bp, b.add(b.mul(self.k0, arg("bs_k")), col), self.ty)
+        direct = b.test("slt", j, self.b_direct)
+        return b.pick(direct, "ptr", here, packed), b.pick(direct, "i64", arg("bs_k"), self.cols)
+
+    def _panel_a(self, i: str, n_direct: Value, base: str, i0: str) -> tuple[str, Value]:
+        b, arg = self.b, self.arg
+        row = b.mul(i, self.rows)
+        if self.shape.a_unit == "packed":
+            first = b.add(b.add(self.m0, i0), row)
+            return self._whole_panel(base, first, self.rows, arg("as_k")), self.rows
+        packed = b.at(self.a_pack, b.mul(row, self.kc), self.ty)
+        if self.shape.a_unit != "p" or not self.number.is_plain:
+            return packed, self.rows
+        direct = b.test("slt", i, n_direct)
+        here = b.at(base, row, self.ty)
+        return b.pick(direct, "ptr", here, packed), b.pick(direct, "i64", arg("as_k"), self.rows)
+
+    # -- one tile ----------------------------------------------------------------------------
+
+    def _tile(self, row, col, left, a_panel, a_stride, b_panel, b_stride) -> None:
+        b = self.b
+        c = b.at(self.cp, b.add(b.mul(row, self.arg("cs_m")), col), self.number.stored)
+        whole = b.both(b.test("sge", left[0], self.rows), b.test("sge", left[1], self.cols))
+        start = self._start(b.both(whole, b.let(f"xor i1 {self.first}, true")), c)
+        acc = micro_kernel(
+            *(b, self.ty, self.lanes, self.rows, self.shape.vectors),
+            *(a_panel, a_stride, b_panel, b_stride, self.kc, start),
+        )
+        at = (b.add(self.m0, row), b.add(self.n0, col))
+        if self.epilogue.heavy:
+            whole = b.both(whole, b.let(f"xor i1 {self.last}, true"))
+        with b.choose(whole) as way:
+            with way.yes:
+                self._store_whole(acc, c, at)
+            with way.no:
+                self._store_ragged(acc, c, left, at)
+
+    def _start(self, resumed: str, c: str) -> list[str]:
+        """What the accumulators hold at first: zeros, or what earlier stretches of k left in C."""
+        b, v = self.b, vec(self.lanes, self.ty)
+        if not self.number.is_plain:
+            return ["zeroinitializer"] * (self.rows * self.shape.vectors)
+        earlier = []
+        with b.choose(resumed) as way:
+            with way.yes:
+                for _ in range(self.rows):
+                    places = (b.at(c, j * self.lanes, self.ty) for j in range(self.shape.vectors))
+                    earlier += [b.load(v, p, self.ty) for p in places]
+                    c = b.at(c, self.arg("cs_m"), self.ty)
+            with way.no:
+                pass
+        return [way.merge(v, x, "zeroinitializer") for x in earlier]
+
+    def _store_whole(self, acc, c, at) -> None:
+        b = self.b
+        if self.epilogue.heavy:
+            self._write_rows(acc, c, None)
+            return
+        with b.choose(self.last) as way:
+            with way.yes:
+                self._write_rows(acc, c, at)
+            with way.no:
+                self._write_rows(acc, c, None)
+
+    def _write_rows(self, acc, c, at) -> None:
+        """Store a whole tile, through the epilogue unless more of k is to come."""
+        b = self.b
+        self.epilogue.start_tile()
+        columns = [b.add(at[1], j * self.lanes) for j in range(self.shape.vectors)] if at else []
+        for i in range(self.rows):
+            row = b.add(at[0], i) if at else 0
+            for j in range(self.shape.vectors):
+                value = acc[i * self.shape.vectors + j]
+                if at:
+                    value = self.epilogue.apply(self.lanes, value, row, columns[j])
+                b.put(self.lanes, self.number, value, b.at(c, j * self.lanes, self.number.stored))
+            c = b.at(c, self.arg("cs_m"), self.number.stored)
+
+    def _store_ragged(self, acc, c, left, at) -> None:
+        """By way of memory: rows and columns past the edge are left out, earlier sums are added."""
+        b, n, ty = self.b, self.lanes, self.ty
+        for i, value in enumerate(acc):
+            b.store(vec(n, ty), value, b.at(self.spare, i * n, ty), ty)
+        with b.loop(0, b.least(left[0], self.rows)) as i:
+            spare = b.at(self.spare, b.mul(i.i, self.cols), ty)
+            out = b.at(c, b.mul(i.i, self.arg("cs_m")), self.number.stored)
+            with b.loop(0, b.least(left[1], self.cols), n) as j:
+                mask = b.mask(n, b.sub(left[1], j.i))
+                place = b.at(out, j.i, self.number.stored)
+                value = b.load(vec(n, ty), b.at(spare, j.i, ty), ty)
+                value = self._with_earlier(value, place, mask)
+                with b.choose(self.last) as way:
+                    with way.yes:
+                        self.epilogue.start_tile()
+                        row, col = b.add(at[0], i.i), b.add(at[1], j.i)
+                        final = self.epilogue.apply(n, value, row, col, mask)
+                        b.put(n, self.number, final, place, mask)
+                    with way.no:
+                        b.put(n, self.number, value, place, mask)
+
+    def _with_earlier(self, value: str, place: str, mask: str) -> str:
+        """Add what earlier stretches of k left in C."""
+        b, n, ty = self.b, self.lanes, self.ty
+        with b.choose(self.first) as way:
+            with way.yes:
+                pass
+            with way.no:
+                before = b.fetch(n, self.number, place, mask)
+                total = b.plus(n, ty, value, before)
+        return way.merge(vec(n, ty), value, total)
+
+
+@dataclass(frozen=True)
+class Taps:
+    """In place of B's stride: a table of where each k's numbers lie."""
+
+    table: str
+
+
+def micro_kernel(
+    b: Emit,
+    ty: str,
+    lanes: int,
+    rows: int,
+    vectors: int,
+    a: str,
+    a_stride: Value,
+    b_panel: str,
+    b_stride: Value | Taps,
+    depth: Value,
+    start: list[str],
+) -> list[str]:
+    """`start` plus the products of an A panel and a B panel: `rows` x `vectors` registers."""
+    v = vec(lanes, ty)
+    count = rows * vectors
+    carried = [(v, value) for value in start] + [("ptr", a), ("ptr", b_panel)]
+    with b.loop(0, depth, 1, carried) as k:
+        a_row, b_row = k.vars[count:]
+        b_next = b_row
+        if isinstance(b_stride, Taps):
+            shift = b.load("i64", b.at(b_stride.table, k.i, "i64"))
+            b_row = b.at(b_row, shift, ty)
+        else:
+            b_next = b.at(b_row, b_stride, ty)
+        columns = [b.load(v, b.at(b_row, j * lanes, ty), ty) for j in range(vectors)]
+        for i in range(rows):
+            one = b.splat(lanes, ty, b.load(ty, b.at(a_row, i, ty)))
+            for j in range(vectors):
+                acc = k.vars[i * vectors + j]
+                k.next.append(b.fma(lanes, ty, one, columns[j], acc))
+        k.next += [b.at(a_row, a_stride, ty), b_next]
+    return k.vars[:count]
+
+
+PACK_HEADER = (
+    *("src", "src_off", "dst", "dst_off", "size", "k", "s_panel", "s_k", "d_depth"),
+    *("panels", "stretch", "tasks_p", "tasks_k"),
+    *("outer", "s_outer", "outer_part", "tasks_o", "middle", "s_middle"),
+)
+
+
+def pack_arguments(n_batch: int) -> list[str]:
+    names = [*PACK_HEADER, *(f"batch{d}" for d in range(n_batch))]
+    return names + [f"{x}_batch{d}" for x in ("src", "dst") for d in range(n_batch)]
+
+
+@dataclass(frozen=True)
+class PackShape:
+    """Packing a whole operand in a step of its own; a task does some panels, or some of k."""
+
+    dtype: str
+    unit: str
+    width: int
+    n_batch: int
+
+    @property
+    def key(self) -> str:
+        return f"pack {self.dtype} {self.unit} {self.width} batch{self.n_batch}"
+
+
+def write_pack(shape: PackShape, target: Target, name: str) -> str:
+    b = Emit(target, name)
+    number = NUMBERS[shape.dtype]
+    arg = TaskFrame(b, pack_arguments(shape.n_batch), shape.n_batch)
+    arg.load_all()
+    with b.loop("%t0", "%t1") as t:
+        index, tk = b.divmod(t.i, arg("tasks_k"))
+        index, to = b.divmod(index, arg("tasks_o"))
+        index, tp = b.divmod(index, arg("tasks_p"))
+        arg.place_batch(index)
+        first = b.mul(tp, arg("panels"))
+        end = b.least(b.add(first, arg("panels")), b.ceil_div(arg("size"), shape.width))
+        k0 = b.mul(tk, arg("stretch"))
+        k1 = b.least(b.add(k0, arg("stretch")), arg("k"))
+        src = arg.pointer("src", number)
+        dst = arg.pointer("dst", NUMBERS[COMPUTED[number.compute]])
+        dst = b.at(dst, b.mul(k0, shape.width), number.compute)
+        # The columns of a panel may be three loops deep: outer, middle, k.
+        o0 = b.mul(to, arg("outer_part"))
+        o1 = b.least(b.add(o0, arg("outer_part")), arg("outer"))
+        with b.loop(o0, o1) as o, b.loop(0, arg("middle")) as q:
+            shift = b.add(b.mul(o.i, arg("s_outer")), b.mul(q.i, arg("s_middle")))
+            here = b.at(src, shift, number.stored)
+            column = b.mul(b.add(b.mul(o.i, arg("middle")), q.i), arg("k"))
+            out = b.at(dst, b.mul(column, shape.width), number.compute)
+            pack_panels(
+                *(b, number, shape.unit, here, (arg("s_panel"), arg("s_k")), shape.width),
+                *((first, end), arg("size"), (k0, k1), out, arg("d_depth")),
+            )
+    return b.module()
+
+
+REDUCE_HEADER = (
+    *("part", "part_off", "part_size", "parts", "c", "c_off", "cs_m", "m", "n", "rows"),
+)
+
+
+def reduce_arguments(n_batch: int, fused: tuple[Fused, ...]) -> list[str]:
+    names = [*REDUCE_HEADER, *(f"batch{d}" for d in range(n_batch))]
+    names += [f"{x}_batch{d}" for x in ("part", "c") for d in range(n_batch)]
+    return [*names, "tasks", *epilogue_arguments(fused, n_batch)]
+
+
+@dataclass(frozen=True)
+class ReduceShape:
+    """Adding up the parts of a product whose k was split over tasks."""
+
+    dtype: str
+    n_batch: int
+    fused: tuple[Fused, ...]
+
+    @property
+    def key(self) -> str:
+        return f"parts {self.dtype} batch{self.n_batch} [{'+'.join(f.key for f in self.fused)}]"
+
+
+def write_reduce(shape: ReduceShape, target: Target, name: str) -> str:
+    b = Emit(target, name)
+    number = NUMBERS[shape.dtype]
+    n, ty, held = lanes_of(b, number), number.compute, NUMBERS[COMPUTED[number.compute]]
+    arg = TaskFrame(b, reduce_arguments(shape.n_batch, shape.fused), shape.n_batch)
+    arg.load_all()
+    epilogue = EpilogueWriter(b, number, shape.fused)
+    with b.loop("%t0", "%t1") as t:
+        index, tm = b.divmod(t.i, arg("tasks"))
+        arg.place_batch(index)
+        epilogue.open(arg, arg.batch_offset)
+        part, c = arg.pointer("part", held), arg.pointer("c", number)
+        first = b.mul(tm, arg("rows"))
+        end = b.least(b.add(first, arg("rows")), arg("m"))
+        with b.loop(first, end) as i, b.loop(0, arg("n"), n) as j:
+            mask = b.mask(n, b.sub(arg("n"), j.i))
+            place = b.at(part, b.add(b.mul(i.i, arg("n")), j.i), ty)
+            with b.loop(0, arg("parts"), 1, [(vec(n, ty), "zeroinitializer"), ("ptr", place)]) as p:
+                total, here = p.vars
+                more = b.plus(n, ty, total, b.masked_load(n, ty, here, mask))
+                p.next = [more, b.at(here, arg("part_size"), ty)]
+            epilogue.start_tile()
+            value = epilogue.apply(n, p.vars[0], i.i, j.i, mask)
+            out = b.at(c, b.add(b.mul(i.i, arg("cs_m")), j.i), number.stored)
+            b.put(n, number, value, out, mask)
+    return b.module()

@@ -1,0 +1,254 @@
+"""Packing operands into panels, and the vector transposes that it takes.
+
+A panel holds `width` rows (of A) or columns (of B) for a stretch of k: number (i, k) lies at
+`k * width + i`. Lanes past the last valid row hold anything: their results are never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from facula.llvm.tile import Emit, Number, Value, vec
+
+_STRETCH = 8  # of k, packed at a time for all panels
+
+
+def lanes_of(b: Emit, number: Number) -> int:
+    """How many computed numbers fill a register."""
+    return b.target.vector_bytes // number.compute_bytes
+
+
+def _unpack(n: int, unit: int, per: int, high: bool) -> list[int]:
+    """Interleave units of two vectors inside each 128-bit lane (`per` numbers), low or high half."""
+    out = []
+    for lane in range(0, n, per):
+        for u in range(per // unit // 2):
+            start = lane + (per // 2 if high else 0) + u * unit
+            out += range(start, start + unit)
+            out += range(n + start, n + start + unit)
+    return out
+
+
+def _lanes(n: int, per: int, picks: Sequence[int]) -> list[int]:
+    """A shuffle that moves whole 128-bit lanes; lanes of the second vector follow the first's."""
+    return [p * per + j for p in picks for j in range(per)]
+
+
+def _pair(b: Emit, n: int, ty: str, x: str | None, y: str | None, lanes: list[int]) -> str | None:
+    if x is None and y is None:
+        return None
+    return b.shuffle(n, ty, x or "poison", y or "poison", lanes)
+
+
+def transpose(b: Emit, n: int, ty: str, rows: Sequence[str | None]) -> list[str | None]:
+    """Columns of n vectors of n numbers; rows that are None cost nothing."""
+    per = min(n, 16 // {"float": 4, "double": 8, "i32": 4, "i64": 8, "i16": 2, "i8": 1}[ty])
+    out = list(rows)
+    unit = 1
+    while unit < per:  # inside 128-bit lanes: groups of `per` rows
+        new: list[str | None] = [None] * n
+        half = 1 if unit == 1 else unit
+        for base in range(0, n, per):
+            block = out[base : base + per]
+            new[base : base + per] = _lane_stage(b, n, ty, block, per, half)
+        out = new
+        unit *= 2
+    groups = n // per
+    if groups == 1:
+        return out
+    result: list[str | None] = [None] * n
+    for j in range(per):
+        column = [out[g * per + j] for g in range(groups)]
+        for lane, value in enumerate(_transpose_lanes(b, n, ty, per, column)):
+            result[lane * per + j] = value
+    return result
+
+
+def _lane_stage(b, n, ty, block, per, unit):
+    """One butterfly of the in-lane transpose: pairs at distance `unit`."""
+    new: list[str | None] = [None] * per
+    for base in range(0, per, 2 * unit):
+        for j in range(unit):
+            x, y = block[base + j], block[base + unit + j]
+            new[base + 2 * j] = _pair(b, n, ty, x, y, _unpack(n, unit, per, False))
+            new[base + 2 * j + 1] = _pair(b, n, ty, x, y, _unpack(n, unit, per, True))
+    return new
+
+
+def _transpose_lanes(b, n, ty, per, column):
+    """Transpose a square of 128-bit lanes (2 x 2 or 4 x 4)."""
+    if len(column) == 2:
+        return [_pair(b, n, ty, *column, _lanes(n, per, p)) for p in ([0, 2], [1, 3])]
+    u0, u1, u2, u3 = column
+    even, odd = _lanes(n, per, [0, 2, 4, 6]), _lanes(n, per, [1, 3, 5, 7])
+    x, z = _pair(b, n, ty, u0, u1, even), _pair(b, n, ty, u2, u3, even)
+    v, w = _pair(b, n, ty, u0, u1, odd), _pair(b, n, ty, u2, u3, odd)
+    return [
+        _pair(b, n, ty, x, z, even),
+        _pair(b, n, ty, v, w, even),
+        _pair(b, n, ty, x, z, odd),
+        _pair(b, n, ty, v, w, odd),
+    ]
+
+
+def sums(b: Emit, n: int, ty: str, rows: Sequence[str]) -> str:
+    """The sums of up to n vectors, side by side."""
+    per = min(n, 16 // {"float": 4, "double": 8, "i32": 4, "i64": 8}[ty])
+    out: list[str | None] = list(rows) + [None] * (n - len(rows))
+    unit = 1
+    while unit < per:
+        low, high = _unpack(n, unit, per, False), _unpack(n, unit, per, True)
+        out = [_fold(b, n, ty, out[i], out[i + 1], low, high) for i in range(0, len(out), 2)]
+        unit *= 2
+    groups = n // per
+    if groups == 2:
+        even, odd = _lanes(n, per, [0, 2]), _lanes(n, per, [1, 3])
+    elif groups == 4:
+        even, odd = _lanes(n, per, [0, 2, 4, 6]), _lanes(n, per, [1, 3, 5, 7])
+    while len(out) > 1:
+        out = [_fold(b, n, ty, out[i], out[i + 1], even, odd) for i in range(0, len(out), 2)]
+    return out[0] or "zeroinitializer"
+
+
+def _fold(b, n, ty, x, y, first, second):
+    p, q = _pair(b, n, ty, x, y, first), _pair(b, n, ty, x, y, second)
+    return None if p is None else b.plus(n, ty, p, q)
+
+
+def pack(
+    b: Emit,
+    number: Number,
+    unit: str,
+    src: str,
+    strides: tuple[Value, Value],
+    width: int,
+    valid: Value,
+    depth: Value,
+    dst: str,
+) -> None:
+    """Pack one panel. `strides` are (along the panel, along k); `unit` names the one that is 1."""
+    if unit == "p":
+        _pack_rows(b, number, src, strides[1], width, valid, depth, dst)
+    elif unit == "k":
+        _pack_columns(b, number, src, strides[0], width, valid, depth, dst)
+    else:
+        _pack_any(b, number, src, strides, width, valid, depth, dst)
+
+
+def pack_panels(
+    b: Emit,
+    number: Number,
+    unit: str,
+    src: str,
+    strides: tuple[Value, Value],
+    width: int,
+    panels: tuple[Value, Value],
+    size: Value,
+    stretch: tuple[Value, Value],
+    dst: str,
+    dst_depth: Value,
+) -> None:
+    """Pack panels [lo, hi) of an operand of `size` rows, for k in [lo, hi).
+
+    Where the panels' direction is contiguous in memory, short stretches of k are packed for all
+    panels in turn: memory is then read in order.
+    """
+
+    def panel(j: Value, k: Value, depth: Value) -> None:
+        first = b.mul(j, width)
+        shift = b.add(b.mul(first, strides[0]), b.mul(k, strides[1]))
+        out = b.add(b.mul(first, dst_depth), b.mul(b.sub(k, stretch[0]), width))
+        left = b.sub(size, first)
+        start = b.at(src, shift, number.stored)
+        pack(b, number, unit, start, strides, width, left, depth, b.at(dst, out, number.compute))
+
+    if unit != "p":
+        with b.loop(panels[0], panels[1]) as j:
+            panel(j.i, stretch[0], b.sub(stretch[1], stretch[0]))
+        return
+    with b.loop(stretch[0], stretch[1], _STRETCH) as k, b.loop(panels[0], panels[1]) as j:
+        panel(j.i, k.i, b.least(b.sub(stretch[1], k.i), _STRETCH))
+
+
+def _pack_rows(b, number, src, stride, width, valid, depth, dst):
+    """The panel's direction is contiguous in memory: vectors are copied."""
+    n = lanes_of(b, number)
+    parts = range(0, width, n)
+    whole = b.test("sge", valid, width)
+
+    def copy(masks):
+        with b.loop(0, depth) as k:
+            row = b.at(src, b.mul(k.i, stride), number.stored)
+            out = b.at(dst, b.mul(k.i, width), number.compute)
+            for j, mask in zip(parts, masks, strict=True):
+                value = b.fetch(n, number, b.at(row, j, number.stored), mask)
+                _store_part(b, n, number.compute, value, b.at(out, j, number.compute), width - j)
+
+    if width % n:
+        copy([b.mask(n, b.sub(b.least(valid, width), j)) for j in parts])
+        return
+    with b.choose(whole) as c:
+        with c.yes:
+            copy([None for _ in parts])
+        with c.no:
+            copy([b.mask(n, b.sub(valid, j)) for j in parts])
+
+
+def _pack_columns(b, number, src, stride, width, valid, depth, dst):
+    """k is contiguous in memory: squares are transposed in registers."""
+    n = lanes_of(b, number)
+    last = b.sub(valid, 1)
+    whole = b.mul(b.div(depth, n), n)
+    for first in range(0, width, n):
+        count = min(n, width - first)
+        rows = []
+        for r in range(count):
+            row = b.mul(b.least(last, first + r), stride)
+            rows.append(b.at(src, row, number.stored))
+        with b.loop(0, whole, n) as k:
+            _square(b, number, n, rows, k.i, None, dst, width, first)
+        with b.when(b.test("slt", whole, depth)):
+            _square(b, number, n, rows, whole, b.sub(depth, whole), dst, width, first)
+
+
+def _square(b, number, n, rows, k, left, dst, width, first):
+    """Transpose up to n rows by n of k (by `left` of k at the end) and store the columns."""
+    ty = number.compute
+    mask = None if left is None else b.mask(n, left)
+    loaded: list[str | None] = [
+        b.fetch(n, number, b.at(row, k, number.stored), mask) for row in rows
+    ]
+    columns = transpose(b, n, ty, loaded + [None] * (n - len(rows)))
+    count = len(rows)
+    out = b.at(dst, b.add(b.mul(k, width), first), ty)
+    for j, value in enumerate(columns):
+        place = b.at(out, j * width, ty)
+        if left is None or j == 0:
+            _store_part(b, n, ty, value, place, count)
+        elif b.target.has_mask:
+            some = b.least(count, b.mul(b.most(b.sub(left, j), 0), n))
+            b.masked_store(n, ty, value, place, b.mask(n, some))
+        else:
+            with b.when(b.test("slt", j, left)):
+                _store_part(b, n, ty, value, place, count)
+
+
+def _store_part(b, n, ty, value, place, count) -> None:
+    """Store the first lanes of a vector."""
+    if count >= n:
+        b.store(vec(n, ty), value, place, ty)
+    elif b.target.has_mask:
+        bits = ", ".join(f"i1 {int(i < count)}" for i in range(n))
+        b.masked_store(n, ty, value, place, f"<{bits}>")
+    else:
+        b.store(vec(count, ty), b.shuffle(n, ty, value, "poison", range(count)), place, ty)
+
+
+def _pack_any(b, number, src, strides, width, valid, depth, dst):
+    """Number by number, for strides that no vector load can follow."""
+    with b.loop(0, depth) as k:
+        row = b.at(src, b.mul(k.i, strides[1]), number.stored)
+        out = b.at(dst, b.mul(k.i, width), number.compute)
+        with b.loop(0, b.least(valid, width)) as i:
+            value = b.fetch(1, number, b.at(row, b.mul(i.i, strides[0]), number.stored))
+            b.store(vec(1, number.compute), value, b.at(out, i.i, number.compute), number.compute)

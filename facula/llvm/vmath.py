@@ -1,0 +1,577 @@
+"""Elementary functions as straight-line code on any number of lanes, in float32 and float64.
+
+Each takes `v: Lanes` and names of values, writes instructions, and gives the name of the result.
+The polynomials are minimax fits by Remez' exchange algorithm in 300-bit arithmetic; those of
+float32 mostly had their coefficients rounded one at a time, the rest fitted anew after each. The
+reductions are Cody and Waite's: an exact multiple of the period is taken off in two or three pieces
+with fma.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from facula.llvm.build import Lanes
+
+
+@dataclass(frozen=True)
+class Format:
+    """Figures of a float format, and the coefficients that are good enough for it."""
+
+    digits: int  # bits after the point
+    bias: int
+    magic: float  # adding it rounds to an integer, found in the low bits
+    tiny: float  # least normal number
+    exp_range: tuple[float, float]  # outside, exp is 0 or infinity
+    ln2: tuple[float, float]  # high part with trailing zeros, and the rest
+    half_pi: tuple[float, float, float]
+    trig_limit: float  # up to here the three pieces of pi/2 are enough
+    exp: tuple[float, ...]  # (e^r - 1 - r) / r^2 on |r| <= ln(2)/2
+    sin: tuple[float, ...]  # (sin(r)/r - 1) / r^2 in r^2, |r| <= pi/4
+    cos: tuple[float, ...]  # (cos(r) - 1 + r^2/2) / r^4 in r^2, |r| <= pi/4
+    tanh: tuple[float, ...]  # (tanh(x)/x - 1) / x^2 in x^2, |x| < 0.625
+    tanh_end: float  # tanh(x) rounds to 1 from here on
+
+
+FORMATS = {
+    "float": Format(
+        digits=23,
+        bias=127,
+        magic=12582912.0,
+        tiny=2.0**-126,
+        exp_range=(-104.0, 89.0),
+        ln2=(0.693145751953125, 1.4286067653302103e-06),
+        half_pi=(1.5707963705062866, -4.371139000186241e-08, -1.7151245100058819e-15),
+        trig_limit=1e5,
+        exp=(
+            0.4999999403953552,
+            0.16666516661643982,
+            0.041668105870485306,
+            0.00836913101375103,
+            0.0013836432481184602,
+        ),
+        sin=(-0.16666655242443085, 0.008332190103828907, -0.00019518405315466225),
+        cos=(0.04166664555668831, -0.00138873013202101, 2.4430675694020465e-05),
+        tanh=(
+            -0.3333328366279602,
+            0.1333148330450058,
+            -0.053742773830890656,
+            0.020648064091801643,
+            -0.00571407238021493,
+        ),
+        tanh_end=10.0,
+    ),
+    "double": Format(
+        digits=52,
+        bias=1023,
+        magic=6755399441055744.0,
+        tiny=2.0**-1022,
+        exp_range=(-746.0, 710.0),
+        ln2=(0.6931471803691238, 1.9082149292705877e-10),
+        half_pi=(1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33),
+        trig_limit=1e6,
+        exp=(
+            0.5,
+            0.16666666666666682,
+            0.04166666666666609,
+            0.008333333333316918,
+            0.0013888888889117264,
+            0.00019841269896680964,
+            2.4801586924615133e-05,
+            2.7557234558604167e-06,
+            2.755758278098415e-07,
+            2.5112144591038653e-08,
+            2.0826541991131033e-09,
+        ),
+        sin=(
+            -0.16666666666666632,
+            0.008333333333322316,
+            -0.00019841269829725392,
+            2.7557313662111545e-06,
+            -2.5050753271975805e-08,
+            1.5896505339923844e-10,
+        ),
+        cos=(
+            0.0416666666666666,
+            -0.001388888888887399,
+            2.4801587289394998e-05,
+            -2.7557314326035097e-07,
+            2.087571955759426e-09,
+            -1.1359448554761166e-11,
+        ),
+        tanh=(),
+        tanh_end=22.0,
+    ),
+}
+
+
+def _round_to_multiple(v: Lanes, x: str, scale: float) -> tuple[str, str]:
+    """The integer nearest to x*scale: as a float, and in the low bits of an integer."""
+    magic = FORMATS[v.kind].magic
+    shifted = v.fma(x, v.c(scale), v.c(magic))
+    return v.sub(shifted, v.c(magic)), v.bits(shifted)
+
+
+def _power_of_two(v: Lanes, n: str) -> str:
+    """2^n for an integer n, which must be an exponent of a normal number."""
+    form = FORMATS[v.kind]
+    return v.unbits(v.integer("shl", v.integer("add", n, v.ci(form.bias)), v.ci(form.digits)))
+
+
+def _scale(v: Lanes, x: str, n: str) -> str:
+    """x * 2^n for any n that exp can meet: in two steps, so that denormals come out right."""
+    if v.builder.scalef and v.n:
+        full = f"llvm.ldexp.{v.suffix}.{v.isuffix}"
+        return v.let(v.builder.intrinsic(full, v.f, [(v.f, x), (v.i, n)]))
+    half = v.integer("ashr", n, v.ci(1))
+    rest = v.integer("sub", n, half)
+    return v.mul(v.mul(x, _power_of_two(v, half)), _power_of_two(v, rest))
+
+
+def _integer(v: Lanes, low_bits: str) -> str:
+    """The integer that `_round_to_multiple` left in the low bits."""
+    magic = FORMATS[v.kind].magic
+    bits = {"float": 0x4B400000, "double": 0x4338000000000000}[v.kind]
+    assert magic in (12582912.0, 6755399441055744.0)
+    return v.integer("sub", low_bits, v.ci(bits))
+
+
+def _clamp(v: Lanes, x: str, low: float | None, high: float | None) -> str:
+    """x within bounds; NaN stays."""
+    if high is not None:
+        x = v.lower(v.c(high), x)
+    if low is not None:
+        x = v.upper(v.c(low), x)
+    return x
+
+
+def _exp_minus_one(v: Lanes, x: str) -> tuple[str, str]:
+    """x = n ln2 + r: (e^r - 1, n)."""
+    form = FORMATS[v.kind]
+    k, low_bits = _round_to_multiple(v, x, math.log2(math.e))
+    r = v.fma(k, v.c(-form.ln2[0]), x)
+    r = v.fma(k, v.c(-form.ln2[1]), r)
+    p = v.poly(r, form.exp) if v.kind == "float" else v.poly_pairs(r, form.exp)
+    return v.fma(v.mul(r, r), p, r), _integer(v, low_bits)
+
+
+def exp(v: Lanes, x: str) -> str:
+    low, high = FORMATS[v.kind].exp_range
+    p, n = _exp_minus_one(v, _clamp(v, x, low, high))
+    return _scale(v, v.add(p, v.c(1.0)), n)
+
+
+def exp2(v: Lanes, x: str) -> str:
+    low, high = {"float": (-151.0, 129.0), "double": (-1076.0, 1025.0)}[v.kind]
+    form = FORMATS[v.kind]
+    x = _clamp(v, x, low, high)
+    k, low_bits = _round_to_multiple(v, x, 1.0)
+    r = v.mul(v.sub(x, k), v.c(math.log(2.0)))
+    p = v.poly(r, form.exp) if v.kind == "float" else v.poly_pairs(r, form.exp)
+    p = v.fma(v.mul(r, r), p, r)
+    return _scale(v, v.add(p, v.c(1.0)), _integer(v, low_bits))
+
+
+def expm1(v: Lanes, x: str) -> str:
+    # 2^n p + (2^n - 1), halved on the way so that 2^n does not overflow
+    form = FORMATS[v.kind]
+    p, n = _exp_minus_one(v, _clamp(v, x, -2.0 * form.tanh_end, form.exp_range[1]))
+    half = _power_of_two(v, v.integer("sub", n, v.ci(1)))
+    large = v.fma(half, p, v.sub(half, v.c(0.5)))
+    large = v.add(large, large)
+    result = v.select(v.icmp("eq", n, v.ci(0)), p, large)
+    return v.copysign(result, x)
+
+
+def tanh(v: Lanes, x: str) -> str:
+    # (e^2a - 1) / (e^2a + 1) with a = |x|: good near 0 too, as e^2a - 1 is
+    form = FORMATS[v.kind]
+    a = _clamp(v, v.abs(x), None, form.tanh_end)
+    p, n = _exp_minus_one(v, v.add(a, a))
+    scale = _power_of_two(v, n)
+    e = v.fma(scale, p, v.sub(scale, v.c(1.0)))
+    result = v.div(e, v.add(e, v.c(2.0)))
+    if form.tanh:
+        z = v.mul(a, a)
+        near = v.fma(v.mul(a, z), v.poly(z, form.tanh), a)
+        result = v.select(v.cmp("olt", a, v.c(0.625)), near, result)
+    return v.copysign(result, x)
+
+
+def sigmoid(v: Lanes, x: str) -> str:
+    e = exp(v, v.neg(x))
+    return v.div(v.c(1.0), v.add(e, v.c(1.0)))
+
+
+def sinh(v: Lanes, x: str) -> str:
+    # with e = e^a - 1: (e + e/(e+1)) / 2; e^(a/2) twice where e^a overflows
+    a = v.abs(x)
+    e = expm1(v, a)
+    small = v.add(e, v.div(e, v.add(e, v.c(1.0))))
+    root = exp(v, v.mul(a, v.c(0.5)))
+    large = v.mul(v.mul(root, v.c(0.5)), root)
+    high = FORMATS[v.kind].exp_range[1] - 2.0
+    result = v.select(v.cmp("olt", a, v.c(high)), v.mul(small, v.c(0.5)), large)
+    return v.copysign(result, x)
+
+
+def cosh(v: Lanes, x: str) -> str:
+    a = v.abs(x)
+    e = exp(v, a)
+    small = v.fma(v.c(0.5), e, v.div(v.c(0.5), e))
+    root = exp(v, v.mul(a, v.c(0.5)))
+    large = v.mul(v.mul(root, v.c(0.5)), root)
+    high = FORMATS[v.kind].exp_range[1] - 2.0
+    return v.select(v.cmp("olt", a, v.c(high)), small, large)
+
+
+# log(1+t) = t - t^2/2 + t^3 P(t), sqrt(1/2)-1 <= t <= sqrt(2)-1
+LOG_FLOAT: tuple[float, ...] = (
+    0.33333310435708136,
+    -0.24999986572492577,
+    0.20002226795125422,
+    -0.16669252217920844,
+    0.14218656345914946,
+    -0.12384325898933897,
+    0.1187296489962549,
+    -0.11789924671534951,
+    0.06915529334246463,
+)
+# 2 atanh(s) = 2s + s^3 P(s^2), |s| <= 3-sqrt(8): log(1+t) with s = t/(2+t)
+LOG_DOUBLE = (
+    0.6666666666666735,
+    0.3999999999941109,
+    0.2857142874326371,
+    0.2222219847584909,
+    0.18183569747331255,
+    0.15313903052210914,
+    0.14797509666436426,
+)
+
+
+def _log_parts(v: Lanes, x: str) -> tuple[str, str, str]:
+    """x = 2^n (1+t): n as a float, t, and log(1+t) - t; x must be normal and positive."""
+    form = FORMATS[v.kind]
+    root_half = {"float": 0x3F3504F3, "double": 0x3FE6A09E667F3BCD}[v.kind]
+    bits = v.bits(x)
+    n = v.integer("ashr", v.integer("sub", bits, v.ci(root_half)), v.ci(form.digits))
+    m = v.unbits(v.integer("sub", bits, v.integer("shl", n, v.ci(form.digits))))
+    t = v.sub(m, v.c(1.0))
+    return v.to_float(n), t, _log_rest(v, t)
+
+
+def _log_rest(v: Lanes, t: str) -> str:
+    """log(1+t) - t."""
+    if v.kind == "float":
+        square = v.mul(t, t)
+        cubic = v.mul(square, t)
+        return v.fma(cubic, v.poly(t, LOG_FLOAT), v.mul(square, v.c(-0.5)))
+    s = v.div(t, v.add(t, v.c(2.0)))
+    z = v.mul(s, s)
+    half = v.mul(v.mul(t, t), v.c(0.5))
+    r = v.mul(z, v.poly(z, LOG_DOUBLE))
+    return v.sub(v.mul(s, v.add(half, r)), half)
+
+
+def _log_with(v: Lanes, x: str, finish: Callable[[str, str, str], str]) -> str:
+    """A logarithm from its parts, with the special cases around it."""
+    form = FORMATS[v.kind]
+    shift = 2.0 ** (form.digits + 1)
+    denormal = v.cmp("olt", x, v.c(form.tiny))
+    n, t, rest = _log_parts(v, v.select(denormal, v.mul(x, v.c(shift)), x))
+    n = v.select(denormal, v.sub(n, v.c(form.digits + 1.0)), n)
+    result = finish(n, t, rest)
+    # NaN for negative and NaN arguments, infinity for infinity, -infinity for zeros
+    result = v.select(v.cmp("ult", x, v.c(0.0)), v.c(math.nan), result)
+    result = v.select(v.cmp("oeq", x, v.c(math.inf)), x, result)
+    return v.select(v.cmp("oeq", x, v.c(0.0)), v.c(-math.inf), result)
+
+
+def log(v: Lanes, x: str) -> str:
+    high, low = FORMATS[v.kind].ln2
+
+    def finish(n: str, t: str, rest: str) -> str:
+        return v.fma(n, v.c(high), v.add(t, v.fma(n, v.c(low), rest)))
+
+    return _log_with(v, x, finish)
+
+
+def log2(v: Lanes, x: str) -> str:
+    # log2(e) as a short part, whose products are exact enough, and the rest
+    high = {"float": 1.44140625, "double": 1.4426950216293335}[v.kind]
+    low = {"float": 0.0012887909890735, "double": 1.9259629911266175e-08}[v.kind]
+    return _log_with(v, x, lambda n, t, rest: _log_base(v, t, rest, high, low, n, v.c(0.0)))
+
+
+def log10(v: Lanes, x: str) -> str:
+    high = {"float": 0.43359375, "double": 0.4342944622039795}[v.kind]
+    low = {"float": 0.0007007319032518277, "double": 1.9699272335463627e-08}[v.kind]
+    two_high = {"float": 0.301025390625, "double": 0.30102999566406}[v.kind]
+    two_low = math.log10(2.0) - two_high
+
+    def finish(n: str, t: str, rest: str) -> str:
+        big, small = v.mul(n, v.c(two_high)), v.mul(n, v.c(two_low))
+        return _log_base(v, t, rest, high, low, big, small)
+
+    return _log_with(v, x, finish)
+
+
+def _log_base(v: Lanes, t: str, rest: str, high: float, low: float, big: str, small: str) -> str:
+    """big + small + (t + rest) (high + low)."""
+    tail = v.fma(rest, v.c(high + low), v.fma(t, v.c(low), small))
+    head = v.fma(t, v.c(high), tail)
+    return v.add(big, head)
+
+
+def log1p(v: Lanes, x: str) -> str:
+    # log of u = 1+x, with what u's rounding lost brought back to first order
+    high, low = FORMATS[v.kind].ln2
+    one, inf = v.c(1.0), v.c(math.inf)
+    u = v.add(one, x)
+    n, t, rest = _log_parts(v, u)
+    big = v.cmp("ogt", x, one)
+    lost = v.select(big, v.sub(one, v.sub(u, x)), v.sub(x, v.sub(u, one)))
+    rest = v.add(rest, v.div(lost, u))
+    result = v.fma(n, v.c(high), v.add(t, v.fma(n, v.c(low), rest)))
+    result = v.select(v.cmp("ult", x, v.c(-1.0)), v.c(math.nan), result)
+    result = v.select(v.cmp("oeq", x, inf), inf, result)
+    result = v.select(v.cmp("oeq", x, v.c(-1.0)), v.c(-math.inf), result)
+    return v.copysign(result, x)
+
+
+def _sin_cos(v: Lanes, x: str) -> tuple[str, str, str]:
+    """Sine and cosine of x less a multiple of pi/2, and the multiple, for |x| within bounds."""
+    form = FORMATS[v.kind]
+    k, low_bits = _round_to_multiple(v, x, 2.0 / math.pi)
+    r = x
+    for piece in form.half_pi:
+        r = v.fma(k, v.c(-piece), r)
+    z = v.mul(r, r)
+    sine = v.fma(v.mul(r, z), v.poly(z, form.sin), r)
+    cosine = v.fma(v.mul(z, z), v.poly(z, form.cos), v.fma(z, v.c(-0.5), v.c(1.0)))
+    return sine, cosine, low_bits
+
+
+def _turned(v: Lanes, sine: str, cosine: str, quarter: str) -> str:
+    """sin(r + quarter pi/2)."""
+    odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
+    sign = v.integer(
+        "shl", v.integer("and", quarter, v.ci(2)), v.ci(30 if v.kind == "float" else 62)
+    )
+    return v.unbits(v.integer("xor", v.bits(v.select(odd, cosine, sine)), sign))
+
+
+def _or_libm(v: Lanes, x: str, name: str, result: str) -> str:
+    """libm's result in place of ours if any lane's argument is too large for our reduction."""
+    builder = v.builder
+    far = v.cmp("oge", v.abs(x), v.c(FORMATS[v.kind].trig_limit))
+    if v.n:
+        full = f"llvm.vector.reduce.or.v{v.n}i1"
+        any_far = v.let(builder.intrinsic(full, "i1", [(v.b, far)]))
+    else:
+        any_far = far
+    cold, done, before = builder.label("cold"), builder.label("done"), builder.block
+    builder.do(f"br i1 {any_far}, label %{cold}, label %{done}")
+    builder.begin(cold)
+    # lane by lane, so that a lane's value does not depend on its neighbours
+    exact = v.select(far, v.libm(name, x), result)
+    builder.do(f"br label %{done}")
+    builder.begin(done)
+    return v.let(f"phi {v.f} [ {result}, %{before} ], [ {exact}, %{cold} ]")
+
+
+def sin(v: Lanes, x: str) -> str:
+    sine, cosine, quarter = _sin_cos(v, x)
+    result = v.select(v.cmp("oeq", x, v.c(0.0)), x, _turned(v, sine, cosine, quarter))
+    return _or_libm(v, x, "sin", result)
+
+
+def cos(v: Lanes, x: str) -> str:
+    sine, cosine, quarter = _sin_cos(v, x)
+    quarter = v.integer("add", quarter, v.ci(1))
+    return _or_libm(v, x, "cos", _turned(v, sine, cosine, quarter))
+
+
+def tan(v: Lanes, x: str) -> str:
+    if v.kind == "float":
+        return _by_double(v, tan, x)
+    sine, cosine, quarter = _sin_cos(v, x)
+    odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
+    over = v.select(odd, v.neg(cosine), sine)
+    under = v.select(odd, sine, cosine)
+    result = v.select(v.cmp("oeq", x, v.c(0.0)), x, v.div(over, under))
+    return _or_libm(v, x, "tan", result)
+
+
+def _by_double(v: Lanes, function: Callable[..., str], *args: str) -> str:
+    """A function of float32 computed in float64 and rounded."""
+    w = v.widen()
+    wide = [w.let(f"fpext {v.f} {x} to {w.f}") for x in args]
+    return v.let(f"fptrunc {w.f} {function(w, *wide)} to {v.f}")
+
+
+# erf(x)/x - 1 in x^2, |x| < 0.9; -log(erfc(x)), 0.88 <= x <= 3.95
+ERF_SMALL: tuple[float, ...] = (
+    0.12837916612625122,
+    -0.3761262893676758,
+    0.11283624172210693,
+    -0.026855560019612312,
+    0.00519175361841917,
+    -0.00080397684359923,
+    7.943227683426812e-05,
+)
+ERF_LARGE = (
+    -0.00016500470519531518,
+    1.1294680833816528,
+    0.6334421038627625,
+    0.1081748828291893,
+    -0.0250511784106493,
+    0.004145081155002117,
+    -0.0004290869983378798,
+    2.0628378479159437e-05,
+)
+
+
+def erf(v: Lanes, x: str) -> str:
+    if v.kind == "double":
+        return v.libm("erf", x)
+    a = _clamp(v, v.abs(x), None, 3.95)
+    near = v.fma(x, v.poly(v.mul(a, a), ERF_SMALL), x)
+    p, n = _exp_minus_one(v, v.neg(v.poly(a, ERF_LARGE)))
+    scale = _power_of_two(v, n)
+    far = v.fma(v.neg(scale), p, v.sub(v.c(1.0), scale))  # 1 - 2^n (1 + p)
+    far = v.copysign(far, x)
+    return v.select(v.cmp("olt", a, v.c(0.89)), near, far)
+
+
+def pow(v: Lanes, x: str, y: str) -> str:
+    """x^y; float32 by way of double, where 2^(y log2 x) has bits to spare."""
+    if v.kind == "double":
+        return v.libm("pow", x, y)
+    w = v.widen()
+    one, inf = v.c(1.0), v.c(math.inf)
+    base = v.abs(x)
+    wide = w.let(f"fpext {v.f} {base} to {w.f}")
+    exponent = w.let(f"fpext {v.f} {y} to {w.f}")
+    power = exp2(w, w.mul(exponent, log2(w, wide)))
+    result = v.let(f"fptrunc {w.f} {power} to {v.f}")
+    whole = v.cmp("oeq", v.call("trunc", y), y)
+    half = v.mul(y, v.c(0.5))
+    odd = v.logic("and", whole, v.cmp("une", v.call("trunc", half), half))
+    result = v.select(odd, v.copysign(result, x), result)
+    negative = v.logic("and", v.cmp("olt", x, v.c(0.0)), v.cmp("one", base, inf))
+    lost = v.logic("and", negative, v.logic("xor", whole, v.constant("i1", True)))
+    result = v.select(lost, v.c(math.nan), result)
+    flat = v.logic("and", v.cmp("oeq", base, one), v.cmp("oeq", v.abs(y), inf))
+    flat = v.logic("or", flat, v.cmp("oeq", x, one))
+    return v.select(v.logic("or", flat, v.cmp("oeq", y, v.c(0.0))), one, result)
+
+
+def erfc(v: Lanes, x: str) -> str:
+    if v.kind == "float":
+        return _by_double(v, erfc, x)
+    return v.libm("erfc", x)
+
+
+# B(2k) / 2k: the asymptotic series of digamma in 1/x^2
+DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
+
+
+def digamma(v: Lanes, x: str) -> str:
+    """Reflection to the right half, recurrence up to 10, and the asymptotic series."""
+    if v.kind == "float":
+        return _by_double(v, digamma, x)
+    zero, one, ten = v.c(0.0), v.c(1.0), v.c(10.0)
+    left = v.cmp("olt", x, zero)
+    y = v.select(left, v.sub(one, x), x)
+    result = zero
+    for _ in range(10):
+        below = v.cmp("olt", y, ten)
+        result = v.sub(result, v.select(below, v.div(one, y), zero))
+        y = v.select(below, v.add(y, one), y)
+    z = v.div(one, v.mul(y, y))
+    tail = v.fma(z, v.poly(z, DIGAMMA), v.div(v.c(0.5), y))
+    result = v.add(result, v.sub(log(v, y), tail))
+    whole = v.call("roundeven", x)
+    angle = v.mul(v.sub(x, whole), v.c(math.pi))
+    reflected = v.sub(result, v.div(v.c(math.pi), tan(v, angle)))
+    result = v.select(left, reflected, result)
+    pole = v.logic("and", left, v.cmp("oeq", x, whole))
+    result = v.select(pole, v.c(math.nan), result)
+    return v.select(v.cmp("oeq", x, zero), v.copysign(v.c(math.inf), v.neg(x)), result)
+
+
+# erfinv(x)/x with w = -log(1-x^2): in w-2.5 for w < 5; beyond, in sqrt(w) less a centre
+ERFINV_MIDDLE = (
+    1.5014093535137836,
+    0.24664028764058699,
+    -0.004177339404267236,
+    -0.0012527446701693188,
+    0.00021828263044804095,
+    -4.961906990607264e-06,
+    -3.434611279618494e-06,
+    4.6589111219224446e-07,
+    1.803711409776985e-08,
+    -8.772755309712826e-09,
+    3.3554620360059253e-10,
+)
+ERFINV_TAIL = {
+    "float": (
+        3.0,
+        (
+            2.832976801455009,
+            1.001675236646139,
+            0.009445303204703347,
+            -0.00764276395749237,
+            0.0056876985543090584,
+            -0.0035670925414523183,
+            0.0014751122894800742,
+            -0.0001200428335824058,
+            -0.00027749447260022245,
+            0.00016055208239542333,
+            -2.9514559843995787e-05,
+        ),
+    ),
+    "double": (
+        4.0,
+        (
+            3.839784297058625,
+            1.0095020920824436,
+            0.0012535249698123376,
+            -0.0009168991331388566,
+            0.00033824145315426387,
+            -4.669757955726218e-05,
+            3.28998973367154e-05,
+            -7.361335464439558e-05,
+            3.397956217889248e-05,
+            -5.073287527253291e-07,
+            -1.5541360756171945e-06,
+        ),
+    ),
+}
+
+
+def erfinv(v: Lanes, x: str) -> str:
+    one = v.c(1.0)
+    a = v.abs(x)
+    w = v.neg(log(v, v.mul(v.sub(one, a), v.add(one, a))))
+    middle = v.poly(v.sub(w, v.c(2.5)), ERFINV_MIDDLE)
+    centre, coefficients = ERFINV_TAIL[v.kind]
+    tail = v.poly(v.sub(v.call("sqrt", w), v.c(centre)), coefficients)
+    y = v.mul(a, v.select(v.cmp("olt", w, v.c(5.0)), middle, tail))
+    if v.kind == "double":
+        y = _erfinv_step(v, a, y)
+    y = v.select(v.cmp("oeq", a, one), v.c(math.inf), y)
+    return v.copysign(y, x)
+
+
+def _erfinv_step(v: Lanes, a: str, y: str) -> str:
+    """One step of Halley's, which triples the digits of y = erfinv(a)."""
+    near = v.sub(v.libm("erf", y), a)
+    far = v.sub(v.sub(v.c(1.0), a), v.libm("erfc", y))
+    error = v.select(v.cmp("olt", a, v.c(0.5)), near, far)
+    slope = v.mul(exp(v, v.neg(v.mul(y, y))), v.c(2.0 / math.sqrt(math.pi)))
+    step = v.div(error, slope)
+    return v.sub(y, v.div(step, v.fma(y, step, v.c(1.0))))

@@ -1,0 +1,287 @@
+"""Recording one operator on tensors: entries on the tape, results, and their derivative node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from facula.autograd.node import Saved, grad_class, next_seq, save
+from facula.graph.meta import META, Meta
+from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, WRITE, WRITE_AT, Inst, Op, Storage, Tape, new_storage
+from facula.tensor import Tensor, empty_meta, wrap
+
+_new = object.__new__
+
+
+def entries_of(tape: Tape, tensors: Sequence[Tensor]) -> tuple[list[int], list[Meta]]:
+    """Tape entries and geometries of operands."""
+    entries, metas = [], []
+    for t in tensors:
+        m, s = t.meta, t._s
+        if m.offset:
+            if m.dtype is not s.meta.dtype:
+                s, m = _reinterpreted(t)
+            entries.append(tape.view(s, m, t._off))
+            m = m.plain()
+        else:
+            entries.append(s.i if s.tape is tape else tape.leaf(s))
+        metas.append(m)
+    return entries, metas
+
+
+def _reinterpreted(t: Tensor) -> tuple[Any, Meta]:
+    """The storage of t seen as elements of t's dtype (after `view(dtype)`)."""
+    from facula.graph.tape import evaluate
+    from facula.graph.meta import meta_of
+
+    buf = evaluate(t._s)
+    d = t.meta.dtype
+    s = new_storage(buf, meta_of(d, (buf.nbytes // d.itemsize,)))
+    s.pin = t._s.pin
+    return s, t.meta
+
+
+def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple = ()) -> Any:
+    """Records op; a tensor, or a tuple of them where the operator has several results."""
+    tape = LOCAL.tape
+    inst = op.insts.get((tuple([t.meta for t in tensors]), params))
+    if inst is not None and inst.fast and (not params or inst.types == tuple(map(type, params))):
+        return _apply_fast(tape, op, inst, tensors, scalars)
+    for t in tensors:
+        if t.meta.device is META:
+            return _apply_meta(op, tensors, params, scalars)
+    entries, metas = entries_of(tape, tensors)
+    inst = op.inst(tuple(metas), params, len(scalars))
+    storages = tape.record(inst, tuple(entries), scalars)
+    outs = tuple([wrap(s, m) for s, m in zip(storages, inst.outs, strict=True)])
+    if tape.grad and op.backward is not None:
+        attach(op, inst, tensors, outs, scalars)
+    if tape.budget < 0 or tape.n > MAX_NODES:
+        ENGINE.flush(tape)
+    return outs if inst.multi else outs[0]
+
+
+def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Tensor:
+    """The short way: known geometries, one result."""
+    key = tape.key
+    wanted = False
+    entries = [inst]
+    for t in tensors:
+        s = t._s
+        entries.append(s.i if s.tape is tape else tape.leaf(s))
+        if t._rg:
+            wanted = True
+    key += entries
+    if scalars:
+        tape.scalars += scalars
+    s = _new(Storage)
+    s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, 0, None
+    tape.n += 1
+    tape.values.append(s)
+    tape.budget -= inst.nbytes
+    out = _new(Tensor)
+    s.meta = out.meta = inst.meta
+    out._s = s
+    if wanted and tape.grad and op.backward is not None:
+        attach(op, inst, tensors, (out,), scalars)
+    if tape.budget < 0 or tape.n > MAX_NODES:
+        ENGINE.flush(tape)
+    return out
+
+
+def _apply_meta(op: Op, tensors: Sequence[Tensor], params: tuple, scalars: tuple) -> Any:
+    metas = tuple(t.meta for t in tensors)
+    for t in tensors:
+        if t.meta.device is not META and t.meta.ndim:
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"meta and {t.meta.device}!"
+            )
+    inst = op.inst(metas, params, len(scalars))
+    outs = tuple(empty_meta(_on_meta(m)) for m in inst.outs)
+    if LOCAL.tape.grad and op.backward is not None:
+        attach(op, inst, tensors, outs, scalars)
+    return outs if inst.multi else outs[0]
+
+
+def _on_meta(m: Meta) -> Meta:
+    from facula.graph.meta import meta_of
+
+    return meta_of(m.dtype, m.shape, META)
+
+
+def attach(op: Op, inst: Inst, tensors: Sequence[Tensor], outs: Sequence[Tensor], scalars: tuple) -> None:
+    """Gives results their derivative node if an input wants a gradient."""
+    wanted = False
+    edges = []
+    for t in tensors:
+        if t._rg:
+            wanted = True
+            edges.append(t if t._g is None else t._g)
+        else:
+            edges.append(None)
+    if not wanted:
+        return
+    cls = op.grad_class
+    if type(cls) is str:
+        cls = grad_class(op)
+    node = _new(cls)
+    node.inst, node.edges, node.scalars, node.seq = inst, tuple(edges), scalars, next_seq()
+    if inst.multi:
+        for i, out in enumerate(outs):
+            if out.meta.dtype.kind in "fc":
+                out._rg, out._g = True, (node, i)
+    elif outs[0].meta.dtype.kind in "fc":
+        outs[0]._rg, outs[0]._g = True, node
+    node.saved = [save(tensors[i]) if i < len(tensors) else None for i in op.saves_inputs]
+    for i in op.saves_outputs:
+        node.saved.append(Saved(outs[i], i))
+
+
+# writing in place --------------------------------------------------------------------
+
+
+def check_writable(t: Tensor) -> None:
+    """PyTorch's rules on in-place writes to tensors that want gradients."""
+    if t._rg and LOCAL.tape.grad:
+        if t._g is None:
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation."
+            )
+    if t._base is not None and LOCAL.tape.grad and t._base._rg and t._base._g is None and t._rg:
+        raise RuntimeError(
+            "a view of a leaf Variable that requires grad is being used in an in-place operation."
+        )
+
+
+def overwrite(t: Tensor, value: Tensor, fresh: bool = False) -> Tensor:
+    """Makes t's elements those of value (same shape and dtype), with the history of value.
+
+    `fresh`: value was made for this and is used nowhere else, so its entry may be taken over.
+    """
+    check_writable(t)
+    if t.meta.numel > 1 and any(s == 0 and n > 1 for s, n in zip(t.meta.strides, t.meta.shape, strict=True)):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation."
+        )
+    if t.meta.device is META:
+        return t
+    write_value(t, value, fresh)
+    if LOCAL.tape.grad and (value._rg or t._rg):
+        _rebase_history(t, value)
+    tape = LOCAL.tape
+    if tape.budget < 0 or tape.n > MAX_NODES:
+        ENGINE.flush(tape)
+    return t
+
+
+def write_value(t: Tensor, value: Tensor, fresh: bool = False) -> None:
+    """The write itself, without history."""
+    tape = LOCAL.tape
+    s, m = t._s, t.meta
+    if m.numel == 0:
+        s.version += 1
+        return
+    if m.dtype is not s.meta.dtype:
+        _write_reinterpreted(t, value)
+        return
+    (entry,), _ = entries_of(tape, (value,))
+    if m is s.meta or (m.contiguous and not t._off and m.numel == s.meta.numel):
+        taken = fresh and value.meta is s.meta and tape.values[entry] is value._s
+        if not taken:
+            entry = _copy_entry(tape, value, s.meta)
+        pin = _pinned(s)
+        if s.tape is not tape and s.buf is not None:
+            tape.leaf(s)  # holds the old buffer until the plan has run, for reuse
+        tape.rebind(s, entry)
+        if taken and value._g is not None:
+            _move_saved(value, t)
+    else:
+        old = s.i if s.tape is tape else tape.leaf(s)
+        pin = _pinned(s)
+        plain = m.plain()
+        if value.meta is not plain or value.meta.offset:
+            entry = _copy_entry(tape, value, plain)
+        if s.buf is not None:
+            inst = WRITE_AT.inst((s.meta, plain), (m,), 1)
+            tape.scalars.append(t._off)
+        else:
+            inst = WRITE.inst((s.meta, plain), (m, t._off))
+        tape.key += (inst, old, entry)
+        tape.values.append(None)
+        tape.n += 1
+        tape.budget -= s.meta.numel * s.meta.dtype.itemsize
+        tape.rebind(s, tape.n - 1)
+    if pin:
+        tape.budget = -1
+
+
+def _move_saved(value: Tensor, t: Tensor) -> None:
+    """A node that saved the result it wrote into t keeps t's storage instead."""
+    node = value.grad_fn
+    if type(node.saved) is list:  # type: ignore[union-attr]
+        for kept in node.saved:  # type: ignore[union-attr]
+            if type(kept) is Saved and kept.storage is value._s:
+                kept.storage, kept.meta, kept.offset = t._s, t.meta, t._off
+                kept.version = t._s.version
+
+
+def _pinned(s: Any) -> bool:
+    if s.pin is None:
+        return False
+    if s.pin() is None:
+        s.pin = None
+        return False
+    return True
+
+
+def _copy_entry(tape: Tape, value: Tensor, m: Meta) -> int:
+    """An entry of its own with value's elements in geometry m."""
+    from facula.ops.shape import COPY
+
+    entries, metas = entries_of(tape, (value,))
+    inst = COPY.inst((metas[0],), (tuple(m.shape),))
+    tape.key += (inst, *entries)
+    tape.values.append(None)
+    tape.n += 1
+    return tape.n - 1
+
+
+def _write_reinterpreted(t: Tensor, value: Tensor) -> None:
+    """A write through a view of another dtype: done on the bytes at once."""
+    from facula.graph.tape import evaluate
+    from facula.tensor import storage_array
+
+    array = value._array()
+    evaluate(t._s)
+    storage_array(t._s, t.meta, t._off)[...] = array
+    t._s.version += 1
+
+
+def _rebase_history(t: Tensor, value: Tensor) -> None:
+    base = t._base
+    if base is None:
+        t._rg, t._g = value._rg, value._g
+        _refresh_views(t)
+        return
+    from facula.ops.shape import as_strided_history, strided_scatter_history
+
+    strided_scatter_history(base, t, value)
+    as_strided_history(base, t)
+    _refresh_views(base, but=t)
+
+
+def _refresh_views(base: Tensor, but: Tensor | None = None) -> None:
+    """Other views of a base that was written to get their history from it anew."""
+    from facula.ops.shape import as_strided_history
+
+    views = base.__dict__.get("_views")
+    if views:
+        for ref in views:
+            v = ref()
+            if v is not None and v is not but and v._base is base:
+                as_strided_history(base, v)
+
+
+__all__ = ["apply", "attach", "check_writable", "entries_of", "overwrite", "write_value"]

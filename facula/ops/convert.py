@@ -1,0 +1,347 @@
+"""Conversions: dtype, device, Python numbers, NumPy, copies into existing tensors."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from facula.graph import dtypes as dt
+from facula.graph.dtypes import dtype as Dtype
+from facula.graph.meta import CPU, META, Device, Meta, broadcast_shapes, meta_of
+from facula.graph.tape import LOCAL, Op
+from facula.ops.apply import apply, check_writable, overwrite
+from facula.ops.create import Pin, device_of
+from facula.ops.registry import TORCH, both, method, only_method
+from facula.tensor import Tensor, empty_meta, wrap
+
+
+def _to_backward(n: Any, g: Tensor) -> Tensor:
+    d = n.inst.ins[0].dtype
+    if g.meta.dtype.kind == "c" and d.kind != "c":
+        g = g.real  # type: ignore[attr-defined]
+    return apply(TO, (g,), (d,)) if g.meta.dtype is not d else g
+
+
+TO = Op("_to_copy", lambda a, d: meta_of(d, a.shape, a.device), lambda g, a, d: g.cast(a, d), _to_backward,
+        grad_name="ToCopyBackward0")  # fmt: skip
+
+
+def cast(t: Tensor, d: Dtype, copy: bool = False) -> Tensor:
+    """t in another dtype; itself where nothing changes."""
+    if t.meta.dtype is d:
+        return t.clone() if copy else t  # type: ignore[attr-defined]
+    return apply(TO, (t,), (d,))
+
+
+def _to_device(t: Tensor, device: Device) -> Tensor:
+    if device is t.meta.device:
+        return t
+    if device is META:
+        out = empty_meta(meta_of(t.meta.dtype, t.meta.shape, META))
+        out._rg = t._rg
+        return out
+    if t.meta.device is META:
+        raise NotImplementedError(
+            "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of "
+            "torch.nn.Module.to() when moving module from meta to a different device."
+        )
+    return t
+
+
+def parse_to(args: tuple, kwargs: dict) -> tuple[Device | None, Dtype | None, bool]:
+    """(device, dtype, copy) from the many spellings of `to`."""
+    device, d, copy = kwargs.get("device"), kwargs.get("dtype"), kwargs.get("copy", False)
+    rest = list(args)
+    if rest and isinstance(rest[0], Tensor):
+        other = rest.pop(0)
+        device, d = other.meta.device, other.meta.dtype
+    elif "other" in kwargs:
+        device, d = kwargs["other"].meta.device, kwargs["other"].meta.dtype
+    else:
+        for x in args:
+            if isinstance(x, Dtype):
+                d = x
+            elif isinstance(x, (str, Device)) or (isinstance(x, int) and not isinstance(x, bool)):
+                device = x
+            elif isinstance(x, bool):
+                pass
+            elif x is not None:
+                raise TypeError(f"to() received an invalid combination of arguments - got ({type(x).__name__})")
+        booleans = [x for x in args if isinstance(x, bool)]
+        if len(booleans) > 1:
+            copy = booleans[1]
+    return (None if device is None else device_of(device)), d, copy
+
+
+@only_method("to")
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """self in another dtype and/or on another device; itself where nothing changes."""
+    device, d, copy = parse_to(args, kwargs)
+    out = self if device is None else _to_device(self, device)
+    if d is not None and d is not out.meta.dtype:
+        return cast(out, d)
+    return out.clone() if copy and out is self else out  # type: ignore[attr-defined]
+
+
+_CASTS = {
+    "float": dt.float32, "double": dt.float64, "half": dt.float16, "bfloat16": dt.bfloat16, "int": dt.int32,
+    "long": dt.int64, "short": dt.int16, "char": dt.int8, "byte": dt.uint8, "bool": dt.bool_,
+    "cfloat": dt.complex64, "cdouble": dt.complex128, "chalf": dt.complex32,
+}  # fmt: skip
+
+
+def _named_cast(name: str, d: Dtype) -> None:
+    def run(self: Tensor, memory_format: Any = None) -> Tensor:
+        return cast(self, d)
+
+    run.__name__ = name
+    run.__doc__ = f"self as {d!r}."
+    method(run, name)
+
+
+for _name, _d in _CASTS.items():
+    _named_cast(_name, _d)
+
+
+@only_method("cpu")
+def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
+    """self in main memory."""
+    return _to_device(self, CPU)
+
+
+@only_method("cuda")
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """self on an NVIDIA GPU."""
+    return _to_device(self, device_of("cuda" if device is None else device))
+
+
+@only_method("type")
+def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The name of the type, or self converted to a dtype."""
+    if dtype is None:
+        return f"torch.{self.meta.dtype.short}Tensor"
+    if isinstance(dtype, str):
+        name = dtype.removeprefix("torch.").removesuffix("Tensor")
+        dtype = next((d for d in dt.DTYPES.values() if d.short == name), None)
+        if dtype is None:
+            raise ValueError(f"invalid type: '{dtype}'")
+    elif not isinstance(dtype, Dtype):
+        dtype = dtype.dtype  # torch.FloatTensor and the like
+    return cast(self, dtype)
+
+
+@only_method("type_as")
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """self in other's dtype."""
+    return to(self, other)
+
+
+# copying in ---------------------------------------------------------------------------------
+
+
+def _copy_infer(dst: Meta, src: Meta) -> Meta:
+    return dst.plain()
+
+
+COPY_IN = Op("copy", lambda src, m: m, lambda g, src, m: g.expand(g.cast(src, m.dtype), m.shape),
+             lambda n, g: _sum_cast(g, n.inst.ins[0]), grad_name="CopyBackwards")  # fmt: skip
+
+
+def _sum_cast(g: Tensor, m: Meta) -> Tensor:
+    from facula.ops.pointwise import sum_to
+
+    return sum_to(g, m)
+
+
+@only_method("copy_")
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Copies src's elements into self, broadcast and converted."""
+    if not isinstance(src, Tensor):
+        src = TORCH["tensor"](src, dtype=self.meta.dtype)
+    if self is src:
+        return self
+    m = self.meta
+    if src.meta.device is META and m.device is not META:
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+    check_writable(self)
+    if src.meta.shape != m.shape:
+        if tuple(broadcast_shapes(src.meta.shape, m.shape)) != tuple(m.shape):
+            raise RuntimeError(
+                f"The size of tensor a ({list(m.shape)}) must match the size of tensor b ({list(src.meta.shape)})"
+            )
+    if m.device is META or src.meta.device is META:
+        return self
+    return overwrite(self, apply(COPY_IN, (src,), (meta_of(m.dtype, m.shape, m.device),)), fresh=True)
+
+
+@only_method("fill_")
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """All elements become value."""
+    from facula.ops.create import filled
+
+    if isinstance(value, Tensor):
+        if value.meta.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.meta.ndim} dimensions."
+            )
+        return copy_(self, value)
+    check_writable(self)
+    value_t = filled(meta_of(self.meta.dtype, self.meta.shape, self.meta.device), value)
+    if self._rg and LOCAL.tape.grad:
+        # the old elements get no gradient any more
+        value_t._rg = False
+    return overwrite(self, value_t, fresh=True)
+
+
+TORCH["fill_"] = fill_
+
+
+@only_method("zero_")
+def zero_(self: Tensor) -> Tensor:
+    """All elements become 0."""
+    return fill_(self, 0)
+
+
+TORCH["zero_"] = zero_
+
+
+@both("fill")
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like input, filled with value."""
+    return fill_(input.clone(), value)  # type: ignore[attr-defined]
+
+
+# to Python and NumPy ---------------------------------------------------------------------------
+
+
+@only_method("numpy")
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+    """The elements as a NumPy array that shares memory with self."""
+    t = self
+    if force:
+        t = t.detach()
+    elif t._rg:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    d = t.meta.dtype
+    if d is dt.bfloat16 or d is dt.complex32 or d.name.startswith("float8"):
+        raise TypeError(f"Got unsupported ScalarType {d.short}")
+    if t.meta.device is META:
+        raise TypeError("can't convert meta device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+    array = t._array()
+    return expose(t, array)
+
+
+def expose(t: Tensor, array: np.ndarray) -> np.ndarray:
+    """Marks t's storage as shared while `array` (or a view of it) lives."""
+    s = t._s
+    before = s.pin
+    holder = Pin(array.base, s.buf)
+    if before is not None and before() is not None:
+        holder.array = (array.base, before())
+    # the holder hangs between the array and the memory: NumPy keeps bases alive
+    interface = _Memory(array, holder)
+    shared = np.asarray(interface)
+    s.pin = weakref.ref(holder)
+    return shared
+
+
+class _Memory:
+    """An object NumPy takes an array's memory from, keeping it alive as base."""
+
+    __slots__ = ("__array_interface__", "array", "holder")
+
+    def __init__(self, array: np.ndarray, holder: Pin) -> None:
+        self.__array_interface__ = array.__array_interface__
+        self.array, self.holder = array, holder
+
+
+def _array_protocol(self: Tensor, dtype: Any = None, copy: Any = None) -> np.ndarray:
+    array = numpy(self)
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+Tensor.__array__ = _array_protocol  # type: ignore[attr-defined]
+Tensor.__array_priority__ = 1000  # type: ignore[attr-defined]
+
+
+def _number(kind: type) -> Any:
+    def convert(self: Tensor) -> Any:
+        if self.meta.numel != 1:
+            if kind is bool:
+                if self.meta.numel == 0:
+                    raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+                raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+            raise RuntimeError(f"a Tensor with {self.meta.numel} elements cannot be converted to Scalar")
+        return kind(self.item())
+
+    return convert
+
+
+for _k in (bool, int, float, complex):
+    setattr(Tensor, f"__{_k.__name__}__", _number(_k))
+
+
+def _index(self: Tensor) -> int:
+    if self.meta.numel != 1 or self.meta.dtype.kind not in "iub":
+        raise TypeError("only integer tensors of a single element can be converted to an index")
+    return int(self.item())
+
+
+Tensor.__index__ = _index  # type: ignore[attr-defined]
+
+
+def _len(self: Tensor) -> int:
+    if not self.meta.ndim:
+        raise TypeError("len() of a 0-d tensor")
+    return self.meta.shape[0]
+
+
+def _iter(self: Tensor) -> Any:
+    if not self.meta.ndim:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(TORCH["unbind"](self, 0))
+
+
+def _contains(self: Tensor, item: Any) -> bool:
+    if isinstance(item, (Tensor, int, float, complex, bool)):
+        return bool((self == item).any())  # type: ignore[union-attr]
+    raise RuntimeError(
+        f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(item)}."
+    )
+
+
+Tensor.__len__, Tensor.__iter__, Tensor.__contains__ = _len, _iter, _contains  # type: ignore[attr-defined]
+
+
+def _deepcopy(self: Tensor, memo: dict) -> Tensor:
+    if self._g is not None:
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
+            "at the moment.  If you were attempting to deepcopy a module, this may be because of a "
+            "torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001"
+        )
+    if id(self) in memo:
+        return memo[id(self)]
+    import copy
+
+    grad = LOCAL.tape.grad
+    LOCAL.tape.grad = False
+    try:
+        fresh = self.detach().clone()  # type: ignore[attr-defined]
+    finally:
+        LOCAL.tape.grad = grad
+    out = wrap(fresh._s, fresh.meta, fresh._off, type(self))
+    out._rg = self._rg
+    memo[id(self)] = out
+    if self._grad is not None:
+        out._grad = copy.deepcopy(self._grad, memo)
+    for k, v in self.__dict__.items():
+        if not k.startswith("_") and k not in ("meta",):
+            out.__dict__[k] = copy.deepcopy(v, memo)
+    return out
+
+
+Tensor.__deepcopy__ = _deepcopy  # type: ignore[attr-defined]
+Tensor.__copy__ = lambda self: self.detach().requires_grad_(self._rg)  # type: ignore[attr-defined]

@@ -1,0 +1,162 @@
+"""What the backward walk needs of tensors, and `Tensor.backward`, `autograd.grad`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from facula.autograd import walk
+from facula.graph.meta import Meta
+from facula.graph.tape import LOCAL, Op
+from facula.ops.apply import apply
+from facula.ops.create import filled
+from facula.ops.elementwise import add
+from facula.ops.inplace import write_back
+from facula.ops.registry import TORCH, only_method
+from facula.tensor import Tensor
+
+
+def _add_n_expand(g: Any, *vals: Any) -> Any:
+    total = vals[0]
+    for v in vals[1:]:
+        total = total + v
+    return total
+
+
+ADD_N = Op("add", lambda *m: m[0].plain(), _add_n_expand, lambda n, g: (g,) * len(n.edges))
+
+
+def add_n(grads: Sequence[Tensor]) -> Tensor:
+    """Sum of tensors of one shape, in order."""
+    if len(grads) == 2:
+        return add(grads[0], grads[1])
+    if len(grads) > 200:
+        return add_n([add_n(grads[:200]), *grads[200:]])
+    return apply(ADD_N, grads)
+
+
+def zeros(m: Meta) -> Tensor:
+    """A gradient of zeros for a result nobody used."""
+    return filled(m.plain(), 0)
+
+
+# references to a gradient that only the walk holds: its table's list, the walk's and our arguments
+_ALONE = 5
+
+
+def accumulate(leaf: Tensor, grad: Tensor, create_graph: bool) -> None:
+    """Adds a gradient to `leaf.grad`."""
+    have = leaf._grad
+    if have is None:
+        if not grad.meta.contiguous or grad._base is not None or sys.getrefcount(grad) > _ALONE or grad._off:
+            grad = grad.clone()  # type: ignore[attr-defined]
+        if not create_graph and grad._rg:
+            grad = grad.detach()
+        leaf._grad = grad
+    elif create_graph or have._rg:
+        leaf._grad = add(have, grad)
+    else:
+        write_back(have, add(have, grad))
+
+
+walk.OPS.add_n, walk.OPS.zeros, walk.OPS.accumulate = add_n, zeros, accumulate
+
+
+def _seeds(outputs: Sequence[Tensor], grads: Sequence[Any]) -> list[Tensor]:
+    seeds = []
+    for out, g in zip(outputs, grads, strict=True):
+        if g is None:
+            if not out._rg:
+                seeds.append(None)
+                continue
+            if out.meta.numel != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if out.meta.dtype.kind == "c":
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out.meta.dtype!r}")
+            g = filled(out.meta.plain(), 1)
+        elif not isinstance(g, Tensor):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+        elif g.meta.shape != out.meta.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{len(seeds)}] has a shape of {g.meta.shape} and "
+                f"output[{len(seeds)}] has a shape of {out.meta.shape}."
+            )
+        seeds.append(g)
+    return seeds
+
+
+def _check_roots(outputs: Sequence[Tensor]) -> None:
+    for i, t in enumerate(outputs):
+        if not t._rg:
+            raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+
+
+def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+             grad_variables: Any = None, inputs: Any = None) -> None:  # fmt: skip
+    """Adds the gradients of tensors with respect to the graph's leaves to their `.grad`."""
+    tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    grads = _as_tuple(grad_tensors, len(tensors))
+    _check_roots(tensors)
+    if inputs is not None:
+        inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        if not inputs:
+            raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
+    keep = create_graph if retain_graph is None else retain_graph
+    walk.backward(tensors, _seeds(tensors, grads), keep, create_graph, inputs)
+
+
+def _as_tuple(grads: Any, n: int) -> tuple:
+    if grads is None:
+        return (None,) * n
+    return (grads,) if isinstance(grads, Tensor) else tuple(grads)
+
+
+@only_method("backward")
+def tensor_backward(self: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None,
+                    create_graph: bool = False, inputs: Any = None) -> None:  # fmt: skip
+    """Adds the gradients of self with respect to the graph's leaves to their `.grad`."""
+    backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+
+
+def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
+         create_graph: bool = False, allow_unused: bool | None = None, is_grads_batched: bool = False,
+         materialize_grads: bool = False) -> tuple:  # fmt: skip
+    """Gradients of outputs with respect to inputs, as a tuple."""
+    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    grads = _as_tuple(grad_outputs, len(outputs))
+    if allow_unused is None:
+        allow_unused = materialize_grads
+    elif allow_unused is False and materialize_grads:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+    if is_grads_batched:
+        return _batched(outputs, inputs, grads, create_graph, allow_unused)
+    _check_roots(outputs)
+    for t in inputs:
+        if not t._rg:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    keep = create_graph if retain_graph is None else retain_graph
+    got = walk.gradients(outputs, _seeds(outputs, grads), inputs, keep, create_graph, allow_unused)
+    if materialize_grads:
+        got = [zeros(t.meta) if g is None else g for g, t in zip(got, inputs, strict=True)]
+    elif not allow_unused and any(g is None for g in got):
+        raise RuntimeError(
+            "One of the differentiated Tensors appears to not have been used in the graph. Set "
+            "allow_unused=True if this is the desired behavior."
+        )
+    if not create_graph:
+        got = [g.detach() if g is not None and g._rg else g for g in got]
+    return tuple(got)
+
+
+def _batched(outputs: tuple, inputs: tuple, grads: tuple, create_graph: bool, allow_unused: bool) -> tuple:
+    n = next(g for g in grads if g is not None).meta.shape[0]
+    rows = [
+        grad(outputs, inputs, [None if g is None else g[i] for g in grads], True, create_graph, allow_unused)
+        for i in range(n)
+    ]
+    return tuple(None if parts[0] is None else TORCH["stack"](parts) for parts in zip(*rows, strict=True))
+
+
+__all__ = ["LOCAL", "backward", "grad"]

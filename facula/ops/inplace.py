@@ -1,0 +1,86 @@
+"""Writing results into existing tensors: `x.op_()`, `out=`, `copy_`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from facula.graph.dtypes import can_cast, dtype
+from facula.graph.meta import META, meta_of
+from facula.graph.tape import new_storage
+from facula.ops.apply import check_writable, overwrite
+from facula.tensor import Tensor
+
+
+def check_result_type(result: dtype, target: dtype) -> None:
+    """RuntimeError in PyTorch's words where a result may not be stored in target's type."""
+    if not can_cast(result, target):
+        raise RuntimeError(
+            f"result type {result.short} can't be cast to the desired output type {target.short}"
+        )
+
+
+def write_back(t: Tensor, result: Tensor) -> Tensor:
+    """Stores a fresh result of t's own operator in t."""
+    m, r = t.meta, result.meta
+    if r.shape != m.shape:
+        raise RuntimeError(
+            f"output with shape {list(m.shape)} doesn't match the broadcast shape {list(r.shape)}"
+        )
+    if r.dtype is not m.dtype:
+        check_result_type(r.dtype, m.dtype)
+        result = result.to(m.dtype)  # type: ignore[attr-defined]
+    check_writable(t)
+    return overwrite(t, result, fresh=True)
+
+
+def copy_out(result: Any, out: Any) -> Any:
+    """Stores a result in the tensor(s) given as `out=`."""
+    if isinstance(result, tuple) and not isinstance(result, Tensor):
+        for r, o in zip(result, out, strict=True):
+            copy_out(r, o)
+        return out if not hasattr(type(result), "_fields") else type(result)(*out)
+    if not isinstance(out, Tensor):
+        raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
+    if out._rg and result._rg:
+        raise RuntimeError("functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.")
+    if result.meta.dtype is not out.meta.dtype:
+        check_result_type(result.meta.dtype, out.meta.dtype)
+        result = result.to(out.meta.dtype)
+    if out.meta.shape != result.meta.shape:
+        if out.meta.numel:
+            warnings.warn(
+                "An output with one or more elements was resized since it had shape "
+                f"{list(out.meta.shape)}, which does not match the required output shape "
+                f"{list(result.meta.shape)}. This behavior is deprecated, and in a future PyTorch "
+                "release outputs will not be resized unless they have zero elements. You can "
+                "explicitly reuse an out tensor t by resizing it, inplace, to zero elements with "
+                "t.resize_(0).",
+                UserWarning,
+                stacklevel=3,
+            )
+        resize(out, tuple(result.meta.shape))
+    return overwrite(out, result)
+
+
+def resize(t: Tensor, shape: tuple[int, ...]) -> None:
+    """Gives t another shape; keeps its storage where that is large enough."""
+    from facula.runtime.buffers import alloc
+    from facula.graph.tape import evaluate
+
+    m = meta_of(t.meta.dtype, shape, t.meta.device)
+    if t.meta.device is not META:
+        old = evaluate(t._s)
+        need = (t._off + m.numel) * m.dtype.itemsize
+        if need > old.nbytes or t._s.meta.numel < t._off + m.numel:
+            buf = alloc(max(need, 1))
+            n = min(old.nbytes, buf.nbytes)
+            buf.numpy("uint8", (n,))[:] = old.numpy("uint8", (n,))
+            whole = meta_of(m.dtype, (t._off + m.numel,)) if t._off else m
+            t._s.buf, t._s.meta, t._s.tape = buf, whole, None
+    from facula.graph.meta import meta
+
+    t.meta = meta(m.dtype, m.shape, m.strides, m.device, t._off != 0)
+
+
+__all__ = ["check_result_type", "copy_out", "new_storage", "resize", "write_back"]

@@ -1,0 +1,496 @@
+"""The operators under nn.functional that are worth one recorded node each: softmax, norms, losses."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+from facula.graph import dtypes as dt
+from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
+from facula.graph.tape import Op
+from facula.ops.apply import apply
+from facula.ops.pointwise import opmath, sum_to
+from facula.ops.registry import FUNCTIONAL, TORCH, functional
+from facula.tensor import Tensor
+
+# softmax -----------------------------------------------------------------------------------------
+
+
+def _softmax_infer(a: Meta, dim: int, asked: Any) -> Meta:
+    d = asked or a.dtype
+    if d.kind != "f":
+        raise RuntimeError(f"\"softmax_lastdim_kernel_impl\" not implemented for '{d.short}'")
+    return meta_of(d, a.shape, a.device)
+
+
+def _softmax_parts(g: Any, a: Any, dim: int, asked: Any) -> tuple:
+    x = g.cast(g.cast(a, asked or a.dtype), opmath(asked or a.dtype))
+    top = g.reduce("max", x, dim)
+    e = (x - top).exp()
+    return x, top, e
+
+
+def _softmax_expand(g: Any, a: Any, dim: int, asked: Any) -> Any:
+    if not a.numel:
+        return g.cast(a, asked or a.dtype)
+    _, _, e = _softmax_parts(g, a, dim, asked)
+    return g.cast(e / g.reduce("sum", e, dim), asked or a.dtype)
+
+
+def _softmax_backward(n: Any, g: Tensor) -> Tensor:
+    out = apply(SOFTMAX_BACKWARD, (g, n.tensor(0)), (n.params[0],))
+    d = n.inst.ins[0].dtype
+    return out if out.meta.dtype is d else out.to(d)  # type: ignore[attr-defined]
+
+
+def _softmax_back_expand(g: Any, grad: Any, y: Any, dim: int) -> Any:
+    w = opmath(y.dtype)
+    gw, yw = g.cast(grad, w), g.cast(y, w)
+    prod = gw * yw
+    return g.cast(prod - yw * g.reduce("sum", prod, dim), y.dtype)
+
+
+def _softmax_back_back(n: Any, gg: Tensor) -> tuple:
+    dim = n.params[0]
+    grad, y = n.tensor(0), n.tensor(1)
+    g_grad = apply(SOFTMAX_BACKWARD, (gg, y), (dim,)) if n.needs(0) else None
+    g_y = None
+    if n.needs(1):
+        g_y = gg * grad - gg * (grad * y).sum(dim, keepdim=True) - grad * (gg * y).sum(dim, keepdim=True)  # type: ignore[attr-defined]
+    return g_grad, g_y
+
+
+SOFTMAX = Op("softmax", _softmax_infer, _softmax_expand, _softmax_backward, saves="out")
+SOFTMAX_BACKWARD = Op("_softmax_backward_data", lambda g, y, dim: y.plain(), _softmax_back_expand,
+                      _softmax_back_back, saves="0 1")  # fmt: skip
+
+
+def _log_softmax_expand(g: Any, a: Any, dim: int, asked: Any) -> Any:
+    if not a.numel:
+        return g.cast(a, asked or a.dtype)
+    x, top, e = _softmax_parts(g, a, dim, asked)
+    return g.cast(x - top - g.reduce("sum", e, dim).log(), asked or a.dtype)
+
+
+def _log_softmax_backward(n: Any, g: Tensor) -> Tensor:
+    out = apply(LOG_SOFTMAX_BACKWARD, (g, n.tensor(0)), (n.params[0],))
+    d = n.inst.ins[0].dtype
+    return out if out.meta.dtype is d else out.to(d)  # type: ignore[attr-defined]
+
+
+def _log_softmax_back_expand(g: Any, grad: Any, y: Any, dim: int) -> Any:
+    w = opmath(y.dtype)
+    gw = g.cast(grad, w)
+    return g.cast(gw - g.cast(y, w).exp() * g.reduce("sum", gw, dim), y.dtype)
+
+
+def _log_softmax_back_back(n: Any, gg: Tensor) -> tuple:
+    dim = n.params[0]
+    grad, y = n.tensor(0), n.tensor(1)
+    p = y.exp()
+    inner = (gg * p).sum(dim, keepdim=True)
+    g_grad = gg - inner if n.needs(0) else None
+    g_y = -(p * gg) * grad.sum(dim, keepdim=True) if n.needs(1) else None
+    return g_grad, g_y
+
+
+LOG_SOFTMAX = Op("log_softmax", _softmax_infer, _log_softmax_expand, _log_softmax_backward, saves="out")
+LOG_SOFTMAX_BACKWARD = Op("_log_softmax_backward_data", lambda g, y, dim: y.plain(), _log_softmax_back_expand,
+                          _log_softmax_back_back, saves="0 1")  # fmt: skip
+
+
+def _default_dim(name: str, ndim: int, stacklevel: int) -> int:
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+        stacklevel=stacklevel,
+    )
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def _soft(name: str, op: Op) -> None:
+    def torch_function(input: Tensor, dim: int, dtype: Any = None, *, out: Tensor | None = None) -> Tensor:
+        from facula.ops.registry import to_out
+
+        return to_out(apply(op, (input,), (wrap_dim(dim, input.meta.ndim), dtype)), out)
+
+    def function(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+        if dim is None:
+            dim = _default_dim(name, input.meta.ndim, _stacklevel)
+        return torch_function(input, dim, dtype)
+
+    for fn in (torch_function, function):
+        fn.__name__ = fn.__qualname__ = name
+        fn.__doc__ = f"{name} along a dim: every slice along it sums to one{' after exp' if 'log' in name else ''}."
+    TORCH[name] = torch_function
+    setattr(Tensor, name, torch_function)
+    FUNCTIONAL[name] = function
+
+
+_soft("softmax", SOFTMAX)
+_soft("log_softmax", LOG_SOFTMAX)
+
+
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """softmax of -input."""
+    return FUNCTIONAL["softmax"](-input, dim, _stacklevel, dtype)
+
+
+FUNCTIONAL["softmin"] = softmin
+
+# gelu, silu and their kind are in activations.py; layer norm --------------------------------------
+
+
+def _ln_infer(x: Meta, *rest: Any) -> tuple:
+    *_, k, eps, _w, _b = rest
+    stats = meta_of(opmath(x.dtype), (*x.shape[: x.ndim - k], *[1] * k), x.device)
+    return x.plain(), stats, stats
+
+
+def _ln_expand(g: Any, x: Any, *rest: Any) -> Any:
+    *wb, k, eps, has_w, has_b = rest
+    w_type = opmath(x.dtype)
+    v = g.cast(x, w_type)
+    axes = tuple(range(x.ndim - k, x.ndim))
+    mean = g.mean(v, axes)
+    centred = v - mean
+    rstd = (g.mean(centred * centred, axes) + eps).rsqrt()
+    y = centred * rstd
+    wb = list(wb)
+    if has_w:
+        y = y * g.cast(wb.pop(0), w_type)
+    if has_b:
+        y = y + g.cast(wb.pop(0), w_type)
+    return g.cast(y, x.dtype), mean, rstd
+
+
+def _ln_backward(n: Any, g: Tensor, *_: Any) -> tuple:
+    k, eps, has_w, has_b = n.params
+    x, mean, rstd = n.tensor(0), n.tensor(-2), n.tensor(-1)
+    if LN_SECOND_ORDER(n):
+        return _ln_backward_composed(n, g)
+    mean, rstd = mean.detach(), rstd.detach()
+    ins = n.inst.ins
+    grads: list[Any] = []
+    w = n.tensor(1) if has_w else None
+    gx = None
+    if n.needs(0):
+        gx = apply(LN_INPUT, (g, x, mean, rstd, *([w] if has_w else [])), (k, has_w))
+    grads.append(gx)
+    lead = tuple(range(x.meta.ndim - k))
+    if has_w:
+        xhat = ((x.to(mean.meta.dtype) - mean) * rstd).to(g.meta.dtype)  # type: ignore[attr-defined]
+        grads.append((g * xhat).sum(lead).reshape(ins[1].shape) if n.needs(1) and lead else (g * xhat if n.needs(1) else None))  # type: ignore[attr-defined]
+    if has_b:
+        i = 1 + has_w
+        grads.append((g.sum(lead).reshape(ins[i].shape) if lead else g) if n.needs(i) else None)  # type: ignore[attr-defined]
+    return tuple(grads)
+
+
+def LN_SECOND_ORDER(n: Any) -> bool:
+    """Whether the derivative itself will be differentiated: then it is composed of public operators."""
+    from facula.graph.tape import LOCAL
+
+    return LOCAL.tape.grad
+
+
+def _ln_backward_composed(n: Any, g: Tensor) -> tuple:
+    k, eps, has_w, has_b = n.params
+    x = n.tensor(0)
+    dims = tuple(range(x.meta.ndim - k, x.meta.ndim))
+    lead = tuple(range(x.meta.ndim - k))
+    mean = x.mean(dims, keepdim=True)  # type: ignore[attr-defined]
+    centred = x - mean
+    rstd = ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
+    xhat = centred * rstd
+    gw = g * n.tensor(1) if has_w else g
+    gx = (gw - gw.mean(dims, keepdim=True) - xhat * (gw * xhat).mean(dims, keepdim=True)) * rstd
+    grads = [gx]
+    ins = n.inst.ins
+    if has_w:
+        grads.append((g * xhat).sum(lead).reshape(ins[1].shape) if lead else g * xhat)
+    if has_b:
+        grads.append(g.sum(lead).reshape(ins[1 + has_w].shape) if lead else g)  # type: ignore[attr-defined]
+    return tuple(grads)
+
+
+def _ln_input_expand(g: Any, grad: Any, x: Any, mean: Any, rstd: Any, *rest: Any) -> Any:
+    *w, k, has_w = rest
+    t = opmath(x.dtype)
+    axes = tuple(range(x.ndim - k, x.ndim))
+    gw = g.cast(grad, t)
+    if has_w:
+        gw = gw * g.cast(w[0], t)
+    xhat = (g.cast(x, t) - mean) * rstd
+    out = (gw - g.mean(gw, axes) - xhat * g.mean(gw * xhat, axes)) * rstd
+    return g.cast(out, x.dtype)
+
+
+LAYER_NORM = {
+    n: Op("native_layer_norm", _ln_infer, _ln_expand, _ln_backward,
+          saves=" ".join(map(str, range(n))) + " out1 out2", materialize=False)
+    for n in (1, 2, 3)
+}  # fmt: skip
+LN_INPUT = Op("layer_norm_backward", lambda g, x, *r: x.plain(), _ln_input_expand)
+
+
+@functional("layer_norm")
+def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None,
+               eps: float = 1e-5) -> Tensor:  # fmt: skip
+    """Normalises over the last dims, `normalized_shape`, then scales and shifts.
+
+    Shapes: input (*, *normalized_shape), weight and bias normalized_shape.
+    Source: Ba, Kiros, Hinton, "Layer Normalization", 2016.
+    """
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    k = len(shape)
+    if k == 0:
+        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []")
+    for name, p in (("weight", weight), ("bias", bias)):
+        if p is not None and tuple(p.meta.shape) != shape:
+            raise RuntimeError(
+                f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+                f"{list(p.meta.shape)} and normalized_shape = {list(shape)}"
+            )
+    if input.meta.ndim < k or tuple(input.meta.shape[input.meta.ndim - k :]) != shape:
+        inner = ", ".join(map(str, shape))
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {inner}], but got input of size"
+            f"{list(input.meta.shape)}"
+        )
+    operands = [input] + [p for p in (weight, bias) if p is not None]
+    return apply(LAYER_NORM[len(operands)], operands, (k, eps, weight is not None, bias is not None))[0]
+
+
+TORCH["layer_norm"] = lambda input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True: layer_norm(
+    input, normalized_shape, weight, bias, eps
+)
+
+# losses --------------------------------------------------------------------------------------------
+
+
+def check_reduction(reduction: str) -> str:
+    """ValueError where a reduction is none of PyTorch's."""
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    return reduction
+
+
+def legacy_reduction(size_average: Any, reduce: Any, reduction: str) -> str:
+    """The reduction that the deprecated arguments ask for."""
+    if size_average is None and reduce is None:
+        return reduction
+    size_average = True if size_average is None else size_average
+    reduce = True if reduce is None else reduce
+    got = "mean" if size_average and reduce else "sum" if reduce else "none"
+    warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{got}' instead.", stacklevel=3)
+    return got
+
+
+def _reduced(g: Any, v: Any, reduction: str, d: Any) -> Any:
+    if reduction == "none":
+        return g.cast(v, d)
+    axes = tuple(range(v.ndim))
+    total = g.reduce("sum", v, axes, keepdim=False) if axes else v
+    if reduction == "mean":
+        n = math.prod(v.shape)
+        total = total / (n if n else math.nan)
+    return g.cast(total, d)
+
+
+def _mse_infer(a: Meta, b: Meta, reduction: str) -> Meta:
+    d = dt.promote_types(a.dtype, b.dtype)
+    shape = broadcast_shapes(a.shape, b.shape)
+    return meta_of(d, shape if reduction == "none" else (), a.device)
+
+
+def _mse_expand(g: Any, a: Any, b: Any, reduction: str) -> Any:
+    d = dt.promote_types(a.dtype, b.dtype)
+    diff = g.cast(a, opmath(d)) - g.cast(b, opmath(d))
+    return _reduced(g, diff * diff, reduction, d)
+
+
+def _mse_backward(n: Any, g: Tensor) -> tuple:
+    a, b = n.tensor(0), n.tensor(1)
+    diff = a - b
+    scale = 2.0 / max(diff.meta.numel, 1) if n.params[0] == "mean" else 2.0
+    ga = diff * (g * scale)
+    ins = n.inst.ins
+    return sum_to(ga, ins[0]) if n.needs(0) else None, sum_to(-ga, ins[1]) if n.needs(1) else None
+
+
+MSE = Op("mse_loss", _mse_infer, _mse_expand, _mse_backward, saves="0 1")
+
+
+@functional("mse_loss")
+def mse_loss(input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None,
+             reduction: str = "mean", weight: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Mean (or sum) of squared differences."""
+    reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
+    if target.meta.shape != input.meta.shape:
+        warnings.warn(
+            f"Using a target size ({target.meta.shape}) that is different to the input size ({input.meta.shape}). "
+            "This will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+            stacklevel=2,
+        )
+    if weight is not None:
+        loss = weight * apply(MSE, (input, target), ("none",))
+        return loss if reduction == "none" else loss.sum() / (weight.sum() if reduction == "mean" else 1)
+    return apply(MSE, (input, target), (reduction,))
+
+
+def _ce_infer(x: Meta, t: Meta, reduction: str, ignore: int) -> Meta:
+    shape = t.shape if reduction == "none" else ()
+    return meta_of(x.dtype, shape, x.device)
+
+
+def _ce_picked(g: Any, x: Any, t: Any, ignore: int) -> tuple:
+    """Class dim of x, which targets count, and targets safe to index with."""
+    dim = 1 if x.ndim > 1 else 0
+    t = g.cast(t, dt.int64)
+    counts = t.ne(ignore)
+    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target")
+    return dim, counts, safe
+
+
+def _ce_expand(g: Any, x: Any, t: Any, reduction: str, ignore: int) -> Any:
+    dim, counts, safe = _ce_picked(g, x, t, ignore)
+    w = opmath(x.dtype)
+    v = g.cast(x, w)
+    top = g.reduce("max", v, dim)
+    log_sum = g.reduce("sum", (v - top).exp(), dim).log() + top
+    wide = (*t.shape[:dim], 1, *t.shape[dim:])
+    picked = g.gather(v, g.reshape(safe, wide), dim)
+    loss = g.where(counts, g.reshape(log_sum - picked, t.shape), 0.0)
+    if reduction == "mean":
+        axes = tuple(range(loss.ndim))
+        n = g.cast(counts, w)
+        total = g.reduce("sum", loss, axes, keepdim=False) if axes else loss
+        count = g.reduce("sum", n, axes, keepdim=False) if axes else n
+        return g.cast(total / count, x.dtype)
+    return _reduced(g, loss, reduction, x.dtype)
+
+
+def _ce_backward(n: Any, g: Tensor) -> tuple:
+    x, t = n.tensor(0), n.tensor(1)
+    from facula.graph.tape import LOCAL
+
+    if LOCAL.tape.grad:
+        dim = 1 if x.meta.ndim > 1 else 0
+        return _ce_backward_composed(n, g, x, t, dim), None
+    return apply(CE_BACKWARD, (g, x, t), n.params), None
+
+
+def _ce_backward_composed(n: Any, g: Tensor, x: Tensor, t: Tensor, dim: int) -> Tensor:
+    reduction, ignore = n.params
+    counts = t != ignore
+    safe = TORCH["where"](counts, t, TORCH["zeros_like"](t)).unsqueeze(dim)
+    hot = TORCH["zeros"](x.meta.shape, dtype=x.meta.dtype).scatter(dim, safe, TORCH["ones"](safe.meta.shape, dtype=x.meta.dtype))
+    weight = counts.to(x.meta.dtype)
+    scale = g / weight.sum() if reduction == "mean" else g
+    return (x.softmax(dim) - hot) * (weight * scale).unsqueeze(dim)  # type: ignore[attr-defined]
+
+
+def _ce_back_expand(g: Any, grad: Any, x: Any, t: Any, reduction: str, ignore: int) -> Any:
+    dim, counts, safe = _ce_picked(g, x, t, ignore)
+    w = opmath(x.dtype)
+    v = g.cast(x, w)
+    top = g.reduce("max", v, dim)
+    e = (v - top).exp()
+    p = e / g.reduce("sum", e, dim)
+    wide = (*t.shape[:dim], 1, *t.shape[dim:])
+    hot = g.cast(g.iota(x.shape, dim).eq(g.reshape(safe, wide)), w)
+    scale = g.cast(grad, w)
+    n = g.cast(counts, w)
+    if reduction == "mean":
+        scale = scale / g.reduce("sum", n, tuple(range(n.ndim)), keepdim=False) if n.ndim else scale / n
+    return g.cast((p - hot) * g.reshape(n * scale, wide), x.dtype)
+
+
+CROSS_ENTROPY = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLossBackward0")
+CROSS_ENTROPY_2D = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLoss2DBackward0")
+CE_BACKWARD = Op("cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand)
+
+
+@functional("cross_entropy")
+def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: Any = None,
+                  ignore_index: int = -100, reduce: Any = None, reduction: str = "mean",
+                  label_smoothing: float = 0.0) -> Tensor:  # fmt: skip
+    """Negative log likelihood of the softmax of input, for class numbers or class probabilities.
+
+    Shapes: input (C), (N, C) or (N, C, d1, ...), target (), (N), (N, d1, ...) or input's.
+    """
+    reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
+    m, t = input.meta, target.meta
+    if t.shape == m.shape and t.dtype.kind == "f":
+        return _cross_entropy_probabilities(input, target, weight, reduction, label_smoothing)
+    _check_classes(m, t)
+    if weight is None and not label_smoothing and m.numel:
+        op = CROSS_ENTROPY if m.ndim <= 2 else CROSS_ENTROPY_2D
+        return apply(op, (input, target), (reduction, ignore_index))
+    logp = FUNCTIONAL["log_softmax"](input, 1 if m.ndim > 1 else 0)
+    nll = FUNCTIONAL["nll_loss"](logp, target, weight, None, ignore_index, None, reduction)
+    if not label_smoothing:
+        return nll
+    return _smoothed(logp, target, weight, ignore_index, reduction, label_smoothing, nll)
+
+
+def _check_classes(m: Meta, t: Meta) -> None:
+    if m.ndim == 0:
+        raise RuntimeError("cross_entropy: expected input with at least one dim, got a 0-d tensor")
+    if t.dtype.kind not in "iu":
+        raise RuntimeError(f"expected scalar type Long but found {t.dtype.short}")
+    dim = 1 if m.ndim > 1 else 0
+    if m.ndim == 1:
+        if t.ndim > 1 or (t.ndim == 1 and t.numel != 1):
+            raise ValueError(f"Expected input batch_size (1) to match target batch_size ({t.numel}).")
+        return
+    if t.ndim != m.ndim - 1:
+        if t.ndim == 0 or t.ndim > m.ndim - 1 and m.ndim == 2:
+            raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+        raise RuntimeError(f"Expected target size {[m.shape[0], *m.shape[2:]]}, got {list(t.shape)}")
+    if m.shape[0] != t.shape[0]:
+        raise ValueError(f"Expected input batch_size ({m.shape[0]}) to match target batch_size ({t.shape[0]}).")
+    if tuple(m.shape[2:]) != tuple(t.shape[dim:]):
+        raise RuntimeError(f"Expected target size {[m.shape[0], *m.shape[2:]]}, got {list(t.shape)}")
+
+
+def _smoothed(logp: Tensor, target: Tensor, weight: Tensor | None, ignore: int, reduction: str, eps: float,
+              nll: Tensor) -> Tensor:  # fmt: skip
+    dim = 1 if logp.meta.ndim > 1 else 0
+    classes = logp.meta.shape[dim]
+    scaled = logp
+    if weight is not None:
+        scaled = logp * weight.reshape([-1 if i == dim else 1 for i in range(logp.meta.ndim)])  # type: ignore[attr-defined]
+    smooth = -scaled.sum(dim)  # type: ignore[attr-defined]
+    counts = target != ignore
+    smooth = TORCH["where"](counts, smooth, TORCH["zeros"]((), dtype=smooth.meta.dtype))
+    if reduction == "sum":
+        smooth = smooth.sum()
+    elif reduction == "mean":
+        if weight is None:
+            smooth = smooth.sum() / counts.sum()
+        else:
+            safe = TORCH["where"](counts, target, TORCH["zeros_like"](target))
+            smooth = smooth.sum() / (weight[safe] * counts).sum()
+    return (1 - eps) * nll + eps / classes * smooth
+
+
+def _cross_entropy_probabilities(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str,
+                                 eps: float) -> Tensor:  # fmt: skip
+    dim = 1 if input.meta.ndim > 1 else 0
+    if eps:
+        target = target * (1 - eps) + eps / input.meta.shape[dim]
+    logp = FUNCTIONAL["log_softmax"](input, dim)
+    if weight is not None:
+        logp = logp * weight.reshape([-1 if i == dim else 1 for i in range(input.meta.ndim)])  # type: ignore[attr-defined]
+    loss = -(logp * target).sum(dim)
+    if reduction == "none":
+        return loss
+    total = loss.sum()
+    if reduction == "sum":
+        return total
+    return total / max(input.meta.numel // max(input.meta.shape[dim], 1), 1)
+
+
+TORCH["cross_entropy"] = cross_entropy

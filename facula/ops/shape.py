@@ -1,0 +1,770 @@
+"""Views and shape operators. A view shares memory: only its geometry is new."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from facula.autograd.node import grad_class, next_seq
+from facula.graph.meta import META, Meta, Size, contiguous_strides, meta, meta_of, view_strides, wrap_dim
+from facula.graph.tape import LOCAL, Inst, Op
+from facula.ops.apply import apply
+from facula.ops.registry import TORCH, both, only_method
+from facula.tensor import Tensor, view
+
+_new = object.__new__
+
+
+# copying --------------------------------------------------------------------------------
+
+COPY = Op("clone", lambda a, shape: meta_of(a.dtype, shape, a.device),
+          lambda g, a, shape: g.reshape(a, shape),
+          lambda n, g, *_: _shape_like(g, n.inst.ins[0]), grad_name="CloneBackward0")  # fmt: skip
+
+
+def _shape_like(g: Tensor, m: Meta) -> Tensor:
+    return g if g.meta.shape == m.shape else g.reshape(m.shape)  # type: ignore[attr-defined]
+
+
+@both("clone")
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with a history: gradients flow back to input."""
+    return apply(COPY, (input,), (tuple(input.meta.shape),))
+
+
+@only_method("contiguous")
+def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
+    """Itself if its elements lie in row-major order, else a copy."""
+    return self if self.meta.contiguous else clone(self)
+
+
+# views with history ---------------------------------------------------------------------
+
+
+def make_view(op: Op, t: Tensor, shape: Sequence[int], strides: tuple[int, ...], offset: int,
+              params: tuple = ()) -> Tensor:  # fmt: skip
+    """A view of t that knows its derivative: `op` supplies name and backward."""
+    out = view(t, tuple(shape), strides, offset)
+    if t._rg and LOCAL.tape.grad:
+        give_history(op, t, out, params)
+    if LOCAL.tape.grad:
+        _remember(out._base, out)
+    return out
+
+
+def give_history(op: Op, t: Tensor, out: Tensor, params: tuple) -> None:
+    """Connects a view (or anything that shares t's values) to t's history."""
+    cls = op.grad_class
+    if type(cls) is str:
+        cls = grad_class(op)
+    node = _new(cls)
+    node.inst = Inst(op, (t.meta,), params, (out.meta,))
+    node.edges = (t if t._g is None else t._g,)
+    node.saved, node.scalars, node.seq = None, (t._off,), next_seq()
+    out._rg, out._g = True, node
+
+
+def _remember(base: Any, v: Tensor) -> None:
+    """Bases know their views, so that a write to the base gives them new histories."""
+    views = base.__dict__.get("_views")
+    if views is None:
+        views = base._views = []
+    elif len(views) > 64 and len(views) & (len(views) - 1) == 0:
+        views[:] = [r for r in views if r() is not None]
+    views.append(weakref.ref(v))
+
+
+def _view_op(name: str, backward: Any, grad_name: str) -> Op:
+    return Op(name, lambda *a: None, lambda *a: None, backward, grad_name=grad_name)
+
+
+def _as_strided_backward(n: Any, g: Tensor) -> Tensor:
+    base = n.inst.ins[0]
+    shape, strides, offset = n.params
+    if n.__dict__.get("base_meta") is not None:
+        base = n.base_meta
+    flat = TORCH["zeros"](_extent(base, n.scalars[0]), dtype=g.meta.dtype)
+    start = n.scalars[0]
+    if _overlaps(shape, strides):
+        where = _positions(shape, strides, offset - start)
+        flat = flat.index_add(0, where.reshape(-1), g.reshape(-1))
+    else:
+        region = flat.as_strided(shape, strides, offset - start)
+        region.copy_(g)
+    return flat.as_strided(base.shape, base.strides, 0)
+
+
+def _extent(m: Meta, offset: int) -> int:
+    if m.numel == 0:
+        return 0
+    return 1 + sum((n - 1) * s for n, s in zip(m.shape, m.strides, strict=True))
+
+
+def _overlaps(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    dims = sorted((s, n) for n, s in zip(shape, strides, strict=True) if n > 1)
+    reach = 0
+    for s, n in dims:
+        if s <= reach:
+            return True
+        reach += s * (n - 1)
+    return False
+
+
+def _positions(shape: Sequence[int], strides: Sequence[int], offset: int) -> Tensor:
+    where = TORCH["full"](tuple(shape), offset, dtype=TORCH["int64"])
+    for i, (n, s) in enumerate(zip(shape, strides, strict=True)):
+        line = TORCH["arange"](n) * s
+        where = where + line.reshape([n if j == i else 1 for j in range(len(shape))])
+    return where
+
+
+AS_STRIDED = _view_op("as_strided", _as_strided_backward, "AsStridedBackward0")
+VIEW = _view_op("view", lambda n, g: g.reshape(n.inst.ins[0].shape), "ViewBackward0")
+UNSAFE_VIEW = _view_op("_unsafe_view", lambda n, g: g.reshape(n.inst.ins[0].shape), "UnsafeViewBackward0")
+ALIAS = _view_op("alias", lambda n, g: g, "AliasBackward0")
+RESHAPE_ALIAS = _view_op("_reshape_alias", lambda n, g: g.reshape(n.inst.ins[0].shape), "ViewBackward0")
+
+
+def as_strided_history(base: Tensor, v: Tensor) -> None:
+    """Makes v's history `base.as_strided(v's geometry)`."""
+    if base._rg:
+        give_history(AS_STRIDED, base, v, (tuple(v.meta.shape), v.meta.strides, v._off))
+    else:
+        v._rg, v._g = False, None
+
+
+def _scatter_backward(n: Any, g: Tensor) -> tuple:
+    shape, strides, offset = n.params
+    g = g.contiguous()  # type: ignore[attr-defined]
+    g_new = g.as_strided(shape, strides, offset).clone() if n.needs(1) else None
+    g_old = None
+    if n.needs(0):
+        g_old = g.clone()
+        g_old.as_strided(shape, strides, offset).zero_()
+    return g_old, g_new
+
+
+COPY_SLICES = _view_op("copy_slices", _scatter_backward, "CopySlices")
+
+
+def strided_scatter_history(base: Tensor, v: Tensor, value: Tensor) -> None:
+    """Gives base the history of 'base with the elements of its view v replaced by value'."""
+    cls = grad_class(COPY_SLICES)
+    node = _new(cls)
+    node.inst = Inst(COPY_SLICES, (base.meta, value.meta),
+                     (tuple(v.meta.shape), v.meta.strides, v._off - base._off), (base.meta,))  # fmt: skip
+    old = None
+    if base._rg:
+        old = base if base._g is None else base._g
+    new = None
+    if value._rg:
+        new = value if value._g is None else value._g
+    node.edges, node.saved, node.scalars, node.seq = (old, new), None, (), next_seq()
+    base._rg, base._g = True, node
+
+
+# reshaping ------------------------------------------------------------------------------
+
+
+def sizes_of(args: Sequence[Any], name: str = "size") -> tuple[int, ...]:
+    """Sizes given as numbers or as one sequence."""
+    if len(args) == 1 and not isinstance(args[0], (int, Tensor)):
+        args = args[0]
+    try:
+        return tuple([a if type(a) is int else a.__index__() for a in args])
+    except AttributeError:
+        bad = next(a for a in args if not hasattr(a, "__index__"))
+        raise TypeError(
+            f"{name}(): argument 'size' must be tuple of ints, but found element of type "
+            f"{type(bad).__name__}"
+        ) from None
+
+
+def infer_size(shape: Sequence[int], numel: int) -> tuple[int, ...]:
+    """Fills in a -1; RuntimeError in PyTorch's words where the sizes do not fit."""
+    shape = tuple(shape)
+    if -1 not in shape:
+        if math.prod(shape) != numel or any(n < 0 for n in shape):
+            if any(n < -1 for n in shape):
+                raise RuntimeError(f"invalid shape dimension {min(shape)}")
+            raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+        return shape
+    if shape.count(-1) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    if any(n < -1 for n in shape):
+        raise RuntimeError(f"invalid shape dimension {min(shape)}")
+    known = math.prod(n for n in shape if n != -1)
+    if known == 0:
+        if numel == 0:
+            raise RuntimeError(
+                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the "
+                "unspecified dimension size -1 can be any value and is ambiguous"
+            )
+        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+    if numel % known:
+        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+    return tuple(numel // known if n == -1 else n for n in shape)
+
+
+@only_method("view")
+def view_(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
+    """The same elements in another shape (or dtype); never copies."""
+    if dtype is None and len(shape) == 1 and hasattr(shape[0], "storage"):
+        dtype = shape[0]
+    if dtype is not None:
+        return _view_dtype(self, dtype)
+    new = infer_size(sizes_of(shape, "view"), self.meta.numel)
+    m = self.meta
+    strides = contiguous_strides(new) if m.contiguous else view_strides(m.shape, m.strides, new)
+    if strides is None:
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one "
+            "dimension spans across two contiguous subspaces). Use .reshape(...) instead."
+        )
+    return make_view(VIEW, self, new, strides, self._off)
+
+
+def _view_dtype(t: Tensor, d: Any) -> Tensor:
+    m = t.meta
+    if d is m.dtype:
+        return make_view(ALIAS, t, m.shape, m.strides, t._off)
+    a, b = m.dtype.itemsize, d.itemsize
+    shape, strides, offset = list(m.shape), list(m.strides), t._off
+    if a != b:
+        if not shape:
+            raise RuntimeError(f"self.dim() cannot be 0 to view {m.dtype.short} as {d.short} (different element sizes)")
+        if strides[-1] != 1 and shape[-1] != 1:
+            raise RuntimeError(
+                f"self.stride(-1) must be 1 to view {m.dtype.short} as {d.short} (different element "
+                f"sizes), but got {strides[-1]}"
+            )
+    if a > b:
+        k = a // b
+        shape[-1] *= k
+        strides = [s * k for s in strides[:-1]] + [1]
+        offset *= k
+    elif a < b:
+        k = b // a
+        if shape[-1] % k:
+            raise RuntimeError(
+                f"self.size(-1) must be divisible by {k} to view {m.dtype.short} as {d.short} "
+                f"(different element sizes), but got {shape[-1]}"
+            )
+        if offset % k or any(s % k for s in strides[:-1]):
+            raise RuntimeError(
+                f"self.storage_offset() must be divisible by {k} to view {m.dtype.short} as {d.short} "
+                f"(different element sizes), but got {offset}"
+            )
+        shape[-1] //= k
+        strides = [s // k for s in strides[:-1]] + [1]
+        offset //= k
+    return view(t, tuple(shape), tuple(strides), offset, d)
+
+
+@both("reshape")
+def reshape(input: Tensor, *shape: Any, **kwargs: Any) -> Tensor:
+    """The same elements in another shape; a view where that is possible."""
+    if kwargs:
+        shape = (kwargs.pop("shape"),)
+    new = infer_size(sizes_of(shape, "reshape"), input.meta.numel)
+    m = input.meta
+    strides = contiguous_strides(new) if m.contiguous else view_strides(m.shape, m.strides, new)
+    if strides is None:
+        return make_view(UNSAFE_VIEW, clone(input), new, contiguous_strides(new), 0)
+    return make_view(VIEW, input, new, strides, input._off)
+
+
+@only_method("reshape_as")
+def reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    """self in other's shape."""
+    return reshape(self, other.meta.shape)
+
+
+@only_method("view_as")
+def view_as(self: Tensor, other: Tensor) -> Tensor:
+    """A view of self in other's shape."""
+    return view_(self, other.meta.shape)
+
+
+@both("flatten")
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dims start_dim..end_dim as one."""
+    shape = input.meta.shape
+    start, end = wrap_dim(start_dim, len(shape)), wrap_dim(end_dim, len(shape))
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if not shape:
+        return reshape(input, 1)
+    if start == end:
+        return input
+    return reshape(input, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
+
+
+@both("ravel")
+def ravel(input: Tensor) -> Tensor:
+    """All elements in one dim."""
+    return reshape(input.contiguous(), -1)  # type: ignore[attr-defined]
+
+
+@both("unflatten")
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One dim split into several."""
+    d = wrap_dim(dim, input.meta.ndim)
+    shape = input.meta.shape
+    if not sizes:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    known = math.prod(n for n in sizes if n != -1)
+    if (-1 not in sizes and known != shape[d]) or (-1 in sizes and (known == 0 or shape[d] % known)):
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} "
+            f"({shape[d]}) in the input tensor"
+        )
+    new = [shape[d] // known if n == -1 else n for n in sizes]
+    return view_(input, (*shape[:d], *new, *shape[d + 1 :]))
+
+
+PERMUTE = _view_op("permute", lambda n, g: permute(g, _inverse(n.params[0])), "PermuteBackward0")
+TRANSPOSE = _view_op("transpose", lambda n, g: permute(g, _inverse(n.params[0])), "TransposeBackward0")
+T_OP = _view_op("t", lambda n, g: permute(g, _inverse(n.params[0])), "TBackward0")
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    out = [0] * len(order)
+    for i, d in enumerate(order):
+        out[d] = i
+    return out
+
+
+def _permuted(op: Op, t: Tensor, order: tuple[int, ...]) -> Tensor:
+    m = t.meta
+    return make_view(op, t, [m.shape[i] for i in order], tuple([m.strides[i] for i in order]), t._off, (order,))
+
+
+@both("permute")
+def permute(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
+    """Dims in another order."""
+    if kwargs:
+        dims = (kwargs["dims"],)
+    order = sizes_of(dims, "permute")
+    n = input.meta.ndim
+    if len(order) != n:
+        raise RuntimeError(
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length "
+            f"of the desired ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(order)}"
+        )
+    order = tuple(wrap_dim(d, n) for d in order)
+    if len(set(order)) != n:
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return _permuted(PERMUTE, input, order)
+
+
+@both("transpose", "swapaxes", "swapdims")
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dims exchanged."""
+    n = input.meta.ndim
+    a, b = wrap_dim(dim0, n), wrap_dim(dim1, n)
+    order = list(range(n))
+    if n:
+        order[a], order[b] = b, a
+    return _permuted(TRANSPOSE, input, tuple(order))
+
+
+@both("t")
+def t(input: Tensor) -> Tensor:
+    """The transpose of a matrix."""
+    n = input.meta.ndim
+    if n > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {n}D")
+    return _permuted(T_OP, input, tuple(range(n))[::-1])
+
+
+Tensor.T = property(lambda self: _permuted(PERMUTE, self, tuple(range(self.meta.ndim))[::-1]))  # type: ignore[attr-defined]
+
+
+def _matrix_transpose(name: str, self: Tensor) -> Tensor:
+    if self.meta.ndim < 2:
+        raise RuntimeError(
+            f"tensor.{name} is only supported on matrices or batches of matrices. Got {self.meta.ndim}-D tensor."
+        )
+    return transpose(self, -2, -1)
+
+
+Tensor.mT = property(lambda self: _matrix_transpose("mT", self))  # type: ignore[attr-defined]
+Tensor.mH = property(lambda self: _matrix_transpose("mH", self).conj())  # type: ignore[attr-defined]
+Tensor.H = property(lambda self: t(self).conj())  # type: ignore[attr-defined]
+
+EXPAND = _view_op("expand", lambda n, g: _sum_to_shape(g, n.inst.ins[0]), "ExpandBackward0")
+
+
+def _sum_to_shape(g: Tensor, m: Meta) -> Tensor:
+    from facula.ops.pointwise import sum_to
+
+    return sum_to(g, m)
+
+
+@only_method("expand")
+def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
+    """Dims of size 1 repeated without copying."""
+    target = sizes_of(sizes, "expand")
+    m = self.meta
+    lead = len(target) - m.ndim
+    if lead < 0:
+        raise RuntimeError(
+            f"expand(torch.{m.dtype.short}Tensor{{{list(m.shape)}}}, size={list(target)}): the number "
+            f"of sizes provided ({len(target)}) must be greater or equal to the number of dimensions "
+            f"in the tensor ({m.ndim})"
+        )
+    shape, strides = [], []
+    for i, n in enumerate(target):
+        old, step = (m.shape[i - lead], m.strides[i - lead]) if i >= lead else (1, 0)
+        if n == -1:
+            if i < lead:
+                raise RuntimeError(
+                    f"The expanded size of the tensor ({n}) isn't allowed in a leading, non-existing dimension {i}"
+                )
+            n = old
+        if old != n and old != 1:
+            raise RuntimeError(
+                f"The expanded size of the tensor ({n}) must match the existing size ({old}) at "
+                f"non-singleton dimension {i}.  Target sizes: {list(target)}.  Tensor sizes: {list(m.shape)}"
+            )
+        shape.append(n)
+        strides.append(step if old == n and i >= lead else 0)
+    if tuple(shape) == m.shape:
+        return make_view(EXPAND, self, m.shape, m.strides, self._off)
+    return make_view(EXPAND, self, shape, tuple(strides), self._off)
+
+
+@only_method("expand_as")
+def expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """self expanded to other's shape."""
+    return expand(self, other.meta.shape)
+
+
+@both("broadcast_to")
+def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
+    """input expanded to a shape."""
+    return expand(input, size)
+
+
+SQUEEZE = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward0")
+SQUEEZE_DIM = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward1")
+SQUEEZE_DIMS = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward2")
+UNSQUEEZE = _view_op("unsqueeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "UnsqueezeBackward0")
+
+
+@both("squeeze")
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+    """Dims of size 1 removed."""
+    m = input.meta
+    op = SQUEEZE if dim is None else SQUEEZE_DIM if isinstance(dim, int) else SQUEEZE_DIMS
+    if dim is None:
+        gone = range(m.ndim)
+    else:
+        gone = [wrap_dim(d, m.ndim) for d in ((dim,) if isinstance(dim, int) else dim)]
+        if len(set(gone)) != len(gone):
+            raise RuntimeError(f"dim {max(gone)} appears multiple times in the list of dims")
+    keep = [i for i in range(m.ndim) if i not in gone or m.shape[i] != 1]
+    return make_view(op, input, [m.shape[i] for i in keep], tuple([m.strides[i] for i in keep]), input._off)
+
+
+@both("unsqueeze")
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """A new dim of size 1."""
+    m = input.meta
+    d = wrap_dim(dim, m.ndim + 1)
+    step = m.shape[d] * m.strides[d] if d < m.ndim else 1
+    return make_view(UNSQUEEZE, input, (*m.shape[:d], 1, *m.shape[d:]),
+                     (*m.strides[:d], step, *m.strides[d:]), input._off)  # fmt: skip
+
+
+@both("as_strided")
+def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int],
+               storage_offset: int | None = None) -> Tensor:  # fmt: skip
+    """Any strided view of input's storage."""
+    size, stride = tuple(size), tuple(stride)
+    offset = input._off if storage_offset is None else storage_offset
+    if len(size) != len(stride):
+        raise RuntimeError("mismatch in length of strides and shape")
+    if any(s < 0 for s in stride):
+        raise RuntimeError(
+            "as_strided: Negative strides are not supported at the moment, got strides: "
+            f"{list(stride)}"
+        )
+    if any(n < 0 for n in size):
+        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(size)}")
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if 0 not in size else 0
+    have = input._s.meta.numel * input._s.meta.dtype.itemsize // input.meta.dtype.itemsize
+    if (0 not in size and last >= have and input.meta.device is not META) or offset < 0:
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and "
+            f"itemsize {input.meta.dtype.itemsize} requiring a storage size of "
+            f"{(last + 1) * input.meta.dtype.itemsize} are out of bounds for storage of size "
+            f"{have * input.meta.dtype.itemsize}"
+        )
+    return make_view(AS_STRIDED, input, size, stride, offset, (size, stride, offset))
+
+
+# parts ------------------------------------------------------------------------------------
+
+
+def _slice_backward(n: Any, g: Tensor) -> Tensor:
+    """g placed in zeros of the input's shape."""
+    dim, start, step, size = n.params
+    return apply(EMBED, (g,), (dim, start, step, n.inst.ins[0].shape[dim]))
+
+
+def _embed_infer(g: Meta, dim: int, start: int, step: int, size: int) -> Meta:
+    return meta_of(g.dtype, (*g.shape[:dim], size, *g.shape[dim + 1 :]), g.device)
+
+
+def _embed_expand(g: Any, x: Any, dim: int, start: int, step: int, size: int) -> Any:
+    n = x.shape[dim]
+    if step > 1 and n > 1:
+        # spread: n groups of `step` of which the first is kept
+        x = g.reshape(x, (*x.shape[: dim + 1], 1, *x.shape[dim + 1 :]))
+        lo = [0] * x.ndim
+        hi = [step - 1 if i == dim + 1 else 0 for i in range(x.ndim)]
+        x = g.pad(x, lo, hi)
+        x = g.reshape(x, (*x.shape[:dim], n * step, *x.shape[dim + 2 :]))
+    m = x.shape[dim]
+    if start + m > size:
+        x = g.slice(x, [0] * x.ndim, [size - start if i == dim else k for i, k in enumerate(x.shape)], [1] * x.ndim)
+        m = size - start
+    lo = [start if i == dim else 0 for i in range(x.ndim)]
+    hi = [size - start - m if i == dim else 0 for i in range(x.ndim)]
+    return g.pad(x, lo, hi)
+
+
+EMBED = Op("slice_backward", _embed_infer, _embed_expand,
+           lambda n, g: _narrowed(g, n.params[0], n.params[1], n.inst.ins[0].shape[n.params[0]], n.params[2]))  # fmt: skip
+SLICE = _view_op("slice", _slice_backward, "SliceBackward0")
+SPLIT_PART = _view_op("split", _slice_backward, "SplitBackward0")
+SELECT = _view_op("select", lambda n, g: _slice_backward(n, unsqueeze(g, n.params[0])), "SelectBackward0")
+
+
+def _narrowed(t: Tensor, dim: int, start: int, count: int, step: int, op: Op | None = None) -> Tensor:
+    m = t.meta
+    shape = (*m.shape[:dim], count, *m.shape[dim + 1 :])
+    strides = (*m.strides[:dim], m.strides[dim] * step, *m.strides[dim + 1 :])
+    return make_view(op or SLICE, t, shape, strides, t._off + start * m.strides[dim], (dim, start, step, count))
+
+
+def slice_dim(t: Tensor, dim: int, start: Any, stop: Any, step: Any) -> Tensor:
+    """t[..., start:stop:step, ...] on one dim."""
+    if step is not None and step <= 0:
+        raise ValueError("step must be greater than zero")
+    start, stop, step = slice(start, stop, step).indices(t.meta.shape[dim])
+    count = max(0, -(-(stop - start) // step))
+    if count == t.meta.shape[dim] and step == 1:
+        return make_view(SLICE, t, t.meta.shape, t.meta.strides, t._off, (dim, 0, 1, count))
+    return _narrowed(t, dim, start, count, step)
+
+
+@both("narrow")
+def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
+    """`length` slices along a dim from `start`."""
+    d = wrap_dim(dim, input.meta.ndim)
+    if input.meta.ndim == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    start = int(start)
+    n = input.meta.shape[d]
+    if not -n <= start <= n:
+        raise IndexError(f"start out of range (expected to be in range of [-{n}, {n}], but got {start})")
+    start = start + n if start < 0 else start
+    if start + length > n:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+    return _narrowed(input, d, start, length, 1)
+
+
+@both("select")
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """One slice along a dim, without that dim."""
+    m = input.meta
+    if m.ndim == 0:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    d = wrap_dim(dim, m.ndim)
+    n = m.shape[d]
+    i = index.__index__()
+    if not -n <= i < n:
+        raise IndexError(f"select(): index {i} out of range for tensor of size {list(m.shape)} at dimension {d}")
+    i = i + n if i < 0 else i
+    return make_view(SELECT, input, m.shape[:d] + m.shape[d + 1 :], m.strides[:d] + m.strides[d + 1 :],
+                     input._off + i * m.strides[d], (d, i, 1, 1))  # fmt: skip
+
+
+@both("split")
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts along a dim: of one size, or of given sizes."""
+    d = wrap_dim(dim, tensor.meta.ndim)
+    n = tensor.meta.shape[d]
+    sizes = split_size_or_sections
+    if isinstance(sizes, int):
+        if sizes < 0 or (sizes == 0 and n):
+            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={sizes}" if sizes < 0 else
+                               f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")  # fmt: skip
+        sizes = [min(sizes, n - i) for i in range(0, n, sizes)] if n else [0]
+    elif sum(sizes) != n or any(s < 0 for s in sizes):
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at "
+            f"dimension {dim}), but got split_sizes={list(sizes)}"
+        )
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(_narrowed(tensor, d, start, size, 1, SPLIT_PART))
+        start += size
+    return tuple(parts)
+
+
+TORCH["split_with_sizes"] = Tensor.split_with_sizes = split  # type: ignore[attr-defined]
+
+
+@both("chunk")
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` parts of equal size along a dim."""
+    if input.meta.ndim == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    n = input.meta.shape[wrap_dim(dim, input.meta.ndim)]
+    size = -(-n // chunks)
+    return split(input, size if n else [0] * chunks, dim)
+
+
+@both("unbind")
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """All slices along a dim."""
+    if input.meta.ndim == 0:
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    return tuple([select(input, dim, i) for i in range(input.meta.shape[wrap_dim(dim, input.meta.ndim)])])
+
+
+# joining ----------------------------------------------------------------------------------
+
+
+def _cat_infer(*args: Any) -> Meta:
+    *metas, dim = args
+    from facula.graph.dtypes import promote_types
+
+    d = metas[0].dtype
+    for m in metas[1:]:
+        d = promote_types(d, m.dtype)
+    shape = list(metas[0].shape)
+    shape[dim] = sum(m.shape[dim] for m in metas)
+    return meta_of(d, shape, metas[0].device)
+
+
+def _cat_expand(g: Any, *args: Any) -> Any:
+    *vals, dim = args
+    from facula.graph.dtypes import promote_types
+
+    d = vals[0].dtype
+    for v in vals[1:]:
+        d = promote_types(d, v.dtype)
+    return g.cat([g.cast(v, d) for v in vals], dim)
+
+
+def _cat_backward(n: Any, g: Tensor) -> tuple:
+    dim = n.params[0]
+    parts, start = [], 0
+    for i, m in enumerate(n.inst.ins):
+        size = m.shape[dim]
+        part = None
+        if n.needs(i):
+            part = _narrowed(g, dim, start, size, 1)
+            part = part if m.dtype is g.meta.dtype else part.to(m.dtype)  # type: ignore[attr-defined]
+        parts.append(part)
+        start += size
+    return tuple(parts)
+
+
+CAT = Op("cat", _cat_infer, _cat_expand, _cat_backward)
+
+
+def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Tensors joined along an existing dim."""
+    from facula.ops.registry import to_out
+
+    tensors = list(tensors)
+    if not tensors:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    for i, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(x).__name__}")
+        if x.meta.ndim == 0:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    kept = [x for x in tensors if not (x.meta.ndim == 1 and x.meta.numel == 0)] or tensors[:1]
+    if len(kept) != len(tensors):
+        d = _cat_infer(*[meta_of(x.meta.dtype, (1,)) for x in tensors], 0).dtype
+        kept = [x.to(d) for x in kept]  # type: ignore[attr-defined]
+    first = kept[0].meta
+    d = wrap_dim(dim, first.ndim)
+    for x in kept[1:]:
+        m = x.meta
+        if m.ndim != first.ndim:
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {first.ndim} and {m.ndim}")
+        for i in range(m.ndim):
+            if i != d and m.shape[i] != first.shape[i]:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {d}. Expected size {first.shape[i]} "
+                    f"but got size {m.shape[i]} for tensor number {next(k for k, y in enumerate(tensors) if y is x)} in the list."
+                )
+    return to_out(apply(CAT, kept, (d,)), out)
+
+
+TORCH["cat"] = TORCH["concat"] = TORCH["concatenate"] = cat
+
+
+def _stack_expand(g: Any, *args: Any) -> Any:
+    *vals, dim = args
+    wide = [g.reshape(v, (*v.shape[:dim], 1, *v.shape[dim:])) for v in vals]
+    return _cat_expand(g, *wide, dim)
+
+
+def _stack_infer(*args: Any) -> Meta:
+    *metas, dim = args
+    wide = [meta_of(m.dtype, (*m.shape[:dim], 1, *m.shape[dim:]), m.device) for m in metas]
+    return _cat_infer(*wide, dim)
+
+
+STACK = Op("stack", _stack_infer, _stack_expand,
+           lambda n, g: tuple(select(g, n.params[0], i) if n.needs(i) else None for i in range(len(n.inst.ins))))  # fmt: skip
+
+
+def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Tensors of one shape joined along a new dim."""
+    from facula.ops.registry import to_out
+
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    first = tensors[0].meta
+    for i, x in enumerate(tensors):
+        if x.meta.shape != first.shape:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 "
+                f"and {list(x.meta.shape)} at entry {i}"
+            )
+    return to_out(apply(STACK, tensors, (wrap_dim(dim, first.ndim + 1),)), out)
+
+
+TORCH["stack"] = stack
+
+FLIP = Op("flip", lambda a, dims: meta_of(a.dtype, a.shape, a.device),
+          lambda g, a, dims: g.flip(a, dims), lambda n, g: apply(FLIP, (g,), n.params))  # fmt: skip
+
+
+@both("flip")
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """Elements in reverse order along dims (a copy)."""
+    which = tuple(wrap_dim(d, input.meta.ndim) for d in sizes_of(dims, "flip"))
+    if len(set(which)) != len(which):
+        raise RuntimeError(f"dim {max(which)} appears multiple times in the list of dims")
+    return apply(FLIP, (input,), (which,))
+
+
+__all__ = ["META", "Size", "meta"]

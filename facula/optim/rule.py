@@ -1,0 +1,128 @@
+"""What the optimizers that update group by group have in common."""
+
+import facula as torch
+
+from .optimizer import Optimizer
+from .state import ParamState, adopted
+
+
+class UpdateRule(Optimizer):
+    """An optimizer whose step is one update of each group.
+
+    `_begin(param, grad)` makes the state of a parameter that is stepped for the first time,
+    `_update(group)` gathers the tensors of a group and calls the update.
+    """
+
+    _host_numbers = ("step",)
+
+    def step(self, closure=None):
+        """Updates the parameters; returns the loss if `closure` computes one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if self.defaults.get("differentiable"):
+            for group in self.param_groups:
+                self._update(group)
+        else:
+            with torch.no_grad():
+                for group in self.param_groups:
+                    self._update(group)
+        return loss
+
+    def _begin(self, param, grad, group):
+        raise NotImplementedError
+
+    def _update(self, group):
+        raise NotImplementedError
+
+    def __setstate__(self, state):
+        """Completes groups that were saved by an older version, which lacked some options."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name in ("maximize", "differentiable", "capturable"):
+                if name in self.defaults:
+                    group.setdefault(name, False)
+            for name in ("foreach", "fused"):
+                if name in self.defaults:
+                    group.setdefault(name, None)
+
+    def _gather(self, group, *keys):
+        """(params, grads, one list per key) of the parameters that have gradients."""
+        params, grads = [], []
+        columns = [[] for _ in keys]
+        everything = self.state
+        for param in group["params"]:
+            grad = param.grad
+            if grad is None:
+                continue
+            state = everything[param]
+            if type(state) is not ParamState:
+                state = self._first_touch(param, grad, group, state)
+            params.append(param)
+            grads.append(grad)
+            for column, key in zip(columns, keys):
+                column.append(dict.get(state, key))
+        return (params, grads, *columns)
+
+    def _first_touch(self, param, grad, group, state):
+        state = adopted(state, self._host_numbers, live=True)
+        if not state:
+            for key, value in self._begin(param, grad, group).items():
+                dict.__setitem__(state, key, value)
+        self.state[param] = state
+        return state
+
+
+# -- checks of arguments --------------------------------------------------------
+
+
+def check_lr(lr, least=0.0):
+    if isinstance(lr, torch.Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+    check("learning rate", lr, least)
+
+
+def check(what, value, least=0.0):
+    if not least <= value:
+        raise ValueError(f"Invalid {what}: {value}")
+
+
+def check_betas(betas):
+    for i, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+
+
+def check_fused(fused, foreach, differentiable):
+    if fused:
+        if differentiable:
+            raise RuntimeError("`fused` does not support `differentiable`")
+        if foreach:
+            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def refuse_sparse(name, grads, instead=""):
+    for grad in grads:
+        if grad.is_sparse:
+            raise RuntimeError(f"{name} does not support sparse gradients{instead}")
+
+
+# -- operands ----------------------------------------------------------------------
+
+
+def number(value):
+    """A hyperparameter as an operand: a Python number, unless gradients flow into a tensor."""
+    if isinstance(value, torch.Tensor) and not value.requires_grad:
+        return value.item()
+    return value
+
+
+def as_real(*tensors):
+    """Complex tensors as views of their real and imaginary parts."""
+    return [t if t is None else torch.view_as_real(t) for t in tensors]
+
+
+def skips(found_inf):
+    """Whether a gradient scaler found gradients that are not finite."""
+    return found_inf is not None and bool(found_inf.item())

@@ -1,0 +1,1 @@
+"""From a tape to a plan: expansion, simplification, fusion, memory."""

@@ -1,0 +1,181 @@
+"""Index maps: where a value is read, as affine expressions of loop variables.
+
+An expression is (coefficients, constant): one coefficient per loop dim. A view turns the expressions
+of its own dims into those of its source.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from facula.graph.ir import Val
+from facula.graph.meta import contiguous_strides
+
+Expr = tuple[tuple[int, ...], int]
+
+
+class Unfusable(Exception):
+    """A value cannot be read this way inside a kernel: it needs memory of its own."""
+
+
+class NeedSplit(Exception):
+    """The map is affine if loop dim `dim` is cut into outer parts and inner ones of `inner`."""
+
+    def __init__(self, dim: int, inner: int) -> None:
+        super().__init__(dim, inner)
+        self.dim, self.inner = dim, inner
+
+
+def zero(n: int) -> Expr:
+    """The constant 0."""
+    return (0,) * n, 0
+
+
+def scaled(e: Expr, k: int, add: int = 0) -> Expr:
+    """k * e + add."""
+    return tuple([c * k for c in e[0]]), e[1] * k + add
+
+
+def plus(a: Expr, b: Expr) -> Expr:
+    """a + b."""
+    return tuple([x + y for x, y in zip(a[0], b[0], strict=True)]), a[1] + b[1]
+
+
+def dot(exprs: Sequence[Expr], strides: Sequence[int], n: int) -> Expr:
+    """Sum of expressions times strides."""
+    coefs, const = [0] * n, 0
+    for (c, k), s in zip(exprs, strides, strict=True):
+        if s:
+            const += k * s
+            for d, x in enumerate(c):
+                if x:
+                    coefs[d] += x * s
+    return tuple(coefs), const
+
+
+def _divmod(e: Expr, n: int, sizes: Sequence[int]) -> tuple[Expr, Expr]:
+    """(e // n, e % n) if both are affine over the loop ranges."""
+    q = [0] * len(e[0])
+    r = [0] * len(e[0])
+    for d, c in enumerate(e[0]):
+        if c % n == 0:
+            q[d] = c // n
+        else:
+            r[d] = c
+    qk, rk = divmod(e[1], n)
+    low = rk + sum(c * (sizes[d] - 1) for d, c in enumerate(r) if c < 0)
+    high = rk + sum(c * (sizes[d] - 1) for d, c in enumerate(r) if c > 0)
+    if low < 0 or high >= n:
+        for d, c in enumerate(r):
+            if c > 0 and n % c == 0:
+                inner = n // c
+                if inner < sizes[d] and sizes[d] % inner == 0:
+                    raise NeedSplit(d, inner)
+        raise Unfusable
+    return (tuple(q), qk), (tuple(r), rk)
+
+
+def split(e: Expr, shape: Sequence[int], sizes: Sequence[int]) -> list[Expr]:
+    """Row-major coordinates in `shape` of the linear position e."""
+    out: list[Expr] = []
+    for n in reversed(shape[1:]):
+        e, r = _divmod(e, n, sizes) if n != 1 else (e, zero(len(e[0])))
+        out.append(r)
+    out.append(e)
+    return out[::-1]
+
+
+def reshaped(exprs: Sequence[Expr], out_shape: Sequence[int], src_shape: Sequence[int], sizes: Sequence[int]) -> tuple[Expr, ...]:
+    """Source coordinates of a reshape: matched in groups of dims with equal products."""
+    n = len(sizes)
+    result: list[Expr] = []
+    i, j = len(out_shape) - 1, len(src_shape) - 1
+    while i >= 0 or j >= 0:
+        group_out, group_src = [], []
+        po = ps = 1
+        if i >= 0:
+            group_out.append(i)
+            po *= out_shape[i]
+            i -= 1
+        if j >= 0:
+            group_src.append(j)
+            ps *= src_shape[j]
+            j -= 1
+        while po != ps:
+            if po < ps and i >= 0:
+                group_out.append(i)
+                po *= out_shape[i]
+                i -= 1
+            elif ps < po and j >= 0:
+                group_src.append(j)
+                ps *= src_shape[j]
+                j -= 1
+            else:
+                raise Unfusable
+        group_out.reverse()
+        group_src.reverse()
+        shape = [out_shape[d] for d in group_out]
+        linear = dot([exprs[d] for d in group_out], contiguous_strides(shape), n)
+        if not group_src:
+            continue
+        result[:0] = split(linear, [src_shape[d] for d in group_src], sizes)
+    return tuple(result)
+
+
+def through_view(v: Val, exprs: Sequence[Expr], sizes: Sequence[int]) -> tuple[Expr, ...]:
+    """Coordinates in v's source of the element of v at `exprs`."""
+    src = v.srcs[0].shape
+    n = len(sizes)
+    if v.op == "permute":
+        out: list[Expr] = [zero(n)] * len(exprs)
+        for e, d in zip(exprs, v.arg, strict=True):
+            out[d] = e
+        return tuple(out)
+    if v.op == "expand":
+        return tuple([e if m == k else zero(n) for e, m, k in zip(exprs, src, v.shape, strict=True)])
+    if v.op == "slice":
+        starts, steps = v.arg
+        return tuple([scaled(e, k, s) for e, s, k in zip(exprs, starts, steps, strict=True)])
+    if v.op == "reshape":
+        return reshaped(exprs, v.shape, src, sizes)
+    raise Unfusable
+
+
+def strided_base(v: Val, stop: frozenset[int] | set[int]) -> tuple[Val, tuple[int, ...], int] | None:
+    """(base, strides, offset) if v is a strided view of a base: a value in `stop` or not a view."""
+    chain = []
+    base = v
+    while base.op in ("reshape", "permute", "expand", "slice") and base.id not in stop:
+        chain.append(base)
+        base = base.srcs[0]
+    if base.op == "as_strided" and base.id not in stop:
+        strides: tuple[int, ...] = base.arg[0]
+        offset = base.arg[1]
+        inner = base
+        base = base.srcs[0]
+        if _is_view(base, stop):
+            return None
+        shape = inner.shape
+    else:
+        strides, offset, shape = contiguous_strides(base.shape), 0, base.shape
+    if not chain:
+        return base, strides, offset
+    n = v.ndim
+    exprs: tuple[Expr, ...] = tuple([(tuple([int(i == d) for i in range(n)]), 0) for d in range(n)])
+    try:
+        for view in chain:
+            exprs = through_view(view, exprs, v.shape)
+    except (Unfusable, NeedSplit):
+        return None
+    coefs, const = dot(exprs, strides, n)
+    return base, coefs, const + offset
+
+
+def _is_view(v: Val, stop: frozenset[int] | set[int]) -> bool:
+    return v.op in ("reshape", "permute", "expand", "slice", "as_strided") and v.id not in stop
+
+
+def numel(shape: Sequence[int]) -> int:
+    """Number of elements."""
+    return math.prod(shape)

@@ -1,0 +1,389 @@
+"""Fusion: which values get memory, and which are computed together in one kernel.
+
+Candidates are values that may need memory: results, what heavy operators read, reductions, and what
+is dear and used twice. They are placed, in order, into groups: a group is one kernel over a domain
+(`shape`, with the axes it reduces over). A candidate joins the last group it depends on, or another
+with its domain, if everything it reads from that group is read at the very element being computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from facula.graph.ir import BINARY, UNARY, Val
+from facula.schedule.affine import Expr, NeedSplit, Unfusable, dot, split, through_view, zero
+from facula.graph.meta import contiguous_strides
+
+LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
+VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
+POINTWISE = UNARY | BINARY | {"where", "cast", "check", "pad", "take", "gather"}
+DEAR = frozenset(
+    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erfinv "
+    "lgamma digamma sigmoid pow atan2 hypot take gather div sqrt rsqrt floordiv mod fmod truncdiv".split()
+)
+NATIVE = frozenset(
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64".split()
+)
+STORES = frozenset({"cat", "write", "write_at"})  # their operands are computed where they are stored
+LOOKBACK = 12
+MAX_READS = 24  # operands of one kernel
+
+
+def is_native(v: Val) -> bool:
+    """Whether loop programs can compute this value."""
+    if v.dtype.name not in NATIVE or any(s.dtype.name not in NATIVE for s in v.srcs):
+        return False
+    return v.op in LEAVES or v.op in VIEWS or v.op in POINTWISE or v.op in ("reduce", "as_strided")
+
+
+@dataclass
+class Group:
+    """One kernel: a domain and the candidates computed over it."""
+
+    number: int
+    shape: tuple[int, ...]
+    axes: tuple[int, ...] = ()
+    members: list[Val] = field(default_factory=list)
+    cuts: dict[int, tuple[int, ...]] = field(default_factory=dict)  # domain dim -> loop sizes
+    places: dict[int, tuple[Expr, ...]] = field(default_factory=dict)  # member -> where it stands
+    reads: set[int] = field(default_factory=set)
+
+    @property
+    def loop_sizes(self) -> list[int]:
+        """Sizes of the loop dims, in order."""
+        out: list[int] = []
+        for d, n in enumerate(self.shape):
+            out.extend(self.cuts.get(d, (n,)))
+        return out
+
+    @property
+    def loop_inner(self) -> list[bool]:
+        """Which loop dims are reduced over."""
+        out: list[bool] = []
+        for d in range(len(self.shape)):
+            out.extend([d in self.axes] * len(self.cuts.get(d, (1,))))
+        return out
+
+    def exprs(self) -> tuple[Expr, ...]:
+        """The position along each domain dim."""
+        sizes = self.loop_sizes
+        n = len(sizes)
+        out: list[Expr] = []
+        at = 0
+        for d, size in enumerate(self.shape):
+            parts = self.cuts.get(d, (size,))
+            coefs = [0] * n
+            for k, s in enumerate(contiguous_strides(parts)):
+                coefs[at + k] = s
+            out.append((tuple(coefs), 0))
+            at += len(parts)
+        return tuple(out)
+
+    def cut(self, loop_dim: int, inner: int) -> None:
+        """Cuts a loop dim in two."""
+        at = 0
+        for d, size in enumerate(self.shape):
+            parts = self.cuts.get(d, (size,))
+            if loop_dim < at + len(parts):
+                k = loop_dim - at
+                self.cuts[d] = (*parts[:k], parts[k] // inner, inner, *parts[k + 1 :])
+                return
+            at += len(parts)
+        raise AssertionError("no such loop dim")
+
+    def place(self, v: Val) -> tuple[Expr, ...]:
+        """Where v's elements stand in the domain; Unfusable if they don't."""
+        exprs = self.exprs()
+        if v.shape == self.shape:
+            return exprs
+        n = len(self.loop_sizes)
+        squeezed = [(k, e) for d, (k, e) in enumerate(zip(self.shape, exprs, strict=True)) if k != 1]
+        outer = [(k, e) for d, (k, e) in enumerate(zip(self.shape, exprs, strict=True)) if k != 1 and d not in self.axes]
+        mine = [k for k in v.shape if k != 1]
+        for dims in (squeezed, outer):
+            if mine == [k for k, _ in dims]:
+                it = iter([e for _, e in dims])
+                return tuple([zero(n) if k == 1 else next(it) for k in v.shape])
+        if v.numel == _prod(self.shape):
+            linear = dot(exprs, contiguous_strides(self.shape), n)
+            return tuple(split(linear, v.shape, self.loop_sizes)) if v.shape else ()
+        raise Unfusable
+
+
+def _prod(xs: Iterable[int]) -> int:
+    out = 1
+    for x in xs:
+        out *= x
+    return out
+
+
+class Fusion:
+    """Groups and heavy steps of one graph, in order of running."""
+
+    def __init__(self, order: list[Val], wanted: set[int]) -> None:
+        self.order = order
+        self.wanted = wanted
+        self.users: dict[int, list[Val]] = {}
+        for v in order:
+            for s in {s.id: s for s in v.srcs}.values():
+                self.users.setdefault(s.id, []).append(v)
+        self.heavy = {v.id for v in order if not is_native(v) and v.op != "out"}
+        self.candidates = self._candidates()
+        self.stage: dict[int, int] = {}  # candidate or heavy value -> number of its step
+        self.steps: list[Group | Val] = []
+        self.group_of: dict[int, Group] = {}
+        self._place_all()
+
+    # candidates
+
+    def _candidates(self) -> set[int]:
+        found: set[int] = set()
+        for v in self.order:
+            if v.op in ("const", "scalar", "buffer", "iota"):
+                if v.id in self.wanted and v.op != "buffer":
+                    found.add(v.id)
+                continue
+            if v.id in self.heavy:
+                for s in v.srcs[1:] if v.op in STORES else v.srcs:
+                    if v.op not in STORES:
+                        self._needs_memory(s, found)
+                if v.op in ("write", "write_at"):
+                    self._needs_memory(v.srcs[0], found)
+            elif v.op in ("as_strided", "buffer_at"):
+                self._needs_memory(v.srcs[0], found)
+            elif v.op in ("take", "gather"):
+                self._needs_memory(v.srcs[0], found)
+            if v.op == "reduce":
+                found.add(v.id)
+            if v.id in self.wanted and v.id not in self.heavy and v.op != "out":
+                found.add(v.id)
+        self._add_shared(found)
+        return found
+
+    def _needs_memory(self, v: Val, found: set[int]) -> None:
+        """v is read by something that wants an address: the base of its views, or v itself."""
+        from facula.schedule.affine import strided_base
+
+        if v.op in ("buffer", "buffer_at", "out") or v.id in self.heavy:
+            return
+        if v.op in VIEWS or v.op == "as_strided":
+            got = strided_base(v, found)
+            if got is not None and got[0].op not in ("const", "scalar", "iota"):
+                base = got[0]
+                if base.op not in ("buffer", "buffer_at", "out") and base.id not in self.heavy:
+                    found.add(base.id)
+                return
+        found.add(v.id)
+
+    def _add_shared(self, found: set[int]) -> None:
+        """Dear values with several users."""
+        cost: dict[int, int] = {}
+        for v in self.order:
+            if v.op in LEAVES or v.id in self.heavy or v.op == "out" or v.id in found:
+                cost[v.id] = 1 if v.op not in ("const", "scalar") else 0
+                if v.id in found:
+                    cost[v.id] = 1
+                continue
+            total = sum(cost[s.id] for s in v.srcs) + (8 if v.op in DEAR else 0 if v.op in VIEWS else 1)
+            users = self.users.get(v.id, ())
+            if total > 10 and v.op in POINTWISE and (len(users) > 1 or any(u.op == "expand" for u in users)):
+                found.add(v.id)
+                total = 1
+            elif total > 200 and v.op in POINTWISE:
+                found.add(v.id)
+                total = 1
+            cost[v.id] = total
+
+    # placing
+
+    def _place_all(self) -> None:
+        for v in self.order:
+            if v.op == "out":
+                self.stage[v.id] = self.stage[v.srcs[0].id]
+            elif v.id in self.heavy:
+                if v.op in STORES:
+                    self._prepare_stores(v)
+                self.stage[v.id] = len(self.steps)
+                self.steps.append(v)
+            elif v.id in self.candidates:
+                self._place(v)
+
+    def _prepare_stores(self, v: Val) -> None:
+        """Operands that cannot be computed in place, or read what is overwritten, get memory."""
+        operands = v.srcs if v.op == "cat" else v.srcs[1:]
+        for s in operands:
+            if s.id in self.candidates or s.id in self.heavy or s.op in ("out", "buffer", "const", "scalar"):
+                continue
+            safe = v.op == "cat" or all(x is not v.srcs[0] for x in self.inputs(s))
+            if not safe or not self.store_group(s):
+                if s.id not in self.stage:
+                    self.candidates.add(s.id)
+                    self._place(s)
+
+    def store_group(self, s: Val) -> Group | None:
+        """A domain over which s can be computed and stored somewhere, or None."""
+        group = Group(-1, s.shape)
+        if s.id in self.candidates or s.id in self.heavy or s.op in ("out", "buffer"):
+            group.places = {s.id: group.exprs()}
+            return group
+        for _ in range(6):
+            try:
+                group.places = {s.id: group.exprs()}
+                self._check(group, s)
+                return group
+            except NeedSplit as need:
+                group.cut(need.dim, need.inner)
+            except Unfusable:
+                return None
+        return None
+
+    def inputs(self, v: Val) -> list[Val]:
+        """Values with memory (or in groups) that computing v reads."""
+        out: dict[int, Val] = {}
+        seen: set[int] = set()
+        stack = list(v.srcs)
+        while stack:
+            s = stack.pop()
+            if s.id in seen:
+                continue
+            seen.add(s.id)
+            if s.id in self.candidates or s.id in self.heavy or s.op in ("buffer", "out"):
+                out[s.id] = s
+            else:
+                stack.extend(s.srcs)
+        return list(out.values())
+
+    def _place(self, v: Val) -> None:
+        reads = self.inputs(v)
+        after = max((self.stage[s.id] for s in reads if s.id in self.stage), default=-1)
+        domain = v.srcs[0].shape if v.op == "reduce" else v.shape
+        axes = v.arg[1] if v.op == "reduce" else ()
+        for number in self._choices(after, reads):
+            group = self.steps[number]
+            if isinstance(group, Group) and self._join(group, v, domain, axes, reads):
+                return
+        group = Group(len(self.steps), tuple(domain), tuple(axes))
+        if not self._join(group, v, domain, axes, reads):
+            raise AssertionError(f"{v!r} cannot be computed by itself")
+        self.steps.append(group)
+
+    def _choices(self, after: int, reads: list[Val]) -> list[int]:
+        """Groups to try: the one depended on, then later ones that share operands, latest first."""
+        ids = {s.id for s in reads}
+        first = [after] if after >= 0 else []
+        rest = []
+        for number in range(len(self.steps) - 1, max(after, len(self.steps) - 1 - LOOKBACK), -1):
+            group = self.steps[number]
+            if isinstance(group, Group) and number != after and (group.reads & ids):
+                rest.append(number)
+        return first + rest
+
+    def _join(self, group: Group, v: Val, domain: tuple[int, ...], axes: tuple[int, ...], reads: list[Val]) -> bool:
+        before = (group.axes, dict(group.cuts))
+        if v.op == "reduce":
+            if tuple(domain) != group.shape:
+                return False
+            if group.axes and group.axes != tuple(axes):
+                return False
+            if not group.axes and group.members and not self._may_reduce(group, axes):
+                return False
+            group.axes = tuple(axes)
+        elif not _fits(group, v):
+            return False
+        if len(group.reads | {s.id for s in reads}) > MAX_READS:
+            group.axes, group.cuts = before
+            return False
+        for _ in range(6):
+            try:
+                places = {m.id: self._where(group, m) for m in [*group.members, v]}
+                group.places = places
+                for m in [*group.members, v] if group.cuts != before[1] else [v]:
+                    self._check(group, m)
+                group.members.append(v)
+                group.reads |= {s.id for s in reads}
+                self.group_of[v.id] = group
+                self.stage[v.id] = group.number
+                return True
+            except NeedSplit as need:
+                group.cut(need.dim, need.inner)
+            except Unfusable:
+                break
+        group.axes, group.cuts = before
+        group.places = {m.id: self._where(group, m) for m in group.members}
+        return False
+
+    @staticmethod
+    def _may_reduce(group: Group, axes: tuple[int, ...]) -> bool:
+        return len(group.members) < 6
+
+    @staticmethod
+    def _where(group: Group, m: Val) -> tuple[Expr, ...]:
+        if m.op == "reduce":
+            exprs = group.exprs()
+            n = len(group.loop_sizes)
+            return tuple([zero(n) if d in m.arg[1] else e for d, e in enumerate(exprs)])
+        return group.place(m)
+
+    def _check(self, group: Group, m: Val) -> None:
+        """That m can be computed in the group; NeedSplit or Unfusable where not."""
+        sizes = group.loop_sizes
+        self._current: Group | None = group
+        exprs = group.exprs() if m.op == "reduce" else group.places[m.id]
+        members = {x.id for x in group.members}
+        seen: set[tuple] = set()
+        stack = list(self._operands(m, exprs, sizes)) if m.op not in ("buffer", "const", "scalar", "iota", "out") else []
+        while stack:
+            v, at = stack.pop()
+            if (v.id, at) in seen:
+                continue
+            seen.add((v.id, at))
+            if v.id in members:
+                if group.places[v.id] != at:
+                    raise Unfusable
+                continue
+            if v.id in self.candidates or v.id in self.heavy or v.op in ("buffer", "out", "const", "scalar", "iota"):
+                continue
+            stack.extend(self._operands(v, at, sizes))
+
+    def _operands(self, v: Val, at: tuple[Expr, ...], sizes: list[int]) -> list[tuple[Val, tuple[Expr, ...]]]:
+        if v.op in ("buffer_at", "as_strided"):
+            self._is_memory(v.srcs[0])
+            return []
+        if v.op in VIEWS:
+            return [(v.srcs[0], through_view(v, at, sizes))]
+        if v.op == "reduce":
+            return [(v.srcs[0], at)]
+        if v.op == "pad":
+            lo, _ = v.arg
+            return [(v.srcs[0], tuple([(e[0], e[1] - k) for e, k in zip(at, lo, strict=True)]))]
+        if v.op == "take":
+            self._is_memory(v.srcs[0])
+            axis = v.arg[0]
+            return [(v.srcs[1], at[axis : axis + v.srcs[1].ndim])]
+        if v.op == "gather":
+            self._is_memory(v.srcs[0])
+            return [(v.srcs[1], at)]
+        return [(s, at) for s in v.srcs]
+
+    def _is_memory(self, v: Val) -> None:
+        """v must be a strided view of memory written by an earlier step."""
+        from facula.schedule.affine import strided_base
+
+        got = strided_base(v, self.candidates)
+        if got is None:
+            raise Unfusable
+        if self.group_of.get(got[0].id) is self._current:
+            raise Unfusable  # still being written by this very kernel
+
+
+def _fits(group: Group, v: Val) -> bool:
+    """A quick look whether v's elements could stand in the group's domain."""
+    if v.shape == group.shape:
+        return True
+    n = v.numel
+    full = _prod(group.shape)
+    if n == full and n > 1:
+        return True
+    outer = _prod(k for d, k in enumerate(group.shape) if d not in group.axes)
+    return bool(group.axes) and n == outer

@@ -1,0 +1,101 @@
+"""The tape's text becomes a graph of primitives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from facula.graph import dtypes as dt
+from facula.graph.dtypes import dtype
+from facula.graph.ir import Graph, Val
+from facula.graph.meta import Meta
+from facula.graph.tape import LEAF, VIEW, VIEW_AT, WRITE, WRITE_AT, Inst
+
+
+@dataclass
+class Lowered:
+    """A tape as primitives: one value per entry, and which of them somebody wants."""
+
+    graph: Graph
+    values: list[Val]
+    leaves: list[Meta] = field(default_factory=list)
+    wanted: list[int] = field(default_factory=list)  # entries
+    entries: list[tuple[Inst, tuple[int, ...], int]] = field(default_factory=list)  # inst, inputs, first
+
+
+def decode(key: list[Any]) -> list[tuple[Inst, tuple[int, ...]]]:
+    """(operator, entries it reads) in order of recording."""
+    out = []
+    i, n = 0, len(key)
+    while i < n:
+        inst = key[i]
+        end = i + 1 + inst.n_in
+        if inst.op is LEAF:
+            end = i + 1
+        out.append((inst, tuple(key[i + 1 : end])))
+        i = end
+    return out
+
+
+def _number_dtype(x: Any) -> tuple[dtype, bool]:
+    if isinstance(x, bool) or isinstance(x, int):
+        return dt.int64, False
+    if isinstance(x, complex):
+        return dt.complex128, True
+    return dt.float64, True
+
+
+def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered:
+    """Expands every recorded operator."""
+    g = Graph()
+    low = Lowered(g, [])
+    values = low.values
+    slot = 0
+    for inst, ins in decode(key):
+        op = inst.op
+        low.entries.append((inst, ins, len(values)))
+        if op is LEAF:
+            (m,) = inst.params
+            values.append(g.buffer(len(low.leaves), m.dtype, m.shape))
+            low.leaves.append(m)
+            continue
+        if op is VIEW_AT:
+            (m,) = inst.params
+            values.append(g.make("buffer_at", m.dtype, m.shape, (values[ins[0]],), (m.strides, slot)))
+            slot += 1
+            continue
+        if op is WRITE_AT:
+            (m,) = inst.params
+            old = values[ins[0]]
+            values.append(g.make("write_at", old.dtype, old.shape, (old, values[ins[1]]),
+                                 (tuple(m.shape), m.strides, slot)))  # fmt: skip
+            slot += 1
+            continue
+        if op is VIEW:
+            m, offset = inst.params
+            values.append(g.view_of(values[ins[0]], tuple(m.shape), m.strides, offset))
+            continue
+        if op is WRITE:
+            m, offset = inst.params
+            values.append(g.write(values[ins[0]], values[ins[1]], m.shape, m.strides, offset))
+            continue
+        operands = [_as(g, values[i], m) for i, m in zip(ins, inst.ins, strict=True)]
+        for x in scalars[slot : slot + inst.n_scalars]:
+            d, floating = _number_dtype(x)
+            operands.append(g.scalar(slot, d, floating))
+            slot += 1
+        made = op.expand(g, *operands, *inst.params)
+        made = list(made) if isinstance(made, (tuple, list)) else [made]
+        for v, m in zip(made, inst.outs, strict=True):
+            if v.shape != tuple(m.shape) or v.dtype is not m.dtype:
+                raise AssertionError(f"{inst!r} expands to {v!r}, not to {m!r}")
+            values.append(v)
+    low.wanted = [i for i, wanted in enumerate(live) if wanted]
+    return low
+
+
+def _as(g: Graph, v: Val, m: Meta) -> Val:
+    """A tape entry in the geometry that an operator reads it with."""
+    if v.shape == tuple(m.shape) and m.contiguous:
+        return v
+    return g.view_of(v, tuple(m.shape), m.strides, 0)

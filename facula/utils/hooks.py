@@ -1,0 +1,47 @@
+"""Handles that remove hooks again."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+_next_id = itertools.count().__next__
+
+
+class RemovableHandle:
+    """Returned when a hook is registered; `remove()` takes the hook away."""
+
+    __slots__ = ("__weakref__", "extra", "hooks_ref", "id")
+
+    def __init__(self, hooks_dict: Any, *, extra_dict: Any = None) -> None:
+        self.id = _next_id()
+        self.hooks_ref = _reference(hooks_dict)
+        extras = (
+            extra_dict
+            if isinstance(extra_dict, list)
+            else []
+            if extra_dict is None
+            else [extra_dict]
+        )
+        self.extra = [_reference(d) for d in extras]
+
+    def remove(self) -> None:
+        """Removes the hook; a second call does nothing."""
+        for ref in (self.hooks_ref, *self.extra):
+            table = ref()
+            if table is not None:
+                table.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def _reference(table: Any) -> Any:
+    try:
+        return weakref.ref(table)
+    except TypeError:  # plain dicts have no weak references
+        return lambda: table

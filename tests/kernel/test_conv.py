@@ -1,0 +1,136 @@
+"""Convolutions against a NumPy sum over taps in float64."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import native
+
+from facula.kernel.conv import Conv, Image, plan_conv, plan_conv_input_gradient
+from facula.kernel.conv_weight import plan_conv_weight_gradient
+from facula.kernel.matmul import Extra
+from facula.llvm.tile_epilogue import BIAS_M, RELU
+
+CASES = [
+    Conv(2, 3, 9, 11, 5, (3, 3), (1, 1), (1, 1)),
+    Conv(1, 1, 28, 28, 32, (3, 3)),
+    Conv(2, 8, 20, 45, 20, (3, 2), (1, 1), (2, 0)),
+    Conv(1, 6, 13, 14, 4, (3, 3), (2, 2), (1, 1), groups=2),
+    Conv(1, 4, 16, 15, 3, (5, 3), (3, 3), (2, 1), (2, 1)),
+    Conv(3, 5, 4, 4, 40, (3, 3), (1, 1), (1, 1)),
+    Conv(1, 3, 30, 30, 16, (7, 7), (2, 2), (3, 3)),
+    Conv(1, 130, 7, 7, 15, (3, 3), (1, 1), (1, 1)),
+    Conv(1, 2, 1, 40, 3, (1, 5), (1, 2), (0, 2)),
+    Conv(2, 8, 12, 12, 30, (1, 1), groups=2),
+    Conv(5, 20, 3, 2, 30, (3, 3), (2, 2), (1, 1), groups=2),
+    Conv(17, 20, 1, 1, 150, (3, 3), (1, 1), (1, 1)),
+    Conv(2, 16, 70, 70, 8, (3, 3), (1, 1), (1, 1), (2, 2)),
+]
+
+
+def shifted(conv, x, r, s):
+    """What tap (r, s) of every output reads."""
+    (sh, sw), (dh, dw) = conv.stride, conv.dilation
+    oh, ow = conv.out
+    return (
+        slice(None),
+        slice(None),
+        slice(r * dh, r * dh + (oh - 1) * sh + 1, sh),
+        slice(s * dw, s * dw + (ow - 1) * sw + 1, sw),
+    )
+
+
+def padded(conv, x):
+    (ph, pw) = conv.padding
+    return np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+
+
+def forward(conv, x, w):
+    """y[n, o] = sum over c, r, s."""
+    g = conv.groups
+    xp = padded(conv, x.astype(np.float64))
+    y = np.zeros((conv.n, g, conv.o // g, *conv.out))
+    for r in range(conv.kernel[0]):
+        for s in range(conv.kernel[1]):
+            part = xp[shifted(conv, xp, r, s)].reshape(conv.n, g, conv.c // g, *conv.out)
+            taps = w[:, :, r, s].reshape(g, conv.o // g, conv.c // g)
+            y += np.einsum("ngchw,goc->ngohw", part, taps)
+    return y.reshape(conv.n, conv.o, *conv.out)
+
+
+def gradients(conv, x, w, dy):
+    g = conv.groups
+    xp = padded(conv, x.astype(np.float64))
+    dxp, dw = np.zeros_like(xp), np.zeros(w.shape)
+    dy_ = dy.astype(np.float64).reshape(conv.n, g, conv.o // g, *conv.out)
+    for r in range(conv.kernel[0]):
+        for s in range(conv.kernel[1]):
+            at = shifted(conv, xp, r, s)
+            taps = w[:, :, r, s].reshape(g, conv.o // g, conv.c // g)
+            part = np.einsum("ngohw,goc->ngchw", dy_, taps)
+            dxp[at] += part.reshape(conv.n, conv.c, *conv.out)
+            seen = xp[at].reshape(conv.n, g, conv.c // g, *conv.out)
+            dw[:, :, r, s] = np.einsum("ngohw,ngchw->goc", dy_, seen).reshape(conv.o, -1)
+    (ph, pw) = conv.padding
+    return dxp[:, :, ph : ph + conv.h, pw : pw + conv.w], dw
+
+
+def arrays(conv, rng):
+    x = rng.standard_normal((conv.n, conv.c, conv.h, conv.w)).astype(np.float32)
+    w = rng.standard_normal((conv.o, conv.c_in, *conv.kernel)).astype(np.float32)
+    dy = rng.standard_normal((conv.n, conv.o, *conv.out)).astype(np.float32)
+    return x, w, dy
+
+
+def image(slot, x):
+    return Image(slot, tuple(s // x.itemsize for s in x.strides[:3]))
+
+
+def compare(plan_of, buffers, out, want):
+    """Run in one piece and task by task, last task first: the same bits."""
+    results = []
+    for chunk in (None, 1):
+        out[...] = np.nan
+        plan = plan_of()
+        native.run(plan.steps, [*buffers, native.aligned(plan.workspace_bytes + 64)], chunk=chunk)
+        results.append(out.copy())
+    np.testing.assert_allclose(results[0], want, atol=2e-5 * np.abs(want).max() + 1e-6)
+    assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize("conv", CASES, ids=range(len(CASES)))
+def test_forward(conv, rng):
+    x, w, y = arrays(conv, rng)
+    bias = rng.standard_normal(conv.o).astype(np.float32)
+    want = np.maximum(forward(conv, x, w) + bias[:, None, None], 0)
+
+    def plan():
+        return plan_conv(
+            *(conv, image(0, x), (1, 0), image(2, y), 4, (BIAS_M, RELU)),
+            (Extra(3, 1, (0, conv.c_out)),),
+        )
+
+    compare(plan, [x, w, y, bias], y, want)
+
+
+@pytest.mark.parametrize("conv", CASES, ids=range(len(CASES)))
+def test_input_gradient(conv, rng):
+    x, w, dy = arrays(conv, rng)
+    want, _ = gradients(conv, x, w, dy)
+    compare(
+        lambda: plan_conv_input_gradient(conv, image(2, dy), (1, 0), image(0, x), 3),
+        *([x, w, dy], x, want),
+    )
+
+
+@pytest.mark.parametrize("conv", CASES, ids=range(len(CASES)))
+def test_weight_gradient(conv, rng):
+    x, w, dy = arrays(conv, rng)
+    _, want = gradients(conv, x, w, dy)
+    compare(
+        lambda: plan_conv_weight_gradient(conv, image(0, x), image(2, dy), (1, 0), 3),
+        *([x, w, dy], w, want),
+    )
