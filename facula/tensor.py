@@ -409,7 +409,9 @@ def view(t: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: in
     m = t.meta
     out = _new(Tensor)
     out._s = t._s
-    out.meta = meta(d or m.dtype, shape, strides, m.device, offset != 0)
+    d = d or m.dtype
+    # a view of another dtype is marked as one with an offset: both take the long way of recording
+    out.meta = meta(d, shape, strides, m.device, offset != 0 or d is not t._s.meta.dtype)
     if offset:
         out._off = offset
     out._base = t if t._base is None else t._base

@@ -13,6 +13,7 @@ import struct
 import sys
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
@@ -256,7 +257,8 @@ def main(count, seed):
 
     warnings.simplefilter("ignore")
     sound = prepare()
-    in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    in_use = pages * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + (256 << 20),) * 2)
     rng = random.Random(seed)
     outcomes, failures = {}, 0

@@ -49,9 +49,7 @@ class Dirichlet(ExponentialFamily):
             self._validate_sample(value)
         a = self.concentration
         return (
-            torch.xlogy(a - 1.0, value).sum(-1)
-            + torch.lgamma(a.sum(-1))
-            - torch.lgamma(a).sum(-1)
+            torch.xlogy(a - 1.0, value).sum(-1) + torch.lgamma(a.sum(-1)) - torch.lgamma(a).sum(-1)
         )
 
     @property

@@ -63,5 +63,3 @@ class Geometric(BinaryLogits, Distribution):
             self.logits, self.probs, reduction="none"
         )
         return losses / self.probs
-
-

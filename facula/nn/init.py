@@ -167,7 +167,7 @@ def zeros_(tensor):
 
 def eye_(tensor):
     """Make a matrix the identity (as far as it is square)."""
-    if tensor.ndimension() != 2:
+    if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     with torch.no_grad():
         torch.eye(*tensor.shape, out=tensor, requires_grad=tensor.requires_grad)
@@ -176,7 +176,7 @@ def eye_(tensor):
 
 def dirac_(tensor, groups: int = 1):
     """Make a convolution's weight pass its input channels through."""
-    dimensions = tensor.ndimension()
+    dimensions = tensor.dim()
     if dimensions not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
     sizes = tensor.size()
@@ -260,7 +260,7 @@ def kaiming_normal_(tensor, a: float = 0, mode="fan_in", nonlinearity="leaky_rel
 
 def orthogonal_(tensor, gain: float = 1, generator=None):
     """Make rows (or columns, whichever are fewer) orthonormal, times gain."""
-    if tensor.ndimension() < 2:
+    if tensor.dim() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if tensor.numel() == 0:
         return tensor
@@ -268,11 +268,11 @@ def orthogonal_(tensor, gain: float = 1, generator=None):
     cols = tensor.numel() // rows
     flat = tensor.new_empty((rows, cols)).normal_(0, 1, generator=generator)
     if rows < cols:
-        flat.t_()
+        flat = flat.t()
     q, r = torch.linalg.qr(flat)
-    q *= torch.diag(r, 0).sign()  # makes the distribution uniform (Mezzadri 2006)
+    q = q * torch.diag(r, 0).sign()  # makes the distribution uniform (Mezzadri 2006)
     if rows < cols:
-        q.t_()
+        q = q.t()
     with torch.no_grad():
         tensor.view_as(q).copy_(q)
         tensor.mul_(gain)
@@ -281,7 +281,7 @@ def orthogonal_(tensor, gain: float = 1, generator=None):
 
 def sparse_(tensor, sparsity: float, std: float = 0.01, generator=None):
     """Draw from N(0, std^2) and zero a fraction of each column."""
-    if tensor.ndimension() != 2:
+    if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     rows, cols = tensor.shape
     zeros_per_column = math.ceil(sparsity * rows)

@@ -12,9 +12,7 @@ _USE_FIRST = (
 
 
 def _rebuild_parameter(data, requires_grad, backward_hooks):
-    parameter = Parameter(data, requires_grad)
-    parameter._backward_hooks = backward_hooks
-    return parameter
+    return Parameter(data, requires_grad)  # hooks are never saved
 
 
 def _rebuild_parameter_with_state(data, requires_grad, backward_hooks, state):
@@ -75,7 +73,9 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         return twin
 
     def __repr__(self):
-        return "Parameter containing:\n" + super().__repr__()
+        text = super().__repr__()
+        head = "Parameter containing:\n"
+        return text if text.startswith(head) else head + text
 
     def __reduce_ex__(self, proto):
         hooks = OrderedDict()  # hooks are not saved

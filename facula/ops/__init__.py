@@ -17,5 +17,6 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     activations,
     dropout,
     embedding,
+    norms,
     printing,
 )

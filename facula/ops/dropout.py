@@ -143,6 +143,11 @@ def _channels(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
     return _dropped(input, p, training, inplace, True, False)
 
 
+def _unbatched(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
+    out = _channels(input.unsqueeze(0), p, training, inplace)  # type: ignore[attr-defined]
+    return input if inplace else out.squeeze(0)  # type: ignore[attr-defined]
+
+
 def _warn(text: str) -> None:
     import warnings
 
@@ -162,9 +167,7 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
         )
     if n == 3:
         return _channels(input, p, training, inplace)
-    x = input.unsqueeze_(0) if inplace else input.unsqueeze(0)  # type: ignore[attr-defined]
-    out = _channels(x, p, training, inplace)
-    return out.squeeze_(0) if inplace else out.squeeze(0)  # type: ignore[attr-defined]
+    return _unbatched(input, p, training, inplace)
 
 
 @functional("dropout2d")
@@ -206,8 +209,7 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
             "channel dimension, and an optional batch dimension (i.e. 4D or 5D inputs)."
         )
     if n == 4:
-        out = _channels(input.unsqueeze(0), p, training, inplace)  # type: ignore[attr-defined]
-        return out.squeeze(0)  # type: ignore[attr-defined]
+        return _unbatched(input, p, training, inplace)
     return _channels(input, p, training, inplace)
 
 

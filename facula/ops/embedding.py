@@ -7,9 +7,9 @@ from typing import Any
 from facula.graph import dtypes as dt
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
-from facula.ops.apply import apply
+from facula.ops.apply import apply, overwrite
 from facula.ops.pointwise import opmath
-from facula.ops.registry import FUNCTIONAL, TORCH, functional
+from facula.ops.registry import TORCH, functional
 from facula.tensor import Tensor
 
 _INDEX_TYPES = (dt.int64, dt.int32)
@@ -33,13 +33,15 @@ def _infer(weight: Meta, index: Meta, *_: Any) -> Meta:
     return meta_of(weight.dtype, (*index.shape, weight.shape[1]), weight.device)
 
 
-def _expand(g: Any, weight: Any, index: Any, padding: int, by_freq: bool) -> Any:
+def _expand(g: Any, weight: Any, index: Any, *_: Any) -> Any:
     return g.take(weight, g.check(g.cast(index, dt.int64), weight.shape[0], "self"), 0)
 
 
 def _backward(n: Any, g: Tensor) -> tuple:
     rows = n.inst.ins[0].shape[0]
-    return apply(EMBEDDING_BACKWARD, (g, n.tensor(0)), (rows, *n.params)), None
+    padding, by_freq, sparse = n.params
+    _no_sparse(sparse)
+    return apply(EMBEDDING_BACKWARD, (g, n.tensor(0)), (rows, padding, by_freq)), None
 
 
 def _back_infer(grad: Meta, index: Meta, rows: int, padding: int, by_freq: bool) -> Meta:
@@ -116,8 +118,8 @@ def renorm_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float
             norm = (w.abs() ** norm_type).sum(1, keepdim=True) ** (1.0 / norm_type)
         scale = TORCH["where"](norm > max_norm, max_norm / (norm + 1e-7), TORCH["ones_like"](norm))
         scaled = (w * scale).to(weight.meta.dtype)
-        target = weight.detach()
-        target.index_copy_(0, index.reshape(-1), scaled)  # type: ignore[attr-defined]
+        flat = index.detach().reshape(-1)  # type: ignore[attr-defined]
+        overwrite(weight.detach(), TORCH["index_copy"](weight.detach(), 0, flat, scaled), fresh=True)
 
 
 @functional("embedding")
@@ -127,18 +129,16 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
 
     Shapes: input (*), weight (rows, width) -> (*, width).
     """
-    _no_sparse(sparse)
     padding = _padding_row(padding_idx, weight.meta.shape[0] if weight.meta.ndim else 0)
     if max_norm is not None:
         renorm_rows(weight, input, max_norm, norm_type)
-    return apply(EMBEDDING, (weight, input), (padding, bool(scale_grad_by_freq)))
+    return apply(EMBEDDING, (weight, input), (padding, bool(scale_grad_by_freq), bool(sparse)))
 
 
 def _torch_embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False,
                      sparse: bool = False) -> Tensor:  # fmt: skip
     """Rows of weight picked by index."""
-    _no_sparse(sparse)
-    return apply(EMBEDDING, (weight, indices), (int(padding_idx), bool(scale_grad_by_freq)))
+    return apply(EMBEDDING, (weight, indices), (int(padding_idx), bool(scale_grad_by_freq), bool(sparse)))
 
 
 _torch_embedding.__name__ = _torch_embedding.__qualname__ = "embedding"
@@ -164,14 +164,14 @@ def _bag_of(g: Any, offsets: Any, n: int) -> Any:
 
 
 def _bag_infer(weight: Meta, index: Meta, offsets: Meta, *rest: Any) -> tuple:
-    bags, *_ = rest[-3:]
+    bags = rest[-5]
     out = meta_of(weight.dtype, (bags, weight.shape[1]), weight.device)
     argmax = meta_of(dt.int64, (bags, weight.shape[1]), weight.device)
     return (out, meta_of(dt.int64, index.shape, weight.device), meta_of(weight.dtype, (bags,), weight.device), argmax)
 
 
 def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> Any:
-    *scale, bags, mode, padding = rest
+    *scale, bags, mode, padding, _by_freq, _sparse = rest
     w = opmath(weight.dtype)
     n, width = index.shape[0], weight.shape[1]
     flat = g.check(g.cast(index, dt.int64), weight.shape[0], "self")
@@ -201,7 +201,8 @@ def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> An
 
 
 def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
-    bags, mode, padding, by_freq = n.params
+    bags, mode, padding, by_freq, sparse = n.params
+    _no_sparse(sparse)
     weight, index = n.inst.ins[0], n.tensor(1)
     has_scale = len(n.inst.ins) > 3
     scale = n.tensor(2) if has_scale else None
@@ -224,27 +225,19 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     return (gw, None, None, *([gs] if has_scale else []))
 
 
-def _bag_expand_params(g: Any, *rest: Any) -> Any:
-    return _bag_expand(g, *rest[:-1])
-
-
-def _bag_infer_params(*rest: Any) -> Any:
-    return _bag_infer(*rest[:-1])
-
-
-BAG = Op("_embedding_bag", _bag_infer_params, _bag_expand_params, _bag_backward,
+BAG = Op("_embedding_bag", _bag_infer, _bag_expand, _bag_backward,
          saves="0 1 out1 out2 out3", materialize=False, grad_name="EmbeddingBagBackward0")  # fmt: skip
-BAG_SCALED = Op("_embedding_bag", _bag_infer_params, _bag_expand_params, _bag_backward,
+BAG_SCALED = Op("_embedding_bag", _bag_infer, _bag_expand, _bag_backward,
                 saves="0 1 3 out1 out2 out3", materialize=False, grad_name="EmbeddingBagBackward0")  # fmt: skip
 
 
-def _bags(weight: Tensor, index: Tensor, offsets: Tensor, by_freq: bool, mode: int, scale: Tensor | None,
-          include_last: bool, padding: int) -> tuple[Tensor, ...]:  # fmt: skip
+def _bags(weight: Tensor, index: Tensor, offsets: Tensor, by_freq: bool, mode: int, sparse: bool,
+          scale: Tensor | None, include_last: bool, padding: int) -> tuple[Tensor, ...]:  # fmt: skip
     bags = offsets.meta.shape[0]
     if include_last:
         bags -= 1
         offsets = offsets[:-1]
-    params = (bags, mode, padding, bool(by_freq))
+    params = (bags, mode, padding, bool(by_freq), bool(sparse))
     if scale is None:
         return apply(BAG, (weight, index, offsets), params)
     return apply(BAG_SCALED, (weight, index, offsets, scale), params)
@@ -287,7 +280,6 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
     Shapes: input (bags, size), or (n) with offsets (bags) that say where each begins.
     """
     _check_bag(input, weight, offsets, per_sample_weights)
-    _no_sparse(sparse)
     if input.meta.ndim == 2:
         bags, size = input.meta.shape
         offsets = TORCH["arange"](bags, dtype=input.meta.dtype) * size
@@ -308,16 +300,15 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
             "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' "
             f"(got mode='{mode}'). Please open a feature request on GitHub."
         )
-    return _bags(weight, input, offsets, scale_grad_by_freq, _MODES[mode], per_sample_weights,
-                 include_last_offset, padding)[0]  # fmt: skip
+    return _bags(weight, input, offsets, scale_grad_by_freq, _MODES[mode], sparse,
+                 per_sample_weights, include_last_offset, padding)[0]  # fmt: skip
 
 
 def _torch_bag(weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: bool = False, mode: int = 0,
                sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
                padding_idx: int | None = None) -> tuple[Tensor, ...]:  # fmt: skip
     """(bags, bag of each index, size of each bag, index of each maximum)."""
-    _no_sparse(sparse)
-    return _bags(weight, indices, offsets, scale_grad_by_freq, mode, per_sample_weights, include_last_offset,
+    return _bags(weight, indices, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights, include_last_offset,
                  _padding_row(padding_idx, weight.meta.shape[0]))  # fmt: skip
 
 
@@ -358,4 +349,3 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return apply(ONE_HOT, (tensor,), (num_classes,))
 
 
-FUNCTIONAL["one_hot"] = one_hot

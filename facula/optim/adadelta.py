@@ -12,7 +12,7 @@ __all__ = ["Adadelta", "adadelta"]
 class Adadelta(UpdateRule):
     """Steps whose size follows the running average of past steps.
 
-    >>> optimizer = torch.optim.Adadelta(model.parameters())
+    optimizer = torch.optim.Adadelta(model.parameters())
     """
 
     def __init__(

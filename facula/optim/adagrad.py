@@ -12,7 +12,7 @@ __all__ = ["Adagrad", "adagrad"]
 class Adagrad(UpdateRule):
     """Steps divided by the root of the sum of all squared gradients so far.
 
-    >>> optimizer = torch.optim.Adagrad(model.parameters(), lr=0.01)
+    optimizer = torch.optim.Adagrad(model.parameters(), lr=0.01)
     """
 
     def __init__(

@@ -2,6 +2,8 @@
 
 import facula as torch
 
+from facula.ops.update import fused_update
+
 from . import updates
 from .rule import (
     UpdateRule,
@@ -22,7 +24,7 @@ __all__ = ["Adam", "adam"]
 class Adam(UpdateRule):
     """Adam: steps scaled by running averages of the gradient and of its square.
 
-    >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     """
 
     def __init__(
@@ -139,15 +141,18 @@ def adam(
         "decoupled": decoupled_weight_decay,
         "maximize": maximize,
     }
-    corrections = {}  # by step count, which is nearly always the same for all parameters
+    steps = [advance(step) for step in state_steps]
+    corrections = {n: (1 - beta1**n, (1 - beta2**n) ** 0.5) for n in set(steps)}
+    if grad_scale is None and len(corrections) == 1:  # the usual case: one count for all
+        options["correction1"], options["root_correction2"] = corrections[steps[0]]
+        maxima = max_exp_avg_sqs if amsgrad else [None] * len(params)
+        if fused_update(updates.adam, (params, grads, exp_avgs, exp_avg_sqs, maxima), options):
+            return
     for i, param in enumerate(params):
         grad = grads[i]
         if grad_scale is not None:
             grad = grad / grad_scale
-        step = advance(state_steps[i])
-        if step not in corrections:
-            corrections[step] = (1 - beta1**step, (1 - beta2**step) ** 0.5)
-        options["correction1"], options["root_correction2"] = corrections[step]
+        options["correction1"], options["root_correction2"] = corrections[steps[i]]
         tensors = (
             param,
             grad,

@@ -12,7 +12,7 @@ __all__ = ["Adamax", "adamax"]
 class Adamax(UpdateRule):
     """Adam with a decaying maximum of the gradient in place of its mean square.
 
-    >>> optimizer = torch.optim.Adamax(model.parameters())
+    optimizer = torch.optim.Adamax(model.parameters())
     """
 
     def __init__(

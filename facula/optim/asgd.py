@@ -12,7 +12,7 @@ __all__ = ["ASGD", "asgd"]
 class ASGD(UpdateRule):
     """SGD that keeps an average of the parameters, in `state[param]["ax"]`, from step t0 on.
 
-    >>> optimizer = torch.optim.ASGD(model.parameters(), lr=0.01, t0=1000)
+    optimizer = torch.optim.ASGD(model.parameters(), lr=0.01, t0=1000)
     """
 
     _host_numbers = ("step", "eta", "mu")

@@ -12,7 +12,7 @@ __all__ = ["NAdam", "nadam"]
 class NAdam(UpdateRule):
     """Adam with Nesterov momentum, which is warmed up by `momentum_decay`.
 
-    >>> optimizer = torch.optim.NAdam(model.parameters())
+    optimizer = torch.optim.NAdam(model.parameters())
     """
 
     _host_numbers = ("step", "mu_product")

@@ -12,7 +12,7 @@ __all__ = ["RAdam", "radam"]
 class RAdam(UpdateRule):
     """Rectified Adam: plain momentum at first, adaptive steps as the variance becomes tractable.
 
-    >>> optimizer = torch.optim.RAdam(model.parameters())
+    optimizer = torch.optim.RAdam(model.parameters())
     """
 
     def __init__(

@@ -12,7 +12,7 @@ __all__ = ["RMSprop", "rmsprop"]
 class RMSprop(UpdateRule):
     """Steps divided by the root of a running average of the squared gradient.
 
-    >>> optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01, centered=True)
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01, centered=True)
     """
 
     def __init__(

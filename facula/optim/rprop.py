@@ -12,7 +12,7 @@ __all__ = ["Rprop", "rprop"]
 class Rprop(UpdateRule):
     """Resilient backpropagation: step sizes that grow while the gradient keeps its sign.
 
-    >>> optimizer = torch.optim.Rprop(model.parameters())
+    optimizer = torch.optim.Rprop(model.parameters())
     """
 
     def __init__(

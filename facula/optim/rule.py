@@ -61,12 +61,12 @@ class UpdateRule(Optimizer):
                 state = self._first_touch(param, grad, group, state)
             params.append(param)
             grads.append(grad)
-            for column, key in zip(columns, keys):  # noqa: B905
+            for column, key in zip(columns, keys):
                 column.append(dict.get(state, key))
         return (params, grads, *columns)
 
     def _first_touch(self, param, grad, group, state):
-        state = adopted(state, self._host_numbers)
+        state = adopted(state, self._host_numbers, live=True)
         if not state:
             for key, value in self._begin(param, grad, group).items():
                 dict.__setitem__(state, key, value)

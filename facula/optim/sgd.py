@@ -1,5 +1,7 @@
 """Stochastic gradient descent."""
 
+from facula.ops.update import fused_update
+
 from . import updates
 from .rule import UpdateRule, check, check_fused, check_lr, number, skips
 
@@ -9,7 +11,7 @@ __all__ = ["SGD", "sgd"]
 class SGD(UpdateRule):
     """Stochastic gradient descent, with momentum if wanted.
 
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     """
 
     _host_numbers = ()
@@ -109,6 +111,10 @@ def sgd(
         "nesterov": nesterov,
         "maximize": maximize,
     }
+    known = momentum == 0 or all(buf is not None for buf in momentum_buffer_list)
+    if grad_scale is None and known:
+        if fused_update(updates.sgd, (params, d_p_list, momentum_buffer_list), options):
+            return
     for i, param in enumerate(params):
         grad = d_p_list[i]
         if grad_scale is not None:

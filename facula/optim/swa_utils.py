@@ -87,8 +87,8 @@ def get_swa_multi_avg_fn():
 class AveragedModel(nn.Module):
     """A copy of a model whose parameters are averages of those it has been shown.
 
-    >>> average = AveragedModel(model)
-    >>> average.update_parameters(model)  # after every epoch, say
+    average = AveragedModel(model)
+    average.update_parameters(model)  # after every epoch, say
     """
 
     def __init__(self, model, device=None, avg_fn=None, multi_avg_fn=None, use_buffers=False):
@@ -170,7 +170,7 @@ def _linear(part):
 class SWALR(LRScheduler):
     """Anneals the rates to `swa_lr` over `anneal_epochs` epochs and leaves them there.
 
-    >>> scheduler = SWALR(optimizer, swa_lr=0.05)
+    scheduler = SWALR(optimizer, swa_lr=0.05)
     """
 
     def __init__(self, optimizer, swa_lr, anneal_epochs=10, anneal_strategy="cos", last_epoch=-1):

@@ -9,15 +9,19 @@ from .location import (
     location_tag,
     register_package,
     validate_cuda_device,
+    validate_hpu_device,
 )
 from .options import (
     LoadEndianness,
+    SourceChangeWarning,
+    check_module_version_greater_or_equal,
     get_crc32_options,
     get_default_load_endianness,
     get_default_mmap_options,
     set_crc32_options,
     set_default_load_endianness,
     set_default_mmap_options,
+    skip_data,
 )
 from .rebuild import get_layout as _get_layout
 from .save import save
@@ -25,7 +29,9 @@ from .trust import add_safe_globals, clear_safe_globals, get_safe_globals, safe_
 
 __all__ = [
     "LoadEndianness",
+    "SourceChangeWarning",
     "add_safe_globals",
+    "check_module_version_greater_or_equal",
     "clear_safe_globals",
     "default_restore_location",
     "get_crc32_options",
@@ -41,5 +47,7 @@ __all__ = [
     "set_crc32_options",
     "set_default_load_endianness",
     "set_default_mmap_options",
+    "skip_data",
     "validate_cuda_device",
+    "validate_hpu_device",
 ]

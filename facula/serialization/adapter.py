@@ -6,10 +6,7 @@ Everything else in this room works on NumPy arrays of bytes.
 import numpy as np
 
 import facula as torch
-from facula.graph.meta import META, meta, meta_of
-from facula.graph.tape import evaluate, new_storage
-from facula.runtime.buffers import Buffer, alloc
-from facula.tensor import wrap
+from facula.tensor import adopt_array, storage_array, view
 
 from .storages import dtype_name
 
@@ -22,12 +19,8 @@ def storage_ref(tensor):
 def storage_parts(storage):
     """(identity, bytes as a NumPy array, device, what keeps the identity valid) of a storage."""
     storage = getattr(storage, "_s", storage)
-    buffer = evaluate(storage)
-    device = str(storage.meta.device)
-    # The buffer may be larger than the storage that it was allocated for.
-    nbytes = storage.meta.numel * storage.meta.dtype.itemsize
-    data = buffer.numpy(np.uint8, (min(nbytes, buffer.nbytes),))
-    return id(storage), data, device, storage
+    data = storage_array(storage, storage.meta).reshape(-1).view(np.uint8)
+    return id(storage), data, str(storage.meta.device), storage
 
 
 def is_storage(obj):
@@ -44,39 +37,36 @@ def untyped(storage):
 
 
 def _base(record, dtype):
-    """The storage made of a record; made once, so that its tensors share memory."""
+    """A flat tensor on a record's memory; made once, so that all its tensors share memory."""
     if record.cache is None:
-        device = torch.device(record.device)
         count = record.data.nbytes // dtype.itemsize
-        geometry = meta_of(dtype, (count,), device)
+        device = torch.device(record.device)
         if device.type == "meta":
-            buffer = None
-        elif device.type != "cpu":
+            record.cache = torch.empty(count, dtype=dtype, device=device)
+        elif device.type == "cpu":
+            data = record.data[: count * dtype.itemsize]
+            record.cache = adopt_array(data.view(dtype.storage), dtype)
+        else:
             raise NotImplementedError(
                 f"tensors cannot be loaded onto {device} yet; use map_location='cpu'"
             )
-        elif record.data.nbytes:
-            buffer = Buffer.from_numpy(record.data)
-        else:
-            buffer = alloc(1)
-        record.cache = new_storage(buffer, geometry)
     return record.cache
 
 
 def make_tensor(record, dtype, offset, size, stride, requires_grad):
     """A tensor on a record's memory; offset and strides count elements and have been checked."""
-    storage = _base(record, dtype)
-    geometry = meta(dtype, size, tuple(stride), storage.meta.device, offset != 0)
-    tensor = wrap(storage, geometry, offset)
-    if requires_grad:
-        tensor.requires_grad_(True)
-    return tensor
+    return _on(_base(record, dtype), dtype, offset, size, stride, requires_grad)
 
 
 def make_meta(dtype, count, size, stride, requires_grad):
     """A tensor without data, on a storage of `count` elements without data."""
-    storage = new_storage(None, meta_of(dtype, (count,), META))
-    tensor = wrap(storage, meta(dtype, size, stride, META))
+    flat = torch.empty(count, dtype=dtype, device="meta")
+    return _on(flat, dtype, 0, size, stride, requires_grad)
+
+
+def _on(flat, dtype, offset, size, stride, requires_grad):
+    tensor = view(flat, tuple(size), tuple(stride), offset, dtype)
+    tensor._base = None  # what was saved as a view is loaded as a tensor of its own
     if requires_grad:
         tensor.requires_grad_(True)
     return tensor

@@ -12,7 +12,7 @@ from . import adapter
 from .archive import ArchiveReader, is_archive, seekable
 from .legacy import LegacyFile, parse_persistent_id, view_of
 from .location import restorer
-from .options import LoadEndianness, get_default_load_endianness
+from .options import LoadEndianness, get_default_load_endianness, skips_data
 from .pickle_machine import PickleScanner
 from .rebuild import canonical, known_global
 from .storages import StorageRecord, StorageType, swap_bytes
@@ -40,7 +40,7 @@ def load(
     Only weights are loaded (tensors, numbers, strings and containers of these), and no code in
     the file runs, unless `weights_only=False` says that the file can be trusted.
 
-    >>> state = torch.load("model.pt", map_location="cpu")
+        state = torch.load("model.pt", map_location="cpu")
     """
     if weights_only is None:
         weights_only = pickle_module is None
@@ -110,7 +110,7 @@ class _Loading:
         swap = self._is_big_endian(archive) != (sys.byteorder == "big")
 
         def load_storage(pid):
-            key, dtype, device, _ = parse_persistent_id(pid)
+            key, _, device, _ = parse_persistent_id(pid)
             if not isinstance(pid[1], StorageType):
                 raise pickle.UnpicklingError(f"{pid[1]!r} is no type of storage")
             if key not in self.records:
@@ -139,6 +139,8 @@ class _Loading:
                 f"storage {key!r} should have {needed} bytes, but its record has "
                 f"{archive.size(name)}: the file is damaged"
             )
+        if skips_data():
+            return self.restore(StorageRecord(np.zeros(needed, np.uint8), kind.dtype_name), device)
         data = archive.array(name)[:needed]
         if swap and kind.dtype_name:
             data = data.copy()
@@ -163,10 +165,10 @@ class _Loading:
         legacy = LegacyFile(file.read())
 
         def load_storage(pid):
-            key, dtype, device, view = parse_persistent_id(pid)
+            key, _, device, view = parse_persistent_id(pid)
             if key not in self.records:
                 record, _ = legacy.records[key]
-                if not legacy.little == (sys.byteorder == "little"):
+                if legacy.little != (sys.byteorder == "little"):
                     swap_bytes(record.data, record.dtype_name)
                 self.records[key] = self.restore(record, device)
             return view_of(self.records[key], view)
@@ -240,7 +242,7 @@ def _storages_for_users(value):
 def get_unsafe_globals_in_checkpoint(f):
     """The globals that a checkpoint names and that are not safe; nothing in it is run.
 
-    >>> torch.serialization.get_unsafe_globals_in_checkpoint("model.pt")
+        torch.serialization.get_unsafe_globals_in_checkpoint("model.pt")
     ['__main__.MyClass']
     """
     if isinstance(f, (str, os.PathLike)):

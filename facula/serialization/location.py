@@ -47,6 +47,15 @@ def validate_cuda_device(location):
     return index
 
 
+def validate_hpu_device(location):
+    """RuntimeError: facula knows no HPU."""
+    raise RuntimeError(
+        "Attempting to deserialize object on a HPU device but torch.hpu.is_available() is False. "
+        "If you are running on a CPU-only machine, please use torch.load with "
+        "map_location=torch.device('cpu') to map your storages to the CPU."
+    )
+
+
 def default_restore_location(storage, location):
     """A storage moved to the place called `location`."""
     for _, _, deserializer in _registered:

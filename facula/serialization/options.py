@@ -2,8 +2,18 @@
 
 import enum
 import mmap
+import warnings
 
-_settings = {"crc32": True, "endianness": None, "mmap": getattr(mmap, "MAP_PRIVATE", None)}
+_settings = {
+    "crc32": True,
+    "endianness": None,
+    "mmap": getattr(mmap, "MAP_PRIVATE", None),
+    "skip_data": False,
+}
+
+
+class SourceChangeWarning(Warning):
+    """Warns of a class that changed since it was saved; facula saves no source code."""
 
 
 class LoadEndianness(enum.Enum):
@@ -38,7 +48,7 @@ def get_default_mmap_options():
     return _settings["mmap"]
 
 
-class set_default_mmap_options:  # noqa: N801 - PyTorch's name
+class set_default_mmap_options:
     """Sets how `load(mmap=True)` maps files; only private mappings are available.
 
     Works as a function and as a context manager.
@@ -61,3 +71,48 @@ class set_default_mmap_options:  # noqa: N801 - PyTorch's name
 
     def __exit__(self, *details):
         return None
+
+
+class skip_data:
+    """Inside this block, `load` makes tensors without reading their contents.
+
+    What they contain then is unspecified. Saving without contents is not available.
+    """
+
+    def __init__(self, materialize_fake_tensors=False):
+        self.materialize_fake_tensors = materialize_fake_tensors
+
+    def __enter__(self):
+        self._before = _settings["skip_data"]
+        _settings["skip_data"] = True
+        return self
+
+    def __exit__(self, *details):
+        _settings["skip_data"] = self._before
+
+
+def skips_data():
+    """Whether a `skip_data` block is open."""
+    return _settings["skip_data"]
+
+
+def check_module_version_greater_or_equal(module, req_version_tuple, error_if_malformed=True):
+    """Whether `module.__version__` is at least the given version.
+
+    check_module_version_greater_or_equal(numpy, (2, 0))
+    """
+    parts = str(module.__version__).split(".")
+    try:
+        found = tuple(
+            type(wanted)(part) for wanted, part in zip(req_version_tuple, parts, strict=False)
+        )
+        return found >= tuple(req_version_tuple)
+    except Exception as error:
+        message = (
+            f"'{module.__name__}' module version string is malformed '{module.__version__}' and "
+            f"cannot be compared with tuple {req_version_tuple}"
+        )
+        if error_if_malformed:
+            raise RuntimeError(message) from error
+        warnings.warn(message + ", but continuing assuming that requirement is met", stacklevel=2)
+        return True

@@ -13,7 +13,7 @@ from pickle import UnpicklingError
 codecs.lookup("raw-unicode-escape")  # so that no pickle makes Python import it
 _MARK = object()
 
-# A tuple that serves as a key may hold so many items: hashing recurses, and shared parts count anew.
+# So many items may a tuple hold that serves as a key: hashing recurses, shared parts count anew.
 _KEY_BUDGET = 1000
 
 

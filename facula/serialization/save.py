@@ -16,7 +16,7 @@ import facula as torch
 from . import adapter
 from .archive import ALIGNMENT, ArchiveWriter
 from .location import tag_of
-from .options import get_crc32_options
+from .options import get_crc32_options, skips_data
 from .storages import DTYPE_SIZES, DTYPE_STORAGES, dtype_name, swap_bytes
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -269,9 +269,11 @@ def save(
 
     A file given by its name is replaced only when the new one is complete.
 
-    >>> torch.save(model.state_dict(), "model.pt")
+        torch.save(model.state_dict(), "model.pt")
     """
     pickler_class = _pickler_class(pickle_module)
+    if skips_data():
+        raise NotImplementedError("saving inside skip_data; save the whole checkpoint instead")
     with _opened(f) as (write, name):
         if _use_new_zipfile_serialization:
             archive = ArchiveWriter(write, name, get_crc32_options())

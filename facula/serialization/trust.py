@@ -45,10 +45,10 @@ def _safe_for_a_while(added):
         _safe[:] = before
 
 
-class safe_globals:  # noqa: N801 - PyTorch's name
+class safe_globals:
     """Makes globals safe inside a `with` block.
 
-    >>> with torch.serialization.safe_globals([MyClass]):
+        with torch.serialization.safe_globals([MyClass]):
     ...     checkpoint = torch.load("checkpoint.pt")
     """
 

@@ -89,7 +89,7 @@ def test_full_backward_hooks():
     )
     scale.register_full_backward_hook(lambda m, grad_in, grad_out: (grad_in[0] + 1,))
     x = torch.ones(2, requires_grad=True)
-    scale(x, 3).sum().backward()
+    scale(x, factor=3).sum().backward()
     assert seen == [([6.0, 6.0], [2.0, 2.0])]
     assert x.grad.tolist() == [7.0, 7.0]
 

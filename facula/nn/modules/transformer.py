@@ -61,25 +61,24 @@ def _detect_is_causal_mask(
     return mask.size() == causal.size() and bool((mask == causal).all())
 
 
-def _check_masks(owner_mask, padding_mask, query, names):
-    """The two masks in the form that attention wants."""
-    kind = F._none_or_dtype
-    padding_mask = F._canonical_mask(
-        mask=padding_mask,
-        mask_name=names[1],
-        other_type=kind(owner_mask),
-        other_name=names[0],
-        target_type=query.dtype,
-    )
-    owner_mask = F._canonical_mask(
-        mask=owner_mask,
-        mask_name=names[0],
-        other_type=None,
-        other_name="",
-        target_type=query.dtype,
-        check_other=False,
-    )
-    return owner_mask, padding_mask
+def _added_mask(mask, name, dtype):
+    """A mask as numbers to add to scores: -inf where a bool mask is True."""
+    if mask is None or mask.is_floating_point():
+        return mask
+    if mask.dtype != torch.bool:
+        raise AssertionError(f"only bool and floating types of {name} are supported")
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, float("-inf"))
+
+
+def _check_masks(mask, padding, query, names):
+    """The two masks as numbers to add to scores."""
+    if mask is not None and padding is not None and mask.dtype != padding.dtype:
+        warnings.warn(
+            f"Support for mismatched {names[1]} and {names[0]} is deprecated. "
+            "Use same type for both instead.",
+            stacklevel=3,
+        )
+    return _added_mask(mask, names[0], query.dtype), _added_mask(padding, names[1], query.dtype)
 
 
 class Transformer(Module):
