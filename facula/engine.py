@@ -81,3 +81,32 @@ def _keep_address(tape: Tape, s: Storage, buf: Any) -> Any:
 
 
 ENGINE.flush = flush
+
+
+def pending_key() -> list[Any]:
+    """What the calling thread has recorded and not evaluated."""
+    return list(LOCAL.tape.key)
+
+
+def evaluate_reference(tensors: list[Any]) -> list[Any]:
+    """Values of pending tensors by the NumPy meaning of each primitive; nothing is evaluated for good."""
+    from facula.graph.tape import Storage as _Storage
+    from facula.schedule.lower import lower
+    from facula.schedule.reference_plan import ReferencePlan
+    from facula.tensor import wrap
+
+    tape = LOCAL.tape
+    wanted = {t._s.i for t in tensors if t._s.tape is tape and t._s.buf is None}
+    live = tuple(i in wanted for i in range(tape.n))
+    results = dict(ReferencePlan(lower(tape.key, live, tape.scalars)).run(tape.leaves, tape.scalars))
+    out = []
+    for t in tensors:
+        s: _Storage = t._s
+        if s.tape is tape and s.buf is None:
+            from facula.graph.tape import new_storage
+
+            shadow = wrap(new_storage(results[s.i], s.meta), t.meta, t._off)
+            out.append(shadow._values().copy())
+        else:
+            out.append(t._values().copy())
+    return out
