@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from facula.llvm.build import Lanes
 from facula.llvm.target import Target
 
 Value = str | int
@@ -385,3 +386,23 @@ class Choice:
 def splat_text(n: int, ty: str, value: Value) -> str:
     """A constant vector with one number in all lanes."""
     return "<" + ", ".join([f"{ty} {value}"] * n) + ">"
+
+
+class MathHost:
+    """What `vmath` asks of a builder, written through an `Emit`."""
+
+    def __init__(self, emit: Emit) -> None:
+        self.emit = emit
+        self.let = emit.let
+        self.fma = emit.target.has_fma
+        self.scalef = emit.target.has_mask
+        self.helpers: dict[str, str] = {}
+
+    def intrinsic(self, name: str, result: str, args: list[tuple[str, str]]) -> str:
+        self.emit.declare(f"{result} @{name}({', '.join(t for t, _ in args)})")
+        return f"call {result} @{name}({', '.join(f'{t} {v}' for t, v in args)})"
+
+
+def lanes(emit: Emit, n: int, ty: str) -> Lanes:
+    """Elementwise arithmetic and `vmath` functions on n lanes."""
+    return Lanes(MathHost(emit), n, ty)  # type: ignore[arg-type]
