@@ -229,7 +229,7 @@ def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
     if _long(p):
         return block_m, block_n
     # Enough tasks for a few dozen cores, but none below some tens of microseconds.
-    least = 2_000_000
+    least = 800_000
     while p.count * -(-p.m // block_m) * -(-p.n // block_n) < 16:
         if block_m * block_n * p.k < 2 * least or (block_m <= rows and block_n <= cols):
             break
