@@ -125,7 +125,7 @@ WRITE_AT = Op("write_at", lambda old, new, meta: old, _no_expansion)
 class Tape:
     """What one thread has recorded since it last evaluated."""
 
-    __slots__ = ("budget", "grad", "key", "leaves", "marks", "n", "scalars", "values", "views")
+    __slots__ = ("budget", "grad", "key", "leaves", "marks", "n", "rebound", "scalars", "values", "views")
 
     def __init__(self, grad: bool = True) -> None:
         self.key: list[Any] = []
@@ -134,6 +134,7 @@ class Tape:
         self.scalars: list[Any] = []
         self.views: dict[tuple, int] = {}
         self.marks: list[tuple[int, Any]] = []  # (entry, where it was recorded) of checked operators
+        self.rebound: list[tuple[Storage, int]] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
         self.budget = MAX_BYTES
         self.grad = grad
@@ -196,7 +197,9 @@ class Tape:
 
     def rebind(self, s: Storage, i: int) -> None:
         """Makes entry i the value of storage s (an in-place write)."""
-        if s.tape is self and s.buf is None:
+        if s.buf is not None:
+            self.rebound.append((s, s.i))
+        elif s.tape is self and self.values[s.i] is s:
             self.values[s.i] = None
         s.tape, s.i, s.buf = self, i, None
         s.version += 1

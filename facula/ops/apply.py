@@ -44,7 +44,10 @@ def _reinterpreted(t: Tensor) -> tuple[Any, Meta]:
 def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple = ()) -> Any:
     """Records op; a tensor, or a tuple of them where the operator has several results."""
     tape = LOCAL.tape
-    inst = op.insts.get((tuple([t.meta for t in tensors]), params))
+    try:
+        inst = op.insts.get((tuple([t.meta for t in tensors]), params))
+    except AttributeError:
+        raise _not_a_tensor(op, tensors) from None
     if inst is not None and inst.fast and (not params or inst.types == tuple(map(type, params))):
         return _apply_fast(tape, op, inst, tensors, scalars)
     for t in tensors:
@@ -87,6 +90,11 @@ def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scala
     if tape.budget < 0 or tape.n > MAX_NODES:
         ENGINE.flush(tape)
     return out
+
+
+def _not_a_tensor(op: Op, tensors: Sequence[Any]) -> TypeError:
+    place, bad = next((i, t) for i, t in enumerate(tensors, 1) if not isinstance(t, Tensor))
+    return TypeError(f"{op.name}(): argument {place} must be Tensor, not {type(bad).__name__}")
 
 
 def _apply_meta(op: Op, tensors: Sequence[Tensor], params: tuple, scalars: tuple) -> Any:

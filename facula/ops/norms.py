@@ -11,7 +11,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply, write_value
 from facula.ops.formula import recording
 from facula.ops.pointwise import opmath
-from facula.ops.registry import FUNCTIONAL, TORCH, functional
+from facula.ops.registry import FUNCTIONAL, TORCH, functional, to_out
 from facula.tensor import Tensor
 
 # batch norm: (N, C, ...) normalised over all dims but the second -----------------------------------------
@@ -196,6 +196,8 @@ def _normalise_batch(input: Tensor, weight: Tensor | None, bias: Tensor | None, 
                      var: Tensor | None, training: bool, momentum: float, eps: float) -> tuple:  # fmt: skip
     """(result, saved mean, saved 1 / std); the latter two None in evaluation."""
     m = input.meta
+    if m.ndim < 2 and not m.numel and not training:
+        return input * 1, None, None
     if m.ndim < 2:
         raise RuntimeError(f"Expected 2D or more input, but got a {m.ndim}D input") if m.ndim else RuntimeError(
             "input has less than 2 dims"
@@ -251,12 +253,13 @@ def _torch_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
 
 
 def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-                      running_var: Tensor | None, training: bool, momentum: float, eps: float) -> tuple:  # fmt: skip
+                      running_var: Tensor | None, training: bool, momentum: float, eps: float, *,
+                      out: Any = None) -> tuple:  # fmt: skip
     """(result, mean, 1 / standard deviation)."""
-    out, mean, invstd = _normalise_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    y, mean, invstd = _normalise_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)
     if mean is None:
         mean = invstd = TORCH["empty"](0, dtype=opmath(input.meta.dtype))
-    return out, mean, invstd
+    return to_out((y, mean.detach(), invstd.detach()), out)
 
 
 _torch_batch_norm.__name__ = _torch_batch_norm.__qualname__ = "batch_norm"
@@ -340,14 +343,29 @@ def _gn_expand(g: Any, x: Any, *rest: Any) -> Any:
     return g.cast(y, x.dtype), g.reshape(mean, stats), g.reshape(rstd, stats)
 
 
-def _gn_backward(n: Any, g: Tensor, *_: Any) -> tuple:
+def _gn_backward(n: Any, g: Tensor | None, g_mean: Tensor | None, g_rstd: Tensor | None) -> tuple:
     groups, has_w, has_b = n.params
     x, mean, rstd = n.tensor(0), n.tensor(-2), n.tensor(-1)
     weight = n.tensor(1) if has_w else None
+    if g_mean is not None or g_rstd is not None:
+        grads = _gn_backward(n, TORCH["zeros_like"](x) if g is None else g, None, None)
+        return (grads[0] + _gn_of_stats(x, mean, rstd, g_mean, g_rstd), *grads[1:])
     if recording():
         return _gn_composed(g, x, weight, groups, n.scalars[0], has_b)
     got = apply(GN_BACKWARD, (g, x, mean.detach(), rstd.detach(), *([weight] if has_w else [])), (groups, has_w))
     return (got[0], *_affine_grads(n, got, has_w, has_b))
+
+
+def _gn_of_stats(x: Tensor, mean: Tensor, rstd: Tensor, g_mean: Tensor | None, g_rstd: Tensor | None) -> Tensor:
+    """What gradients of the returned statistics add to x's."""
+    v = x.reshape(*mean.meta.shape, -1)  # type: ignore[attr-defined]
+    out = TORCH["zeros_like"](v)
+    if g_mean is not None:
+        out = out + (g_mean / v.meta.shape[2]).unsqueeze(2)  # type: ignore[attr-defined]
+    if g_rstd is not None:
+        centred = v - mean.unsqueeze(2)  # type: ignore[attr-defined]
+        out = out - (g_rstd * rstd**3 / v.meta.shape[2]).unsqueeze(2) * centred  # type: ignore[attr-defined]
+    return out.reshape(x.meta.shape)
 
 
 def _gn_back_infer(grad: Meta, x: Meta, *rest: Any) -> tuple:
@@ -411,8 +429,8 @@ def _group_norm(input: Tensor, num_groups: int, weight: Tensor | None, bias: Ten
                 f"of shape {list(p.meta.shape)} and input of shape {list(m.shape)}"
             )
     if not m.numel:
-        stats = TORCH["zeros"]((m.shape[0], num_groups), dtype=opmath(m.dtype))
-        return input * 1, stats, stats
+        stats = (input * 0).sum().expand(m.shape[0], num_groups)  # type: ignore[attr-defined]
+        return input * 1, stats * 1, stats * 1
     operands = [input] + [p for p in (weight, bias) if p is not None]
     params = (num_groups, weight is not None, bias is not None)
     return apply(GROUP_NORM[weight is not None], operands, params, (float(eps),))
@@ -451,8 +469,9 @@ def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | Non
 
     FUNCTIONAL["layer_norm"](input, normalized_shape, weight, bias, eps)  # checks
     operands = [input] + [p for p in (weight, bias) if p is not None]
-    return apply(LAYER_NORM[len(operands)], operands,
-                 (len(normalized_shape), eps, weight is not None, bias is not None))  # fmt: skip
+    params = (len(normalized_shape), eps, weight is not None, bias is not None)
+    y, mean, rstd = apply(LAYER_NORM[len(operands)], operands, params)
+    return y, mean.detach(), rstd.detach()
 
 
 _torch_group_norm.__name__ = _torch_group_norm.__qualname__ = "group_norm"
