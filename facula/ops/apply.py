@@ -48,7 +48,7 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
         inst = op.insts.get((tuple([t.meta for t in tensors]), params))
     except AttributeError:
         raise _not_a_tensor(op, tensors) from None
-    if inst is not None and inst.fast and (not params or inst.types == tuple(map(type, params))):
+    if inst is not None and inst.fast and (inst.types is None or inst.types == tuple(map(type, params))):
         return _apply_fast(tape, op, inst, tensors, scalars)
     for t in tensors:
         if t.meta.device is META:
