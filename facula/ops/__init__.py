@@ -24,5 +24,11 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     pooling,
     unpooling,
     losses,
+    class_losses,
+    metric_losses,
+    attention,
+    multihead,
+    resize,
+    vision,
     printing,
 )
