@@ -84,6 +84,15 @@ class MNIST(Dataset):
             target = self.target_transform(target)
         return image, target
 
+    def __getitems__(self, indices: list[int]) -> list[tuple[Any, Any]]:
+        """A batch of samples; without transforms its images are converted together."""
+        is_own = type(self).__getitem__ is MNIST.__getitem__
+        if self.transform is not None or self.target_transform is not None or not is_own:
+            return [self[index] for index in indices]
+        rows = facula.tensor(indices)
+        images = self.data[rows].unsqueeze(1).to(facula.float32) / 255
+        return list(zip(images.unbind(0), self.targets[rows].tolist(), strict=True))
+
     def __repr__(self) -> str:
         part = "train" if self.train else "test"
         return f"{type(self).__name__}({part}, {len(self)} images, root={str(self.root)!r})"

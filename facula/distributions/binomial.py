@@ -61,8 +61,12 @@ class Binomial(BinaryLogits, Distribution):
         if self._validate_args:
             self._validate_sample(value)
         n = self.total_count
-        coefficient = torch.lgamma(n + 1) - torch.lgamma(value + 1) - torch.lgamma(n - value + 1)
-        return value * self.logits - n * _softplus(self.logits) + coefficient
+        log_factorials = torch.lgamma(n + 1), torch.lgamma(value + 1), torch.lgamma(n - value + 1)
+        # n log(1 + exp(logits)), without overflow
+        clamped = self.logits.clamp(min=0)
+        normalizer = n * clamped + n * torch.log1p(torch.exp(-torch.abs(self.logits)))
+        normalizer = normalizer - log_factorials[0]
+        return value * self.logits - log_factorials[1] - log_factorials[2] - normalizer
 
     def entropy(self) -> Any:
         n = int(self.total_count.max())
@@ -80,8 +84,3 @@ class Binomial(BinaryLogits, Distribution):
         values = torch.arange(1 + n, dtype=self._param.dtype, device=self._param.device)
         values = values.view((-1,) + (1,) * len(self._batch_shape))
         return values.expand((-1,) + self._batch_shape) if expand else values
-
-
-def _softplus(x: Any) -> Any:
-    """log(1 + exp(x)) without overflow."""
-    return x.clamp(min=0) + torch.log1p(torch.exp(-torch.abs(x)))

@@ -365,6 +365,11 @@ class _PositiveDefinite(_Symmetric):
         return torch.linalg.cholesky_ex(value).info.eq(0)
 
 
+def _assert_dim(dim: int, value: Any) -> None:
+    if not -value.dim() <= dim < value.dim():
+        raise AssertionError(f"dim {dim} out of range for value with {value.dim()} dimensions")
+
+
 class _Cat(Constraint):
     """Constraints side by side along `dim`, each for `lengths[k]` places."""
 
@@ -385,7 +390,7 @@ class _Cat(Constraint):
         return max(c.event_dim for c in self.cseq)
 
     def check(self, value: Any) -> Any:
-        assert -value.dim() <= self.dim < value.dim()
+        _assert_dim(self.dim, value)
         checks, start = [], 0
         for constraint, length in zip(self.cseq, self.lengths, strict=True):
             checks.append(constraint.check(value.narrow(self.dim, start, length)))
@@ -412,7 +417,7 @@ class _Stack(Constraint):
         return dim + 1 if self.dim + dim < 0 else dim
 
     def check(self, value: Any) -> Any:
-        assert -value.dim() <= self.dim < value.dim()
+        _assert_dim(self.dim, value)
         slices = (value.select(self.dim, k) for k in range(value.size(self.dim)))
         return torch.stack([c.check(v) for v, c in zip(slices, self.cseq, strict=True)], self.dim)
 

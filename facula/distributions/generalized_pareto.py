@@ -10,7 +10,7 @@ from facula.distributions.utils import parameters_of
 
 __all__ = ["GeneralizedPareto"]
 
-inf = math.inf
+inf, nan = math.inf, math.nan
 
 
 class GeneralizedPareto(Distribution):
@@ -71,7 +71,7 @@ class GeneralizedPareto(Distribution):
         return torch.where(
             zero,
             self.loc - self.scale * log_tail,
-            self.loc + self.scale * torch.expm1(-c * log_tail) / c,
+            self.loc + self.scale / c * torch.expm1(-c * log_tail),
         )
 
     @property
@@ -79,14 +79,14 @@ class GeneralizedPareto(Distribution):
         c = self.concentration
         finite = c < 1
         safe = torch.where(finite, c, 0.5)
-        return torch.where(finite, self.loc + self.scale / (1 - safe), inf)
+        return torch.where(finite, self.loc + self.scale / (1 - safe), nan)
 
     @property
     def variance(self) -> Any:
         c = self.concentration
         finite = c < 0.5
         safe = torch.where(finite, c, 0.25)
-        return torch.where(finite, self.scale**2 / ((1 - safe) ** 2 * (1 - 2 * safe)), inf)
+        return torch.where(finite, self.scale**2 / ((1 - safe) ** 2 * (1 - 2 * safe)), nan)
 
     def entropy(self) -> Any:
         return torch.log(self.scale) + self.concentration + 1

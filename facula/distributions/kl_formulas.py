@@ -579,7 +579,7 @@ def _uniform_gumbel(p: Any, q: Any) -> Any:
     ratio = q.scale / (p.high - p.low)
     high = (q.loc - p.high) / q.scale
     low = (q.loc - p.low) / q.scale
-    t1 = ratio.log() + 0.5 * (high + low)
+    t1 = ratio.log() - 0.5 * (high + low)
     t2 = ratio * (torch.exp(high) - torch.exp(low))
     return t1 - t2
 

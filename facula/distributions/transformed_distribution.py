@@ -33,9 +33,7 @@ class TransformedDistribution(Distribution):
                 raise ValueError(
                     "transforms must be a Transform or list, but was " + str(transforms)
                 )
-            raise ValueError(
-                f"transforms must be a Transform or a list of transforms but got {transforms}"
-            )
+            raise ValueError("transforms must be a Transform or a list of Transforms")
         base_shape = base_distribution.batch_shape + base_distribution.event_shape
         base_event_dim = len(base_distribution.event_shape)
         transform = ComposeTransform(self.transforms)

@@ -46,8 +46,8 @@ class Wishart(ScaleMatrix, ExponentialFamily):
     ) -> None:
         given = (covariance_matrix, precision_matrix, scale_tril)
         if sum(m is not None for m in given) != 1:
-            raise ValueError(
-                "Expected exactly one of covariance_matrix or precision_matrix or scale_tril "
+            raise AssertionError(
+                "Exactly one of covariance_matrix or precision_matrix or scale_tril "
                 "may be specified."
             )
         matrix = next(m for m in given if m is not None)
@@ -65,8 +65,7 @@ class Wishart(ScaleMatrix, ExponentialFamily):
         self.df = df.expand(batch_shape)
         if self.df.le(event_shape[-1] - 1).any():
             raise ValueError(
-                "Value of df must be greater than or equal to the shape of scale matrix "
-                f"(df={df}, event_shape[-1] - 1={event_shape[-1] - 1})"
+                f"Value of df={df} expected to be greater than ndim - 1 = {event_shape[-1] - 1}."
             )
         self._take_matrix(batch_shape, given)
         self._event_shape = event_shape  # the constraint of df needs it
@@ -145,31 +144,28 @@ class Wishart(ScaleMatrix, ExponentialFamily):
         return chol @ chol.transpose(-2, -1)
 
     def rsample(self, sample_shape: Any = (), max_try_correction: int | None = None) -> Any:
-        """Bartlett's decomposition; samples that come out singular are drawn again."""
+        """Bartlett's decomposition; samples that come out singular are drawn again.
+
+        PyTorch redraws first what was *not* singular (its check is the wrong way round), so every
+        sample is its second draw. The numbers of a seed are part of the promise, hence here too.
+        """
         if max_try_correction is None:
             max_try_correction = 10
-        sample_shape = torch.Size(sample_shape)
-        sample = self._bartlett_sampling(sample_shape)
-        singular = self._singular(sample)
-        if not singular.any():
-            return sample
-        warnings.warn("Singular sample detected.", stacklevel=2)
+        sample = self._bartlett_sampling(torch.Size(sample_shape))
+        redraw = self._regular(sample)
         for _ in range(max_try_correction):
-            again = self._bartlett_sampling(
-                (int(singular.sum()),) if not self._batch_shape else sample_shape
-            )
-            if self._batch_shape:
-                sample = torch.where(singular[..., None, None], again, sample)
-            else:
-                sample = sample.clone()
-                sample[singular] = again
-            singular = self._singular(sample)
-            if not singular.any():
+            if not redraw.any():
                 break
+            again = self._bartlett_sampling(redraw[redraw].shape)
+            sample = sample.clone()
+            sample[redraw] = again
+            redraw = ~self._regular(sample)
         return sample
 
-    def _singular(self, sample: Any) -> Any:
-        return ~self.support.check(sample)
+    def _regular(self, sample: Any) -> Any:
+        """For each place of the sample shape: are all matrices of the batch positive definite?"""
+        regular = self.support.check(sample)
+        return regular.all(self._batch_dims) if self._batch_dims else regular
 
     def _log_det_tril(self) -> Any:
         return self._unbroadcasted_scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)

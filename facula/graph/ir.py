@@ -329,18 +329,20 @@ class Graph:
         if x.ndim == 0:
             axes = ()
         shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+        kept = tuple(n for i, n in enumerate(shape) if i not in axes)
         d = {"argmax": dt.int64, "argmin": dt.int64, "any": dt.bool_, "all": dt.bool_}.get(kind, x.dtype)
         if kind in ("any", "all"):
             x = self.cast(x, dt.bool_)
-        if axes or kind.startswith("arg"):
+        axes = tuple(a for a in axes if x.shape[a] != 1)  # along one element nothing is done
+        if axes:
             out = self._staged(kind, x, axes)
             if out is None:
                 out = self.make("reduce", d, shape, (x,), (kind, axes))
         else:
-            out = x
+            out = self.const(0, d, shape) if kind.startswith("arg") else x
         if keepdim:
             return out
-        return self.reshape(out, tuple(n for i, n in enumerate(shape) if i not in axes))
+        return self.reshape(out, kept)
 
     def _staged(self, kind: str, x: Val, axes: tuple[int, ...]) -> Val | None:
         """A long reduction to few results in two stages, cut by shape, so that it can be shared out."""

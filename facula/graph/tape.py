@@ -103,8 +103,8 @@ class Inst:
         self.multi = len(outs) != 1
         self.n_scalars = n_scalars  # run-time numbers it reads
         self.types = tuple(map(type, params))
-        # what the short way of recording can do: one result, operands read as they lie
-        self.fast = not self.multi and not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
+        # what the short way of recording can do: operands are read as they lie
+        self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
 
     def __repr__(self) -> str:
@@ -125,7 +125,7 @@ WRITE_AT = Op("write_at", lambda old, new, meta: old, _no_expansion)
 class Tape:
     """What one thread has recorded since it last evaluated."""
 
-    __slots__ = ("budget", "grad", "key", "leaves", "marks", "n", "scalars", "values", "views")
+    __slots__ = ("budget", "grad", "key", "leaves", "marks", "n", "rebound", "scalars", "values", "views")
 
     def __init__(self, grad: bool = True) -> None:
         self.key: list[Any] = []
@@ -134,6 +134,7 @@ class Tape:
         self.scalars: list[Any] = []
         self.views: dict[tuple, int] = {}
         self.marks: list[tuple[int, Any]] = []  # (entry, where it was recorded) of checked operators
+        self.rebound: list[tuple[Storage, int]] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
         self.budget = MAX_BYTES
         self.grad = grad
@@ -196,7 +197,9 @@ class Tape:
 
     def rebind(self, s: Storage, i: int) -> None:
         """Makes entry i the value of storage s (an in-place write)."""
-        if s.tape is self and s.buf is None:
+        if s.buf is not None:
+            self.rebound.append((s, s.i))
+        elif s.tape is self and self.values[s.i] is s:
             self.values[s.i] = None
         s.tape, s.i, s.buf = self, i, None
         s.version += 1

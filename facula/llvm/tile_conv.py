@@ -1,9 +1,9 @@
 """Convolution as a matrix product, as LLVM IR.
 
 A task copies the rows of the image it needs into scratch, with their border of zeros and, for
-strides, split into phases (so that neighbouring outputs read neighbouring numbers). In that copy the
-number for tap k of output pixel p lies at `taps[k] + pixel(p)`. Panels of B are packed from it: for
-each tap, runs of pixels of one output row are copied.
+strides, split into phases, so that neighbouring outputs read neighbouring numbers. In that copy
+the number for tap k of output pixel p lies at `taps[k] + pixel(p)`. Panels of B are packed from it:
+for each tap, runs of pixels of one output row are copied.
 """
 
 from __future__ import annotations

@@ -146,8 +146,8 @@ class WeightWriter:
         out = []
         for i, tap in enumerate(taps):
             one = b.splat(n, ty, b.load(ty, b.at(tap, w, ty)))
-            for j in range(shape.vectors):
-                out.append(b.fma(n, ty, one, columns[j], acc[i * shape.vectors + j]))
+            sums = acc[i * shape.vectors : (i + 1) * shape.vectors]
+            out += [b.fma(n, ty, one, x, s) for x, s in zip(columns, sums, strict=True)]
         return [*out, b.at(dy, self.cols, ty)]
 
 

@@ -2,8 +2,8 @@
 
 One task computes a block of C. Inside it, k is cut in stretches; panels of B and of A are packed
 for a stretch (or read in place where they already lie as the micro-kernel wants them), and the
-micro-kernel adds a stretch's products to a tile of C held in registers. The last stretch applies the
-epilogue while it stores.
+micro-kernel adds a stretch's products to a tile of C held in registers. The last stretch applies
+the epilogue while it stores.
 """
 
 from __future__ import annotations

@@ -49,22 +49,19 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         if type(data) is Tensor or type(data) is Parameter:
             return Tensor._make_subclass(cls, data, requires_grad)
         # A subclass of Tensor stays what it is and is only marked.
-        marked = data.detach().requires_grad_(requires_grad)
-        if type(marked) is not type(data):
-            raise RuntimeError(
-                f"Creating a Parameter from an instance of type {type(data).__name__} requires "
-                "that detach() returns an instance of the same type, but return type "
-                f"{type(marked).__name__} was found instead. To use the type as a Parameter, "
-                "please correct the detach() semantics defined by its __torch_dispatch__() "
-                "implementation."
-            )
+        marked = data.detach()
+        if type(marked) is type(data):
+            marked.requires_grad_(requires_grad)
+        else:
+            marked = Tensor._make_subclass(type(data), data, requires_grad)
+            marked.__dict__.update(_own_state(data))
         marked._is_param = True
         return marked
 
     def __deepcopy__(self, memo):
         if id(self) in memo:
             return memo[id(self)]
-        data = self.data.clone(memory_format=torch.preserve_format)
+        data = self.data.clone()
         twin = type(self)(data, self.requires_grad)
         memo[id(self)] = twin
         state = _own_state(self)

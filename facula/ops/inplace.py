@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from facula.autograd.node import Node
 from facula.graph.dtypes import can_cast, dtype
 from facula.graph.meta import META, meta_of
-from facula.graph.tape import new_storage
+from facula.graph.tape import Storage, new_storage
 from facula.ops.apply import check_writable, overwrite
-from facula.tensor import Tensor
+from facula.tensor import Tensor, wrap
 
 
 def check_result_type(result: dtype, target: dtype) -> None:
@@ -20,7 +21,53 @@ def check_result_type(result: dtype, target: dtype) -> None:
         )
 
 
-def write_back(t: Tensor, result: Tensor) -> Tensor:
+def snapshot(t: Tensor) -> Tensor:
+    """t as it is now, on a storage of its own that later writes to t do not reach."""
+    s = t._s
+    if s.pin is not None:
+        old = t.clone()._s  # type: ignore[attr-defined]
+        kept = wrap(old, t.meta.plain())
+    else:
+        old = Storage()
+        old.tape, old.i, old.buf, old.meta, old.version, old.pin = s.tape, s.i, s.buf, s.meta, 0, None
+        if s.buf is None and s.tape is not None:
+            s.tape.values[s.i] = old
+        kept = wrap(old, t.meta, t._off)
+    kept._rg, kept._g = t._rg, t._g
+    return kept
+
+
+def keep_old_value(t: Tensor, result: Tensor, since: int | None) -> None:
+    """Nodes of the operator that is about to overwrite t keep what t was.
+
+    `since`: sequence number from which on nodes belong to the operator; None: only the last one.
+    """
+    version = t._s.version
+    kept = None
+    stack, seen = [result.grad_fn], set()
+    while stack:
+        node = stack.pop()
+        if not isinstance(node, Node) or node in seen or (since and node.seq < since):
+            continue
+        seen.add(node)
+        saved = node.saved
+        for i, entry in enumerate(saved if type(saved) is list else ()):
+            if type(entry) is tuple and entry[0]._s is t._s and entry[1] == version:
+                x = entry[0]
+                if kept is None:
+                    kept = snapshot(t)
+                same = x if x is t else None
+                if same is None and kept._s.meta is t._s.meta:
+                    x = wrap(kept._s, x.meta, x._off)
+                    x._rg, x._g = entry[0]._rg, entry[0]._g
+                    saved[i] = (x, kept._s.version)
+                elif same is not None:
+                    saved[i] = (kept, kept._s.version)
+        if since:
+            stack += [e[0] if type(e) is tuple else e for e in node.edges]
+
+
+def write_back(t: Tensor, result: Tensor, since: int | None = None) -> Tensor:
     """Stores a fresh result of t's own operator in t."""
     m, r = t.meta, result.meta
     if r.shape != m.shape:
@@ -31,6 +78,8 @@ def write_back(t: Tensor, result: Tensor) -> Tensor:
         check_result_type(r.dtype, m.dtype)
         result = result.to(m.dtype)  # type: ignore[attr-defined]
     check_writable(t)
+    if result._rg and t.meta.device is not META:
+        keep_old_value(t, result, since)
     return overwrite(t, result, fresh=True)
 
 

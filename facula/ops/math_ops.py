@@ -69,10 +69,8 @@ for _name, (_fn, _back, _saves, _rule) in _TABLE.items():
           refuse=_REFUSED.get(_name, ""), grad_name=_GRAD_NAME.get(_name))  # fmt: skip
 
 unary("isnan", lambda g, a: a.isnan() if a.dtype.kind == "f" else a.ne(a), rule=BOOL, inplace=False)
-unary("isinf", lambda g, a: a.isinf() if a.dtype.kind == "f" else a.ne(a), rule=BOOL, inplace=False)
 unary("digamma", lambda g, a: a.digamma(),
       lambda n, g: g * TORCH["polygamma"](1, n.tensor(0)), saves="0", rule=FLOAT)  # fmt: skip
-unary("sgn", lambda g, a: a if a.dtype.kind == "b" else a.sign(), lambda n, g: g * 0)
 
 Tensor.__neg__ = TORCH["neg"]  # type: ignore[attr-defined]
 Tensor.__abs__ = TORCH["abs"]  # type: ignore[attr-defined]

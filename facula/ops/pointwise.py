@@ -520,7 +520,8 @@ def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), met
             inplace: bool = True, torch: bool = True) -> None:  # fmt: skip
     """Makes function(input, ..., *, out=None) known, with its method and in-place variant."""
     def run_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return write_back(self, function(self, *args, **kwargs))
+        since = next_seq()
+        return write_back(self, function(self, *args, **kwargs), since)
 
     for n in (name, *aliases):
         if torch:

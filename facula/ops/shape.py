@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from facula.autograd.node import grad_class, next_seq
+from facula.graph.dtypes import int64
 from facula.graph.meta import META, Meta, Size, contiguous_strides, meta, meta_of, view_strides, wrap_dim
 from facula.graph.tape import LOCAL, Inst, Op
 from facula.ops.apply import apply
@@ -113,7 +114,7 @@ def _overlaps(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 
 def _positions(shape: Sequence[int], strides: Sequence[int], offset: int) -> Tensor:
-    where = TORCH["full"](tuple(shape), offset, dtype=TORCH["int64"])
+    where = TORCH["full"](tuple(shape), offset, dtype=int64)
     for i, (n, s) in enumerate(zip(shape, strides, strict=True)):
         line = TORCH["arange"](n) * s
         where = where + line.reshape([n if j == i else 1 for j in range(len(shape))])
@@ -639,7 +640,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices along a dim."""
     if input.meta.ndim == 0:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     return tuple([select(input, dim, i) for i in range(input.meta.shape[wrap_dim(dim, input.meta.ndim)])])
 
 
@@ -759,8 +760,9 @@ FLIP = Op("flip", lambda a, dims: meta_of(a.dtype, a.shape, a.device),
 
 
 @both("flip")
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
     """Elements in reverse order along dims (a copy)."""
+    dims = dims or (kwargs["dims"],)
     which = tuple(wrap_dim(d, input.meta.ndim) for d in sizes_of(dims, "flip"))
     if len(set(which)) != len(which):
         raise RuntimeError(f"dim {max(which)} appears multiple times in the list of dims")

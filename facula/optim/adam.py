@@ -2,12 +2,10 @@
 
 import facula as torch
 
-from facula.ops.update import fused_update
-
 from . import updates
 from .rule import (
     UpdateRule,
-    as_real,
+    apply_with,
     check,
     check_betas,
     check_fused,
@@ -15,6 +13,7 @@ from .rule import (
     number,
     refuse_sparse,
     skips,
+    unscaled,
 )
 from .state import HostNumber, advance, scalar_dtype
 
@@ -141,28 +140,16 @@ def adam(
         "decoupled": decoupled_weight_decay,
         "maximize": maximize,
     }
+    maxima = max_exp_avg_sqs if amsgrad else [None] * len(params)
+    columns = (params, unscaled(grads, grad_scale), exp_avgs, exp_avg_sqs, maxima)
     steps = [advance(step) for step in state_steps]
-    corrections = {n: (1 - beta1**n, (1 - beta2**n) ** 0.5) for n in set(steps)}
-    if grad_scale is None and len(corrections) == 1:  # the usual case: one count for all
-        options["correction1"], options["root_correction2"] = corrections[steps[0]]
-        maxima = max_exp_avg_sqs if amsgrad else [None] * len(params)
-        if fused_update(updates.adam, (params, grads, exp_avgs, exp_avg_sqs, maxima), options):
-            return
-    for i, param in enumerate(params):
-        grad = grads[i]
-        if grad_scale is not None:
-            grad = grad / grad_scale
-        options["correction1"], options["root_correction2"] = corrections[steps[i]]
-        tensors = (
-            param,
-            grad,
-            exp_avgs[i],
-            exp_avg_sqs[i],
-            max_exp_avg_sqs[i] if amsgrad else None,
-        )
-        if param.is_complex():
-            tensors = as_real(*tensors)
-        updates.adam(*tensors, **options)
+    apply_with(
+        updates.adam,
+        columns,
+        options,
+        steps,
+        lambda n: {"correction1": 1 - beta1**n, "root_correction2": (1 - beta2**n) ** 0.5},
+    )
 
 
 def _refuse_tensors(what, value, foreach, capturable):

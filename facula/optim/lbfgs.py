@@ -127,7 +127,7 @@ class LBFGS(Optimizer):
                     return self._evaluate_at(closure, start, t, direction)
 
                 loss, grad, rate, spent = strong_wolfe(
-                    evaluate, float(rate), direction, loss, grad, slope
+                    evaluate, number(rate), direction, loss, grad, slope
                 )
                 self._move(rate, direction)
             else:

@@ -61,7 +61,7 @@ def _hooked_step(step):
             or _global_pre_hooks
             or _global_post_hooks
         ):
-            return step(self, *args, **kwargs)
+            return step(self, *args, **kwargs)  # nearly always: keep this short
         args = (self, *args)
         for hook in (*_global_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()):
             result = hook(self, args, kwargs)

@@ -221,7 +221,11 @@ class Writer:
         if v.op in ("buffer_at", "as_strided"):
             return self._load_strided(v, at, mask)
         if v.op in VIEWS:
-            return self.value(v.srcs[0], through_view(v, at, self.sizes), mask)
+            try:
+                inner = through_view(v, at, self.sizes)
+            except Unfusable:
+                return self._load(v, at, mask)
+            return self.value(v.srcs[0], inner, mask)
         handler = getattr(self, "_do_" + v.op, None)
         if handler is not None:
             return handler(v, at, mask)
@@ -255,6 +259,9 @@ class Writer:
         if have.name in HALVES and v.dtype is dt.float32:
             return value
         return self.stmt("cast", v.dtype, (value,))
+
+    def _do_copy(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
+        return self.value(v.srcs[0], at, mask)
 
     def _do_const(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
         d = dt.float32 if v.dtype.name in HALVES else v.dtype

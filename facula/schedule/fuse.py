@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from facula.graph.ir import BINARY, UNARY, Val
-from facula.schedule.affine import Expr, NeedSplit, Unfusable, dot, split, through_view, zero
+from facula.schedule.affine import Expr, NeedSplit, Unfusable, dot, split, strided_base, through_view, zero
 from facula.graph.meta import contiguous_strides
 
 LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
 VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
-POINTWISE = UNARY | BINARY | {"where", "cast", "check", "pad", "take", "gather"}
+POINTWISE = UNARY | BINARY | {"where", "cast", "copy", "check", "pad", "take", "gather"}
 DEAR = frozenset(
     "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erfinv "
     "lgamma digamma sigmoid pow atan2 hypot take gather div sqrt rsqrt floordiv mod fmod truncdiv".split()
@@ -35,6 +35,10 @@ def is_native(v: Val) -> bool:
     if v.dtype.name not in NATIVE or any(s.dtype.name not in NATIVE for s in v.srcs):
         return False
     return v.op in LEAVES or v.op in VIEWS or v.op in POINTWISE or v.op in ("reduce", "as_strided")
+
+
+class _StartAgain(Exception):
+    """A value that was inlined needs memory: placing has to begin anew."""
 
 
 @dataclass
@@ -129,11 +133,32 @@ class Fusion:
             for s in {s.id: s for s in v.srcs}.values():
                 self.users.setdefault(s.id, []).append(v)
         self.heavy = {v.id for v in order if not is_native(v) and v.op != "out"}
-        self.candidates = self._candidates()
+        self.forced: set[int] = set()
+        while not self._placed():
+            pass
+
+    def _placed(self) -> bool:
+        """Places everything; False if a value turned out to need memory after it had been inlined."""
+        self.candidates = self._candidates() | self.forced
         self.stage: dict[int, int] = {}  # candidate or heavy value -> number of its step
         self.steps: list[Group | Val] = []
         self.group_of: dict[int, Group] = {}
-        self._place_all()
+        self.inlined: set[int] = set()
+        self._blocked: Val | None = None
+        self._current: Group | None = None
+        try:
+            self._place_all()
+        except _StartAgain:
+            return False
+        return True
+
+    def _force(self, v: Val) -> None:
+        """Gives v memory, computed now."""
+        self.forced.add(v.id)
+        if v.id in self.inlined:
+            raise _StartAgain
+        self.candidates.add(v.id)
+        self._place(v)
 
     # candidates
 
@@ -163,8 +188,6 @@ class Fusion:
 
     def _needs_memory(self, v: Val, found: set[int]) -> None:
         """v is read by something that wants an address: the base of its views, or v itself."""
-        from facula.schedule.affine import strided_base
-
         if v.op in ("buffer", "buffer_at", "out") or v.id in self.heavy:
             return
         if v.op in VIEWS or v.op == "as_strided":
@@ -218,8 +241,7 @@ class Fusion:
             safe = v.op == "cat" or all(x is not v.srcs[0] for x in self.inputs(s))
             if not safe or not self.store_group(s):
                 if s.id not in self.stage:
-                    self.candidates.add(s.id)
-                    self._place(s)
+                    self._force(s)
 
     def store_group(self, s: Val) -> Group | None:
         """A domain over which s can be computed and stored somewhere, or None."""
@@ -230,7 +252,7 @@ class Fusion:
         for _ in range(6):
             try:
                 group.places = {s.id: group.exprs()}
-                self._check(group, s)
+                self.inlined |= self._check(group, s) | {s.id}
                 return group
             except NeedSplit as need:
                 group.cut(need.dim, need.inner)
@@ -263,10 +285,18 @@ class Fusion:
             group = self.steps[number]
             if isinstance(group, Group) and self._join(group, v, domain, axes, reads):
                 return
-        group = Group(len(self.steps), tuple(domain), tuple(axes))
-        if not self._join(group, v, domain, axes, reads):
-            raise AssertionError(f"{v!r} cannot be computed by itself")
-        self.steps.append(group)
+        for _ in range(20):
+            group = Group(len(self.steps), tuple(domain), tuple(axes))
+            self._blocked = None
+            if self._join(group, v, domain, axes, reads):
+                self.steps.append(group)
+                return
+            blocked = self._blocked
+            if blocked is None or blocked.id in self.stage or blocked is v:
+                break
+            self._force(blocked)  # what cannot be read in place gets memory first
+            reads = self.inputs(v)
+        raise AssertionError(f"{v!r} cannot be computed by itself")
 
     def _choices(self, after: int, reads: list[Val]) -> list[int]:
         """Groups to try: the one depended on, then later ones that share operands, latest first."""
@@ -298,8 +328,10 @@ class Fusion:
             try:
                 places = {m.id: self._where(group, m) for m in [*group.members, v]}
                 group.places = places
+                seen: set[int] = set()
                 for m in [*group.members, v] if group.cuts != before[1] else [v]:
-                    self._check(group, m)
+                    seen |= self._check(group, m)
+                self.inlined |= seen
                 group.members.append(v)
                 group.reads |= {s.id for s in reads}
                 self.group_of[v.id] = group
@@ -307,7 +339,8 @@ class Fusion:
                 return True
             except NeedSplit as need:
                 group.cut(need.dim, need.inner)
-            except Unfusable:
+            except Unfusable as blocked:
+                self._blocked = blocked.source
                 break
         group.axes, group.cuts = before
         group.places = {m.id: self._where(group, m) for m in group.members}
@@ -325,13 +358,14 @@ class Fusion:
             return tuple([zero(n) if d in m.arg[1] else e for d, e in enumerate(exprs)])
         return group.place(m)
 
-    def _check(self, group: Group, m: Val) -> None:
-        """That m can be computed in the group; NeedSplit or Unfusable where not."""
+    def _check(self, group: Group, m: Val) -> set[int]:
+        """What m inlines when it is computed in the group; NeedSplit or Unfusable where it can't be."""
         sizes = group.loop_sizes
-        self._current: Group | None = group
+        self._current = group
         exprs = group.exprs() if m.op == "reduce" else group.places[m.id]
         members = {x.id for x in group.members}
         seen: set[tuple] = set()
+        inlined: set[int] = set()
         stack = list(self._operands(m, exprs, sizes)) if m.op not in ("buffer", "const", "scalar", "iota", "out") else []
         while stack:
             v, at = stack.pop()
@@ -344,14 +378,16 @@ class Fusion:
                 continue
             if v.id in self.candidates or v.id in self.heavy or v.op in ("buffer", "out", "const", "scalar", "iota"):
                 continue
+            inlined.add(v.id)
             stack.extend(self._operands(v, at, sizes))
+        return inlined
 
     def _operands(self, v: Val, at: tuple[Expr, ...], sizes: list[int]) -> list[tuple[Val, tuple[Expr, ...]]]:
         if v.op in ("buffer_at", "as_strided"):
             self._is_memory(v.srcs[0])
             return []
         if v.op in VIEWS:
-            return [(v.srcs[0], through_view(v, at, sizes))]
+            return self._viewed(v, at, sizes)
         if v.op == "reduce":
             return [(v.srcs[0], at)]
         if v.op == "pad":
@@ -366,10 +402,21 @@ class Fusion:
             return [(v.srcs[1], at)]
         return [(s, at) for s in v.srcs]
 
+    def _viewed(self, v: Val, at: tuple[Expr, ...], sizes: list[int]) -> list[tuple[Val, tuple[Expr, ...]]]:
+        """What a view reads: its source, or memory directly where the index map is not affine."""
+        try:
+            return [(v.srcs[0], through_view(v, at, sizes))]
+        except Unfusable:
+            got = strided_base(v, self.candidates)
+            if got is not None:
+                base = got[0]
+                placed = base.id in self.stage and self.group_of.get(base.id) is not self._current
+                if placed or base.op == "buffer":
+                    return []
+            raise Unfusable(v.srcs[0]) from None
+
     def _is_memory(self, v: Val) -> None:
         """v must be a strided view of memory written by an earlier step."""
-        from facula.schedule.affine import strided_base
-
         got = strided_base(v, self.candidates)
         if got is None:
             raise Unfusable

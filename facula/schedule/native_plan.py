@@ -13,7 +13,7 @@ from facula.graph.meta import contiguous_strides
 from facula.graph.reference import BadIndex, decode, encode, evaluate
 from facula.kernel.step import Step
 from facula.llvm.loops import LoopKernel, pack
-from facula.runtime.buffers import Buffer, alloc, alloc_many
+from facula.runtime.buffers import alloc, alloc_many
 from facula.runtime.jit import compile_kernels
 from facula.runtime.plan import NativePlan as NativeRun
 from facula.schedule.affine import strided_base
@@ -52,13 +52,11 @@ class NativePlan:
         self.n_leaves = builder.n_leaves
         self.derived = builder.derived
         self.out_sizes = builder.out_sizes
-        self.out_slots = builder.out_slots
-        self.donated = builder.donated  # (slot, leaf)
+        self.sources = builder.sources  # for each slot after the leaves: a leaf taken over, or -1
         self.arena_bytes = builder.arena_bytes
         self.constants = builder.memory.constants
         self.segments = builder.segments
         self.results = builder.results
-        self.copies = builder.copies
         self.n_slots = builder.n_slots
         self.kernels = builder.kernels
         self.fusion = builder.fusion
@@ -66,16 +64,10 @@ class NativePlan:
 
     def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]:
         """Buffers of the wanted entries."""
-        addrs = [b.addr for b in leaves]
-        outs = alloc_many(self.out_sizes) if self.out_sizes else []
-        bufs: list[Any] = [*leaves, *outs]
-        addrs += [b.addr for b in outs]
-        for slot_leaf in self.donated:
-            bufs.append(leaves[slot_leaf])
-            addrs.append(leaves[slot_leaf].addr)
-        arena = workspace(self.arena_bytes)
-        bufs.append(arena)
-        addrs.append(arena.addr)
+        outs = iter(alloc_many(self.out_sizes)) if self.out_sizes else iter(())
+        bufs = leaves + [next(outs) if leaf < 0 else leaves[leaf] for leaf in self.sources]
+        bufs.append(workspace(self.arena_bytes))
+        addrs = [b.addr for b in bufs]
         for base, k, item in self.derived:
             addrs.append(addrs[base] + (scalars[k] * item if k >= 0 else item))
         numbers = scalars + self.constants if self.constants else scalars
@@ -85,12 +77,7 @@ class NativePlan:
                     _raise(segment.status)
             else:
                 segment(bufs, addrs, scalars)
-        results = [(entry, bufs[slot]) for entry, slot in self.results]
-        for entry, slot, nbytes in self.copies:
-            fresh = alloc(max(nbytes, 1))
-            fresh.numpy("uint8", (nbytes,))[:] = bufs[slot].numpy("uint8", (nbytes,))
-            results.append((entry, fresh))
-        return results
+        return [(entry, bufs[slot]) for entry, slot in self.results]
 
 
 def _raise(status: tuple[int, int, int, int]) -> None:
@@ -119,17 +106,13 @@ class Builder:
         self.n_leaves = len(low.leaves)
         self.memory = Memory(n_scalars=len(scalars))
         self.kinds = "".join("d" if isinstance(x, float) else "q" for x in scalars)
-        wanted_vals = {}
-        for entry in low.wanted:
-            wanted_vals.setdefault(low.values[entry].id, []).append(entry)
-        self.wanted = wanted_vals
+        self.wanted = {low.values[entry].id for entry in low.wanted}
         order = reachable([low.values[e] for e in low.wanted])
         self.vals = {v.id: v for v in order}
-        self.fusion = Fusion(order, set(wanted_vals))
+        self.fusion = Fusion(order, self.wanted)
         self.steps = self.fusion.steps
         self.derived: list[tuple[int, int, int]] = []
         self.results: list[tuple[int, int]] = []
-        self.copies: list[tuple[int, int, int]] = []
         self.kernels: list[Any] = []
         self.descriptions: list[Any] = []
         self.readers: dict[int, list[int]] = {}
@@ -147,7 +130,7 @@ class Builder:
         calls = self._write_all()
         if self.work_bytes:
             self.arena_bytes = self.work_at + self.work_bytes
-        self._donate(calls)
+        self._donate()
         self._compile(calls)
         self._name_results()
         return NativePlan(self)
@@ -214,21 +197,13 @@ class Builder:
     def _assign_slots(self) -> None:
         """Leaves, results, memory taken over from leaves, the arena, then views with offsets."""
         slot = self.n_leaves
-        self.out_sizes: list[int] = []
         self.out_slots: list[Block] = []
         unique = {id(b): b for b in self.blocks.values()}.values()
         for b in unique:
-            if b.wanted and b.leaf < 0:
+            if b.wanted or b.leaf >= 0:
                 b.slot = slot
                 slot += 1
-                self.out_sizes.append(b.size)
                 self.out_slots.append(b)
-        self.donated: list[int] = []
-        for b in unique:
-            if b.leaf >= 0:
-                b.slot = slot
-                slot += 1
-                self.donated.append(b.leaf)
         self.arena_slot = slot
         slot += 1
         for b in unique:
@@ -290,15 +265,17 @@ class Builder:
     def _write_all(self) -> list[Any]:
         """Native steps (as Calls or Steps) and host steps, in order."""
         out: list[Any] = []
+        self.calls_of: dict[int, list[Any]] = {}
         for number, step in enumerate(self.steps):
-            self.number = number
-            if isinstance(step, Group):
-                if any(m.id in self.stored for m in step.members):
-                    out.append(Writer(self.fusion, step, self.memory, self.stored).write())
-                    self.descriptions.append(step)
-            else:
-                out.extend(self._heavy(step))
-                self.descriptions.append(step)
+            made = []
+            if not isinstance(step, Group):
+                made = self._heavy(step)
+            elif any(m.id in self.stored for m in step.members):
+                made = [Writer(self.fusion, step, self.memory, self.stored).write()]
+            self.calls_of[number] = made
+            if made:
+                self.descriptions.append((step, made))
+            out += made
         return out
 
     def _heavy(self, v: Val) -> list[Any]:
@@ -366,41 +343,34 @@ class Builder:
 
     # the end ---------------------------------------------------------------------------------------
 
-    def _donate(self, calls: list[Any]) -> None:
+    def _donate(self) -> None:
         """Results take over the memory of leaves that nobody needs afterwards."""
-        last_read: dict[int, int] = {}
-        for v in self.vals.values():
-            if v.op == "buffer":
-                last_read[v.arg] = self._last(v)
-        at_leaf = {v.srcs[0].arg for v in self.vals.values() if v.op == "buffer_at" and v.srcs[0].op == "buffer"}
-        taken = set(self.donated)
-        keep: list[Block] = []
+        last_read = {v.arg: self._last(v) for v in self.vals.values() if v.op == "buffer"}
+        viewed = {v.srcs[0].arg for v in self.vals.values() if v.op == "buffer_at" and v.srcs[0].op == "buffer"}
         sizes = [m.numel * m.dtype.itemsize for m in self.low.leaves]
-        taken_over: dict[int, int] = {}
-        by_step = self._call_of_step
+        taken = {b.leaf for b in self.out_slots if b.leaf >= 0} | viewed
+        by_size: dict[int, list[int]] = {}
+        for k, size in enumerate(sizes):
+            if self.free[k] and k not in taken:
+                by_size.setdefault(size, []).append(k)
         for b in self.out_slots:
-            leaf = next(
-                (
-                    k
-                    for k, size in enumerate(sizes)
-                    if self.free[k] and size == b.size and k not in taken and k not in at_leaf and size >= 4096
-                    and self._safe(k, b, last_read.get(k, -1), by_step.get(b.first))
-                ),
-                None,
-            )
-            if leaf is None:
-                keep.append(b)
-            else:
-                taken.add(leaf)
-                taken_over[b.slot] = leaf
-        self.taken_over = taken_over
+            choices = by_size.get(b.size, [])
+            for k in choices if b.leaf < 0 else ():
+                if self._safe(k, b, last_read.get(k, -1)):
+                    b.leaf = k
+                    choices.remove(k)
+                    break
+        self.sources = [b.leaf for b in self.out_slots]
+        self.out_sizes = [b.size for b in self.out_slots if b.leaf < 0]
 
-    @property
-    def _call_of_step(self) -> dict[int, Any]:
-        return {}
-
-    def _safe(self, leaf: int, b: Block, last: int, call: Any) -> bool:
-        return last < b.first
+    def _safe(self, leaf: int, b: Block, last: int) -> bool:
+        """Whether the block may lie where the leaf does."""
+        if last < b.first:
+            return True
+        if last > b.first:
+            return False
+        calls = self.calls_of.get(b.first, ())
+        return len(calls) == 1 and isinstance(calls[0], Call) and _same_walk(calls[0], leaf, b.slot)
 
     def _compile(self, calls: list[Any]) -> None:
         kinds = self.kinds + "".join("d" if isinstance(x, float) else "q" for x in self.memory.constants)
@@ -468,14 +438,7 @@ class Builder:
         return read
 
     def _name_results(self) -> None:
-        for vid, entries in self.wanted.items():
-            v = self.vals[vid]
-            if v.op == "buffer":
-                self.copies += [(e, v.arg, v.numel * v.dtype.itemsize) for e in entries]
-                continue
-            slot = self.blocks[vid].slot
-            self.results.append((entries[0], slot))
-            self.copies += [(e, slot, self._bytes(v)) for e in entries[1:]]
+        self.results = [(entry, self.blocks[self.low.values[entry].id].slot) for entry in self.low.wanted]
         self.arena_bytes = max(self.arena_bytes, 64)
 
 
@@ -503,6 +466,26 @@ class StoreWriter(Writer):
         return self._finish()
 
 
+def _same_walk(call: Call, leaf: int, slot: int) -> bool:
+    """Whether a call reads a leaf only at the element it is about to store in a slot."""
+    if call.program.n_inner:
+        return False
+    walks = dict(zip([a.buf for a in call.program.accesses], call.strides, strict=True))
+    mine = [k for k, s in enumerate(call.slots) if s in (leaf, slot)]
+    if any(k not in walks for k in mine):
+        return False
+    kinds = {(call.offsets[k], tuple(walks[k]), call.program.buffers[k]) for k in mine}
+    if len(kinds) != 1:
+        return False
+    stored = False
+    for s in call.program.stmts:
+        if s.op == "store" and call.slots[s.args[0].buf] == slot:
+            stored = True
+        elif s.op == "load" and call.slots[s.args[0].buf] == leaf and stored:
+            return False  # it would read what was just stored
+    return True
+
+
 _kernels: dict[Any, LoopKernel] = {}
 
 
@@ -519,4 +502,4 @@ def _step(call: Call) -> Step:
     return Step(kernel, args, ntasks, scratch, cost)
 
 
-__all__ = ["Buffer", "Builder", "NativePlan"]
+__all__ = ["Builder", "NativePlan"]

@@ -102,6 +102,19 @@ def test_nested_batches_and_kept_ones():
     assert batches[1]["x"][0, 0].item() == 2.0
 
 
+def test_operators_in_workers():
+    weight = facula.ones(100, 100)
+    assert (weight @ weight).sum().item() == 1e6  # the parent has used its threads
+
+    class Products(Numbers):
+        def __getitem__(self, i):
+            assert facula.get_num_threads() == 1
+            return (weight @ weight).relu().sum() + i
+
+    loader = DataLoader(Products(4), batch_size=2, num_workers=2)
+    assert lists(loader) == [[1e6, 1e6 + 1], [1e6 + 2, 1e6 + 3]]
+
+
 def test_start_methods():
     loader = DataLoader(range(4), batch_size=2, num_workers=1, multiprocessing_context="spawn")
     assert lists(loader) == [[0, 1], [2, 3]]

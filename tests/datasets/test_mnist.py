@@ -55,6 +55,16 @@ def test_in_a_loader(tmp_path):
     batches = list(DataLoader(MNIST(tmp_path), batch_size=4))
     assert [tuple(x.shape) for x, _ in batches] == [(4, 1, 28, 28), (1, 1, 28, 28)]
     assert batches[0][1].tolist() == [3, 1, 4, 1]
+    assert batches[1][0].tolist()[0] == MNIST(tmp_path)[4][0].tolist()
+
+
+def test_subclasses_decide_what_a_sample_is(tmp_path):
+    class Labels(MNIST):
+        def __getitem__(self, index):
+            return super().__getitem__(index)[1]
+
+    put(tmp_path / "Labels/raw")
+    assert [b.tolist() for b in DataLoader(Labels(tmp_path), batch_size=5)] == [LABELS.tolist()]
 
 
 def test_the_subset_that_ships_with_facula():

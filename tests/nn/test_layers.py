@@ -1,5 +1,7 @@
 """Layers: what they add to the functions they call."""
 
+import copy
+
 import pytest
 
 import facula as torch
@@ -143,3 +145,11 @@ def test_encoder_zeroes_padding_in_inference_as_pytorch():
     with torch.no_grad():
         assert model(x, src_key_padding_mask=padding)[0, 2:].abs().max().item() == 0
     assert model(x, src_key_padding_mask=padding)[0, 2:].abs().max().item() > 0
+
+
+def test_copies_of_lazy_layers_are_on_their_own():
+    layer = nn.LazyLinear(3)
+    twin = copy.deepcopy(layer)
+    assert twin(torch.ones(2, 4)).shape == twin(torch.ones(2, 4)).shape == (2, 3)
+    assert layer(torch.ones(2, 5)).shape == (2, 3)
+    assert (twin.in_features, layer.in_features) == (4, 5)

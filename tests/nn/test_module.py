@@ -241,3 +241,26 @@ def test_unknown_arguments():
         nn.Module(a=1)
     with pytest.raises(NotImplementedError, match='missing the required "forward"'):
         nn.Module()(1)
+
+
+def test_hooks_survive_copies():
+    layer = nn.Identity()
+    layer.register_forward_hook(double)
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert twin(2) == 4
+
+
+def double(module, args, output):
+    return output * 2
+
+
+def test_parameter_of_a_subclass():
+    class Tagged(torch.Tensor):
+        pass
+
+    data = torch.ones(2).as_subclass(Tagged)
+    param = nn.Parameter(data)
+    assert isinstance(param, Tagged) and isinstance(param, nn.Parameter) and param.requires_grad
+    module = nn.Identity()
+    module.weight = param
+    assert "weight" in module.state_dict()

@@ -312,9 +312,10 @@ class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        for table, kind in _HOOK_TABLES.items():  # an older pickle may lack some
-            if table not in self.__dict__:
-                self.__dict__[table] = kind()
+        for table, kind in _HOOK_TABLES.items():
+            hooks = self.__dict__.get(table)  # an older pickle may lack some
+            if type(hooks) is not kind:
+                self.__dict__[table] = kind(hooks or ())
         self.__dict__.setdefault("_non_persistent_buffers_set", set())
         self.__dict__.setdefault("_is_full_backward_hook", None)
 

@@ -196,7 +196,7 @@ class PruningContainer(BasePruningMethod):
             if not hasattr(method, "dim"):
                 raise AttributeError(
                     "Pruning methods of PRUNING_TYPE "
-                    f'"structured" need to have the attribute `dim` defined.'
+                    '"structured" need to have the attribute `dim` defined.'
                 )
             dim = method.dim + t.dim() if method.dim < 0 else method.dim
             others = [d for d in range(t.dim()) if d != dim]

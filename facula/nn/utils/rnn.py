@@ -152,8 +152,8 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     """The permutation that undoes this one."""
     if permutation is None:
         return None
-    numbers = facula.arange(permutation.numel(), device=permutation.device, dtype=permutation.dtype)
-    return facula.empty_like(permutation).scatter_(0, permutation, numbers)
+    inverse = np.argsort(np.array(permutation.tolist(), dtype=np.int64))
+    return facula.tensor(inverse, dtype=permutation.dtype, device=permutation.device)
 
 
 def _places(lengths: np.ndarray, by_step: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -189,12 +189,13 @@ def pack_padded_sequence(
             "'lengths' argument should be a 1D CPU int64 tensor, but got "
             f"{lengths.dim()}D {lengths.device} {lengths.dtype} tensor"
         )
+    sizes = np.array(lengths.tolist(), dtype=np.int64)
     sorted_indices = None
     if not enforce_sorted:
-        lengths, sorted_indices = facula.sort(lengths, descending=True)
-        sorted_indices = sorted_indices.to(input.device)
+        order = np.argsort(-sizes, kind="stable")
+        sizes = sizes[order]
+        sorted_indices = _index(order, input.device)
         input = input.index_select(0 if batch_first else 1, sorted_indices)
-    sizes = np.array(lengths.tolist(), dtype=np.int64)
     padded = input.transpose(0, 1) if batch_first else input
     steps, batch = padded.shape[:2]
     _check_lengths(sizes, steps, batch)

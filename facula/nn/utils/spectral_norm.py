@@ -138,7 +138,7 @@ class SpectralNormLoadStateDictPreHook:
         if key + "_v" in state_dict or any(name not in state_dict for name in wanted):
             return
         with facula.no_grad():
-            weight_orig, weight, u = (state_dict[name] for name in wanted)
+            weight_orig, _, u = (state_dict[name] for name in wanted)
             sigma = (weight_orig / state_dict.pop(key)).mean()
             matrix = fn.reshape_weight_to_matrix(weight_orig)
             state_dict[key + "_v"] = fn._solve_v_and_rescale(matrix, u, sigma)

@@ -207,7 +207,9 @@ class Subset(Dataset[_T_co]):
 
 
 def random_split(
-    dataset: Dataset, lengths: Sequence[int | float], generator: Any = None
+    dataset: Dataset,
+    lengths: Sequence[int | float],
+    generator: Any = facula.default_generator,
 ) -> list[Subset]:
     """Split a dataset at random into parts of these lengths, or of these fractions of it.
 
@@ -219,8 +221,6 @@ def random_split(
     sizes = _sizes_of_split(len(dataset), lengths)
     if sum(sizes) != len(dataset):
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-    if generator is None:
-        generator = facula.default_generator
     indices = facula.randperm(sum(sizes), generator=generator).tolist()
     ends = itertools.accumulate(sizes)
     return [

@@ -8,7 +8,8 @@ in stored form (bfloat16 as uint16), and never kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from ctypes import memmove
 from typing import Any
 
@@ -32,10 +33,19 @@ def adopt(array: np.ndarray, dtype: Any) -> Tensor:
     return adopt_array(array, dtype)
 
 
+# In a worker: gives memory (as bytes) that its parent can map, or None.
+shared_memory: list[Callable[[int], np.ndarray | None]] = []
+
+
 def _empty(shape: Sequence[int], dtype: Any) -> tuple[Tensor, np.ndarray]:
     """A new tensor, and its memory to write to."""
-    tensor = facula.empty(tuple(shape), dtype=dtype)
-    return tensor, tensor._array()
+    shape = tuple(shape)
+    memory = shared_memory[0](math.prod(shape) * dtype.itemsize) if shared_memory else None
+    if memory is None:
+        tensor = facula.empty(shape, dtype=dtype)
+        return tensor, tensor._array()
+    array = memory.view(dtype.storage).reshape(shape)
+    return adopt_array(array, dtype), array
 
 
 def take(tensor: Any, rows: np.ndarray) -> Tensor | None:
@@ -66,7 +76,7 @@ def stack(tensors: Sequence) -> Tensor | None:
             return None
         if not other.contiguous or other.device is not meta.device:
             return None
-    batch = facula.empty((len(tensors), *shape), dtype=dtype)
+    batch, _ = _empty((len(tensors), *shape), dtype)
     item = dtype.itemsize
     size = meta.numel * item
     place = batch.data_ptr()

@@ -1,0 +1,8 @@
+"""Discrete Fourier transforms: `torch.fft`."""
+
+from __future__ import annotations
+
+from facula.ops.registry import NAMESPACES
+
+globals().update(NAMESPACES["fft"])
+__all__ = sorted(NAMESPACES["fft"])
