@@ -20,4 +20,11 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     binary_more,
     diagonals,
     arrange,
+    host,
+    scans,
+    statistics,
+    sorting,
+    scatter,
+    predicates,
+    products,
 )
