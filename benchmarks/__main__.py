@@ -65,11 +65,13 @@ def chart(path: Path, results: dict[str, dict[str, Any]]) -> bool:
 
     figure, axes = plt.subplots(figsize=(8, 0.4 * len(ratios) + 1.2), layout="constrained")
     colours = ["#2b7a2b" if r >= 1 else "#c0261c" for r in ratios.values()]
-    bars = axes.barh(list(ratios), list(ratios.values()), color=colours)
-    axes.bar_label(bars, fmt="%.1f×", padding=3)
+    bars = axes.barh(list(ratios), [r - 1 for r in ratios.values()], left=1, color=colours)
+    axes.bar_label(bars, [f"{r:.2f}×" for r in ratios.values()], padding=3)
     axes.axvline(1, color="black", linewidth=1)
     axes.set(xscale="log", xlabel="time of PyTorch / time of facula", title="facula and PyTorch")
-    axes.margins(x=0.15)
+    axes.set_xticks(ticks := [2.0**k for k in range(-3, 7)], [f"{t:g}×" for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(min(0.5, *ratios.values()) / 1.3, max(2, *ratios.values()) * 1.3)
     axes.invert_yaxis()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

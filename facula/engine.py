@@ -7,7 +7,9 @@ import threading
 from typing import Any
 
 from facula import config
-from facula.graph.tape import ENGINE, LOCAL, Storage, Tape
+from facula.graph.reference import BadIndex
+from facula.graph.tape import ENGINE, LEAF, LOCAL, Storage, Tape
+from facula.schedule.lower import decode
 from facula.schedule.plan import Plan, build_plan
 
 _plans: dict[tuple, Plan] = {}
@@ -51,10 +53,10 @@ def flush(tape: Tape) -> None:
         Counters.plans_run += 1
         try:
             results = plan.run(tape.leaves, tape.scalars)
-        except BaseException:
-            for s in values:
-                if s is not None and s.tape is tape:
-                    s.tape = None  # its value is lost
+        except BaseException as error:
+            _give_up(tape)
+            if isinstance(error, BadIndex):
+                raise _bad_index(tape, error) from None
             raise
         for entry, buf in results:
             s = values[entry]
@@ -64,7 +66,40 @@ def flush(tape: Tape) -> None:
                 buf = _keep_address(tape, s, buf)
             s.buf = buf
         tape.key, tape.values = [], []
-        tape.leaves, tape.scalars = [], []
+        tape.leaves, tape.scalars, tape.rebound = [], [], []
+
+
+def _give_up(tape: Tape) -> None:
+    """After a failed run: what was written in place keeps its old value, the rest is lost."""
+    for s in tape.values:
+        if s is not None and s.tape is tape:
+            s.tape = None
+    entries = [first for inst, _, first in _first_entries(tape.key) if inst.op is LEAF]
+    order = {entry: k for k, entry in enumerate(entries)}
+    for s, entry in reversed(tape.rebound):
+        s.buf, s.tape = tape.leaves[order[entry]], None
+
+
+def _first_entries(key: list[Any]) -> list[tuple[Any, tuple, int]]:
+    """(operator, inputs, first entry) of everything on a tape."""
+    out = []
+    at = 0
+    for inst, ins in decode(key):
+        out.append((inst, ins, at))
+        at += max(len(inst.outs), 1)
+    return out
+
+
+def _bad_index(tape: Tape, error: BadIndex) -> IndexError:
+    """PyTorch's error for an index that a kernel found out of range."""
+    where = "".join(f"\n  recorded at {place}" for place in tape.marks[-3:])
+    if isinstance(error.tag, int):
+        text = f"index {error.index} is out of bounds for dimension {error.tag} with size {error.size}"
+    elif error.tag == "target":
+        text = f"Target {error.index} is out of bounds."
+    else:
+        text = f"index out of range in {error.tag}"
+    return IndexError(text + where)
 
 
 def _keep_address(tape: Tape, s: Storage, buf: Any) -> Any:
@@ -81,3 +116,32 @@ def _keep_address(tape: Tape, s: Storage, buf: Any) -> Any:
 
 
 ENGINE.flush = flush
+
+
+def pending_key() -> list[Any]:
+    """What the calling thread has recorded and not evaluated."""
+    return list(LOCAL.tape.key)
+
+
+def evaluate_reference(tensors: list[Any]) -> list[Any]:
+    """Values of pending tensors by the NumPy meaning of each primitive; nothing is evaluated for good."""
+    from facula.graph.tape import Storage as _Storage
+    from facula.schedule.lower import lower
+    from facula.schedule.reference_plan import ReferencePlan
+    from facula.tensor import wrap
+
+    tape = LOCAL.tape
+    wanted = {t._s.i for t in tensors if t._s.tape is tape and t._s.buf is None}
+    live = tuple(i in wanted for i in range(tape.n))
+    results = dict(ReferencePlan(lower(tape.key, live, tape.scalars)).run(tape.leaves, tape.scalars))
+    out = []
+    for t in tensors:
+        s: _Storage = t._s
+        if s.tape is tape and s.buf is None:
+            from facula.graph.tape import new_storage
+
+            shadow = wrap(new_storage(results[s.i], s.meta), t.meta, t._off)
+            out.append(shadow._values().copy())
+        else:
+            out.append(t._values().copy())
+    return out

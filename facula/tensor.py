@@ -13,6 +13,7 @@ import numpy as np
 
 from facula.autograd.node import AccumulateGrad, Node
 from facula.graph import dtypes as dt
+from facula.graph.formats import LAYOUTS
 from facula.graph.meta import CPU, META, Device, Meta, Size, meta, meta_of
 from facula.graph.reference import decode
 from facula.graph.tape import LOCAL, Storage, evaluate, new_storage
@@ -188,7 +189,7 @@ class Tensor:
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Sets `requires_grad`."""
         if requires_grad and not (self.meta.dtype.is_floating_point or self.meta.dtype.is_complex):
-            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
         self.requires_grad = requires_grad
         return self
 
@@ -347,7 +348,7 @@ class Tensor:
 
 PLAIN: set[type] = {Tensor}  # classes whose instances behave as Tensor itself
 LEGACY: list[Callable] = [lambda cls, *a, **k: object.__new__(cls)]  # `torch.Tensor(2, 3)`, set by ops
-STRIDED: Any = "strided"
+STRIDED: Any = LAYOUTS["strided"]
 
 _new = object.__new__
 
@@ -409,7 +410,9 @@ def view(t: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: in
     m = t.meta
     out = _new(Tensor)
     out._s = t._s
-    out.meta = meta(d or m.dtype, shape, strides, m.device, offset != 0)
+    d = d or m.dtype
+    # a view of another dtype is marked as one with an offset: both take the long way of recording
+    out.meta = meta(d, shape, strides, m.device, offset != 0 or d is not t._s.meta.dtype)
     if offset:
         out._off = offset
     out._base = t if t._base is None else t._base

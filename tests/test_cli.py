@@ -1,18 +1,23 @@
 """The facula command."""
 
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from facula import cli
 
 
+ROOT = Path(cli.__file__).resolve().parent.parent
+
+
 def run(*arguments, cwd):
-    done = subprocess.run(
-        [sys.executable, "-m", "facula", *arguments], cwd=cwd, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "facula", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -10,12 +10,12 @@ import pytest
 import facula as torch
 import facula.nn as nn
 from facula.demo import __main__ as demo
-from facula.demo import digits, graph
+from facula.demo import graph
 from facula.demo.progress import Progress
 
 
 def test_the_packaged_digits():
-    train, test = digits.load(None, "train"), digits.load(None, "t10k")
+    train, test = demo.load(None, train=True), demo.load(None, train=False)
     assert train.tensors[0].shape == (12000, 1, 28, 28)
     assert test.tensors[1].shape == (2000,)
     assert np.bincount(train.tensors[1].numpy()).tolist() == [
@@ -27,12 +27,12 @@ def test_the_packaged_digits():
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"train-images-idx3-ubyte"):
-        digits.load(tmp_path, "train")
+        demo.load(tmp_path, train=True)
 
 
 def test_it_learns(capsys):
     torch.manual_seed(0)
-    images, labels = digits.load(None, "train")[:1024]
+    images, labels = demo.load(None, train=True)[:1024]
     data = torch.utils.data.TensorDataset(images, labels)
     model = nn.Sequential(nn.Flatten(), demo.MyTinyNet())
     losses = demo.train("MLP", model, data, epochs=2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import functools
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,10 @@ ROOMS: dict[str, set[str]] = {
     "llvm": {"kernel", "graph", "config"},
     "schedule": {"graph", "kernel", "config"},
     "random": {"graph", "kernel", "llvm", "runtime", "config"},
-    "ops": {"graph", "tensor", "autograd", "random", "engine", "config"},
-    "tensor": {"ops", "graph", "autograd", "random", "engine", "config"},
-    "autograd": {"graph", "tensor", "ops", "engine", "config"},
-    "engine": {"graph", "schedule", "kernel", "llvm", "runtime", "random", "config"},
+    "ops": {"graph", "tensor", "autograd", "random", "config"},
+    "tensor": {"ops", "graph", "autograd", "random", "config"},
+    "autograd": {"graph", "tensor", "ops", "config"},
+    "engine": {"graph", "schedule", "kernel", "llvm", "runtime", "tensor", "config"},
 }
 # Everything not listed in ROOMS is written on the public API, which these rooms are not.
 INNER = {"graph", "schedule", "kernel", "llvm", "runtime", "engine"}
@@ -40,11 +39,19 @@ LEAVES = {
     "facula.llvm.target": "what the machine is",
     "facula.runtime.buffers": "what memory is",
     "facula.runtime.pages": "where buffers get theirs",
+    "facula.printing": "arrays as text",
     "facula.utils.hooks": "the handle that removes a hook",
 }
 # Single exceptions, each with its reason: (beginning of the importing file, imported module).
 ALLOWED: dict[tuple[str, str], str] = {
     ("kernel/matmul.py", "facula.llvm"): "a template writes its own machine-near loops",
+    ("kernel/conv", "facula.llvm"): "the same",
+    ("kernel/pool.py", "facula.llvm"): "the same",
+    (
+        "schedule/native_plan.py",
+        "facula.llvm.loops",
+    ): "the engine's hand: from steps to native code",
+    ("schedule/native_plan.py", "facula.runtime"): "the same",
 }
 
 # Imports of the base installation beside the standard library.
@@ -77,6 +84,7 @@ def room_of(path: Path) -> str:
     return first.removesuffix(".py")
 
 
+@functools.cache
 def type_checking_only(module: ast.Module) -> set[int]:
     """Lines under `if TYPE_CHECKING:`, which never run."""
     lines: set[int] = set()
@@ -87,20 +95,21 @@ def type_checking_only(module: ast.Module) -> set[int]:
     return lines
 
 
-def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
+@functools.cache
+def imports(path: Path) -> list[tuple[str, int, bool]]:
     """(absolute dotted name, line, whether at module level) for every import in a file."""
     module = tree(path)
     top = {id(node) for node in module.body}
     package = ("facula", *path.relative_to(PACKAGE).with_suffix("").parts)[:-1]
+    found = []
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno, id(node) in top
+            found += [(alias.name, node.lineno, id(node) in top) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             prefix = ".".join((*base, *(node.module or "").split("."))).strip(".")
-            for alias in node.names:
-                yield f"{prefix}.{alias.name}", node.lineno, id(node) in top
+            found += [(f"{prefix}.{a.name}", node.lineno, id(node) in top) for a in node.names]
+    return found
 
 
 def target_room(name: str) -> str | None:
@@ -210,8 +219,8 @@ def test_the_order_has_no_way_back_to_the_bottom():
                 todo.append(next_room)
         return seen
 
-    for room in ("graph", "kernel", "llvm", "schedule", "runtime", "engine"):
-        assert not reach(room) & {"tensor", "ops", "autograd", PUBLIC}
+    for room in INNER - {"engine"}:
+        assert not reach(room) & {"engine", "tensor", "ops", "autograd", PUBLIC}
 
 
 def test_only_the_two_dependencies():

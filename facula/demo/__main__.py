@@ -12,9 +12,10 @@ import facula as torch
 import facula.nn as nn
 import facula.nn.functional as F
 import facula.optim as optim
-from facula.demo import digits, graph, picture
+from facula.datasets import MNIST
+from facula.demo import graph, picture
 from facula.demo.progress import Progress
-from facula.utils.data import DataLoader
+from facula.utils.data import DataLoader, TensorDataset
 
 
 # The networks. MyTinyNet is the first network of many a PyTorch tutorial, word for word.
@@ -42,6 +43,17 @@ class SmallCNN(nn.Module):
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)  # N x 16 x 13 x 13
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)  # N x 32 x 5 x 5
         return self.fc(self.drop(torch.flatten(x, 1)))
+
+
+PACKAGED = Path(__file__).resolve().parent.parent / "data_files"
+MEAN, STD = 0.1307, 0.3081  # of all pixels of MNIST, as every tutorial has them
+
+
+def load(folder, train):
+    """Images (N x 1 x 28 x 28, mean 0, deviation 1) with labels: the subset without a folder."""
+    digits = MNIST(folder or PACKAGED, train=train)
+    pixels = digits.data.unsqueeze(1) / 255
+    return TensorDataset((pixels - MEAN) / STD, digits.targets)
 
 
 def train(name, model, data, epochs, batch_size=64):
@@ -118,7 +130,7 @@ def main():
 
     start = time.perf_counter()
     torch.manual_seed(0)  # the same numbers on every run
-    training, test = digits.load(options.data, "train"), digits.load(options.data, "t10k")
+    training, test = load(options.data, train=True), load(options.data, train=False)
     print(f"{len(training):,} images to learn from, {len(test):,} to be tested on\n")
 
     networks = {

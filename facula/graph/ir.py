@@ -329,16 +329,51 @@ class Graph:
         if x.ndim == 0:
             axes = ()
         shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+        kept = tuple(n for i, n in enumerate(shape) if i not in axes)
         d = {"argmax": dt.int64, "argmin": dt.int64, "any": dt.bool_, "all": dt.bool_}.get(kind, x.dtype)
         if kind in ("any", "all"):
             x = self.cast(x, dt.bool_)
-        if axes or kind.startswith("arg"):
-            out = self.make("reduce", d, shape, (x,), (kind, axes))
+        axes = tuple(a for a in axes if x.shape[a] != 1)  # along one element nothing is done
+        if axes:
+            out = self._staged(kind, x, axes)
+            if out is None:
+                out = self.make("reduce", d, shape, (x,), (kind, axes))
         else:
-            out = x
+            out = self.const(0, d, shape) if kind.startswith("arg") else x
         if keepdim:
             return out
-        return self.reshape(out, tuple(n for i, n in enumerate(shape) if i not in axes))
+        return self.reshape(out, kept)
+
+    def _staged(self, kind: str, x: Val, axes: tuple[int, ...]) -> Val | None:
+        """A long reduction to few results in two stages, cut by shape, so that it can be shared out."""
+        if kind.startswith("arg") or not axes:
+            return None
+        length = math.prod(x.shape[a] for a in axes)
+        rows = x.numel // max(length, 1)
+        if length < 16384 or rows >= 64:
+            return None
+        last = axes[-1]
+        if len(axes) > 1 and 64 <= length // x.shape[axes[0]] and x.shape[axes[0]] > 1:
+            return self.reduce(kind, self.reduce(kind, x, axes[1:]), axes[:1])
+        n = x.shape[last]
+        if n < 4096:
+            return None
+        part = _divisor(n)
+        if part is None:
+            main = n // 1024 * 1024
+            ones = [1] * x.ndim
+            cut = [main if i == last else k for i, k in enumerate(x.shape)]
+            rest = [n - main if i == last else k for i, k in enumerate(x.shape)]
+            start = [main if i == last else 0 for i in range(x.ndim)]
+            a = self.reduce(kind, self.slice(x, [0] * x.ndim, cut, ones), axes)
+            b = self.reduce(kind, self.slice(x, start, rest, ones), axes)
+            joined = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and"}[kind]
+            return self.binary(joined, a, b)
+        wide = self.reshape(x, (*x.shape[:last], n // part, part, *x.shape[last + 1 :]))
+        first = self.reduce(kind, wide, last + 1)
+        rest_axes = tuple(a if a <= last else a + 1 for a in axes)
+        out = self.reduce(kind, first, rest_axes)
+        return self.reshape(out, tuple(1 if i in axes else k for i, k in enumerate(x.shape)))
 
     def mean(self, x: Val, axes: Sequence[int] | int, keepdim: bool = True) -> Val:
         axes = (axes,) if isinstance(axes, int) else tuple(axes)
@@ -407,6 +442,14 @@ class Graph:
             return x
         simple = _simple_view(self, x, shape, strides, offset)
         return self.as_strided(x, shape, strides, offset) if simple is None else simple
+
+
+def _divisor(n: int) -> int | None:
+    """A divisor of n that makes good parts of a long reduction."""
+    for part in (4096, 2048, 1024, 8192, 512, 3072, 6144, 768, 1000, 2000, 5000, 625, 1250, 2500):
+        if n % part == 0 and n // part > 1:
+            return part
+    return next((d for d in range(2048, 500, -1) if n % d == 0), None)
 
 
 def _same_strides(shape: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...]) -> bool:

@@ -404,6 +404,7 @@ def _matmul(a: Array, b: Array) -> Array:
 
 
 _SIMPLE: dict[str, Callable[[Val, list[Array]], Array]] = {
+    "copy": lambda v, a: a[0],
     "where": lambda v, a: np.where(a[0], a[1], a[2]),
     "cast": lambda v, a: _cast(a[0], v.dtype),
     "const": lambda v, a: np.asarray(v.arg, compute_type(v.dtype)),

@@ -71,43 +71,40 @@ class Op:
     def __repr__(self) -> str:
         return f"<operator {self.name}>"
 
-    def inst(self, metas: tuple[Meta, ...], params: tuple = ()) -> Inst:
+    def inst(self, metas: tuple[Meta, ...], params: tuple = (), n_scalars: int = 0) -> Inst:
         """The interned instance for these input geometries and parameters."""
-        key = (metas, params)
-        found = self.insts.get(key)
+        found = self.insts.get((metas, params))
         # 1, 1.0 and True are equal as keys but not as parameters
-        if found is None or not _same_types(found.params, params):
-            if found is not None:
-                key = (metas, params, tuple(map(type, params)))
-                found = self.insts.get(key)
-                if found is not None:
-                    return found
-            out = self.infer(*metas, *params)
-            outs = out if isinstance(out, tuple) else (out,)
-            found = Inst(self, metas, params, outs)
-            if len(self.insts) > 50_000:
-                self.insts.clear()
-            self.insts[key] = found
+        if found is not None and (not params or found.types == tuple(map(type, params))):
+            return found
+        key = (metas, params) if found is None else (metas, params, tuple(map(type, params)))
+        found = self.insts.get(key)
+        if found is not None:
+            return found
+        out = self.infer(*metas, *params)
+        outs = out if isinstance(out, tuple) else (out,)
+        found = Inst(self, metas, params, outs, n_scalars)
+        if len(self.insts) > 50_000:
+            self.insts.clear()
+        self.insts[key] = found
         return found
-
-
-def _same_types(a: tuple, b: tuple) -> bool:
-    return a is b or all(type(x) is type(y) for x, y in zip(a, b, strict=True))
 
 
 class Inst:
     """An operator applied to geometries; what stands on tapes."""
 
-    __slots__ = ("ins", "meta", "multi", "n_in", "n_scalars", "nbytes", "op", "outs", "params")
+    __slots__ = ("fast", "ins", "meta", "multi", "n_in", "n_scalars", "nbytes", "op", "outs", "params", "types")
 
-    n_scalars: int  # run-time numbers it reads
-
-    def __init__(self, op: Op, ins: tuple[Meta, ...], params: tuple, outs: tuple[Meta, ...]) -> None:
+    def __init__(self, op: Op, ins: tuple[Meta, ...], params: tuple, outs: tuple[Meta, ...],
+                 n_scalars: int = 0) -> None:  # fmt: skip
         self.op, self.ins, self.params, self.outs = op, ins, params, outs
         self.n_in = len(ins)
         self.meta = outs[0] if outs else None
         self.multi = len(outs) != 1
-        self.n_scalars = 1 if op is VIEW_AT or op is WRITE_AT else 0
+        self.n_scalars = n_scalars  # run-time numbers it reads
+        self.types = tuple(map(type, params))
+        # what the short way of recording can do: one result, operands read as they lie
+        self.fast = not self.multi and not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
 
     def __repr__(self) -> str:
@@ -118,8 +115,6 @@ def _no_expansion(*_: Any) -> Any:
     raise AssertionError("leaves and views are read by the planner itself")
 
 
-VIEW_AT: Op
-WRITE_AT: Op
 LEAF = Op("leaf", lambda meta: meta, _no_expansion)
 VIEW = Op("view", lambda src, meta, offset: meta.plain(), _no_expansion)
 VIEW_AT = Op("view_at", lambda src, meta: meta.plain(), _no_expansion)
@@ -130,7 +125,7 @@ WRITE_AT = Op("write_at", lambda old, new, meta: old, _no_expansion)
 class Tape:
     """What one thread has recorded since it last evaluated."""
 
-    __slots__ = ("budget", "grad", "key", "leaves", "marks", "n", "scalars", "values", "views")
+    __slots__ = ("budget", "grad", "key", "leaves", "marks", "n", "rebound", "scalars", "values", "views")
 
     def __init__(self, grad: bool = True) -> None:
         self.key: list[Any] = []
@@ -139,6 +134,7 @@ class Tape:
         self.scalars: list[Any] = []
         self.views: dict[tuple, int] = {}
         self.marks: list[tuple[int, Any]] = []  # (entry, where it was recorded) of checked operators
+        self.rebound: list[tuple[Storage, int]] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
         self.budget = MAX_BYTES
         self.grad = grad
@@ -175,7 +171,7 @@ class Tape:
         if seen is not None:
             return seen
         if s.buf is not None:
-            self.key += (VIEW_AT.inst((s.meta,), (meta,)), i)
+            self.key += (VIEW_AT.inst((s.meta,), (meta,), 1), i)
             self.scalars.append(offset)
         else:
             self.key += (VIEW.inst((s.meta,), (meta, offset)), i)
@@ -201,7 +197,9 @@ class Tape:
 
     def rebind(self, s: Storage, i: int) -> None:
         """Makes entry i the value of storage s (an in-place write)."""
-        if s.tape is self and s.buf is None and self.values[s.i] is s:
+        if s.buf is not None:
+            self.rebound.append((s, s.i))
+        elif s.tape is self and self.values[s.i] is s:
             self.values[s.i] = None
         s.tape, s.i, s.buf = self, i, None
         s.version += 1

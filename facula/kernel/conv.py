@@ -1,22 +1,30 @@
 """Two-dimensional convolution and its gradients, as steps.
 
 Images are (N, C, H, W) with contiguous rows, weights (O, C / groups, R, S) contiguous. The forward
-pass and, for stride 1, the gradient of the input are matrix products weight x patches; the
-gradient of the weight sums dY x patches over images.
+pass and the gradient of the input are matrix products weight x patches (a strided convolution's
+input gradient is one for each phase of the input); the gradient of the weight sums dY x patches.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from dataclasses import dataclass
 
-from facula.kernel.matmul import Extra, Mat, MatmulPlan, extra_arguments, kernel_name, kernel_of
+from facula.kernel import winograd
+from facula.kernel.matmul import (
+    Extra,
+    Mat,
+    MatmulPlan,
+    extra_arguments,
+    kernel_name,
+    kernel_of,
+    plan_matmul,
+)
 from facula.kernel.step import Step
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
-from facula.llvm.tile_conv import ConvShape, ConvWriter
+from facula.llvm.tile_conv import ConvShape, ConvWriter, PatchShape, write_patches
 from facula.llvm.tile_epilogue import Fused
 from facula.llvm.tile_gemm import PackShape
 
@@ -45,6 +53,7 @@ class Conv:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     dtype: str = "float32"
+    minimal: bool = True  # Winograd's method may be used: faster, a digit less exact
 
     @property
     def out(self) -> tuple[int, int]:
@@ -69,10 +78,87 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class Taps:
+    """The taps along one dimension: of the weight (start, step) and of the source, as shifts.
+
+    Output i reads, for tap t, source i * stride + shift + t * shift_step.
+    """
+
+    count: int
+    start: int
+    step: int
+    shift: int
+    shift_step: int
+
+    @property
+    def least(self) -> int:
+        return self.shift + min(0, (self.count - 1) * self.shift_step)
+
+    @property
+    def reach(self) -> int:
+        return abs((self.count - 1) * self.shift_step) + 1
+
+    def live(self, size: int, out: int, stride: int) -> Taps:
+        """Without the taps at either end that read nothing but padding."""
+
+        def reads(t: int) -> bool:
+            first = self.shift + t * self.shift_step
+            lowest = max(0, -(first // stride))
+            return lowest < out and first + lowest * stride < size
+
+        alive = [t for t in range(self.count) if reads(t)]
+        if not alive:
+            return Taps(0, 0, 1, 0, 1)
+        t = alive[0]
+        return Taps(
+            *(alive[-1] - t + 1, self.start + t * self.step, self.step),
+            *(self.shift + t * self.shift_step, self.shift_step),
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """A convolution as the kernel sees it: sizes of the source, of the result, and the taps."""
+
+    n: int
+    groups: int
+    m: int  # result channels of a group
+    c: int  # source channels of a group
+    source: tuple[int, int]
+    out: tuple[int, int]
+    stride: tuple[int, int]
+    taps: tuple[Taps, Taps]
+    dtype: str
+    scatter: bool = False
+
+    @property
+    def depth(self) -> int:
+        """The k of the product."""
+        return self.channels * self.taps[0].count * self.taps[1].count
+
+    @property
+    def channels(self) -> int:
+        return self.c if self.taps[0].count and self.taps[1].count else 0
+
+    @property
+    def window(self) -> tuple[int, int]:
+        return max(self.taps[0].count, 1), max(self.taps[1].count, 1)
+
+    @property
+    def field_width(self) -> int:
+        """The length of a phase plane's rows in a task's copy of an image."""
+        return self.out[1] + (self.taps[1].reach - 1) // self.stride[1]
+
+    def field_rows(self, rows: int) -> int:
+        """The rows of a phase plane, for so many output rows."""
+        return -(-((rows - 1) * self.stride[0] + self.taps[0].reach) // self.stride[0])
+
+
+@dataclass(frozen=True)
 class ConvKernel:
     """The code of a convolution."""
 
-    shape: ConvShape
+    shape: ConvShape | PatchShape
 
     @functools.cached_property
     def key(self) -> str:
@@ -80,6 +166,8 @@ class ConvKernel:
 
     def ir(self, target: Target) -> tuple[str, str]:
         name = kernel_name(self.key)
+        if isinstance(self.shape, PatchShape):
+            return name, write_patches(self.shape, target, name)
         return name, ConvWriter(self.shape, target, name).write()
 
 
@@ -95,54 +183,120 @@ class _Cut:
     block_m: int
     block_n: int
     block_k: int
+    images: int  # a task does so many small images side by side, or a part of one
+    wide: bool = False  # pixels are counted along rows of the copy: nothing is packed
+
+    def columns(self, job: Job) -> int:
+        """The n of the product."""
+        return self.images * job.out[0] * self.pitch(job)
+
+    def pitch(self, job: Job) -> int:
+        return job.field_width if self.wide else job.out[1]
+
+    def inner_m(self) -> int:
+        """Rows of A whose panels stay in the cache while B's go by."""
+        return min(self.block_m, self.rows * max(1, 65_536 // (self.block_k * self.rows)))
 
 
 _TILES = {32: (14, 2), 16: (6, 2)}
-_SCRATCH = 120_000  # numbers of packed patches that a task may hold
+_SCRATCH = 160_000  # numbers of packed patches that a task may hold
 
 
 def _even(total: int, most: int, multiple: int = 1) -> int:
     pieces = -(-total // max(most, 1))
-    size = -(-total // pieces)
+    size = -(-total // max(pieces, 1))
     return -(-size // multiple) * multiple
 
 
 @functools.lru_cache(maxsize=1024)
-def _cut(conv: Conv, m: int, k: int, target: Target) -> _Cut:
-    lanes = target.vector_bytes // NUMBERS[conv.dtype].compute_bytes
+def _cut(job: Job, target: Target) -> _Cut:
+    lanes = target.vector_bytes // NUMBERS[job.dtype].compute_bytes
     rows, vectors = _TILES[target.n_vector_registers]
-    rows = _even(m, rows)
-    oh, ow = conv.out
-    pixels = oh * ow
-    if pixels <= lanes:
+    rows = _even(job.m, rows)
+    pixels, k = math.prod(job.out), max(job.depth, 1)
+    block_k = _even(k, 1024, 8)
+    images = _images(job, pixels, block_k, vectors * lanes)
+    if images * pixels <= lanes:
         vectors = 1
     elif rows <= 6 and target.n_vector_registers == 32:
         vectors = 4
     cols = vectors * lanes
-    block_k = _even(k, 1024, 8)
+    tiles = -(-job.m // rows)
+    wide = _wide_cut(job, rows, vectors, cols)
+    if wide:
+        return wide
+    if images > 1:
+        blocks = -(-job.n // images) * job.groups
+        wanted = min(16, max(1, images * pixels * job.m * k * blocks // 1_000_000))
+        parts = min(-(-wanted // blocks), max(1, tiles // 2))
+        return _Cut(rows, vectors, -(-tiles // parts) * rows, images * pixels, block_k, images)
     block_n = min(pixels, max(cols, _SCRATCH // block_k))
-    images = conv.n * conv.groups
+    blocks = job.n * job.groups
     # Enough tasks for a few dozen cores while a task stays above some tens of microseconds.
-    while images * -(-pixels // block_n) < 16 and block_n * k * m > 4_000_000 and block_n > cols:
+    while blocks * -(-pixels // block_n) < 16 and block_n * k * job.m > 4e6 and block_n > cols:
         block_n = max(cols, block_n // 2)
-    return _Cut(
-        rows, vectors, -(-m // rows) * rows, _whole_rows(pixels, block_n, ow, cols), block_k
-    )
+    block_n = _whole_rows(pixels, block_n, job.out[1], cols, job.scatter)
+    return _Cut(rows, vectors, tiles * rows, block_n, block_k, 1)
 
 
-def _whole_rows(pixels: int, most: int, ow: int, cols: int) -> int:
+def _wide_cut(job: Job, rows: int, vectors: int, cols: int) -> _Cut | None:
+    """Without packing, if the gaps between output rows cost less than packing would."""
+    (oh, ow), width = job.out, job.field_width
+    columns = oh * width
+    waste = -(-columns // cols) * cols / (-(-oh * ow // cols) * cols) - 1
+    if not job.depth or waste > 0.04 + 12 / job.m or ow < 8:
+        return None
+    per_row = job.channels * width * math.prod(job.stride)
+    most = max(1, min(80_000 // per_row, 100_000 // (-(-job.m // rows) * rows * width)))
+    blocks = job.n * job.groups
+    work = job.depth * job.m * width
+    while most > 1 and blocks * -(-oh // most) < 16 and most * work > 4_000_000:
+        most = -(-most // 2)
+    most = min(most, oh)
+
+    def cost(count: int) -> float:
+        tiles = sum(
+            -(-min(count, oh - h) * width // cols) + 0.3 * job.taps[0].reach
+            for h in range(0, oh, count)
+        )
+        return tiles - 0.001 * count
+
+    block = min(range(max(1, most // 2), most + 1), key=cost)
+    m = -(-job.m // rows) * rows
+    return _Cut(rows, vectors, m, block * width, _even(job.depth, 1536, 8), 1, True)
+
+
+def _images(job: Job, pixels: int, block_k: int, cols: int) -> int:
+    """How many images a task does: several where one does not fill panels."""
+    if pixels >= 4 * cols or job.n == 1:
+        return 1
+    most = min(job.n, 512 // pixels)
+    best, best_gain = 1, pixels / (-(-pixels // cols) * cols)
+    for images in range(2, most + 1):
+        columns = images * pixels
+        gain = columns / (-(-columns // cols) * cols)
+        gain *= job.n / (-(-job.n // images) * images)
+        if gain > best_gain + 0.04:
+            best, best_gain = images, gain
+    return best
+
+
+def _whole_rows(pixels: int, most: int, ow: int, cols: int, only_rows: bool) -> int:
     """A block near `most` pixels that wastes little: output rows that fill up panels."""
     if most >= pixels:
         return pixels
-    best, best_cost = most // cols * cols, 1e9
-    for block in [*range(ow, most + 1, ow), *range(cols, most + 1, cols)]:
+    best, best_cost = max(most // ow, 1) * ow, 1e9
+    blocks = [*range(ow, most + 1, ow)]
+    if not only_rows:
+        blocks += range(cols, most + 1, cols)
+    for block in blocks:
         tiles = sum(-(-min(block, pixels - first) // cols) for first in range(0, pixels, block))
         tasks = -(-pixels // block)
         # A block that does not begin with an output row copies a row more.
         cost = tiles + 0.3 * tasks + (0.3 * tasks if block % ow else 0)
         if cost < best_cost or (cost == best_cost and block > best):
             best, best_cost = block, cost
-    return max(best, 1)
+    return best
 
 
 def plan_conv(
@@ -160,12 +314,65 @@ def plan_conv(
     An epilogue sees a result as a matrix (channel of the group, pixel), batched over (N, groups):
     a bias is BIAS_M with batch strides (0, channels per group).
     """
-    target = target or Target.host()
-    taps = (0, 1, 0, 1)
     k = conv.c_in * conv.window
-    pack = (conv.c_out, k, 1, 0, k, 1, conv.c_out * k)
+    if _is_product(conv, x):
+        shape = (conv.c_out, conv.c_in)
+        return _plan_product(conv, shape, (k, 1), x, weight, y, (epilogue, extras), workspace_slot)
+    if _by_winograd(conv, conv.c, conv.o, conv.out):
+        return winograd.plan_winograd(
+            *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
+            *((*weight, k, 9), False, _triple(x), _triple(y), workspace_slot),
+            *(epilogue, extras, target or Target.host()),
+        )
+    job = _forward_job(conv)
+    layout = (k, conv.window, conv.c_out * k)
+    y_strides = (*y.strides, 1)
     return _plan(
-        conv, conv.c_out, taps, pack, x, weight, y, workspace_slot, epilogue, extras, target
+        *(job, conv, layout, (x, x.strides), weight, (y.slot, y.offset, y_strides)),
+        *(workspace_slot, epilogue, extras, target or Target.host()),
+    )
+
+
+def _by_winograd(conv: Conv, c: int, m: int, out: tuple[int, int]) -> bool:
+    plain = conv.kernel == (3, 3) and conv.stride == conv.dilation == (1, 1)
+    plain = plain and conv.groups == 1 and conv.dtype == "float32" and conv.minimal
+    return plain and winograd.pays(conv.n, c, m, out)
+
+
+def _triple(image: Image) -> tuple[int, int, tuple[int, int, int]]:
+    return image.slot, image.offset, image.strides
+
+
+def _is_product(conv: Conv, x: Image) -> bool:
+    """A window of one: the images are matrices as they are."""
+    plain = conv.kernel == conv.stride == (1, 1) and conv.padding == (0, 0)
+    return plain and x.strides[2] == conv.w and conv.h * conv.w >= 128
+
+
+def _plan_product(conv: Conv, shape, w_strides, x: Image, weight, y: Image, ends, slot):
+    """A 1 x 1 convolution: one product for each image and group."""
+    m, k = shape
+    group = conv.c_in * conv.c_out
+    return plan_matmul(
+        *(m, conv.h * conv.w, k, (conv.n, conv.groups)),
+        Mat(weight[0], *w_strides, (0, group), weight[1]),
+        Mat(x.slot, x.strides[1], 1, (x.strides[0], k * x.strides[1]), x.offset),
+        Mat(y.slot, y.strides[1], 1, (y.strides[0], m * y.strides[1]), y.offset),
+        *(conv.dtype, *ends, slot),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _forward_job(conv: Conv) -> Job:
+    sizes = zip(
+        *(conv.kernel, conv.padding, conv.dilation, (conv.h, conv.w), conv.out, conv.stride),
+        strict=True,
+    )
+    taps = tuple(Taps(k, 0, 1, -p, d).live(x, o, s) for k, p, d, x, o, s in sizes)
+    source = (conv.h, conv.w)
+    return Job(
+        *(conv.n, conv.groups, conv.c_out, conv.c_in, source, conv.out, conv.stride, taps),
+        conv.dtype,
     )
 
 
@@ -177,85 +384,211 @@ def plan_conv_input_gradient(
     workspace_slot: int,
     target: Target | None = None,
 ) -> MatmulPlan:
-    """The gradient of the input."""
-    target = target or Target.host()
-    if conv.stride != (1, 1):
-        raise NotImplementedError("input gradient of a strided convolution")
-    kh, kw = conv.kernel
-    oh, ow = conv.out
-    back = dataclasses.replace(
-        *(conv,),
-        c=conv.o,
-        o=conv.c,
-        h=oh,
-        w=ow,
-        padding=(
-            conv.dilation[0] * (kh - 1) - conv.padding[0],
-            conv.dilation[1] * (kw - 1) - conv.padding[1],
-        ),
-    )
-    # A is the weight with its channels exchanged; the taps are walked backwards.
-    taps = (kh - 1, -1, kw - 1, -1)
+    """The gradient of the input: for each phase of the stride, a convolution of dY.
+
+    The phases are independent of each other; all of `dx` is written.
+    """
     k = conv.c_in * conv.window
-    pack = (conv.c_in, conv.window, conv.c_out, k, conv.window, 1, conv.c_out * k)
-    return _plan(back, conv.c_in, taps, pack, dy, weight, dx, workspace_slot, (), (), target)
+    if _is_product(conv, dy):
+        shape = (conv.c_in, conv.c_out)
+        return _plan_product(conv, shape, (1, k), dy, weight, dx, ((), ()), workspace_slot)
+    if _by_winograd(conv, conv.o, conv.c, (conv.h, conv.w)):
+        padding = (2 - conv.padding[0], 2 - conv.padding[1])
+        return winograd.plan_winograd(
+            *((conv.n, conv.o, conv.c), conv.out, (conv.h, conv.w), padding),
+            *((*weight, 9, k), True, _triple(dy), _triple(dx), workspace_slot),
+            *((), (), target or Target.host()),
+        )
+    layout = (conv.window, k, conv.c_out * k)
+    steps, used = [], 0
+    for job, (a, b) in _backward_jobs(conv):
+        n, c, h = dx.strides
+        y = (dx.slot, dx.offset + a * h + b, (n, c, h * conv.stride[0], conv.stride[1]))
+        plan = _plan(
+            *(job, conv, layout, (dy, dy.strides), weight, y),
+            *(workspace_slot, (), (), target or Target.host()),
+        )
+        steps += plan.steps
+        used = max(used, plan.workspace_bytes)
+    return MatmulPlan(steps, used)
 
 
-def _plan(conv, m, taps, pack, x, weight, y, slot, epilogue, extras, target) -> MatmulPlan:
-    k = conv.c_in * conv.window
-    cut = _cut(conv, m, k, target)
-    number = NUMBERS[conv.dtype]
+@functools.lru_cache(maxsize=1024)
+def _backward_jobs(conv: Conv) -> list[tuple[Job, tuple[int, int]]]:
+    jobs = []
+    for a in range(min(conv.stride[0], conv.h)):
+        for b in range(min(conv.stride[1], conv.w)):
+            out = (-(-(conv.h - a) // conv.stride[0]), -(-(conv.w - b) // conv.stride[1]))
+            taps = tuple(
+                _phase_taps(conv, d, phase).live(conv.out[d], out[d], 1)
+                for d, phase in enumerate((a, b))
+            )
+            job = Job(
+                *(conv.n, conv.groups, conv.c_in, conv.c_out, conv.out, out, (1, 1), taps),
+                *(conv.dtype, conv.stride != (1, 1)),
+            )
+            jobs.append((job, (a, b)))
+    return jobs
+
+
+def _phase_taps(conv: Conv, d: int, phase: int) -> Taps:
+    """The taps that reach inputs i * stride + phase: there output and tap differ by a constant."""
+    stride, dilation, padding = conv.stride[d], conv.dilation[d], conv.padding[d]
+    fitting = [r for r in range(conv.kernel[d]) if (phase + padding - r * dilation) % stride == 0]
+    if not fitting:
+        return Taps(0, 0, 1, 0, 1)
+    step = stride // math.gcd(stride, dilation)
+    shift = (phase + padding - fitting[0] * dilation) // stride
+    return Taps(len(fitting), fitting[0], step, shift, -step * dilation // stride)
+
+
+def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> MatmulPlan:
+    """Pack the weight, then multiply. `layout`: the weight's strides of m, c, group."""
+    cut = _cut(job, target)
+    number = NUMBERS[job.dtype]
     lanes = target.vector_bytes // number.compute_bytes
-    depth = -(-k // lanes) * lanes + lanes
-    packed, used = _pack_weight(conv, pack, cut, weight, slot, depth)
-    batch, strides = (
-        (conv.n, conv.groups),
-        [
-            (0, -(-m // cut.rows) * cut.rows * depth),
-            (x.strides[0], conv.c_in * x.strides[1]),
-            (y.strides[0], m * y.strides[1]),
-        ],
-    )
-    (oh, ow), (kh, kw) = conv.out, conv.kernel
-    field_w = ow - 1 + ((kw - 1) * conv.dilation[1]) // conv.stride[1] + 1
-    pixels = oh * ow
+    k, m = job.depth, job.m
+    depth = k + 1
+    steps, used = [], 0
+    if k:
+        packed, used = _pack_weight(job, conv, layout, cut, weight, slot, depth)
+        steps.append(packed)
+    (image, x_strides), (y_slot, y_offset, y_strides) = x, y
     cols = cut.vectors * lanes
-    tasks_n, tasks_m = -(-pixels // cut.block_n), -(-m // cut.block_m)
-    # Scratch: panels of patches, a spare tile, the tables, the copy of the image.
-    panels = -(-cut.block_n // cols) * cols * (cut.block_k + 1) + 4 * lanes
-    spare = -(-panels // 64) * 64
-    tables = spare + cut.rows * cols
-    field = -(-(tables + 2 * k + 4 * (cols + 2)) // 64) * 64
-    block_rows = min(oh, -(-cut.block_n // ow) + (cut.block_n % ow != 0))
-    sh, sw = conv.stride
-    rows = -(-((block_rows - 1) * sh + (kh - 1) * conv.dilation[0] + 1) // sh)
-    total = field + conv.c_in * rows * field_w * sh * sw + cols + 4 * lanes
-    args = [slot, 0, x.slot, x.offset, y.slot, y.offset, m, pixels, k, k]
-    args += [1, depth, depth, 0, y.strides[1], cut.block_m, cut.block_n, cut.block_k, cut.block_m]
-    args += [tasks_m, tasks_n, 0, 0, 0, spare, *batch, *strides[0], *strides[1], *strides[2]]
-    args += [conv.h, conv.w, x.strides[1], x.strides[2], conv.c_in, kh, kw, sh, sw]
-    args += [*conv.dilation, *conv.padding, oh, ow, field_w, *taps, tables, field]
+    ahead = cut.images > 1 and k > 0
+    staged = ahead or job.scatter or cut.wide
+    room = _scratch(job, cut, lanes, staged)
+    columns = cut.columns(job)
+    b = (image.slot, image.offset, x_strides[0] * cut.images, job.c * x_strides[1], 0)
+    if ahead:
+        step, lot = _pack_patches(job, cut, cols, lanes, image, x_strides, (slot, used))
+        steps.append(step)
+        b = (slot, used, lot * job.groups, lot, k)
+        used += -(-job.n // cut.images) * job.groups * lot + 64
+    tasks_n, tasks_m = -(-columns // cut.block_n), -(-m // cut.block_m)
+    args = [slot, 0, *b[:2], y_slot, y_offset, m, columns, k, k]
+    args += [1, depth, b[4], 0, room["result_row"] if staged else y_strides[1]]
+    args += [cut.block_m, cut.block_n, cut.block_k, cut.inner_m(), tasks_m, tasks_n]
+    args += [0, 0, 0, room["spare"], -(-job.n // cut.images), job.groups]
+    args += [0, -(-m // cut.rows) * cut.rows * depth, *b[2:4]]
+    args += [y_strides[0] * cut.images, m * y_strides[1]]
+    args += _image_arguments(job, cut, room, x_strides, y_strides)
     args += extra_arguments(epilogue, extras, [e.batch_strides for e in extras])
-    run_vectors = -(-min(ow, cols) // lanes)
+    direct = cut.wide or ahead
     shape = ConvShape(
-        *(conv.dtype, cut.rows, cut.vectors, 2, sw if sw <= 2 else 0, run_vectors, epilogue)
+        *(job.dtype, cut.rows, cut.vectors, 2, 1 if ahead else _stride_kind(job)),
+        *(0 if direct else _run_vectors(job, cols, lanes), staged, job.scatter, cut.wide, ahead),
+        epilogue,
     )
-    cost = 2.0 * m * pixels * k * conv.n * conv.groups / 120 + 500
-    count = tasks_m * tasks_n * math.prod(batch)
-    step = Step(_kernel(shape), args, count, total * number.compute_bytes, cost)
-    return MatmulPlan([packed, step], used * number.compute_bytes)
+    cost = 2.0 * m * columns * k * -(-job.n // cut.images) * job.groups / 120 + 500
+    count = tasks_m * tasks_n * -(-job.n // cut.images) * job.groups
+    steps.append(Step(_kernel(shape), args, count, room["total"] * number.compute_bytes, cost))
+    return MatmulPlan(steps, used * number.compute_bytes)
 
 
-def _pack_weight(conv, pack, cut, weight, slot, depth):
+def _stride_kind(job: Job) -> int:
+    return job.stride[1] if job.stride[1] <= 2 else 0
+
+
+def _run_vectors(job: Job, cols: int, lanes: int) -> int:
+    """The registers that a run of pixels of one output row fills in a panel."""
+    return -(-min(job.out[1], cols) // lanes)
+
+
+def _image_arguments(job: Job, cut: _Cut, room: dict[str, int], x_strides, y_strides) -> list[int]:
+    """The arguments that `tile_conv.IMAGE` names."""
+    deal = (*job.out, cut.pitch(job))
+    if not job.scatter and not cut.wide:
+        deal = (1, math.prod(job.out), math.prod(job.out))
+    args = [*job.source, x_strides[1], x_strides[2], job.channels, *job.window, *job.stride]
+    args += [job.taps[0].least, job.taps[1].least, *job.out, job.field_width, job.taps[0].reach]
+    for t in job.taps:
+        args += [t.shift - t.least, t.shift_step]
+    args += [room["tables"], room["field"], cut.images, job.n, x_strides[0], *y_strides]
+    return [*args, *deal, room["result"]]
+
+
+def _pack_patches(job: Job, cut: _Cut, cols: int, lanes: int, image: Image, x_strides, to):
+    """The patches of blocks of images, as panels of B; and how long a block's panels are."""
+    number = NUMBERS[job.dtype]
+    lot = -(-cut.columns(job) // cols) * cols * job.depth
+    blocks = -(-job.n // cut.images) * job.groups
+    chunks = min(job.channels, -(-16 // blocks))
+    share = -(-job.channels // chunks)
+    chunks = -(-job.channels // share)
+    k = share * math.prod(job.window)
+    plane = job.field_rows(job.out[0]) * job.field_width * cut.images * math.prod(job.stride)
+    field = -(-(2 * k + 4 * (cols + 2)) // 64) * 64
+    room = {"tables": 0, "field": field, "result": 0}
+    args = [0, 0, image.slot, image.offset, *to, job.m, cut.columns(job), k, job.depth]
+    args += [0, 0, 0, 0, 0, share, 0, 0, 0, chunks, 1, 0, 0, 0, 0]
+    args += [-(-job.n // cut.images), job.groups, 0, 0]
+    args += [x_strides[0] * cut.images, job.c * x_strides[1], lot * job.groups, lot]
+    args += _image_arguments(job, cut, room, x_strides, (0, 0, 0, 0))
+    runs = _run_vectors(job, cols, lanes)
+    shape = PatchShape(job.dtype, cut.vectors, 2, _stride_kind(job), runs)
+    total = field + share * plane + cols + 4 * lanes
+    cost = 0.5 * lot * blocks
+    step = Step(_kernel(shape), args, chunks * blocks, total * number.compute_bytes, cost)
+    return step, lot
+
+
+def _scratch(job: Job, cut: _Cut, lanes: int, staged: bool) -> dict[str, int]:
+    """Where things lie in a task's scratch, in numbers; patches come first."""
+    oh = job.out[0]
+    cols = cut.vectors * lanes
+    ahead = cut.images > 1
+    room: dict[str, int] = {}
+    packs = not (cut.wide or ahead)
+    end = -(-cut.block_n // cols) * cols * (cut.block_k + 1) + 4 * lanes if packs else 0
+    room["spare"] = end = -(-end // 64) * 64
+    room["tables"] = end = end + cut.rows * cols
+    room["field"] = end = -(-(end + 2 * job.depth + 4 * (cols + 2)) // 64) * 64
+    if not ahead:
+        pitch = cut.pitch(job)
+        rows = min(oh, -(-cut.block_n // pitch) + (cut.block_n % pitch != 0))
+        plane = job.field_rows(rows) * job.field_width
+        end += job.channels * plane * math.prod(job.stride) + cols + 4 * lanes
+    room["result"] = end = -(-end // 64) * 64
+    room["result_row"] = -(-cut.block_n // cols) * cols
+    room["total"] = end + (cut.block_m * room["result_row"] + lanes if staged else 0)
+    return room
+
+
+def _pack_weight(job: Job, conv: Conv, layout, cut: _Cut, weight, slot: int, depth: int):
     """The weight as panels of A, one lot for each group."""
-    size, k, inner, s_inner, s_row, s_k, s_group = pack
-    panels = -(-size // cut.rows)
+    s_m, s_c, s_group = layout
+    rows, columns = job.taps
+    panels = -(-job.m // cut.rows)
     lot = panels * cut.rows * depth
-    args = [weight[0], weight[1], slot, 0, size, k, s_row, s_k, depth]
-    args += [1, k, panels, 1, inner, s_inner, conv.groups, s_group, lot]
-    shape = PackShape(conv.dtype, "k", cut.rows, 1)
-    cost = 0.3 * size * k * inner * conv.groups
-    return Step(kernel_of(shape), args, panels * conv.groups, 0, cost), conv.groups * lot + 64
+    start = rows.start * conv.kernel[1] + columns.start
+    # How the product's k walks the weight: channels, rows of the window, columns.
+    loops = [(job.c, s_c), (rows.count, rows.step * conv.kernel[1]), (columns.count, columns.step)]
+    loops = _joined(loops)
+    (outer, s_outer), (middle, s_middle), (k, s_k) = [(1, 0)] * (3 - len(loops)) + loops
+    part = max(1, 16384 // (middle * k * job.m)) if outer > 1 else 1
+    few = panels if outer > 1 else 1
+    tasks = (-(-panels // few), -(-outer // part))
+    args = [weight[0], weight[1] + start, slot, 0, job.m, k, s_m, s_k, depth]
+    args += [few, k, tasks[0], 1, outer, s_outer, part, tasks[1], middle, s_middle]
+    args += [job.groups, s_group, lot]
+    shape = PackShape(job.dtype, "k" if s_k == 1 and k >= 4 else "g", cut.rows, 1)
+    cost = 0.3 * job.m * job.depth * job.groups
+    step = Step(kernel_of(shape), args, math.prod(tasks) * job.groups, 0, cost)
+    return step, job.groups * lot + 64
 
 
-__all__ = ["Conv", "Image", "Mat", "plan_conv", "plan_conv_input_gradient"]
+def _joined(loops: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Neighbouring loops as one where the outer continues the inner."""
+    out = [loops[0]]
+    for count, stride in loops[1:]:
+        before, before_stride = out[-1]
+        if before == 1:
+            out[-1] = (count, stride)
+        elif count == 1:
+            pass
+        elif before_stride == count * stride:
+            out[-1] = (before * count, stride)
+        else:
+            out.append((count, stride))
+    return out

@@ -376,9 +376,7 @@ _PLAIN: dict[str, Callable[..., Array]] = {
 # computed in float64 and rounded once
 _WIDE: dict[str, Callable[..., Array]] = {
     name: getattr(np, name)
-    for name in (
-        "exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh hypot".split()  # noqa: SIM905
-    )
+    for name in ("exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh hypot".split())
 } | {
     "asin": np.arcsin,
     "acos": np.arccos,

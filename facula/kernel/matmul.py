@@ -199,7 +199,7 @@ def _part_of_k(p: Problem, blocks: int) -> int:
 def _wants_dots(p: Problem, number: Number, lanes: int) -> bool:
     if p.b_strides[0] != 1 or p.a_strides[1] != 1 or (p.b_unit == "p" and p.k > 1 and p.n > 1):
         return False
-    return number.is_float and (p.m <= 4 or p.m <= 96 and p.k >= 16 * lanes)
+    return number.is_float and (p.m <= 4 or (p.m <= 96 and p.k >= 16 * lanes))
 
 
 def _dot_tiling(p: Problem, target: Target) -> Tiling:
@@ -229,9 +229,9 @@ def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
     if _long(p):
         return block_m, block_n
     # Enough tasks for a few dozen cores, but none below some tens of microseconds.
-    least = 2_000_000
+    least = 800_000
     while p.count * -(-p.m // block_m) * -(-p.n // block_n) < 16:
-        if block_m * block_n * p.k < 2 * least or block_m <= rows and block_n <= cols:
+        if block_m * block_n * p.k < 2 * least or (block_m <= rows and block_n <= cols):
             break
         if block_n > cols and (block_n >= block_m or block_m <= rows):
             block_n = _even(p.n, max(cols, block_n // 2), cols)
@@ -338,7 +338,7 @@ def _pack_step(p, x, side, batch, slot, used, depth):
     few, stretch = (panels, max(8, 16384 // size // 8 * 8)) if unit == "p" else (1, p.k)
     tasks = (-(-panels // few), -(-p.k // stretch))
     args = [x.slot, x.offset, slot, used, size, p.k, s_panel, s_k, depth]
-    args += [few, stretch, *tasks, 1, 0, *sizes, *batch, *out]
+    args += [few, stretch, *tasks, 1, 0, 1, 1, 1, 0, *sizes, *batch, *out]
     kernel = kernel_of(PackShape(p.dtype, unit, width, len(sizes)))
     count = math.prod(sizes)
     step = Step(kernel, args, math.prod(tasks) * count, 0, 0.15 * count * size * p.k)

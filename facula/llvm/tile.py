@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from facula.llvm.build import Lanes
 from facula.llvm.target import Target
 
 Value = str | int
@@ -85,6 +86,7 @@ class Emit:
         self.lines: list[str] = []
         self.block = "entry"
         self._declared: dict[str, None] = {}
+        self._rooms: list[str] = []
         self._n = 0
 
     # -- lines -------------------------------------------------------------------------------
@@ -105,6 +107,12 @@ class Emit:
     def label(self, name: str) -> None:
         self.lines.append(f"{name}:")
         self.block = name
+
+    def room(self, ty: str) -> str:
+        """A place on the stack, the same for the whole function."""
+        name = f"%room{len(self._rooms)}"
+        self._rooms.append(f"  {name} = alloca {ty}, align 64")
+        return name
 
     def declare(self, text: str) -> None:
         self._declared[f"declare {text}"] = None
@@ -342,7 +350,7 @@ class Emit:
 
     def module(self) -> str:
         bits = self.target.vector_bytes * 8
-        body = "\n".join(self.lines)
+        body = "\n".join(self._rooms + self.lines)
         declarations = "\n".join(self._declared)
         return (
             f"{declarations}\n\ndefine void @{self.name}({SIGNATURE}) #0 {{\nentry:\n{body}\n"
@@ -385,3 +393,23 @@ class Choice:
 def splat_text(n: int, ty: str, value: Value) -> str:
     """A constant vector with one number in all lanes."""
     return "<" + ", ".join([f"{ty} {value}"] * n) + ">"
+
+
+class MathHost:
+    """What `vmath` asks of a builder, written through an `Emit`."""
+
+    def __init__(self, emit: Emit) -> None:
+        self.emit = emit
+        self.let = emit.let
+        self.fma = emit.target.has_fma
+        self.scalef = emit.target.has_mask and emit.target.triple.startswith("x86_64")
+        self.helpers: dict[str, str] = {}
+
+    def intrinsic(self, name: str, result: str, args: list[tuple[str, str]]) -> str:
+        self.emit.declare(f"{result} @{name}({', '.join(t for t, _ in args)})")
+        return f"call {result} @{name}({', '.join(f'{t} {v}' for t, v in args)})"
+
+
+def lanes(emit: Emit, n: int, ty: str) -> Lanes:
+    """Elementwise arithmetic and `vmath` functions on n lanes."""
+    return Lanes(MathHost(emit), n, ty)  # type: ignore[arg-type]

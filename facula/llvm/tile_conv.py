@@ -1,9 +1,9 @@
 """Convolution as a matrix product, as LLVM IR.
 
 A task copies the rows of the image it needs into scratch, with their border of zeros and, for
-strides, split into phases (so that neighbouring outputs read neighbouring numbers). In that copy the
-number for tap k of output pixel p lies at `taps[k] + pixel(p)`. Panels of B are packed from it: for
-each tap, runs of pixels of one output row are copied.
+strides, split into phases, so that neighbouring outputs read neighbouring numbers. In that copy
+the number for tap k of output pixel p lies at `taps[k] + pixel(p)`. Panels of B are packed from it:
+for each tap, runs of pixels of one output row are copied.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from facula.llvm.target import Target
-from facula.llvm.tile import Emit, Number, Value, vec
-from facula.llvm.tile_epilogue import Fused, epilogue_arguments
-from facula.llvm.tile_gemm import GemmShape, GemmWriter, TaskFrame, gemm_arguments
+from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
+from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
+from facula.llvm.tile_gemm import GemmShape, GemmWriter, Taps, TaskFrame, gemm_arguments
 from facula.llvm.tile_pack import lanes_of
 
 IMAGE = (
-    *("height", "width", "x_c", "x_h", "channels", "kh", "kw", "sh", "sw", "dh", "dw", "ph", "pw"),
-    *("oh", "ow", "field_w", "first_h", "step_h", "first_w", "step_w", "taps", "field"),
+    *("height", "width", "x_c", "x_h", "channels", "kh", "kw", "sh", "sw", "top", "left"),
+    *("oh", "ow", "field_w", "reach_h", "first_h", "step_h", "first_w", "step_w", "taps", "field"),
+    *("images", "all_images", "x_n", "y_n", "y_c", "y_h", "y_w", "deal_h", "deal_w"),
+    *("pitch", "result"),
 )
 
 
@@ -32,6 +34,10 @@ class ConvShape:
     n_batch: int
     stride_w: int  # 1, 2, or 0 for any
     run_vectors: int  # registers that hold an output row's part of a panel
+    staged: bool  # results are gathered in scratch and dealt out: to several images, or scattered
+    scatter: bool  # neighbouring results do not lie side by side
+    wide: bool  # pixels are counted along the rows of the copy, so that nothing is packed
+    ahead: bool  # the patches have been packed in a step of their own
     fused: tuple[Fused, ...]
 
     @property
@@ -39,13 +45,15 @@ class ConvShape:
         ends = "+".join(f.key for f in self.fused)
         return (
             f"conv {self.dtype} {self.rows}x{self.vectors} batch{self.n_batch} "
-            f"s{self.stride_w} run{self.run_vectors} [{ends}]"
+            f"s{self.stride_w} run{self.run_vectors}"
+            f"{' staged' if self.staged else ''}{' scatter' if self.scatter else ''}"
+            f"{' wide' if self.wide else ''}{' ahead' if self.ahead else ''} [{ends}]"
         )
 
     def gemm(self) -> GemmShape:
         return GemmShape(
-            *(self.dtype, "packed", "patch", self.rows, self.vectors, self.n_batch, False),
-            self.fused,
+            *(self.dtype, "packed", "packed" if self.ahead else "patch", self.rows, self.vectors),
+            *(self.n_batch, False, () if self.staged else self.fused),
         )
 
 
@@ -56,12 +64,14 @@ def conv_arguments(n_batch: int, fused: tuple[Fused, ...]) -> list[str]:
 
 @dataclass
 class Field:
-    """The copy of a stretch of an image in scratch: phase planes of rows, channel after channel."""
+    """The copy of a stretch of an image (or of some images) in scratch: [c, phase, image, row]."""
 
     base: str
     row: Value  # length of a row of a phase plane
-    rows: Value  # rows of a phase plane
-    plane: Value  # numbers in one
+    rows: Value  # rows of a phase plane of one image
+    images: Value
+    image: Value  # numbers in a phase plane of one image
+    plane: Value  # of all images
     channel: Value  # numbers in all phase planes of a channel
 
 
@@ -72,59 +82,88 @@ class Spreader:
         self.b, self.arg, self.number, self.stride_w = b, arg, number, stride_w
         self.n, self.ty = lanes_of(b, number), number.compute
 
-    def field(self, base: str, oh0: Value, oh1: Value) -> Field:
+    def field(self, base: str, oh0: Value, oh1: Value, images: Value = 1) -> Field:
         """The layout of the copy for output rows [oh0, oh1)."""
         b, arg = self.b, self.arg
-        reach = b.add(b.mul(b.sub(arg("kh"), 1), arg("dh")), 1)
-        needed = b.add(b.mul(b.sub(b.sub(oh1, oh0), 1), arg("sh")), reach)
+        needed = b.add(b.mul(b.sub(b.sub(oh1, oh0), 1), arg("sh")), arg("reach_h"))
         rows = b.div(b.sub(b.add(needed, arg("sh")), 1), arg("sh"))
-        plane = b.mul(rows, arg("field_w"))
+        image = b.mul(rows, arg("field_w"))
+        plane = b.mul(image, images)
         channel = b.mul(plane, b.mul(arg("sh"), arg("sw")))
-        return Field(base, arg("field_w"), rows, plane, channel)
+        return Field(base, arg("field_w"), rows, images, image, plane, channel)
 
     def fill(self, field: Field, src: str, oh0: Value, channels: Value) -> None:
         """Copy the channels' rows, zeros where the image has ended."""
         b, arg = self.b, self.arg
-        top = b.sub(b.mul(oh0, arg("sh")), arg("ph"))
+        top = b.add(b.mul(oh0, arg("sh")), arg("top"))
         with b.loop(0, channels) as c, b.loop(0, arg("sh")) as y, b.loop(0, arg("sw")) as x:
-            image = b.at(src, b.mul(c.i, arg("x_c")), self.number.stored)
             phase = b.add(b.mul(y.i, arg("sw")), x.i)
             start = b.add(b.mul(c.i, field.channel), b.mul(phase, field.plane))
             out = b.at(field.base, start, self.ty)
-            with b.loop(0, field.rows) as r:
-                ih = b.add(b.add(top, y.i), b.mul(r.i, arg("sh")))
-                row = b.at(out, b.mul(r.i, field.row), self.ty)
-                inside = b.both(b.test("sge", ih, 0), b.test("slt", ih, arg("height")))
-                with b.choose(inside) as way:
-                    with way.yes:
-                        line = b.at(image, b.mul(ih, arg("x_h")), self.number.stored)
-                        self._copy_row(row, line, b.sub(x.i, arg("pw")), field.row)
-                    with way.no, b.loop(0, field.row, self.n) as j:
-                        zeros = b.at(row, j.i, self.ty)
-                        b.store(vec(self.n, self.ty), "zeroinitializer", zeros, self.ty)
+            channel = b.at(src, b.mul(c.i, arg("x_c")), self.number.stored)
+            with b.loop(0, field.images) as i:
+                image = channel
+                if field.images != 1:
+                    image = b.at(channel, b.mul(i.i, arg("x_n")), self.number.stored)
+                here = b.at(out, b.mul(i.i, field.image), self.ty)
+                self._copy_plane(field, here, image, b.add(top, y.i), b.add(x.i, arg("left")))
 
-    def _copy_row(self, row: str, line: str, first: Value, length: Value) -> None:
-        """row[j] = line[first + j * stride], zero outside the image."""
-        b, n = self.b, self.n
-        if self.stride_w == 0:
-            self._copy_slowly(row, line, first, length)
+    def _copy_plane(self, field: Field, out: str, image: str, top: Value, first: Value) -> None:
+        """Rows of one phase: those of the image between rows of zeros."""
+        b, arg = self.b, self.arg
+        sh = arg("sh")
+        # Rows r with 0 <= top + r * sh < height.
+        begin = b.div(b.sub(b.add(b.most(b.sub(0, top), 0), sh), 1), sh)
+        begin = b.least(begin, field.rows)
+        end = b.div(b.sub(b.add(b.most(b.sub(arg("height"), top), 0), sh), 1), sh)
+        end = b.most(b.least(end, field.rows), begin)
+        self._zeros(out, b.mul(begin, field.row))
+        line = b.mul(b.add(top, b.mul(begin, sh)), arg("x_h"))
+        line = b.at(image, line, self.number.stored)
+        rows = b.sub(end, begin)
+        self._copy_rows(b.at(out, b.mul(begin, field.row), self.ty), line, first, rows, field.row)
+        last = b.at(out, b.mul(end, field.row), self.ty)
+        self._zeros(last, b.mul(b.sub(field.rows, end), field.row))
+
+    def _zeros(self, out: str, count: Value) -> None:
+        b = self.b
+        with b.loop(0, count, self.n) as j:
+            b.store(vec(self.n, self.ty), "zeroinitializer", b.at(out, j.i, self.ty), self.ty)
+
+    def _copy_rows(self, out: str, line: str, first: Value, rows: Value, length: Value) -> None:
+        """out[r, j] = line[r, first + j * stride], zero outside the image; column by column."""
+        b, n, ty, step = self.b, self.n, self.ty, self.stride_w
+        line_step = b.mul(self.arg("sh"), self.arg("x_h"))
+        if step == 0:
+            with b.loop(0, rows) as r:
+                here = b.at(line, b.mul(r.i, line_step), self.number.stored)
+                self._copy_slowly(b.at(out, b.mul(r.i, length), ty), here, first, length)
             return
         with b.loop(0, length, n) as j:
-            at = b.add(first, b.mul(j.i, self.stride_w))
-            parts = [self._inside(line, b.add(at, i * n)) for i in range(self.stride_w)]
-            value = parts[0]
-            if self.stride_w == 2:
-                value = b.shuffle(n, self.ty, *parts, range(0, 2 * n, 2))
-            b.store(vec(n, self.ty), value, b.at(row, j.i, self.ty), self.ty)
+            at = b.add(first, b.mul(j.i, step))
+            places = [b.add(at, i * n) for i in range(step)]
+            masks = [self._inside(place) for place in places]
+            keep = b.mask(n, b.sub(length, j.i))
+            column = b.at(out, j.i, ty)
+            with b.loop(0, rows, 1, [("ptr", line), ("ptr", column)]) as r:
+                src, dst = r.vars
+                parts = [
+                    b.fetch(n, self.number, b.at(src, place, self.number.stored), mask)
+                    for place, mask in zip(places, masks, strict=True)
+                ]
+                value = parts[0]
+                if step == 2:
+                    value = b.shuffle(n, ty, *parts, range(0, 2 * n, 2))
+                b.masked_store(n, ty, value, dst, keep)
+                r.next = [b.at(src, line_step, self.number.stored), b.at(dst, length, ty)]
 
-    def _inside(self, line: str, at: Value) -> str:
-        """n numbers of a line, zero where there are none."""
+    def _inside(self, at: Value) -> str:
+        """Which of the n numbers from `at` on a line has."""
         b, n = self.b, self.n
         right = b.mask(n, b.sub(self.arg("width"), at))
         left = b.mask(n, b.sub(0, at))
         mask = b.let(f"xor <{n} x i1> {right}, {left}")
-        mask = b.let(f"and <{n} x i1> {mask}, {right}")
-        return b.fetch(n, self.number, b.at(line, at, self.number.stored), mask)
+        return b.let(f"and <{n} x i1> {mask}, {right}")
 
     def _copy_slowly(self, row: str, line: str, first: Value, length: Value) -> None:
         b, one = self.b, vec(1, self.ty)
@@ -144,8 +183,8 @@ class Spreader:
         b, arg = self.b, self.arg
         window = b.mul(arg("kh"), arg("kw"))
         with b.loop(0, arg("kh")) as r, b.loop(0, arg("kw")) as s:
-            y = b.mul(b.add(arg("first_h"), b.mul(r.i, arg("step_h"))), arg("dh"))
-            x = b.mul(b.add(arg("first_w"), b.mul(s.i, arg("step_w"))), arg("dw"))
+            y = b.add(arg("first_h"), b.mul(r.i, arg("step_h")))
+            x = b.add(arg("first_w"), b.mul(s.i, arg("step_w")))
             down, y_phase = b.divmod(y, arg("sh"))
             right, x_phase = b.divmod(x, arg("sw"))
             phase = b.mul(b.add(b.mul(y_phase, arg("sw")), x_phase), field.plane)
@@ -154,6 +193,73 @@ class Spreader:
             with b.loop(0, channels) as c:
                 place = b.at(table, b.add(b.mul(c.i, window), index), "i64")
                 b.store("i64", b.add(start, b.mul(c.i, field.channel)), place)
+
+
+class RunPacker:
+    """Packs panels of patches: for each tap, runs of pixels of one output row are copied."""
+
+    def __init__(self, spreader: Spreader, table: str, runs: str, cols: int, vectors: int) -> None:
+        self.b, self.arg, self.ty, self.n = spreader.b, spreader.arg, spreader.ty, spreader.n
+        self.table, self.runs, self.cols, self.vectors = table, runs, cols, vectors
+
+    def pack(self, field, oh0, span, taps, dst, exact: bool) -> None:
+        """Pixels [first, first + count) for some taps. If exact, nothing past the panel is written;
+        otherwise spare lanes fall on the next tap, which is written after."""
+        b = self.b
+        n_runs = self._find(field, oh0, *span)
+        with b.loop(*taps) as k:
+            tap = b.load("i64", b.at(self.table, k.i, "i64"))
+            base = b.at(field.base, tap, self.ty)
+            out = b.at(dst, b.mul(b.sub(k.i, taps[0]), self.cols), self.ty)
+            with b.loop(0, n_runs) as run:
+                self._copy(base, out, run.i, exact)
+
+    def _copy(self, base: str, out: str, run: Value, exact: bool) -> None:
+        b, n = self.b, self.n
+        entry = b.at(self.runs, b.mul(run, 2), "i64")
+        src = b.at(base, b.load("i64", entry), self.ty)
+        lane = b.load("i64", b.at(entry, 1, "i64"))
+        dst = b.at(out, lane, self.ty)
+        for v in range(self.vectors):
+            value = b.load(vec(n, self.ty), b.at(src, v * n, self.ty), self.ty)
+            place = b.at(dst, v * n, self.ty)
+            if exact:
+                mask = b.mask(n, b.sub(self.cols - v * n, lane))
+                b.masked_store(n, self.ty, value, place, mask)
+            else:
+                b.store(vec(n, self.ty), value, place, self.ty)
+
+    def _find(self, field: Field, oh0: Value, first: Value, count: Value) -> str:
+        """Cut a panel's pixels into runs inside output rows: (where in the field, which lane)."""
+        b, ow = self.b, self.arg("ow")
+        row, column = b.divmod(first, ow)
+        self._add(0, b.add(self._row_place(field, oh0, row), column), 0)
+        # From the second run on, runs begin at output rows' beginnings.
+        with b.loop(b.sub(ow, column), count, ow, [("i64", 1), ("i64", row)]) as run:
+            index, before = run.vars
+            following = b.add(before, 1)
+            self._add(index, self._row_place(field, oh0, following), run.i)
+            run.next = [b.add(index, 1), following]
+        return run.vars[0]
+
+    def _add(self, index: Value, place: Value, lane: Value) -> None:
+        entry = self.b.at(self.runs, self.b.mul(index, 2), "i64")
+        self.b.store("i64", place, entry)
+        self.b.store("i64", lane, self.b.at(entry, 1, "i64"))
+
+    def _row_place(self, field: Field, oh0: Value, row: Value) -> Value:
+        """Where an output row's pixels begin in the field; rows of several images follow on."""
+        b = self.b
+        if field.images == 1:
+            return b.mul(b.sub(row, oh0), field.row)
+        image, oh = b.divmod(row, self.arg("oh"))
+        return b.add(b.mul(image, field.image), b.mul(b.sub(oh, oh0), field.row))
+
+
+def images_here(b: Emit, arg: TaskFrame) -> Value:
+    """How many images the current block has."""
+    done = b.mul(arg.batch[0], arg("images"))
+    return b.least(arg("images"), b.sub(arg("all_images"), done))
 
 
 class ConvWriter(GemmWriter):
@@ -165,59 +271,135 @@ class ConvWriter(GemmWriter):
         names = conv_arguments(shape.n_batch, shape.fused)
         self.arg = TaskFrame(self.b, names, shape.n_batch)
 
+    def _columns(self) -> Value:
+        b, arg = self.b, self.arg
+        if not self.conv.ahead:
+            self.images: Value = 1
+            return arg("n")
+        self.images = images_here(b, arg)
+        return b.mul(self.images, b.mul(arg("oh"), arg("ow")))
+
     def _find_operands(self) -> None:
         super()._find_operands()
         b, arg = self.b, self.arg
-        self.oh0 = b.div(self.n0, arg("ow"))
-        oh1 = b.add(b.div(b.sub(b.add(self.n0, self.nb), 1), arg("ow")), 1)
+        if self.conv.staged:
+            self.cp = b.at("%scratch", arg("result"), self.ty)
+        if self.conv.ahead:
+            return
         spreader = Spreader(b, arg, self.number, self.conv.stride_w)
         base = b.at("%scratch", arg("field"), self.ty)
         self.table = b.at("%scratch", arg("taps"), self.ty)
-        self.runs = b.at(self.table, arg("k"), "i64")
-        field = spreader.field(base, self.oh0, oh1)
+        runs = b.at(self.table, arg("k"), "i64")
+        self.packer = RunPacker(spreader, self.table, runs, self.cols, self.conv.run_vectors)
+        pitch = arg("field_w") if self.conv.wide else arg("ow")
+        self.oh0 = b.div(self.n0, pitch)
+        oh1 = b.add(b.div(b.sub(b.add(self.n0, self.nb), 1), pitch), 1)
+        field = spreader.field(base, self.oh0, b.least(oh1, arg("oh")))
         spreader.fill(field, self.bp, self.oh0, arg("channels"))
         spreader.taps(field, self.table, arg("channels"))
         self.image_field = field
 
+    def _panel_b(self, j: str) -> tuple[str, Value | Taps]:
+        if not self.conv.wide:
+            return super()._panel_b(j)
+        b = self.b
+        base = b.at(self.image_field.base, b.mul(j, self.cols), self.ty)
+        return base, Taps(b.at(self.table, self.k0, "i64"))
+
     def _pack_b(self) -> None:
+        if self.conv.wide or self.conv.ahead:
+            return
         b = self.b
         with b.loop(0, self.n_panels) as j:
             col = b.mul(j.i, self.cols)
-            n_runs = self._find_runs(b.add(self.n0, col), b.least(b.sub(self.nb, col), self.cols))
+            span = (b.add(self.n0, col), b.least(b.sub(self.nb, col), self.cols))
             dst = b.at(self.b_pack, b.mul(col, self.kc), self.ty)
-            with b.loop(0, self.kc) as k:
-                tap = b.at(self.table, b.add(self.k0, k.i), "i64")
-                base = b.at(self.image_field.base, b.load("i64", tap), self.ty)
-                out = b.at(dst, b.mul(k.i, self.cols), self.ty)
-                self._copy_runs(base, out, n_runs)
+            taps = (self.k0, b.add(self.k0, self.kc))
+            self.packer.pack(self.image_field, self.oh0, span, taps, dst, False)
 
-    def _find_runs(self, first: Value, count: Value) -> str:
-        """Cut a panel's pixels into runs inside output rows: (where in the field, which lane)."""
+    def _finish(self) -> None:
+        """The block of C lies in scratch and is dealt out: `deal_h` x `deal_w` to each image."""
+        if not self.conv.staged:
+            return
         b, arg = self.b, self.arg
-        oh, ow = b.divmod(first, arg("ow"))
-        start = b.add(b.mul(b.sub(oh, self.oh0), arg("field_w")), ow)
-        skip = b.sub(arg("field_w"), arg("ow"))
-        entry = b.at(self.runs, 0, "i64")
-        b.store("i64", start, entry)
-        b.store("i64", 0, b.at(entry, 1, "i64"))
-        # From the second run on, runs begin at output rows' beginnings.
-        lane = b.sub(arg("ow"), ow)
-        init = [("i64", 1), ("i64", b.add(b.add(start, lane), skip))]
-        with b.loop(lane, count, arg("ow"), init) as run:
-            index, place = run.vars
-            entry = b.at(self.runs, b.mul(index, 2), "i64")
-            b.store("i64", place, entry)
-            b.store("i64", run.i, b.at(entry, 1, "i64"))
-            run.next = [b.add(index, 1), b.add(place, arg("field_w"))]
-        return run.vars[0]
+        epilogue = EpilogueWriter(b, self.number, self.conv.fused)
+        block, *groups = arg.batch
+        y = b.at(b.buffer(arg("c")), arg("c_off"), self.number.stored)
+        if groups:
+            y = b.at(y, b.mul(groups[0], arg("c_batch1")), self.number.stored)
+        h0 = b.div(self.n0, arg("pitch"))
+        h1 = b.least(b.div(b.add(self.n0, self.nb), arg("pitch")), arg("deal_h"))
+        with b.loop(0, self.images) as i:
+            arg.batch = [b.add(b.mul(block, arg("images")), i.i), *groups]
+            epilogue.open(arg, arg.batch_offset)
+            image = b.at(y, b.mul(arg.batch[0], arg("y_n")), self.number.stored)
+            with b.loop(0, self.mb) as r, b.loop(h0, h1) as h:
+                row = b.add(self.m0, r.i)
+                line = b.add(b.mul(row, arg("y_c")), b.mul(h.i, arg("y_h")))
+                first = b.sub(b.add(b.mul(i.i, arg("deal_h")), h.i), h0)
+                src = b.add(b.mul(r.i, arg("cs_m")), b.mul(first, arg("pitch")))
+                out = b.at(image, line, self.number.stored)
+                self._deal(epilogue, b.at(self.cp, src, self.ty), out, row, h.i)
 
-    def _copy_runs(self, base: str, out: str, n_runs: str) -> None:
-        """A run's spare lanes fall on the next run or the next k, which are written after."""
-        b, n = self.b, self.lanes
-        with b.loop(0, n_runs) as run:
-            entry = b.at(self.runs, b.mul(run.i, 2), "i64")
-            src = b.at(base, b.load("i64", entry), self.ty)
-            dst = b.at(out, b.load("i64", b.at(entry, 1, "i64")), self.ty)
-            for v in range(self.conv.run_vectors):
-                value = b.load(vec(n, self.ty), b.at(src, v * n, self.ty), self.ty)
-                b.store(vec(n, self.ty), value, b.at(dst, v * n, self.ty), self.ty)
+    def _deal(self, epilogue: EpilogueWriter, src: str, out: str, row: Value, h: Value) -> None:
+        """One row of results, to its place."""
+        b, arg, ty = self.b, self.arg, self.ty
+        n = 1 if self.conv.scatter else self.lanes
+        with b.loop(0, arg("deal_w"), n) as j:
+            mask = None if n == 1 else b.mask(n, b.sub(arg("deal_w"), j.i))
+            value = b.load(vec(n, ty), b.at(src, j.i, ty), ty)
+            epilogue.start_tile()
+            pixel = b.add(b.mul(h, arg("deal_w")), j.i)
+            value = epilogue.apply(n, value, row, pixel, mask)
+            place = b.mul(j.i, arg("y_w")) if n == 1 else j.i
+            b.put(n, self.number, value, b.at(out, place, self.number.stored), mask)
+
+
+@dataclass(frozen=True)
+class PatchShape:
+    """Packing the patches of several small images in a step of its own."""
+
+    dtype: str
+    vectors: int
+    n_batch: int
+    stride_w: int
+    run_vectors: int
+
+    @property
+    def key(self) -> str:
+        return (
+            f"patches {self.dtype} {self.vectors} batch{self.n_batch} s{self.stride_w} "
+            f"run{self.run_vectors}"
+        )
+
+
+def write_patches(shape: PatchShape, target: Target, name: str) -> str:
+    """A task packs `block_m` channels of a block of images; C stands for the panels."""
+    b = Emit(target, name)
+    number = NUMBERS[shape.dtype]
+    arg = TaskFrame(b, conv_arguments(shape.n_batch, ()), shape.n_batch)
+    arg.load_all()
+    spreader = Spreader(b, arg, number, shape.stride_w)
+    ty, cols = spreader.ty, shape.vectors * spreader.n
+    base = b.at("%scratch", arg("field"), ty)
+    table = b.at("%scratch", arg("taps"), ty)
+    runs = b.at(table, arg("k"), "i64")
+    packer = RunPacker(spreader, table, runs, cols, shape.run_vectors)
+    window = b.mul(arg("kh"), arg("kw"))
+    with b.loop("%t0", "%t1") as t:
+        index, chunk = b.divmod(t.i, arg("tasks_m"))
+        arg.place_batch(index)
+        images = images_here(b, arg)
+        c0 = b.mul(chunk, arg("block_m"))
+        channels = b.least(arg("block_m"), b.sub(arg("channels"), c0))
+        field = spreader.field(base, 0, arg("oh"), images)
+        src = b.at(arg.pointer("b", number), b.mul(c0, arg("x_c")), number.stored)
+        spreader.fill(field, src, 0, channels)
+        spreader.taps(field, table, channels)
+        pixels = b.mul(images, b.mul(arg("oh"), arg("ow")))
+        dst = b.at(arg.pointer("c", number), b.mul(b.mul(c0, window), cols), ty)
+        with b.loop(0, pixels, cols) as j:
+            span = (j.i, b.least(b.sub(pixels, j.i), cols))
+            panel = b.at(dst, b.mul(j.i, arg("k_total")), ty)
+            packer.pack(field, 0, span, (0, b.mul(channels, window)), panel, True)
+    return b.module()

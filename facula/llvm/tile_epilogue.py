@@ -1,7 +1,7 @@
 """What is done to a tile of results before it is stored: bias, scaling, residual, activation.
 
-An epilogue is a tuple of `Fused`. Each names an entry of `EPILOGUES` or carries its own emitter, and
-says how its operands are read:
+An epilogue is a tuple of `Fused`. Each names an entry of `EPILOGUES` or carries its own emitter,
+and says how its operands are read:
 
     "n"  a vector along the columns, the same for all rows (a Linear's bias)
     "m"  one number per row (a convolution's bias)

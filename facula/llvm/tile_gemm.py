@@ -2,8 +2,8 @@
 
 One task computes a block of C. Inside it, k is cut in stretches; panels of B and of A are packed
 for a stretch (or read in place where they already lie as the micro-kernel wants them), and the
-micro-kernel adds a stretch's products to a tile of C held in registers. The last stretch applies the
-epilogue while it stores.
+micro-kernel adds a stretch's products to a tile of C held in registers. The last stretch applies
+the epilogue while it stores.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class GemmWriter:
         arg.place_batch(index)
         self.m0, self.n0 = b.mul(tm, arg("block_m")), b.mul(tn, arg("block_n"))
         self.mb = b.least(arg("block_m"), b.sub(arg("m"), self.m0))
-        self.nb = b.least(arg("block_n"), b.sub(arg("n"), self.n0))
+        self.nb = b.least(arg("block_n"), b.sub(self._columns(), self.n0))
         self._find_operands()
         self.n_panels = b.ceil_div(self.nb, self.cols)
         whole = b.div(self.nb, self.cols)
@@ -133,6 +133,13 @@ class GemmWriter:
             self._pack_b()
             with b.loop(0, self.mb, arg("inner_m")) as i:
                 self._inner(i.i)
+        self._finish()
+
+    def _columns(self) -> Value:
+        return self.arg("n")
+
+    def _finish(self) -> None:
+        """What is left to do when a block is complete."""
 
     def held(self, operand: str) -> Number:
         """What an operand's memory holds: packed ones have been widened."""
@@ -322,6 +329,13 @@ class GemmWriter:
         return way.merge(vec(n, ty), value, total)
 
 
+@dataclass(frozen=True)
+class Taps:
+    """In place of B's stride: a table of where each k's numbers lie."""
+
+    table: str
+
+
 def micro_kernel(
     b: Emit,
     ty: str,
@@ -331,7 +345,7 @@ def micro_kernel(
     a: str,
     a_stride: Value,
     b_panel: str,
-    b_stride: Value,
+    b_stride: Value | Taps,
     depth: Value,
     start: list[str],
 ) -> list[str]:
@@ -341,19 +355,26 @@ def micro_kernel(
     carried = [(v, value) for value in start] + [("ptr", a), ("ptr", b_panel)]
     with b.loop(0, depth, 1, carried) as k:
         a_row, b_row = k.vars[count:]
+        b_next = b_row
+        if isinstance(b_stride, Taps):
+            shift = b.load("i64", b.at(b_stride.table, k.i, "i64"))
+            b_row = b.at(b_row, shift, ty)
+        else:
+            b_next = b.at(b_row, b_stride, ty)
         columns = [b.load(v, b.at(b_row, j * lanes, ty), ty) for j in range(vectors)]
         for i in range(rows):
             one = b.splat(lanes, ty, b.load(ty, b.at(a_row, i, ty)))
             for j in range(vectors):
                 acc = k.vars[i * vectors + j]
                 k.next.append(b.fma(lanes, ty, one, columns[j], acc))
-        k.next += [b.at(a_row, a_stride, ty), b.at(b_row, b_stride, ty)]
+        k.next += [b.at(a_row, a_stride, ty), b_next]
     return k.vars[:count]
 
 
 PACK_HEADER = (
     *("src", "src_off", "dst", "dst_off", "size", "k", "s_panel", "s_k", "d_depth"),
-    *("panels", "stretch", "tasks_p", "tasks_k", "inner", "s_inner"),
+    *("panels", "stretch", "tasks_p", "tasks_k"),
+    *("outer", "s_outer", "outer_part", "tasks_o", "middle", "s_middle"),
 )
 
 
@@ -383,6 +404,7 @@ def write_pack(shape: PackShape, target: Target, name: str) -> str:
     arg.load_all()
     with b.loop("%t0", "%t1") as t:
         index, tk = b.divmod(t.i, arg("tasks_k"))
+        index, to = b.divmod(index, arg("tasks_o"))
         index, tp = b.divmod(index, arg("tasks_p"))
         arg.place_batch(index)
         first = b.mul(tp, arg("panels"))
@@ -392,10 +414,14 @@ def write_pack(shape: PackShape, target: Target, name: str) -> str:
         src = arg.pointer("src", number)
         dst = arg.pointer("dst", NUMBERS[COMPUTED[number.compute]])
         dst = b.at(dst, b.mul(k0, shape.width), number.compute)
-        # k may be two loops deep: `inner` times a stretch, one packed after the other.
-        with b.loop(0, arg("inner")) as q:
-            here = b.at(src, b.mul(q.i, arg("s_inner")), number.stored)
-            out = b.at(dst, b.mul(q.i, b.mul(arg("k"), shape.width)), number.compute)
+        # The columns of a panel may be three loops deep: outer, middle, k.
+        o0 = b.mul(to, arg("outer_part"))
+        o1 = b.least(b.add(o0, arg("outer_part")), arg("outer"))
+        with b.loop(o0, o1) as o, b.loop(0, arg("middle")) as q:
+            shift = b.add(b.mul(o.i, arg("s_outer")), b.mul(q.i, arg("s_middle")))
+            here = b.at(src, shift, number.stored)
+            column = b.mul(b.add(b.mul(o.i, arg("middle")), q.i), arg("k"))
+            out = b.at(dst, b.mul(column, shape.width), number.compute)
             pack_panels(
                 *(b, number, shape.unit, here, (arg("s_panel"), arg("s_k")), shape.width),
                 *((first, end), arg("size"), (k0, k1), out, arg("d_depth")),

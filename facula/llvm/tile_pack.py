@@ -19,7 +19,7 @@ def lanes_of(b: Emit, number: Number) -> int:
 
 
 def _unpack(n: int, unit: int, per: int, high: bool) -> list[int]:
-    """Interleave units of two vectors inside each 128-bit lane (`per` numbers), low or high half."""
+    """Interleave units of two vectors inside 128-bit lanes of `per` numbers, low or high half."""
     out = []
     for lane in range(0, n, per):
         for u in range(per // unit // 2):
@@ -198,32 +198,44 @@ def _pack_columns(b, number, src, stride, width, valid, depth, dst):
     """k is contiguous in memory: squares are transposed in registers."""
     n = lanes_of(b, number)
     last = b.sub(valid, 1)
-    whole = b.mul(b.div(depth, n), n)
+    # The last square overlaps the one before, unless all of k is less than a square.
+    limit = b.most(b.sub(depth, n), 0)
+    mask = b.mask(n, depth)
+
+    def rows_from(first: Value, count: int) -> None:
+        places = (b.mul(b.least(last, b.add(first, r)), stride) for r in range(count))
+        rows = [b.at(src, place, number.stored) for place in places]
+        with b.loop(0, depth, n) as k:
+            start = b.least(k.i, limit)
+            out = b.at(dst, b.add(b.mul(start, width), first), number.compute)
+            _square(b, number, n, rows, start, (mask, depth), out, width)
+
+    if width % n == 0:
+        with b.loop(0, width, n) as i:
+            rows_from(i.i, n)
+        return
     for first in range(0, width, n):
-        count = min(n, width - first)
-        rows = []
-        for r in range(count):
-            row = b.mul(b.least(last, first + r), stride)
-            rows.append(b.at(src, row, number.stored))
-        with b.loop(0, whole, n) as k:
-            _square(b, number, n, rows, k.i, None, dst, width, first)
-        with b.when(b.test("slt", whole, depth)):
-            mask = b.mask(n, b.sub(depth, whole))
-            _square(b, number, n, rows, whole, mask, dst, width, first)
+        rows_from(first, min(n, width - first))
 
 
-def _square(b, number, n, rows, k, mask, dst, width, first):
-    ty = number.compute
+def _square(b, number, n, rows, k, span, out, width):
+    """Transpose up to n rows by n of k (or by all of k, if that is less) and store the columns."""
+    ty, count, (mask, depth) = number.compute, len(rows), span
     loaded: list[str | None] = [
         b.fetch(n, number, b.at(row, k, number.stored), mask) for row in rows
     ]
-    columns = transpose(b, n, ty, loaded + [None] * (n - len(rows)))
-    count = len(rows)
-    out = b.at(dst, b.add(b.mul(k, width), first), ty)
-    for j, value in enumerate(columns):
-        place = b.at(out, j * width, ty)
-        # A narrow panel's spare lanes fall on the next k, which is written after.
-        _store_part(b, n, ty, value, place, n if first == 0 else count)
+    columns = transpose(b, n, ty, loaded + [None] * (n - count))
+    with b.choose(b.test("sge", depth, n)) as way:
+        with way.yes:
+            for j, value in enumerate(columns):
+                _store_part(b, n, ty, value, b.at(out, j * width, ty), count)
+        with way.no:
+            room = b.room(f"[{n} x {vec(n, ty)}]")
+            for j, value in enumerate(columns):
+                b.store(vec(n, ty), value, b.at(room, j * n, ty), ty)
+            with b.loop(0, depth) as j:
+                value = b.load(vec(n, ty), b.at(room, b.mul(j.i, n), ty), ty)
+                _store_part(b, n, ty, value, b.at(out, b.mul(j.i, width), ty), count)
 
 
 def _store_part(b, n, ty, value, place, count) -> None:

@@ -1,14 +1,14 @@
 """Layers, losses and what models are made of."""
 
+from . import attention, functional, grad, init, modules, parallel, parameter, utils
+from .modules import *
+from .parallel import DataParallel
 from .parameter import (
     Buffer,
     Parameter,
     UninitializedBuffer,
     UninitializedParameter,
 )
-from .modules import *  # noqa: F403
-from . import attention, functional, init, modules, parallel, parameter, utils  # noqa: F401
-from .parallel import DataParallel
 
 _FACTORY = {"device", "dtype", "memory_format"}
 

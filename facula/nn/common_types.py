@@ -1,6 +1,7 @@
+# ruff: noqa: UP007
 """Types of the arguments that take one number or one per dimension."""
 
-from typing import TypeVar, Union
+from typing import TypeVar, Union  # Union: what programs print and compare
 
 from facula import Tensor
 

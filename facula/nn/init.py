@@ -10,31 +10,31 @@ import facula as torch
 
 __all__ = [
     "calculate_gain",
-    "uniform_",
-    "normal_",
-    "trunc_normal_",
-    "constant_",
-    "ones_",
-    "zeros_",
-    "eye_",
-    "dirac_",
-    "xavier_uniform_",
-    "xavier_normal_",
-    "kaiming_uniform_",
-    "kaiming_normal_",
-    "orthogonal_",
-    "sparse_",
-    "uniform",
-    "normal",
     "constant",
-    "eye",
+    "constant_",
     "dirac",
-    "xavier_uniform",
-    "xavier_normal",
-    "kaiming_uniform",
+    "dirac_",
+    "eye",
+    "eye_",
     "kaiming_normal",
+    "kaiming_normal_",
+    "kaiming_uniform",
+    "kaiming_uniform_",
+    "normal",
+    "normal_",
+    "ones_",
     "orthogonal",
+    "orthogonal_",
     "sparse",
+    "sparse_",
+    "trunc_normal_",
+    "uniform",
+    "uniform_",
+    "xavier_normal",
+    "xavier_normal_",
+    "xavier_uniform",
+    "xavier_uniform_",
+    "zeros_",
 ]
 
 _GAINS = {
@@ -55,6 +55,7 @@ _GAINS = {
 def calculate_gain(nonlinearity, param=None) -> float:
     """How much wider weights must be to keep the variance through a nonlinearity.
 
+    >>> from facula import nn
     >>> nn.init.calculate_gain("leaky_relu", 0.2)
     1.3867504905630728
     """
@@ -119,15 +120,31 @@ def _no_grad_trunc_normal_(tensor, mean, std, a, b, generator=None):
             "The distribution of values may be incorrect.",
             stacklevel=2,
         )
+    inside = _normal_cdf((b - mean) / std) - _normal_cdf((a - mean) / std)
+    # Where little of the bell lies in [a, b], proposals come from a uniform instead.
+    propose = _propose_normal if inside >= 0.3 else _propose_uniform
     with torch.no_grad():
-        # Uniform between the images of the bounds, then back through the inverse CDF.
-        low, high = _normal_cdf((a - mean) / std), _normal_cdf((b - mean) / std)
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0))
-        tensor.add_(mean)
-        tensor.clamp_(min=a, max=b)
-        return tensor
+        accepted = propose(tensor, mean, std, a, b, generator)
+        fresh = torch.empty_like(tensor)
+        while not accepted.all():
+            ok = propose(fresh, mean, std, a, b, generator)
+            tensor.copy_(torch.where(accepted, tensor, fresh))
+            accepted = accepted | ok
+    return tensor
+
+
+def _propose_normal(values, mean, std, a, b, generator):
+    """Fill with normal numbers; which of them to take."""
+    values.normal_(mean, std, generator=generator)
+    return (values >= a) & (values <= b)
+
+
+def _propose_uniform(values, mean, std, a, b, generator):
+    """Fill with numbers uniform in [a, b]; which to take for their density to be the bell's."""
+    values.uniform_(a, b, generator=generator)
+    coin = torch.empty_like(values).uniform_(generator=generator)
+    top = (min(max(mean, a), b) - mean) / std  # where in [a, b] the bell is highest
+    return coin.log() <= (top**2 - ((values - mean) / std) ** 2) / 2
 
 
 def constant_(tensor, val: float):
@@ -150,7 +167,7 @@ def zeros_(tensor):
 
 def eye_(tensor):
     """Make a matrix the identity (as far as it is square)."""
-    if tensor.ndimension() != 2:
+    if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     with torch.no_grad():
         torch.eye(*tensor.shape, out=tensor, requires_grad=tensor.requires_grad)
@@ -159,7 +176,7 @@ def eye_(tensor):
 
 def dirac_(tensor, groups: int = 1):
     """Make a convolution's weight pass its input channels through."""
-    dimensions = tensor.ndimension()
+    dimensions = tensor.dim()
     if dimensions not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
     sizes = tensor.size()
@@ -243,7 +260,7 @@ def kaiming_normal_(tensor, a: float = 0, mode="fan_in", nonlinearity="leaky_rel
 
 def orthogonal_(tensor, gain: float = 1, generator=None):
     """Make rows (or columns, whichever are fewer) orthonormal, times gain."""
-    if tensor.ndimension() < 2:
+    if tensor.dim() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if tensor.numel() == 0:
         return tensor
@@ -251,11 +268,11 @@ def orthogonal_(tensor, gain: float = 1, generator=None):
     cols = tensor.numel() // rows
     flat = tensor.new_empty((rows, cols)).normal_(0, 1, generator=generator)
     if rows < cols:
-        flat.t_()
+        flat = flat.t()
     q, r = torch.linalg.qr(flat)
-    q *= torch.diag(r, 0).sign()  # makes the distribution uniform (Mezzadri 2006)
+    q = q * torch.diag(r, 0).sign()  # makes the distribution uniform (Mezzadri 2006)
     if rows < cols:
-        q.t_()
+        q = q.t()
     with torch.no_grad():
         tensor.view_as(q).copy_(q)
         tensor.mul_(gain)
@@ -264,10 +281,10 @@ def orthogonal_(tensor, gain: float = 1, generator=None):
 
 def sparse_(tensor, sparsity: float, std: float = 0.01, generator=None):
     """Draw from N(0, std^2) and zero a fraction of each column."""
-    if tensor.ndimension() != 2:
+    if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     rows, cols = tensor.shape
-    zeros_per_column = int(math.ceil(sparsity * rows))
+    zeros_per_column = math.ceil(sparsity * rows)
     with torch.no_grad():
         tensor.normal_(0, std, generator=generator)
         for column in range(cols):

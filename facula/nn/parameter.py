@@ -12,9 +12,7 @@ _USE_FIRST = (
 
 
 def _rebuild_parameter(data, requires_grad, backward_hooks):
-    parameter = Parameter(data, requires_grad)
-    parameter._backward_hooks = backward_hooks
-    return parameter
+    return Parameter(data, requires_grad)  # hooks are never saved
 
 
 def _rebuild_parameter_with_state(data, requires_grad, backward_hooks, state):
@@ -39,7 +37,10 @@ class _ParameterMeta(type(Tensor)):
 class Parameter(Tensor, metaclass=_ParameterMeta):
     """A tensor that becomes one of a module's parameters when assigned to it.
 
-    >>> layer.scale = nn.Parameter(torch.ones(3))
+    >>> layer = torch.nn.Identity()
+    >>> layer.scale = torch.nn.Parameter(torch.ones(3))
+    >>> [name for name, _ in layer.named_parameters()]
+    ['scale']
     """
 
     def __new__(cls, data=None, requires_grad=True):
@@ -48,21 +49,19 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         if type(data) is Tensor or type(data) is Parameter:
             return Tensor._make_subclass(cls, data, requires_grad)
         # A subclass of Tensor stays what it is and is only marked.
-        marked = data.detach().requires_grad_(requires_grad)
-        if type(marked) is not type(data):
-            raise RuntimeError(
-                f"Creating a Parameter from an instance of type {type(data).__name__} requires that "
-                "detach() returns an instance of the same type, but return type "
-                f"{type(marked).__name__} was found instead. To use the type as a Parameter, please "
-                "correct the detach() semantics defined by its __torch_dispatch__() implementation."
-            )
+        marked = data.detach()
+        if type(marked) is type(data):
+            marked.requires_grad_(requires_grad)
+        else:
+            marked = Tensor._make_subclass(type(data), data, requires_grad)
+            marked.__dict__.update(_own_state(data))
         marked._is_param = True
         return marked
 
     def __deepcopy__(self, memo):
         if id(self) in memo:
             return memo[id(self)]
-        data = self.data.clone(memory_format=torch.preserve_format)
+        data = self.data.clone()
         twin = type(self)(data, self.requires_grad)
         memo[id(self)] = twin
         state = _own_state(self)
@@ -71,7 +70,9 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         return twin
 
     def __repr__(self):
-        return "Parameter containing:\n" + super().__repr__()
+        text = super().__repr__()
+        head = "Parameter containing:\n"
+        return text if text.startswith(head) else head + text
 
     def __reduce_ex__(self, proto):
         hooks = OrderedDict()  # hooks are not saved
@@ -82,8 +83,8 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
 
 
 def _own_state(tensor):
-    """What a user has hung on a parameter: `p.tag = 3`."""
-    return dict(getattr(tensor, "__dict__", None) or ())
+    """What a user has hung on a parameter: `p.tag = 3`. Names of Tensor's own start with _."""
+    return {k: v for k, v in tensor.__dict__.items() if k[0] != "_" and k != "meta"}
 
 
 class _BufferMeta(type(Tensor)):
@@ -98,7 +99,10 @@ class _BufferMeta(type(Tensor)):
 class Buffer(Tensor, metaclass=_BufferMeta):
     """A tensor that becomes one of a module's buffers when assigned to it.
 
-    >>> layer.mean = nn.Buffer(torch.zeros(3), persistent=False)
+    >>> layer = torch.nn.Identity()
+    >>> layer.mean = torch.nn.Buffer(torch.zeros(3))
+    >>> list(layer.state_dict())
+    ['mean']
     """
 
     def __new__(cls, data=None, *, persistent=True):
@@ -114,22 +118,26 @@ class UninitializedTensorMixin:
     """What parameters and buffers without a shape have in common."""
 
     _allowed_methods = [
-        Tensor.__hash__,
-        Tensor.size,
-        Tensor.copy_,
-        Tensor.is_complex,
-        Tensor.is_floating_point,
-        Tensor.half,
-        Tensor.float,
-        Tensor.double,
-        Tensor.char,
-        Tensor.short,
-        Tensor.int,
-        Tensor.long,
-        Tensor.cuda,
-        Tensor.cpu,
-        Tensor.to,
-        Tensor.get_device,
+        getattr(Tensor, name)
+        for name in (
+            "__hash__",
+            "size",
+            "copy_",
+            "is_complex",
+            "is_floating_point",
+            "half",
+            "float",
+            "double",
+            "char",
+            "short",
+            "int",
+            "long",
+            "cuda",
+            "cpu",
+            "to",
+            "get_device",
+        )
+        if hasattr(Tensor, name)
     ]
 
     def materialize(self, shape, device=None, dtype=None):
@@ -164,7 +172,7 @@ class UninitializedTensorMixin:
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         # Methods are told by name: wrappers of one method need not be one object.
         name = getattr(func, "__name__", "")
-        if name == "__get__" or name in _ALLOWED_NAMES:
+        if name in ("__get__", "__set__") or name in _ALLOWED_NAMES:
             return super().__torch_function__(func, types, args, kwargs or {})
         raise ValueError(
             f"Attempted to use an uninitialized parameter in {func}. This error happens when you "

@@ -16,6 +16,7 @@ from facula.graph.tape import (
     WRITE_AT,
     Inst,
     Op,
+    Storage,
     Tape,
     evaluate,
     flush,
@@ -69,14 +70,16 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
     """Records op; a tensor, or a tuple of them where the operator has several results."""
     tape = LOCAL.tape
     try:
-        for t in tensors:
-            if t.meta.device is META:
-                return _apply_meta(op, tensors, params, scalars)
+        inst = op.insts.get((tuple([t.meta for t in tensors]), params))
     except AttributeError:
         raise _not_a_tensor(op, tensors) from None
+    if inst is not None and inst.fast and (not params or inst.types == tuple(map(type, params))):
+        return _apply_fast(tape, op, inst, tensors, scalars)
+    for t in tensors:
+        if t.meta.device is META:
+            return _apply_meta(op, tensors, params, scalars)
     entries, metas = entries_of(tape, tensors)
-    inst = op.inst(tuple(metas), params)
-    inst.n_scalars = len(scalars)
+    inst = op.inst(tuple(metas), params, len(scalars))
     storages = tape.record(inst, tuple(entries), scalars)
     outs = tuple([wrap(s, m) for s, m in zip(storages, inst.outs, strict=True)])
     if tape.grad and op.backward is not None:
@@ -84,6 +87,34 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
     if tape.budget < 0 or tape.n > MAX_NODES:
         ENGINE.flush(tape)
     return outs if inst.multi else outs[0]
+
+
+def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Tensor:
+    """The short way: known geometries, one result."""
+    key = tape.key
+    wanted = False
+    entries = [inst]
+    for t in tensors:
+        s = t._s
+        entries.append(s.i if s.tape is tape else tape.leaf(s))
+        if t._rg:
+            wanted = True
+    key += entries
+    if scalars:
+        tape.scalars += scalars
+    s = _new(Storage)
+    s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, 0, None
+    tape.n += 1
+    tape.values.append(s)
+    tape.budget -= inst.nbytes
+    out = _new(Tensor)
+    s.meta = out.meta = inst.meta
+    out._s = s
+    if wanted and tape.grad and op.backward is not None:
+        attach(op, inst, tensors, (out,), scalars)
+    if tape.budget < 0 or tape.n > MAX_NODES:
+        ENGINE.flush(tape)
+    return out
 
 
 def _not_a_tensor(op: Op, tensors: Sequence[Any]) -> TypeError:
@@ -99,7 +130,7 @@ def _apply_meta(op: Op, tensors: Sequence[Tensor], params: tuple, scalars: tuple
                 "Expected all tensors to be on the same device, but found at least two devices, "
                 f"meta and {t.meta.device}!"
             )
-    inst = op.inst(metas, params)
+    inst = op.inst(metas, params, len(scalars))
     outs = tuple(empty_meta(_on_meta(m)) for m in inst.outs)
     if LOCAL.tape.grad and op.backward is not None:
         attach(op, inst, tensors, outs, scalars)
@@ -204,7 +235,7 @@ def write_value(t: Tensor, value: Tensor, fresh: bool = False) -> None:
         if value.meta is not plain or value.meta.offset:
             entry = _copy_entry(tape, value, plain)
         if s.buf is not None:
-            inst = WRITE_AT.inst((s.meta, plain), (m,))
+            inst = WRITE_AT.inst((s.meta, plain), (m,), 1)
             tape.scalars.append(t._off)
         else:
             inst = WRITE.inst((s.meta, plain), (m, t._off))

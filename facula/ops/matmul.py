@@ -23,7 +23,7 @@ def same_dtype(name: str, *metas: Meta) -> dtype:
     return d
 
 
-_C = {"float32": "float", "float64": "double", "int64": "long", "int32": "int", "float16": "c10::Half",
+_C = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int", "float16": "c10::Half",
       "bfloat16": "c10::BFloat16", "bool": "bool", "int16": "short", "int8": "signed char", "uint8": "unsigned char",
       "complex64": "c10::complex<float>", "complex128": "c10::complex<double>"}  # fmt: skip
 

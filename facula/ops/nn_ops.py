@@ -32,6 +32,8 @@ def _softmax_parts(g: Any, a: Any, dim: int, asked: Any) -> tuple:
 
 
 def _softmax_expand(g: Any, a: Any, dim: int, asked: Any) -> Any:
+    if not a.numel:
+        return g.cast(a, asked or a.dtype)
     _, _, e = _softmax_parts(g, a, dim, asked)
     return g.cast(e / g.reduce("sum", e, dim), asked or a.dtype)
 
@@ -65,6 +67,8 @@ SOFTMAX_BACKWARD = Op("_softmax_backward_data", lambda g, y, dim: y.plain(), _so
 
 
 def _log_softmax_expand(g: Any, a: Any, dim: int, asked: Any) -> Any:
+    if not a.numel:
+        return g.cast(a, asked or a.dtype)
     x, top, e = _softmax_parts(g, a, dim, asked)
     return g.cast(x - top - g.reduce("sum", e, dim).log(), asked or a.dtype)
 

@@ -159,7 +159,7 @@ def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
     def record(a: Tensor) -> Tensor:
         m = a.meta
         inst = insts.get(((m,), ()))
-        if inst is None or m.offset or m.device is META or m.dtype is not a._s.meta.dtype:
+        if inst is None or not inst.fast:
             return apply(op, (a,))
         tape = LOCAL.tape
         sa = a._s
@@ -424,11 +424,9 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
             inst = insts.get(((ma, mb), ()))
         except AttributeError:
             return slow(a, c)
-        if inst is None or ma.offset or mb.offset or inst.n_scalars:
+        if inst is None or not inst.fast:
             return slow(a, c)
         sa, sb = a._s, c._s
-        if sa.meta.dtype is not ma.dtype or sb.meta.dtype is not mb.dtype or ma.device is META:
-            return slow(a, c)
         tape = LOCAL.tape
         i = sa.i if sa.tape is tape else tape.leaf(sa)
         j = sb.i if sb.tape is tape else tape.leaf(sb)

@@ -112,27 +112,9 @@ def result_type(tensor1: Any, tensor2: Any) -> Any:
 
 
 @only_torch()
-def promote_types(type1: Any, type2: Any) -> Any:
-    """The smallest dtype that holds both."""
-    return dt.promote_types(type1, type2)
-
-
-@only_torch()
 def can_cast(from_: Any, to: Any) -> bool:
     """Whether an in-place result of dtype from_ may be stored in dtype to."""
     return dt.can_cast(from_, to)
-
-
-@only_torch()
-def get_default_dtype() -> Any:
-    """The dtype of Python floats."""
-    return dt.default_dtype()
-
-
-@only_torch()
-def set_default_dtype(d: Any) -> None:
-    """Sets the dtype of Python floats."""
-    dt.set_default_dtype(d)
 
 
 @only_torch()
@@ -164,7 +146,6 @@ def set_default_device(device: Any) -> None:
 
 
 class _Switches:
-    threads = os.cpu_count() or 1
     interop = os.cpu_count() or 1
     deterministic = False
     deterministic_warn = False
@@ -172,26 +153,6 @@ class _Switches:
     precision = "highest"
     warn_always = False
 
-
-@only_torch()
-def get_num_threads() -> int:
-    """How many threads operators use."""
-    return _Switches.threads
-
-
-@only_torch()
-def set_num_threads(n: int) -> None:
-    """Sets how many threads operators use."""
-    if not isinstance(n, int):
-        raise TypeError(f"set_num_threads expects an int, but got {type(n).__name__}")
-    if n <= 0:
-        raise RuntimeError("set_num_threads expects a positive integer")
-    _Switches.threads = n
-    for hook in THREAD_HOOKS:
-        hook(n)
-
-
-THREAD_HOOKS: list[Any] = []  # what the runtime does when the number changes
 
 
 @only_torch()

@@ -7,14 +7,14 @@ import math
 from typing import Any
 
 from facula.graph import dtypes as dt
-from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
+from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.complexes import real_part
 from facula.ops.elementwise import conj_of
 from facula.ops.pointwise import opmath
 from facula.ops.reduce import _extreme_backward, dims_of, expand_back, reduced, return_type
-from facula.ops.registry import NAMESPACES, TORCH, both, only_torch, to_out
+from facula.ops.registry import NAMESPACES, TORCH, both, to_out
 from facula.tensor import Tensor
 
 # prod -----------------------------------------------------------------------------------------
@@ -535,22 +535,3 @@ def corrcoef(input: Tensor) -> Tensor:
     if c.meta.dtype.kind == "c":
         return TORCH["complex"](c.real.clamp(-1, 1), c.imag.clamp(-1, 1))  # type: ignore[attr-defined]
     return c.clamp(-1, 1)
-
-
-@only_torch()
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0,
-          compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:  # fmt: skip
-    """p-norm distances of all rows of x1 to all rows of x2, per batch."""
-    for name, x in (("X1", x1), ("X2", x2)):
-        if x.meta.dtype.kind != "f":
-            raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {x.meta.dtype.short}")
-        if x.meta.ndim < 2:
-            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x.meta.ndim}D")
-    if x1.meta.shape[-1] != x2.meta.shape[-1]:
-        raise RuntimeError(
-            f"X1 and X2 must have the same number of columns. X1: {x1.meta.shape[-1]} X2: {x2.meta.shape[-1]}"
-        )
-    if p < 0:
-        raise RuntimeError("cdist only supports non-negative p values")
-    broadcast_shapes(x1.meta.shape[:-2], x2.meta.shape[:-2])
-    return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ __all__ = ["Adafactor", "adafactor"]
 class Adafactor(UpdateRule):
     """Adaptive steps with little memory: a row and a column of second moments per matrix.
 
-    >>> optimizer = torch.optim.Adafactor(model.parameters())
+    optimizer = torch.optim.Adafactor(model.parameters())
     """
 
     def __init__(

@@ -19,8 +19,8 @@ _ADJUSTMENTS = {
 class Muon(UpdateRule):
     """Momentum steps made orthogonal by a Newton-Schulz iteration; for matrices only.
 
-    >>> hidden = [p for p in model.parameters() if p.ndim == 2]
-    >>> optimizer = torch.optim.Muon(hidden, lr=1e-3)
+    hidden = [p for p in model.parameters() if p.ndim == 2]
+    optimizer = torch.optim.Muon(hidden, lr=1e-3)
     """
 
     _host_numbers = ()
@@ -44,7 +44,7 @@ class Muon(UpdateRule):
             ("momentum", momentum),
             ("weight decay", weight_decay),
         ):
-            if not 0.0 <= value:
+            if not value >= 0.0:
                 raise ValueError(f"{what} should be >= 0 but is: {value}")
         if adjust_lr_fn is not None and adjust_lr_fn not in _ADJUSTMENTS:
             raise ValueError(f"Adjust learning rate function {adjust_lr_fn} is not supported")

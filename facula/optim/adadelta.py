@@ -3,7 +3,7 @@
 import facula as torch
 
 from . import updates
-from .rule import UpdateRule, as_real, check, check_lr, number, refuse_sparse
+from .rule import UpdateRule, apply, check, check_lr, number, refuse_sparse
 from .state import HostNumber, advance, scalar_dtype
 
 __all__ = ["Adadelta", "adadelta"]
@@ -12,7 +12,7 @@ __all__ = ["Adadelta", "adadelta"]
 class Adadelta(UpdateRule):
     """Steps whose size follows the running average of past steps.
 
-    >>> optimizer = torch.optim.Adadelta(model.parameters())
+    optimizer = torch.optim.Adadelta(model.parameters())
     """
 
     def __init__(
@@ -96,9 +96,6 @@ def adadelta(
         "weight_decay": weight_decay,
         "maximize": maximize,
     }
-    for i, param in enumerate(params):
-        advance(state_steps[i])
-        tensors = (param, grads[i], square_avgs[i], acc_deltas[i])
-        if param.is_complex():
-            tensors = as_real(*tensors)
-        updates.adadelta(*tensors, **options)
+    for step in state_steps:
+        advance(step)
+    apply(updates.adadelta, (params, grads, square_avgs, acc_deltas), options)

@@ -3,7 +3,7 @@
 import facula as torch
 
 from . import updates
-from .rule import UpdateRule, as_real, check, check_fused, check_lr, number, skips
+from .rule import UpdateRule, apply_with, check, check_fused, check_lr, number, skips, unscaled
 from .state import HostNumber, ParamState, advance, scalar_dtype
 
 __all__ = ["Adagrad", "adagrad"]
@@ -12,7 +12,7 @@ __all__ = ["Adagrad", "adagrad"]
 class Adagrad(UpdateRule):
     """Steps divided by the root of the sum of all squared gradients so far.
 
-    >>> optimizer = torch.optim.Adagrad(model.parameters(), lr=0.01)
+    optimizer = torch.optim.Adagrad(model.parameters(), lr=0.01)
     """
 
     def __init__(
@@ -105,17 +105,19 @@ def adagrad(
     if skips(found_inf):
         return
     lr = number(lr)
-    for i, param in enumerate(params):
-        grad, state_sum = grads[i], state_sums[i]
-        if grad_scale is not None:
-            grad = grad / grad_scale
-        rate = lr / (1 + (advance(state_steps[i]) - 1) * lr_decay)
+    grads = unscaled(grads, grad_scale)
+    steps = [advance(step) for step in state_steps]
+    options = {"eps": eps, "maximize": maximize}
+
+    def rate(step):
+        return {"lr": lr / (1 + (step - 1) * lr_decay)}
+
+    dense = [i for i, grad in enumerate(grads) if not grad.is_sparse]
+    columns = [[column[i] for i in dense] for column in (params, grads, state_sums)]
+    decayed = {**options, "weight_decay": weight_decay}
+    apply_with(updates.adagrad, columns, decayed, [steps[i] for i in dense], rate)
+    for i, grad in enumerate(grads):
         if grad.is_sparse:
             if weight_decay != 0:
                 raise RuntimeError("weight_decay option is not compatible with sparse gradients")
-            updates.adagrad_sparse(param, grad, state_sum, lr=rate, eps=eps, maximize=maximize)
-            continue
-        tensors = (param, grad, state_sum)
-        if param.is_complex():
-            tensors = as_real(*tensors)
-        updates.adagrad(*tensors, lr=rate, eps=eps, weight_decay=weight_decay, maximize=maximize)
+            updates.adagrad_sparse(params[i], grad, state_sums[i], **options, **rate(steps[i]))

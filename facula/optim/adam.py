@@ -5,7 +5,7 @@ import facula as torch
 from . import updates
 from .rule import (
     UpdateRule,
-    as_real,
+    apply_with,
     check,
     check_betas,
     check_fused,
@@ -13,6 +13,7 @@ from .rule import (
     number,
     refuse_sparse,
     skips,
+    unscaled,
 )
 from .state import HostNumber, advance, scalar_dtype
 
@@ -22,7 +23,7 @@ __all__ = ["Adam", "adam"]
 class Adam(UpdateRule):
     """Adam: steps scaled by running averages of the gradient and of its square.
 
-    >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     """
 
     def __init__(
@@ -139,25 +140,16 @@ def adam(
         "decoupled": decoupled_weight_decay,
         "maximize": maximize,
     }
-    corrections = {}  # by step count, which is nearly always the same for all parameters
-    for i, param in enumerate(params):
-        grad = grads[i]
-        if grad_scale is not None:
-            grad = grad / grad_scale
-        step = advance(state_steps[i])
-        if step not in corrections:
-            corrections[step] = (1 - beta1**step, (1 - beta2**step) ** 0.5)
-        options["correction1"], options["root_correction2"] = corrections[step]
-        tensors = (
-            param,
-            grad,
-            exp_avgs[i],
-            exp_avg_sqs[i],
-            max_exp_avg_sqs[i] if amsgrad else None,
-        )
-        if param.is_complex():
-            tensors = as_real(*tensors)
-        updates.adam(*tensors, **options)
+    maxima = max_exp_avg_sqs if amsgrad else [None] * len(params)
+    columns = (params, unscaled(grads, grad_scale), exp_avgs, exp_avg_sqs, maxima)
+    steps = [advance(step) for step in state_steps]
+    apply_with(
+        updates.adam,
+        columns,
+        options,
+        steps,
+        lambda n: {"correction1": 1 - beta1**n, "root_correction2": (1 - beta2**n) ** 0.5},
+    )
 
 
 def _refuse_tensors(what, value, foreach, capturable):

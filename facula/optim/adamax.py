@@ -3,7 +3,7 @@
 import facula as torch
 
 from . import updates
-from .rule import UpdateRule, as_real, check, check_betas, check_lr, number, refuse_sparse
+from .rule import UpdateRule, apply_with, check, check_betas, check_lr, number, refuse_sparse
 from .state import HostNumber, advance, scalar_dtype
 
 __all__ = ["Adamax", "adamax"]
@@ -12,7 +12,7 @@ __all__ = ["Adamax", "adamax"]
 class Adamax(UpdateRule):
     """Adam with a decaying maximum of the gradient in place of its mean square.
 
-    >>> optimizer = torch.optim.Adamax(model.parameters())
+    optimizer = torch.optim.Adamax(model.parameters())
     """
 
     def __init__(
@@ -97,9 +97,6 @@ def adamax(
         "weight_decay": weight_decay,
         "maximize": maximize,
     }
-    for i, param in enumerate(params):
-        correction1 = 1 - beta1 ** advance(state_steps[i])
-        tensors = (param, grads[i], exp_avgs[i], exp_infs[i])
-        if param.is_complex():
-            tensors = as_real(*tensors)
-        updates.adamax(*tensors, **options, correction1=correction1)
+    steps = [advance(step) for step in state_steps]
+    columns = (params, grads, exp_avgs, exp_infs)
+    apply_with(updates.adamax, columns, options, steps, lambda n: {"correction1": 1 - beta1**n})

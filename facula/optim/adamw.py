@@ -8,7 +8,7 @@ __all__ = ["AdamW", "adamw"]
 class AdamW(Adam):
     """Adam with decoupled weight decay.
 
-    >>> optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 import facula as torch
 
 from . import updates
-from .rule import UpdateRule, as_real, check, check_lr, number, refuse_sparse
+from .rule import UpdateRule, apply_with, check, check_lr, number, refuse_sparse
 from .state import HostNumber, advance, read, scalar_dtype, write
 
 __all__ = ["ASGD", "asgd"]
@@ -12,7 +12,7 @@ __all__ = ["ASGD", "asgd"]
 class ASGD(UpdateRule):
     """SGD that keeps an average of the parameters, in `state[param]["ax"]`, from step t0 on.
 
-    >>> optimizer = torch.optim.ASGD(model.parameters(), lr=0.01, t0=1000)
+    optimizer = torch.optim.ASGD(model.parameters(), lr=0.01, t0=1000)
     """
 
     _host_numbers = ("step", "eta", "mu")
@@ -98,18 +98,16 @@ def asgd(
 ):
     """One step of ASGD for a list of parameters."""
     lr = number(lr)
-    for i, param in enumerate(params):
-        step = advance(state_steps[i])
-        tensors = (param, grads[i], axs[i])
-        if param.is_complex():
-            tensors = as_real(*tensors)
-        updates.asgd(
-            *tensors,
-            lambd=lambd,
-            eta=read(etas[i]),
-            mu=read(mus[i]),
-            weight_decay=weight_decay,
-            maximize=maximize,
-        )
-        write(etas[i], lr / (1 + lambd * lr * step) ** alpha)
-        write(mus[i], 1 / max(1, step - t0))
+    steps = [advance(step) for step in state_steps]
+    keys = [(read(eta), read(mu)) for eta, mu in zip(etas, mus)]
+    options = {"lambd": lambd, "weight_decay": weight_decay, "maximize": maximize}
+    apply_with(
+        updates.asgd,
+        (params, grads, axs),
+        options,
+        keys,
+        lambda key: {"eta": key[0], "mu": key[1]},
+    )
+    for step, eta, mu in zip(steps, etas, mus):
+        write(eta, lr / (1 + lambd * lr * step) ** alpha)
+        write(mu, 1 / max(1, step - t0))

@@ -12,8 +12,8 @@ __all__ = ["LBFGS"]
 class LBFGS(Optimizer):
     """Limited-memory BFGS; `step` needs a closure that computes the loss and its gradients.
 
-    >>> optimizer = torch.optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
-    >>> optimizer.step(closure)
+    optimizer = torch.optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
+    optimizer.step(closure)
     """
 
     def __init__(
@@ -117,8 +117,7 @@ class LBFGS(Optimizer):
             if group["line_search_fn"] is None:
                 self._move(number(rate), direction)
                 if iterations != group["max_iter"]:
-                    with torch.enable_grad():
-                        loss = float(closure())
+                    loss = float(closure())
                     grad = self._flat_grad()
                     spent = 1
             elif group["line_search_fn"] == "strong_wolfe":
@@ -128,7 +127,7 @@ class LBFGS(Optimizer):
                     return self._evaluate_at(closure, start, t, direction)
 
                 loss, grad, rate, spent = strong_wolfe(
-                    evaluate, float(rate), direction, loss, grad, slope
+                    evaluate, number(rate), direction, loss, grad, slope
                 )
                 self._move(rate, direction)
             else:

@@ -3,7 +3,7 @@
 import facula as torch
 
 from . import updates
-from .rule import UpdateRule, as_real, check, check_betas, check_lr, number, refuse_sparse
+from .rule import UpdateRule, apply_with, check, check_betas, check_lr, number, refuse_sparse
 from .state import HostNumber, advance, read, scalar_dtype, write
 
 __all__ = ["NAdam", "nadam"]
@@ -12,7 +12,7 @@ __all__ = ["NAdam", "nadam"]
 class NAdam(UpdateRule):
     """Adam with Nesterov momentum, which is warmed up by `momentum_decay`.
 
-    >>> optimizer = torch.optim.NAdam(model.parameters())
+    optimizer = torch.optim.NAdam(model.parameters())
     """
 
     _host_numbers = ("step", "mu_product")
@@ -120,18 +120,19 @@ def nadam(
         "decoupled": decoupled_weight_decay,
         "maximize": maximize,
     }
-    for i, param in enumerate(params):
-        step = advance(state_steps[i])
+
+    def weights(key):
+        step, product, mu, mu_next = key
+        return {
+            "correction2": 1 - beta2**step,
+            "grad_weight": (1.0 - mu) / (1.0 - product),
+            "momentum_weight": mu_next / (1.0 - product * mu_next),
+        }
+
+    keys = []
+    for count, product in zip(state_steps, mu_products):
+        step = advance(count)
         mu = beta1 * (1.0 - 0.5 * 0.96 ** (step * momentum_decay))
         mu_next = beta1 * (1.0 - 0.5 * 0.96 ** ((step + 1) * momentum_decay))
-        product = write(mu_products[i], read(mu_products[i]) * mu)
-        tensors = (param, grads[i], exp_avgs[i], exp_avg_sqs[i])
-        if param.is_complex():
-            tensors = as_real(*tensors)
-        updates.nadam(
-            *tensors,
-            **options,
-            correction2=1 - beta2**step,
-            grad_weight=(1.0 - mu) / (1.0 - product),
-            momentum_weight=mu_next / (1.0 - product * mu_next),
-        )
+        keys.append((step, write(product, read(product) * mu), mu, mu_next))
+    apply_with(updates.nadam, (params, grads, exp_avgs, exp_avg_sqs), options, keys, weights)

@@ -3,8 +3,10 @@
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
+from collections.abc import Callable
 from copy import deepcopy
 from itertools import chain
+from typing import Any
 
 import facula as torch
 
@@ -12,8 +14,8 @@ from .state import ParamState, adopted
 
 __all__ = [
     "Optimizer",
-    "register_optimizer_step_pre_hook",
     "register_optimizer_step_post_hook",
+    "register_optimizer_step_pre_hook",
 ]
 
 _global_pre_hooks = OrderedDict()
@@ -59,7 +61,7 @@ def _hooked_step(step):
             or _global_pre_hooks
             or _global_post_hooks
         ):
-            return step(self, *args, **kwargs)
+            return step(self, *args, **kwargs)  # nearly always: keep this short
         args = (self, *args)
         for hook in (*_global_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()):
             result = hook(self, args, kwargs)
@@ -88,6 +90,9 @@ class Optimizer:
 
     A subclass sets up `defaults`, and `step` goes through `self.param_groups`.
     """
+
+    OptimizerPreHook = Callable[["Optimizer", tuple[Any, ...], dict[str, Any]], Any]
+    OptimizerPostHook = Callable[["Optimizer", tuple[Any, ...], dict[str, Any]], None]
 
     # Entries of a parameter's state that are kept as Python numbers (see state.HostNumber).
     _host_numbers = ()
@@ -224,7 +229,13 @@ class Optimizer:
                 grad.zero_()
 
     def step(self, closure=None):
+        """Updates the parameters; `closure` computes the loss again where a rule asks for it."""
         raise NotImplementedError
+
+    @staticmethod
+    def profile_hook_step(func):
+        """`func`, a step, with the step hooks around it; subclasses get this by themselves."""
+        return _hooked_step(func)
 
     # -- hooks ---------------------------------------------------------------
 
@@ -289,7 +300,7 @@ class Optimizer:
         saved_groups = deepcopy(state_dict["param_groups"])
         if len(groups) != len(saved_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
-        if any(len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved_groups)):  # noqa: B905
+        if any(len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved_groups)):
             raise ValueError(
                 "loaded state dict contains a parameter group that doesn't match the size of "
                 "optimizer's group"

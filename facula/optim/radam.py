@@ -3,7 +3,7 @@
 import facula as torch
 
 from . import updates
-from .rule import UpdateRule, as_real, check, check_betas, check_lr, number, refuse_sparse
+from .rule import UpdateRule, apply_with, check, check_betas, check_lr, number, refuse_sparse
 from .state import HostNumber, advance, scalar_dtype
 
 __all__ = ["RAdam", "radam"]
@@ -12,7 +12,7 @@ __all__ = ["RAdam", "radam"]
 class RAdam(UpdateRule):
     """Rectified Adam: plain momentum at first, adaptive steps as the variance becomes tractable.
 
-    >>> optimizer = torch.optim.RAdam(model.parameters())
+    optimizer = torch.optim.RAdam(model.parameters())
     """
 
     def __init__(
@@ -119,16 +119,14 @@ def radam(
         "decoupled": decoupled_weight_decay,
         "maximize": maximize,
     }
-    for i, param in enumerate(params):
-        step = advance(state_steps[i])
+
+    def corrections(step):
         correction2 = 1 - beta2**step
-        tensors = (param, grads[i], exp_avgs[i], exp_avg_sqs[i])
-        if param.is_complex():
-            tensors = as_real(*tensors)
-        updates.radam(
-            *tensors,
-            **options,
-            correction1=1 - beta1**step,
-            root_correction2=correction2**0.5,
-            rectification=_rectification(step, beta2, correction2),
-        )
+        return {
+            "correction1": 1 - beta1**step,
+            "root_correction2": correction2**0.5,
+            "rectification": _rectification(step, beta2, correction2),
+        }
+
+    steps = [advance(step) for step in state_steps]
+    apply_with(updates.radam, (params, grads, exp_avgs, exp_avg_sqs), options, steps, corrections)

@@ -3,7 +3,7 @@
 import facula as torch
 
 from . import updates
-from .rule import UpdateRule, as_real, check, check_lr, number, refuse_sparse
+from .rule import UpdateRule, apply, check, check_lr, number, refuse_sparse
 from .state import HostNumber, advance, scalar_dtype
 
 __all__ = ["RMSprop", "rmsprop"]
@@ -12,7 +12,7 @@ __all__ = ["RMSprop", "rmsprop"]
 class RMSprop(UpdateRule):
     """Steps divided by the root of a running average of the squared gradient.
 
-    >>> optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01, centered=True)
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01, centered=True)
     """
 
     def __init__(
@@ -116,15 +116,14 @@ def rmsprop(
         "momentum": momentum,
         "maximize": maximize,
     }
-    for i, param in enumerate(params):
-        advance(state_steps[i])
-        tensors = (
-            param,
-            grads[i],
-            square_avgs[i],
-            grad_avgs[i] if centered else None,
-            momentum_buffer_list[i] if momentum > 0 else None,
-        )
-        if param.is_complex():
-            tensors = as_real(*tensors)
-        updates.rmsprop(*tensors, **options)
+    for step in state_steps:
+        advance(step)
+    nothing = [None] * len(params)
+    columns = (
+        params,
+        grads,
+        square_avgs,
+        grad_avgs if centered else nothing,
+        momentum_buffer_list if momentum > 0 else nothing,
+    )
+    apply(updates.rmsprop, columns, options)

@@ -3,7 +3,7 @@
 import facula as torch
 
 from . import updates
-from .rule import UpdateRule, as_real, check_lr, refuse_sparse
+from .rule import UpdateRule, apply, check_lr, refuse_sparse
 from .state import HostNumber, advance, scalar_dtype
 
 __all__ = ["Rprop", "rprop"]
@@ -12,7 +12,7 @@ __all__ = ["Rprop", "rprop"]
 class Rprop(UpdateRule):
     """Resilient backpropagation: step sizes that grow while the gradient keeps its sign.
 
-    >>> optimizer = torch.optim.Rprop(model.parameters())
+    optimizer = torch.optim.Rprop(model.parameters())
     """
 
     def __init__(
@@ -90,16 +90,13 @@ def rprop(
     etaplus,
 ):
     """One step of Rprop for a list of parameters."""
-    for i, param in enumerate(params):
-        advance(state_steps[i])
-        tensors = (param, grads[i], prevs[i], step_sizes[i])
-        if param.is_complex():
-            tensors = as_real(*tensors)
-        updates.rprop(
-            *tensors,
-            eta_minus=etaminus,
-            eta_plus=etaplus,
-            least=step_size_min,
-            most=step_size_max,
-            maximize=maximize,
-        )
+    for step in state_steps:
+        advance(step)
+    options = {
+        "eta_minus": etaminus,
+        "eta_plus": etaplus,
+        "least": step_size_min,
+        "most": step_size_max,
+        "maximize": maximize,
+    }
+    apply(updates.rprop, (params, grads, prevs, step_sizes), options)

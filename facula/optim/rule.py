@@ -1,6 +1,7 @@
 """What the optimizers that update group by group have in common."""
 
 import facula as torch
+from facula.ops.update import fused_update
 
 from .optimizer import Optimizer
 from .state import ParamState, adopted
@@ -61,12 +62,12 @@ class UpdateRule(Optimizer):
                 state = self._first_touch(param, grad, group, state)
             params.append(param)
             grads.append(grad)
-            for column, key in zip(columns, keys):  # noqa: B905
+            for column, key in zip(columns, keys):
                 column.append(dict.get(state, key))
         return (params, grads, *columns)
 
     def _first_touch(self, param, grad, group, state):
-        state = adopted(state, self._host_numbers)
+        state = adopted(state, self._host_numbers, live=True)
         if not state:
             for key, value in self._begin(param, grad, group).items():
                 dict.__setitem__(state, key, value)
@@ -113,6 +114,8 @@ def refuse_sparse(name, grads, instead=""):
 
 def number(value):
     """A hyperparameter as an operand: a Python number, unless gradients flow into a tensor."""
+    if type(value) is float or type(value) is int:
+        return value
     if isinstance(value, torch.Tensor) and not value.requires_grad:
         return value.item()
     return value
@@ -126,3 +129,40 @@ def as_real(*tensors):
 def skips(found_inf):
     """Whether a gradient scaler found gradients that are not finite."""
     return found_inf is not None and bool(found_inf.item())
+
+
+# -- updates -------------------------------------------------------------------------
+
+
+def apply(update, columns, options):
+    """Runs `update(param, grad, *states, **options)` for every parameter.
+
+    columns: parameters, gradients, then one list for each state. Recorded as one operator over all
+    of them where that is possible.
+    """
+    if fused_update(update, columns, options):
+        return
+    for row in zip(*columns):
+        if row[0].is_complex():
+            row = as_real(*row)
+        update(*row, **options)
+
+
+def apply_with(update, columns, options, keys, numbers):
+    """The same with numbers that depend on a key of each parameter, such as its step count.
+
+    numbers: a function from a key to more options. Nearly always all keys are the same.
+    """
+    if not keys:
+        return
+    first = keys[0]
+    if keys.count(first) == len(keys):
+        apply(update, columns, {**options, **numbers(first)})
+        return
+    for key, row in zip(keys, zip(*columns)):
+        apply(update, [[tensor] for tensor in row], {**options, **numbers(key)})
+
+
+def unscaled(grads, grad_scale):
+    """The gradients without the factor that a gradient scaler put in."""
+    return grads if grad_scale is None else [grad / grad_scale for grad in grads]

@@ -1,7 +1,9 @@
 """Stochastic gradient descent."""
 
+from facula.ops.update import fused_update
+
 from . import updates
-from .rule import UpdateRule, check, check_fused, check_lr, number, skips
+from .rule import UpdateRule, check, check_fused, check_lr, number, skips, unscaled
 
 __all__ = ["SGD", "sgd"]
 
@@ -9,7 +11,7 @@ __all__ = ["SGD", "sgd"]
 class SGD(UpdateRule):
     """Stochastic gradient descent, with momentum if wanted.
 
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     """
 
     _host_numbers = ()
@@ -61,10 +63,13 @@ class SGD(UpdateRule):
                 params.append(param)
                 grads.append(grad)
         momentum = group["momentum"]
-        bufs = [None] * len(params)
+        state = self.state
         if momentum != 0:
-            bufs = [self.state[param].get("momentum_buffer") for param in params]
-        first = any(buf is None for buf in bufs)
+            bufs = [state[param].get("momentum_buffer") for param in params]
+            first = [i for i, buf in enumerate(bufs) if buf is None]
+        else:
+            bufs = [None] * len(params)
+            first = ()
         sgd(
             params,
             grads,
@@ -76,9 +81,8 @@ class SGD(UpdateRule):
             nesterov=group["nesterov"],
             maximize=group["maximize"],
         )
-        if momentum != 0 and first:
-            for param, buf in zip(params, bufs, strict=True):
-                self.state[param]["momentum_buffer"] = buf
+        for i in first:
+            state[params[i]]["momentum_buffer"] = bufs[i]
 
 
 def sgd(
@@ -99,8 +103,9 @@ def sgd(
     maximize,
 ):
     """One step of SGD for a list of parameters; new momentum buffers are put into their list."""
-    if skips(found_inf):
+    if found_inf is not None and skips(found_inf):
         return
+    grads = unscaled(d_p_list, grad_scale)
     options = {
         "lr": number(lr),
         "momentum": momentum,
@@ -109,8 +114,9 @@ def sgd(
         "nesterov": nesterov,
         "maximize": maximize,
     }
-    for i, param in enumerate(params):
-        grad = d_p_list[i]
-        if grad_scale is not None:
-            grad = grad / grad_scale
-        momentum_buffer_list[i] = updates.sgd(param, grad, momentum_buffer_list[i], **options)
+    bufs = momentum_buffer_list
+    known = momentum == 0 or all(buf is not None for buf in bufs)
+    if known and fused_update(updates.sgd, (params, grads, bufs), options):
+        return
+    for i, param in enumerate(params):  # a first step makes buffers, which are results of it
+        bufs[i] = updates.sgd(param, grads[i], bufs[i], **options)

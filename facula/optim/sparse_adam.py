@@ -11,7 +11,7 @@ __all__ = ["SparseAdam"]
 class SparseAdam(UpdateRule):
     """Adam that touches only the rows named by sparse gradients, as embeddings make them.
 
-    >>> optimizer = torch.optim.SparseAdam(embedding.parameters())
+    optimizer = torch.optim.SparseAdam(embedding.parameters())
     """
 
     _host_numbers = ()  # "step" is a plain int here

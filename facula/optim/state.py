@@ -56,6 +56,11 @@ class HostNumber:
             self._version = self._tensor._version
         return self._tensor
 
+    def show_in(self, tensor):
+        """Makes `tensor` the one that shows the number."""
+        self._tensor = tensor
+        self._version = tensor._version
+
     def snapshot(self):
         """A tensor of its own with the present value."""
         return torch.tensor(self.value, dtype=self.dtype)
@@ -144,11 +149,17 @@ class ParamState(dict):
         return repr(self.copy())
 
 
-def adopted(state, host_numbers):
-    """A ParamState with the entries of a plain dict, as loaded or set by a user."""
+def adopted(state, host_numbers, live=False):
+    """A ParamState with the entries of a plain dict, as loaded or set by a user.
+
+    With `live`, the tensors of the dict go on to show the numbers.
+    """
     own = ParamState(state)
     for key in host_numbers:
         value = dict.get(own, key)
         if isinstance(value, torch.Tensor) and value.device.type == "cpu":
-            dict.__setitem__(own, key, HostNumber(value.item(), value.dtype))
+            number = HostNumber(value.item(), value.dtype)
+            if live:
+                number.show_in(value)
+            dict.__setitem__(own, key, number)
     return own

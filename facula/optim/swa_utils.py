@@ -5,6 +5,7 @@ import math
 from copy import deepcopy
 
 import facula as torch
+from facula import nn
 
 from .lr_scheduler.base import LRScheduler, per_group
 
@@ -83,11 +84,11 @@ def get_swa_multi_avg_fn():
     return swa_update
 
 
-class AveragedModel(torch.nn.Module):
+class AveragedModel(nn.Module):
     """A copy of a model whose parameters are averages of those it has been shown.
 
-    >>> average = AveragedModel(model)
-    >>> average.update_parameters(model)  # after every epoch, say
+    average = AveragedModel(model)
+    average.update_parameters(model)  # after every epoch, say
     """
 
     def __init__(self, model, device=None, avg_fn=None, multi_avg_fn=None, use_buffers=False):
@@ -138,7 +139,7 @@ def update_bn(loader, model, device=None):
     """Recomputes the running statistics of batch normalisation in one pass over `loader`."""
     norms = {}
     for module in model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
             norms[module] = module.momentum
     if not norms:
@@ -169,7 +170,7 @@ def _linear(part):
 class SWALR(LRScheduler):
     """Anneals the rates to `swa_lr` over `anneal_epochs` epochs and leaves them there.
 
-    >>> scheduler = SWALR(optimizer, swa_lr=0.05)
+    scheduler = SWALR(optimizer, swa_lr=0.05)
     """
 
     def __init__(self, optimizer, swa_lr, anneal_epochs=10, anneal_strategy="cos", last_epoch=-1):

@@ -93,7 +93,7 @@ def adam(
     _lerp_moments(grad, exp_avg, exp_avg_sq, beta1, beta2)
     second = exp_avg_sq
     if max_exp_avg_sq is not None:
-        max_exp_avg_sq.copy_(torch.maximum(max_exp_avg_sq, exp_avg_sq))
+        max_exp_avg_sq.copy_(max_exp_avg_sq.maximum(exp_avg_sq))
         second = max_exp_avg_sq
     denom = (second.sqrt() / root_correction2).add_(eps)
     add_ratio(param, exp_avg, denom, -(lr / correction1))
@@ -167,7 +167,7 @@ def adamax(
 ):
     grad = effective_gradient(param, grad, weight_decay, maximize)
     exp_avg.lerp_(grad, 1 - beta1)
-    exp_inf.copy_(torch.maximum(exp_inf * beta2, grad.abs().add_(eps)))
+    exp_inf.copy_((exp_inf * beta2).maximum(grad.abs().add_(eps)))
     add_ratio(param, exp_avg, exp_inf, -(lr / correction1))
 
 

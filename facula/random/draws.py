@@ -33,6 +33,17 @@ def _span(low: float, high: float, dtype: str) -> float:
     return float(np.float32(high) - np.float32(low)) if dtype == "float32" else high - low
 
 
+def place(array: np.ndarray, values: np.ndarray) -> None:
+    """Write drawn values into a strided array in the order in which PyTorch visits its memory.
+
+    In-place draws go by falling strides, whatever the order of the dimensions. (Results of
+    functions of tensors, as `bernoulli(p)`, are drawn in the order of their indices.)
+    """
+    order = sorted(range(array.ndim), key=lambda d: -abs(array.strides[d]))
+    view = array.transpose(order)
+    view[...] = values.reshape(view.shape)
+
+
 def uniform_into(
     generator: Generator, address: int, n: int, dtype: str, low: float = 0.0, high: float = 1.0
 ) -> None:
@@ -171,7 +182,7 @@ def bernoulli(generator: Generator, n: int, p: float, dtype: str = "float32") ->
 
 
 def exponential(
-    generator: Generator, n: int, dtype: str = "float32", rate: float = 1.0
+    generator: Generator, n: int, rate: float = 1.0, dtype: str = "float32"
 ) -> np.ndarray:
     """Exponential values. (PyTorch with MKL on Intel CPUs takes them from another generator.)"""
     out = np.empty(n)
@@ -180,7 +191,7 @@ def exponential(
 
 
 def cauchy(
-    generator: Generator, n: int, dtype: str = "float32", median: float = 0.0, sigma: float = 1.0
+    generator: Generator, n: int, median: float = 0.0, sigma: float = 1.0, dtype: str = "float32"
 ) -> np.ndarray:
     out = np.empty(n)
     samplers.cauchies(generator.address, out.ctypes.data, n, median, sigma)
@@ -188,7 +199,7 @@ def cauchy(
 
 
 def log_normal(
-    generator: Generator, n: int, dtype: str = "float32", mean: float = 1.0, std: float = 2.0
+    generator: Generator, n: int, mean: float = 1.0, std: float = 2.0, dtype: str = "float32"
 ) -> np.ndarray:
     out = np.empty(n)
     samplers.log_normals(generator.address, out.ctypes.data, n, mean, std)
@@ -270,7 +281,12 @@ def binomial(
     counts, chances = widened(count, dtype), widened(p, dtype)
     out = np.empty(count.shape)
     samplers.binomials(
-        generator.address, out.ctypes.data, counts.ctypes.data, chances.ctypes.data, out.size
+        generator.address,
+        out.ctypes.data,
+        counts.ctypes.data,
+        chances.ctypes.data,
+        out.size,
+        dtype != "float64",
     )
     return _stored(out, dtype)
 
@@ -285,7 +301,7 @@ def multinomial(
     """n category numbers from each row of weights p (a vector or a matrix)."""
     rows = p.reshape(-1, p.shape[-1])
     if n == 1 or not replacement:  # the n least of exponential values of those rates
-        q = exponential(generator, rows.size, dtype).reshape(rows.shape)
+        q = exponential(generator, rows.size, dtype=dtype).reshape(rows.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
             q = rows / q
         order = np.argsort(-q, axis=-1, kind="stable")[:, :n]

@@ -449,10 +449,13 @@ together:
                     ptr %scratch, i64 %workers, i64 %wakes)
   br label %next
 next:
+  ; after a bad index nothing more is done: what later steps would overwrite stays as it was
   %after = getelementptr [{STEP_FIELDS} x i64], ptr %step, i64 1
-  br label %head
+  %so.far = load i64, ptr %status
+  %good = icmp eq i64 %so.far, 0
+  br i1 %good, label %head, label %done
 done:
-  %last = phi ptr [ %held, %head ], [ %kept, %full ]
+  %last = phi ptr [ %held, %head ], [ %kept, %full ], [ %held, %next ]
   %private.end = load ptr, ptr %own
   call void @free(ptr %private.end)
   %code = load i64, ptr %status

@@ -10,13 +10,17 @@ import math
 from collections.abc import Sequence
 
 from facula.graph.ir import Val
-from facula.graph.meta import contiguous_strides
+from facula.graph.meta import contiguous_strides, view_strides
 
 Expr = tuple[tuple[int, ...], int]
 
 
 class Unfusable(Exception):
-    """A value cannot be read this way inside a kernel: it needs memory of its own."""
+    """A value cannot be read this way inside a kernel: `source` needs memory of its own."""
+
+    def __init__(self, source: Val | None = None) -> None:
+        super().__init__(source)
+        self.source = source
 
 
 class NeedSplit(Exception):
@@ -159,17 +163,27 @@ def strided_base(v: Val, stop: frozenset[int] | set[int]) -> tuple[Val, tuple[in
         shape = inner.shape
     else:
         strides, offset, shape = contiguous_strides(base.shape), 0, base.shape
-    if not chain:
-        return base, strides, offset
-    n = v.ndim
-    exprs: tuple[Expr, ...] = tuple([(tuple([int(i == d) for i in range(n)]), 0) for d in range(n)])
-    try:
-        for view in chain:
-            exprs = through_view(view, exprs, v.shape)
-    except (Unfusable, NeedSplit):
-        return None
-    coefs, const = dot(exprs, strides, n)
-    return base, coefs, const + offset
+    for view in reversed(chain):
+        got = _viewed(view, shape, strides, offset)
+        if got is None:
+            return None
+        strides, offset = got
+        shape = view.shape
+    return base, strides, offset
+
+
+def _viewed(v: Val, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> tuple[tuple[int, ...], int] | None:
+    """Strides and offset of a view of something strided, as tensors' own views have them."""
+    if v.op == "permute":
+        return tuple([strides[d] for d in v.arg]), offset
+    if v.op == "expand":
+        return tuple([0 if n == 1 and m != 1 else s for n, m, s in zip(shape, v.shape, strides, strict=True)]), offset
+    if v.op == "slice":
+        starts, steps = v.arg
+        moved = offset + sum(a * s for a, s in zip(starts, strides, strict=True))
+        return tuple([s * k for s, k in zip(strides, steps, strict=True)]), moved
+    new = view_strides(shape, strides, v.shape)
+    return None if new is None else (new, offset)
 
 
 def _is_view(v: Val, stop: frozenset[int] | set[int]) -> bool:

@@ -71,6 +71,7 @@ class Writer:
         self.stored = stored
         self.sizes = group.loop_sizes
         self.inner_dims = group.loop_inner
+        self.has_inner = any(i and n != 1 for i, n in zip(self.inner_dims, self.sizes, strict=True))
         self.stmts: list[Stmt] = []
         self.known: dict[tuple, int] = {}
         self.phases: list[tuple[bool, int, int]] = []  # loop, first stmt, end
@@ -92,7 +93,7 @@ class Writer:
         """The program of the group."""
         phases = self._phases()
         last = max(phases.values(), default=0)
-        in_loops = bool(self.group.axes) and any(self.inner_dims)
+        in_loops = self.has_inner
         for p in range(last + 1):
             self.phase = p
             now = [m for m in self.group.members if phases[m.id] == p]
@@ -168,21 +169,18 @@ class Writer:
     def _member(self, m: Val) -> None:
         if m.op == "reduce":
             value = self.value(m.srcs[0], self.group.exprs(), None)
-            if not self._varies(value):
-                # a reduction of something constant along the row: make it vary by reading an index
-                value = self._vary(value, m.srcs[0].dtype)
-            self.reduced[m.id] = self.stmt("reduce", m.dtype, (m.arg[0], value))
+            if not self.has_inner:  # one element: itself
+                value = self.stmt("const", m.dtype, (0,)) if m.arg[0].startswith("arg") else value
+                self.reduced[m.id] = value
+                if m.id in self.stored:
+                    self._store(m, value, self.group.places[m.id])
+            else:
+                self.reduced[m.id] = self.stmt("reduce", m.dtype, (m.arg[0], value))
             return
         at = self.group.places[m.id]
         value = self.value(m, at, None)
         if m.id in self.stored:
             self._store(m, value, at)
-
-    def _varies(self, value: int) -> bool:
-        return True
-
-    def _vary(self, value: int, d: dtype) -> int:
-        return value
 
     def _keep_dear(self, phases: dict[int, int], p: int) -> None:
         """Stashes dear members that a later pass reads again."""
@@ -223,7 +221,11 @@ class Writer:
         if v.op in ("buffer_at", "as_strided"):
             return self._load_strided(v, at, mask)
         if v.op in VIEWS:
-            return self.value(v.srcs[0], through_view(v, at, self.sizes), mask)
+            try:
+                inner = through_view(v, at, self.sizes)
+            except Unfusable:
+                return self._load(v, at, mask)
+            return self.value(v.srcs[0], inner, mask)
         handler = getattr(self, "_do_" + v.op, None)
         if handler is not None:
             return handler(v, at, mask)
@@ -257,6 +259,9 @@ class Writer:
         if have.name in HALVES and v.dtype is dt.float32:
             return value
         return self.stmt("cast", v.dtype, (value,))
+
+    def _do_copy(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
+        return self.value(v.srcs[0], at, mask)
 
     def _do_const(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
         d = dt.float32 if v.dtype.name in HALVES else v.dtype

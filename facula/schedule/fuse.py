@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from facula.graph.ir import BINARY, UNARY, Val
-from facula.schedule.affine import Expr, NeedSplit, Unfusable, dot, split, through_view, zero
+from facula.schedule.affine import Expr, NeedSplit, Unfusable, dot, split, strided_base, through_view, zero
 from facula.graph.meta import contiguous_strides
 
 LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
 VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
-POINTWISE = UNARY | BINARY | {"where", "cast", "check", "pad", "take", "gather"}
+POINTWISE = UNARY | BINARY | {"where", "cast", "copy", "check", "pad", "take", "gather"}
 DEAR = frozenset(
     "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erfinv "
     "lgamma digamma sigmoid pow atan2 hypot take gather div sqrt rsqrt floordiv mod fmod truncdiv".split()
@@ -25,6 +25,7 @@ DEAR = frozenset(
 NATIVE = frozenset(
     "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64".split()
 )
+STORES = frozenset({"cat", "write", "write_at"})  # their operands are computed where they are stored
 LOOKBACK = 12
 MAX_READS = 24  # operands of one kernel
 
@@ -132,6 +133,8 @@ class Fusion:
         self.stage: dict[int, int] = {}  # candidate or heavy value -> number of its step
         self.steps: list[Group | Val] = []
         self.group_of: dict[int, Group] = {}
+        self._blocked: Val | None = None
+        self._current: Group | None = None
         self._place_all()
 
     # candidates
@@ -143,9 +146,12 @@ class Fusion:
                 if v.id in self.wanted and v.op != "buffer":
                     found.add(v.id)
                 continue
-            if v.id in self.heavy or v.op == "out":
-                for s in v.srcs if v.op != "out" else ():
-                    self._needs_memory(s, found)
+            if v.id in self.heavy:
+                for s in v.srcs[1:] if v.op in STORES else v.srcs:
+                    if v.op not in STORES:
+                        self._needs_memory(s, found)
+                if v.op in ("write", "write_at"):
+                    self._needs_memory(v.srcs[0], found)
             elif v.op in ("as_strided", "buffer_at"):
                 self._needs_memory(v.srcs[0], found)
             elif v.op in ("take", "gather"):
@@ -159,13 +165,11 @@ class Fusion:
 
     def _needs_memory(self, v: Val, found: set[int]) -> None:
         """v is read by something that wants an address: the base of its views, or v itself."""
-        from facula.schedule.affine import strided_base
-
         if v.op in ("buffer", "buffer_at", "out") or v.id in self.heavy:
             return
         if v.op in VIEWS or v.op == "as_strided":
             got = strided_base(v, found)
-            if got is not None:
+            if got is not None and got[0].op not in ("const", "scalar", "iota"):
                 base = got[0]
                 if base.op not in ("buffer", "buffer_at", "out") and base.id not in self.heavy:
                     found.add(base.id)
@@ -198,10 +202,41 @@ class Fusion:
             if v.op == "out":
                 self.stage[v.id] = self.stage[v.srcs[0].id]
             elif v.id in self.heavy:
+                if v.op in STORES:
+                    self._prepare_stores(v)
                 self.stage[v.id] = len(self.steps)
                 self.steps.append(v)
             elif v.id in self.candidates:
                 self._place(v)
+
+    def _prepare_stores(self, v: Val) -> None:
+        """Operands that cannot be computed in place, or read what is overwritten, get memory."""
+        operands = v.srcs if v.op == "cat" else v.srcs[1:]
+        for s in operands:
+            if s.id in self.candidates or s.id in self.heavy or s.op in ("out", "buffer", "const", "scalar"):
+                continue
+            safe = v.op == "cat" or all(x is not v.srcs[0] for x in self.inputs(s))
+            if not safe or not self.store_group(s):
+                if s.id not in self.stage:
+                    self.candidates.add(s.id)
+                    self._place(s)
+
+    def store_group(self, s: Val) -> Group | None:
+        """A domain over which s can be computed and stored somewhere, or None."""
+        group = Group(-1, s.shape)
+        if s.id in self.candidates or s.id in self.heavy or s.op in ("out", "buffer"):
+            group.places = {s.id: group.exprs()}
+            return group
+        for _ in range(6):
+            try:
+                group.places = {s.id: group.exprs()}
+                self._check(group, s)
+                return group
+            except NeedSplit as need:
+                group.cut(need.dim, need.inner)
+            except Unfusable:
+                return None
+        return None
 
     def inputs(self, v: Val) -> list[Val]:
         """Values with memory (or in groups) that computing v reads."""
@@ -228,10 +263,19 @@ class Fusion:
             group = self.steps[number]
             if isinstance(group, Group) and self._join(group, v, domain, axes, reads):
                 return
-        group = Group(len(self.steps), tuple(domain), tuple(axes))
-        if not self._join(group, v, domain, axes, reads):
-            raise AssertionError(f"{v!r} cannot be computed by itself")
-        self.steps.append(group)
+        for _ in range(20):
+            group = Group(len(self.steps), tuple(domain), tuple(axes))
+            self._blocked = None
+            if self._join(group, v, domain, axes, reads):
+                self.steps.append(group)
+                return
+            blocked = self._blocked
+            if blocked is None or blocked.id in self.stage or blocked is v:
+                break
+            self.candidates.add(blocked.id)  # what cannot be read in place gets memory first
+            self._place(blocked)
+            reads = self.inputs(v)
+        raise AssertionError(f"{v!r} cannot be computed by itself")
 
     def _choices(self, after: int, reads: list[Val]) -> list[int]:
         """Groups to try: the one depended on, then later ones that share operands, latest first."""
@@ -272,7 +316,8 @@ class Fusion:
                 return True
             except NeedSplit as need:
                 group.cut(need.dim, need.inner)
-            except Unfusable:
+            except Unfusable as blocked:
+                self._blocked = blocked.source
                 break
         group.axes, group.cuts = before
         group.places = {m.id: self._where(group, m) for m in group.members}
@@ -293,11 +338,11 @@ class Fusion:
     def _check(self, group: Group, m: Val) -> None:
         """That m can be computed in the group; NeedSplit or Unfusable where not."""
         sizes = group.loop_sizes
-        self._current: Group | None = group
+        self._current = group
         exprs = group.exprs() if m.op == "reduce" else group.places[m.id]
         members = {x.id for x in group.members}
         seen: set[tuple] = set()
-        stack = [(s, e) for s, e in self._operands(m, exprs, sizes)]
+        stack = list(self._operands(m, exprs, sizes)) if m.op not in ("buffer", "const", "scalar", "iota", "out") else []
         while stack:
             v, at = stack.pop()
             if (v.id, at) in seen:
@@ -316,7 +361,7 @@ class Fusion:
             self._is_memory(v.srcs[0])
             return []
         if v.op in VIEWS:
-            return [(v.srcs[0], through_view(v, at, sizes))]
+            return self._viewed(v, at, sizes)
         if v.op == "reduce":
             return [(v.srcs[0], at)]
         if v.op == "pad":
@@ -331,10 +376,21 @@ class Fusion:
             return [(v.srcs[1], at)]
         return [(s, at) for s in v.srcs]
 
+    def _viewed(self, v: Val, at: tuple[Expr, ...], sizes: list[int]) -> list[tuple[Val, tuple[Expr, ...]]]:
+        """What a view reads: its source, or memory directly where the index map is not affine."""
+        try:
+            return [(v.srcs[0], through_view(v, at, sizes))]
+        except Unfusable:
+            got = strided_base(v, self.candidates)
+            if got is not None:
+                base = got[0]
+                placed = base.id in self.stage and self.group_of.get(base.id) is not self._current
+                if placed or base.op == "buffer":
+                    return []
+            raise Unfusable(v.srcs[0]) from None
+
     def _is_memory(self, v: Val) -> None:
         """v must be a strided view of memory written by an earlier step."""
-        from facula.schedule.affine import strided_base
-
         got = strided_base(v, self.candidates)
         if got is None:
             raise Unfusable

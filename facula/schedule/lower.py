@@ -91,6 +91,13 @@ def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered
                 raise AssertionError(f"{inst!r} expands to {v!r}, not to {m!r}")
             values.append(v)
     low.wanted = [i for i, wanted in enumerate(live) if wanted]
+    given: set[int] = set()
+    for i in low.wanted:
+        v = values[i]
+        if v.id in given or v.op in ("buffer", "buffer_at"):
+            # each result has memory of its own
+            v = values[i] = g.make("copy", v.dtype, v.shape, (v,), share=False)
+        given.add(v.id)
     return low
 
 

@@ -16,9 +16,10 @@ class Plan(Protocol):
 def build_plan(key: list[Any], live: tuple[bool, ...], free: tuple[bool, ...], scalars: list[Any]) -> Plan:
     """Lowers, fuses and compiles a tape (or sets it up for the reference backend)."""
     from facula.schedule.lower import lower
+    from facula.schedule.native_plan import Builder
     from facula.schedule.reference_plan import ReferencePlan
 
     low = lower(key, live, scalars)
     if config.BACKEND == "reference":
         return ReferencePlan(low)
-    return ReferencePlan(low)
+    return Builder(low, free, scalars).build()

@@ -17,7 +17,13 @@ class RemovableHandle:
     def __init__(self, hooks_dict: Any, *, extra_dict: Any = None) -> None:
         self.id = _next_id()
         self.hooks_ref = _reference(hooks_dict)
-        extras = extra_dict if isinstance(extra_dict, list) else [] if extra_dict is None else [extra_dict]
+        extras = (
+            extra_dict
+            if isinstance(extra_dict, list)
+            else []
+            if extra_dict is None
+            else [extra_dict]
+        )
         self.extra = [_reference(d) for d in extras]
 
     def remove(self) -> None:

@@ -94,3 +94,6 @@ def test_datapipes_say_what_to_use():
 
     with pytest.raises(NotImplementedError, match="IterableDataset"):
         Pipe()
+    with pytest.raises(NotImplementedError, match=r"no DataPipes \(torch\.utils\.data\.graph\)"):
+        data.graph
+    assert not hasattr(data, "graph") and not hasattr(data, "nonsense")

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import native
 
 from facula.kernel.conv import Conv, Image, plan_conv, plan_conv_input_gradient
+from facula.kernel.conv_weight import plan_conv_weight_gradient
 from facula.kernel.matmul import Extra
 from facula.llvm.tile_epilogue import BIAS_M, RELU
 
@@ -23,13 +24,18 @@ CASES = [
     Conv(1, 3, 30, 30, 16, (7, 7), (2, 2), (3, 3)),
     Conv(1, 130, 7, 7, 15, (3, 3), (1, 1), (1, 1)),
     Conv(1, 2, 1, 40, 3, (1, 5), (1, 2), (0, 2)),
+    Conv(2, 8, 12, 12, 30, (1, 1), groups=2),
+    Conv(3, 33, 14, 15, 40, (3, 3), (1, 1), (1, 0)),
+    Conv(2, 32, 30, 75, 35, (3, 3), (1, 1), (1, 1)),
+    Conv(5, 20, 3, 2, 30, (3, 3), (2, 2), (1, 1), groups=2),
+    Conv(17, 20, 1, 1, 150, (3, 3), (1, 1), (1, 1)),
     Conv(2, 16, 70, 70, 8, (3, 3), (1, 1), (1, 1), (2, 2)),
 ]
 
 
 def shifted(conv, x, r, s):
     """What tap (r, s) of every output reads."""
-    (ph, pw), (sh, sw), (dh, dw) = conv.padding, conv.stride, conv.dilation
+    (sh, sw), (dh, dw) = conv.stride, conv.dilation
     oh, ow = conv.out
     return (
         slice(None),
@@ -112,11 +118,21 @@ def test_forward(conv, rng):
     compare(plan, [x, w, y, bias], y, want)
 
 
-@pytest.mark.parametrize("conv", [c for c in CASES if c.stride == (1, 1)], ids=str)
+@pytest.mark.parametrize("conv", CASES, ids=range(len(CASES)))
 def test_input_gradient(conv, rng):
     x, w, dy = arrays(conv, rng)
     want, _ = gradients(conv, x, w, dy)
     compare(
         lambda: plan_conv_input_gradient(conv, image(2, dy), (1, 0), image(0, x), 3),
         *([x, w, dy], x, want),
+    )
+
+
+@pytest.mark.parametrize("conv", CASES, ids=range(len(CASES)))
+def test_weight_gradient(conv, rng):
+    x, w, dy = arrays(conv, rng)
+    _, want = gradients(conv, x, w, dy)
+    compare(
+        lambda: plan_conv_weight_gradient(conv, image(0, x), image(2, dy), (1, 0), 3),
+        *([x, w, dy], w, want),
     )

@@ -1,7 +1,7 @@
 """Draws against PyTorch's figures.
 
-All expected figures are from PyTorch 2.13 on an x86-64 CPU with AVX2 and FMA: `torch.manual_seed(0)`
-and the call named beside them.
+All expected figures are from PyTorch 2.13 on an x86-64 CPU with AVX2 and FMA:
+`torch.manual_seed(0)` and the call named beside them.
 """
 
 import hashlib
@@ -44,7 +44,9 @@ FIGURES = {
     ),
     "randn(17), float64": (
         lambda g: draws.normal(g, 17, "float64")[[0, 1, 8, 16]],
-        np.array([-2.310411800234176, -0.6332746088675096, 0.23871805816817063, 0.6748575435940039]),
+        np.array(
+            [-2.310411800234176, -0.6332746088675096, 0.23871805816817063, 0.6748575435940039]
+        ),
     ),
     "randn(17), float16": (
         lambda g: draws.normal(g, 17, "float16")[[0, 1, 8, 16]],
@@ -198,3 +200,10 @@ def test_moments():
     assert abs(y.mean() - 15) < 0.1 and abs(y.var() - 10.5) < 0.5
     z = draws.poisson(seeded(), np.full(20_000, 12.0), "float64")
     assert abs(z.mean() - 12) < 0.1 and abs(z.var() - 12) < 0.5
+
+
+def test_in_place_draws_go_by_strides():
+    # from PyTorch 2.13: torch.manual_seed(0); torch.zeros(2, 3).t().uniform_()
+    array = np.zeros((2, 3), np.float32).T
+    draws.place(array, draws.uniform(seeded(), 6))
+    assert array[:, 0].tobytes() == draws.uniform(seeded(), 3).tobytes()

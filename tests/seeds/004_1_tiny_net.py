@@ -48,5 +48,5 @@ for epoch in range(10):  # 跑10轮
 print(model)
 print(labels)
 print(inputs)
-print(outputs)
+print(outputs.argmax(dim=1))
 print(model.fc1.weight)

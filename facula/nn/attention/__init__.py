@@ -5,7 +5,16 @@ from __future__ import annotations
 import contextlib
 import enum
 
-__all__ = ["SDPBackend", "sdpa_kernel", "WARN_FOR_UNFUSED_KERNELS"]
+__all__ = [
+    "WARN_FOR_UNFUSED_KERNELS",
+    "SDPBackend",
+    "activate_flash_attention_impl",
+    "current_flash_attention_impl",
+    "list_flash_attention_impls",
+    "register_flash_attention_impl",
+    "restore_flash_attention_impl",
+    "sdpa_kernel",
+]
 
 WARN_FOR_UNFUSED_KERNELS = False
 
@@ -45,7 +54,8 @@ def sdpa_kernel(backends, set_priority: bool = False):
     Every backend computes the same function, so this changes no result here.
 
     >>> with sdpa_kernel(SDPBackend.MATH):
-    ...     F.scaled_dot_product_attention(q, k, v)
+    ...     _cur_sdpa_kernel_backends()
+    [<SDPBackend.MATH: 0>]
     """
     global _enabled
     if isinstance(backends, SDPBackend):
@@ -63,3 +73,35 @@ def sdpa_kernel(backends, set_priority: bool = False):
         yield {}
     finally:
         _enabled = before
+
+
+# -- replacement kernels -----------------------------------------------------------
+
+_implementations = {}
+
+
+def register_flash_attention_impl(impl, *, register_fn) -> None:
+    """Make a replacement of the flash attention kernel known under a name."""
+    _implementations[impl] = register_fn
+
+
+def list_flash_attention_impls() -> list[str]:
+    """The names given to register_flash_attention_impl."""
+    return sorted(_implementations)
+
+
+def current_flash_attention_impl() -> str | None:
+    """The replacement in use: none, ever."""
+    return None
+
+
+def activate_flash_attention_impl(impl) -> None:
+    """PyTorch would load a kernel for its own dispatcher here."""
+    raise NotImplementedError(
+        f"flash attention implementation {impl!r}: facula generates its attention kernel and has "
+        "no place for another; scaled_dot_product_attention is fused without it"
+    )
+
+
+def restore_flash_attention_impl(_raise_warn: bool = True) -> None:
+    """Go back to the built-in kernel, which is always in use."""

@@ -10,39 +10,39 @@ from facula.nn import functional as F
 from facula.nn import init
 from facula.nn.parameter import Parameter
 
-from .multihead import MultiheadAttention
 from .module import Module
+from .multihead import MultiheadAttention
 
 __all__ = [
-    "Threshold",
-    "ReLU",
-    "RReLU",
-    "Hardtanh",
-    "ReLU6",
-    "Sigmoid",
-    "Hardsigmoid",
-    "Tanh",
-    "SiLU",
-    "Mish",
-    "Hardswish",
-    "ELU",
     "CELU",
-    "SELU",
-    "GLU",
+    "ELU",
     "GELU",
+    "GLU",
+    "SELU",
     "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "LeakyReLU",
     "LogSigmoid",
-    "Softplus",
-    "Softshrink",
+    "LogSoftmax",
+    "Mish",
     "MultiheadAttention",
     "PReLU",
-    "Softsign",
-    "Tanhshrink",
-    "Softmin",
+    "RReLU",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
     "Softmax",
     "Softmax2d",
-    "LogSoftmax",
+    "Softmin",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+    "Threshold",
 ]
 
 
@@ -130,9 +130,7 @@ class Hardtanh(Module):
         self.max_val = max_val
         self.inplace = inplace
         if self.max_val <= self.min_val:
-            raise AssertionError(
-                f"max_val ({max_val}) must be greater than min_val ({min_val})"
-            )
+            raise AssertionError(f"max_val ({max_val}) must be greater than min_val ({min_val})")
 
     @staticmethod
     def _warn_old_name(old, new):
@@ -458,7 +456,9 @@ class Softmax2d(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() not in (3, 4):
-            raise ValueError(f"Softmax2d: expected input to be 3D or 4D, got {input.dim()}D instead")
+            raise ValueError(
+                f"Softmax2d: expected input to be 3D or 4D, got {input.dim()}D instead"
+            )
         return F.softmax(input, -3, _stacklevel=5)
 
 

@@ -32,15 +32,15 @@ def _boundary_function():
 
     class BackwardHookFunction(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, watch, *tensors):
+        def forward(ctx, watch, fill, *tensors):
             ctx.watch = watch
-            ctx.set_materialize_grads(False)
+            ctx.set_materialize_grads(fill)
             ctx.mark_non_differentiable(*[t for t in tensors if not t.requires_grad])
             return tuple(t.view_as(t) for t in tensors)
 
         @staticmethod
         def backward(ctx, *grads):
-            return (None, *ctx.watch(grads))
+            return (None, None, *ctx.watch(grads))
 
     _function = BackwardHookFunction
     return _function
@@ -61,27 +61,31 @@ class BackwardHook:
         self.grad_outputs = None
         self.n_inputs = self.n_outputs = 0
         self.input_places = self.output_places = None
+        self.output_kinds = []  # (shape, dtype, device) of the watched outputs
 
     def setup_input_hook(self, args):
         """The call's arguments, watched."""
         self.n_inputs = len(args)
-        args, self.input_places = self._watched(args, self._on_grad_inputs)
+        args, self.input_places = self._watched(args, self._on_grad_inputs, True)
         return args
 
     def setup_output_hook(self, result):
         """The call's result, watched; only tensors and tuples of them can be."""
         outputs = _as_tuple(result)
         self.n_outputs = len(outputs)
-        watched, self.output_places = self._watched(outputs, self._on_grad_outputs)
+        watched, self.output_places = self._watched(outputs, self._on_grad_outputs, False)
+        for i in self.output_places or ():
+            out = outputs[i]
+            self.output_kinds.append((out.shape, out.dtype, out.device))
         return watched if isinstance(result, tuple) else watched[0]
 
     @staticmethod
-    def _watched(values, watch):
+    def _watched(values, watch, fill):
         places = [i for i, v in enumerate(values) if isinstance(v, torch.Tensor)]
         tensors = [values[i] for i in places]
         if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
             return values, None
-        made = _boundary_function().apply(watch, *tensors)
+        made = _boundary_function().apply(watch, fill, *tensors)
         changed = list(values)
         for i, tensor in zip(places, made, strict=True):
             changed[i] = tensor
@@ -116,7 +120,13 @@ class BackwardHook:
         self.grad_outputs = grad_outputs
         if self.input_places is None:  # nothing below will call the hooks
             self._without_inputs()
-        return self._gather(grad_outputs, self.output_places)
+        # Hooks saw None for outputs without a gradient; the module's own backward gets zeros.
+        return tuple(
+            torch.zeros(shape, dtype=dtype, device=device)
+            if grad_outputs[i] is None
+            else grad_outputs[i]
+            for i, (shape, dtype, device) in zip(self.output_places, self.output_kinds, strict=True)
+        )
 
     def _without_inputs(self):
         grad_inputs = (None,) * self.n_inputs

@@ -13,10 +13,10 @@ from .module import Module
 
 __all__ = [
     "BatchNorm1d",
-    "LazyBatchNorm1d",
     "BatchNorm2d",
-    "LazyBatchNorm2d",
     "BatchNorm3d",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
     "LazyBatchNorm3d",
     "SyncBatchNorm",
 ]
@@ -86,7 +86,8 @@ class _NormBase(Module):
     def extra_repr(self):
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
 
     def _load_from_state_dict(
@@ -220,6 +221,7 @@ class LazyBatchNorm1d(_LazyNormBase, _BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """Normalise each channel of (N, C, H, W) over the batch; running values in eval.
 
+    >>> from facula import nn
     >>> nn.BatchNorm2d(3)(torch.randn(8, 3, 32, 32)).shape
     torch.Size([8, 3, 32, 32])
     """

@@ -1,5 +1,6 @@
 """What happens when a module is called: the bare call, hooks, and the path in errors."""
 
+import copy
 import sys
 import warnings
 import weakref
@@ -25,6 +26,16 @@ class HookTable(OrderedDict):
     def __setitem__(self, key, hook):
         leave_plain_calls()
         super().__setitem__(key, hook)
+
+    def __deepcopy__(self, memo):
+        memo[id(self)] = twin = HookTable()
+        for key, hook in self.items():
+            twin[key] = copy.deepcopy(hook, memo)
+        return twin
+
+    def __reduce__(self):
+        # Saved as what PyTorch has here, so that either can read the other's files.
+        return OrderedDict, (), None, None, iter(self.items())
 
 
 _global_backward_pre_hooks = HookTable()

@@ -13,19 +13,22 @@ from facula.nn.parameter import Parameter
 
 from .module import Module, _addindent
 
-__all__ = ["Container", "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"]
+__all__ = ["Container", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
 
 class Container(Module):
     """The old name of Module."""
 
-    def __init__(self, **kwargs) -> None:
+    def __new__(cls, *args, **kwargs):
         warnings.warn(
             "`nn.Container` is deprecated. All of its functionality is now implemented in "
             "`nn.Module`. Subclass that instead.",
             FutureWarning,
             stacklevel=2,
         )
+        return super().__new__(cls)
+
+    def __init__(self, **kwargs) -> None:
         super().__init__()
         for name, module in kwargs.items():
             self.add_module(name, module)
@@ -69,7 +72,10 @@ class _Numbered(Module):
 class Sequential(_Numbered):
     """Calls its children one after the other, each with the result of the one before.
 
-    >>> nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> from facula import nn
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> model(torch.zeros(5, 4)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(self, *args):
@@ -124,9 +130,7 @@ class Sequential(_Numbered):
 
     def _check_factor(self, other):
         if not isinstance(other, int):
-            raise TypeError(
-                f"unsupported operand type(s) for *: {type(self)} and {type(other)}"
-            )
+            raise TypeError(f"unsupported operand type(s) for *: {type(self)} and {type(other)}")
         if other <= 0:
             raise ValueError(f"Non-positive multiplication factor {other} for {type(self)}")
 
@@ -176,7 +180,11 @@ class Sequential(_Numbered):
 class ModuleList(_Numbered):
     """A list of modules that a module can own; has no forward.
 
-    >>> self.layers = nn.ModuleList([nn.Linear(10, 10) for _ in range(3)])
+    >>> from facula import nn
+    >>> nn.ModuleList([nn.Linear(10, 10) for _ in range(3)])
+    ModuleList(
+      (0-2): 3 x Linear(in_features=10, out_features=10, bias=True)
+    )
     """
 
     def __init__(self, modules=None) -> None:
@@ -265,8 +273,7 @@ def _pairs(given, owner):
     for j, pair in enumerate(given):
         if not isinstance(pair, container_abcs.Iterable):
             raise TypeError(
-                f"{owner} update sequence element #{j} should be Iterable; is"
-                + type(pair).__name__
+                f"{owner} update sequence element #{j} should be Iterable; is" + type(pair).__name__
             )
         if len(pair) != 2:
             raise ValueError(
@@ -278,7 +285,9 @@ def _pairs(given, owner):
 class ModuleDict(Module):
     """A dict of modules that a module can own; keeps the order of insertion.
 
-    >>> self.heads = nn.ModuleDict({"a": nn.Linear(8, 2), "b": nn.Linear(8, 3)})
+    >>> from facula import nn
+    >>> nn.ModuleDict({"a": nn.Linear(8, 2), "b": nn.ReLU()})["b"]
+    ReLU()
     """
 
     def __init__(self, modules=None) -> None:
@@ -487,7 +496,7 @@ class ParameterDict(Module):
 
     def get(self, key: str, default=None):
         """The value under a key, or default."""
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401
 
     def fromkeys(self, keys, default=None) -> ParameterDict:
         """A dict with these keys and one value for all."""

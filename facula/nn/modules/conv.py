@@ -218,6 +218,7 @@ class Conv1d(_ConvNd):
 class Conv2d(_ConvNd):
     """Cross-correlation of (N, C, H, W) with learned kernels.
 
+    >>> from facula import nn
     >>> nn.Conv2d(3, 8, kernel_size=3, padding=1)(torch.randn(1, 3, 32, 32)).shape
     torch.Size([1, 8, 32, 32])
     """
@@ -316,9 +317,7 @@ class _ConvTransposeNd(_ConvNd):
         dtype=None,
     ) -> None:
         if padding_mode != "zeros":
-            raise ValueError(
-                f'Only "zeros" padding mode is supported for {type(self).__name__}'
-            )
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         super().__init__(
             in_channels,
             out_channels,

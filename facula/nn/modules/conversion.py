@@ -37,6 +37,8 @@ def parse_to(args, kwargs):
         )
     given.update(kwargs)
     device, dtype = given.get("device"), given.get("dtype")
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise TypeError(f"to(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
     tensor = given.get("tensor")
     if tensor is not None:
         device, dtype = tensor.device, tensor.dtype
@@ -64,7 +66,12 @@ class ConversionMixin:
     def apply(self, fn):
         """Call fn on every module of the tree, children first.
 
-        >>> net.apply(init_weights)
+        >>> from facula import nn
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+        >>> _ = net.apply(lambda module: print(type(module).__name__))
+        Linear
+        ReLU
+        Sequential
         """
         for module in self.children():
             module.apply(fn)

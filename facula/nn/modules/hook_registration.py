@@ -61,7 +61,10 @@ class HookMixin:
     def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
         """Call `hook(module, args)` before forward; it may return new args.
 
-        >>> handle = layer.register_forward_pre_hook(lambda module, args: print(args[0].shape))
+        >>> from facula import nn
+        >>> layer = nn.ReLU()
+        >>> handle = layer.register_forward_pre_hook(lambda module, args: print("called"))
+        >>> handle.remove()
         """
         extra = [self._forward_pre_hooks_with_kwargs] if with_kwargs else []
         return _add(self._forward_pre_hooks, hook, extra, prepend)
@@ -110,7 +113,7 @@ class HookMixin:
 
     def _maybe_warn_non_full_backward_hook(self, inputs, result, grad_fn) -> None:
         several = isinstance(result, tuple) and len(result) > 1
-        if several or not isinstance(result, tuple) and isinstance(result, (list, dict)):
+        if several or isinstance(result, (list, dict)):
             warnings.warn(
                 "Using a non-full backward hook when the forward contains multiple autograd Nodes "
                 "is deprecated and will be removed in future versions. This hook will be missing "

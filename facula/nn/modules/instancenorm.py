@@ -68,9 +68,7 @@ class _InstanceNorm(_NormBase):
         if version is None and not self.track_running_stats:
             # Before versions were kept, running statistics were saved whether used or not.
             names = [
-                name
-                for name in ("running_mean", "running_var")
-                if prefix + name in state_dict
+                name for name in ("running_mean", "running_var") if prefix + name in state_dict
             ]
             if names:
                 listed = " and ".join(f'"{prefix + name}"' for name in names)

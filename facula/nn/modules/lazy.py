@@ -68,11 +68,12 @@ class LazyModuleMixin:
         kwargs = kwargs or {}
         module.initialize_parameters(*args, **kwargs)
         if module.has_uninitialized_params():
-            raise RuntimeError(
-                f"module {self._get_name()} has not been fully initialized"
-            )
-        module._initialize_hook.remove()
-        module._load_hook.remove()
+            raise RuntimeError(f"module {self._get_name()} has not been fully initialized")
+        # Not by handle.remove(): in a deep copy the handles still point to the original.
+        first, load = module._initialize_hook.id, module._load_hook.id
+        module._forward_pre_hooks.pop(first, None)
+        module._forward_pre_hooks_with_kwargs.pop(first, None)
+        module._load_state_dict_pre_hooks.pop(load, None)
         del module._initialize_hook
         del module._load_hook
         if module.cls_to_become is not None:

@@ -29,6 +29,7 @@ class Identity(Module):
 class Linear(Module):
     """y = x @ weight.T + bias over the last dimension.
 
+    >>> from facula import nn
     >>> nn.Linear(20, 30)(torch.randn(128, 20)).shape
     torch.Size([128, 30])
     """

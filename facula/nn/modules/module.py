@@ -42,15 +42,15 @@ from .state import _EXTRA_STATE_KEY_SUFFIX, StateMixin, _IncompatibleKeys  # noq
 from .traversal import TraversalMixin
 
 __all__ = [
-    "register_module_forward_pre_hook",
-    "register_module_forward_hook",
-    "register_module_full_backward_pre_hook",
+    "Module",
     "register_module_backward_hook",
-    "register_module_full_backward_hook",
     "register_module_buffer_registration_hook",
+    "register_module_forward_hook",
+    "register_module_forward_pre_hook",
+    "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook",
     "register_module_module_registration_hook",
     "register_module_parameter_registration_hook",
-    "Module",
 ]
 
 
@@ -73,11 +73,13 @@ _HOOK_TABLES = {
     "_load_state_dict_pre_hooks": OrderedDict,
     "_load_state_dict_post_hooks": OrderedDict,
 }
+_HOLDERS = (("parameter", "_parameters"), ("child module", "_modules"), ("buffer", "_buffers"))
 
 
 class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
     """Base class of all layers and models: holds parameters, buffers and other modules.
 
+    >>> from facula import nn
     >>> class Net(nn.Module):
     ...     def __init__(self):
     ...         super().__init__()
@@ -197,10 +199,17 @@ class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
 
     def __getattr__(self, name: str):
         # Only called for what the instance's __dict__ and class lack.
+        # Written out: every access to a layer's weight comes through here.
         d = self.__dict__
-        for holder in ("_parameters", "_buffers", "_modules"):
-            values = d.get(holder)
-            if values is not None and name in values:
+        if "_parameters" in d:
+            values = d["_parameters"]
+            if name in values:
+                return values[name]
+            values = d["_buffers"]
+            if name in values:
+                return values[name]
+            values = d["_modules"]
+            if name in values:
                 return values[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
@@ -263,11 +272,7 @@ class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
 
     def _set_other(self, name, value):
         d = self.__dict__
-        for kind, holder in (
-            ("parameter", "_parameters"),
-            ("child module", "_modules"),
-            ("buffer", "_buffers"),
-        ):
+        for kind, holder in _HOLDERS:
             values = d.get(holder)
             if values and name in values:
                 if value is not None:
@@ -283,7 +288,8 @@ class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
             "buffer": "torch.nn.Buffer, torch.Tensor",
         }[kind]
         raise TypeError(
-            f"cannot assign '{torch.typename(value)}' as {kind} '{name}' ({wanted} or None expected)"
+            f"cannot assign '{torch.typename(value)}' as {kind} '{name}' "
+            f"({wanted} or None expected)"
         )
 
     def __delattr__(self, name) -> None:
@@ -306,9 +312,10 @@ class Module(CallMixin, HookMixin, StateMixin, ConversionMixin, TraversalMixin):
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        for table, kind in _HOOK_TABLES.items():  # an older pickle may lack some
-            if table not in self.__dict__:
-                self.__dict__[table] = kind()
+        for table, kind in _HOOK_TABLES.items():
+            hooks = self.__dict__.get(table)  # an older pickle may lack some
+            if type(hooks) is not kind:
+                self.__dict__[table] = kind(hooks or ())
         self.__dict__.setdefault("_non_persistent_buffers_set", set())
         self.__dict__.setdefault("_is_full_backward_hook", None)
 

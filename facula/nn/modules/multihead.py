@@ -15,8 +15,12 @@ from .module import Module
 class MultiheadAttention(Module):
     """Several attention heads over projections of query, key and value, then one projection.
 
+    >>> from facula import nn
     >>> attention = nn.MultiheadAttention(embed_dim=16, num_heads=4, batch_first=True)
+    >>> x = torch.zeros(2, 5, 16)
     >>> output, weights = attention(x, x, x)
+    >>> output.shape, weights.shape
+    (torch.Size([2, 5, 16]), torch.Size([2, 5, 5]))
     """
 
     __constants__ = ["batch_first"]

@@ -13,7 +13,7 @@ from facula.nn.parameter import Parameter
 from ._functions import CrossMapLRN2d as _cross_map_lrn2d
 from .module import Module
 
-__all__ = ["LocalResponseNorm", "CrossMapLRN2d", "LayerNorm", "GroupNorm", "RMSNorm"]
+__all__ = ["CrossMapLRN2d", "GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
 
 
 class LocalResponseNorm(Module):
@@ -21,9 +21,7 @@ class LocalResponseNorm(Module):
 
     __constants__ = ["size", "alpha", "beta", "k"]
 
-    def __init__(
-        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-    ) -> None:
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         self.size = size
         self.alpha = alpha
@@ -63,7 +61,9 @@ def _as_shape(normalized_shape):
 class LayerNorm(Module):
     """Normalise each sample over its last dimensions, then scale and shift by learned values.
 
-    >>> nn.LayerNorm(10)(torch.randn(20, 5, 10))
+    >>> from facula import nn
+    >>> nn.LayerNorm(10)(torch.randn(20, 5, 10)).shape
+    torch.Size([20, 5, 10])
     """
 
     __constants__ = ["normalized_shape", "eps", "elementwise_affine"]
@@ -99,17 +99,14 @@ class LayerNorm(Module):
     def forward(self, input: Tensor) -> Tensor:
         own = self._parameters
         if "weight" in own and "bias" in own:
-            return F.layer_norm(
-                input, self.normalized_shape, own["weight"], own["bias"], self.eps
-            )
+            return F.layer_norm(input, self.normalized_shape, own["weight"], own["bias"], self.eps)
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        text = (
+        return (
             f"{self.normalized_shape}, eps={self.eps}, "
-            f"elementwise_affine={self.elementwise_affine}"
+            f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         )
-        return text + f", bias={self.bias is not None}" if self.elementwise_affine else text
 
 
 class GroupNorm(Module):
@@ -155,7 +152,10 @@ class GroupNorm(Module):
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class RMSNorm(Module):
@@ -191,6 +191,5 @@ class RMSNorm(Module):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.normalized_shape}, eps={self.eps}, "
-            f"elementwise_affine={self.elementwise_affine}"
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
         )

@@ -13,10 +13,11 @@ from facula.nn.parameter import Parameter
 
 from .module import Module
 
-__all__ = ["RNNBase", "RNN", "LSTM", "GRU", "RNNCellBase", "RNNCell", "LSTMCell", "GRUCell"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
 
 # How many blocks of hidden_size rows the weights of a mode have.
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+_KINDS = {"input_size": int, "hidden_size": int, "bias": bool, "batch_first": bool}
 
 
 def _apply_permutation(tensor: Tensor, permutation: Tensor, dim: int = 1) -> Tensor:
@@ -108,12 +109,12 @@ class RNNBase(Module):
                 f"num_layers={self.num_layers}",
                 stacklevel=3,
             )
-        if not isinstance(self.bias, bool):
-            raise TypeError(f"bias should be of type bool, got: {type(self.bias).__name__}")
-        if not isinstance(self.hidden_size, int):
-            raise TypeError(
-                f"hidden_size should be of type int, got: {type(self.hidden_size).__name__}"
-            )
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(
+                    f"{name} should be of type {kind.__name__}, got: {type(value).__name__}"
+                )
         for name in ("input_size", "hidden_size", "num_layers"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be greater than zero")
@@ -181,9 +182,7 @@ class RNNBase(Module):
             )
         wanted = 2 if batch_sizes is not None else 3
         if input.dim() != wanted:
-            raise RuntimeError(
-                f"input must have {wanted} dimensions, got {input.dim()}"
-            )
+            raise RuntimeError(f"input must have {wanted} dimensions, got {input.dim()}")
         if self.input_size != input.size(-1):
             raise RuntimeError(
                 "input.size(-1) must be equal to input_size. "
@@ -318,7 +317,10 @@ class RNNBase(Module):
 class RNN(RNNBase):
     """h = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu, along a sequence.
 
+    >>> from facula import nn
     >>> output, h = nn.RNN(10, 20, num_layers=2)(torch.randn(5, 3, 10))
+    >>> output.shape, h.shape
+    (torch.Size([5, 3, 20]), torch.Size([2, 3, 20]))
     """
 
     def __init__(self, *args, **kwargs):
@@ -343,7 +345,10 @@ class RNN(RNNBase):
 class GRU(RNNBase):
     """Gated recurrent units along a sequence.
 
+    >>> from facula import nn
     >>> output, h = nn.GRU(10, 20, num_layers=2)(torch.randn(5, 3, 10))
+    >>> output.shape, h.shape
+    (torch.Size([5, 3, 20]), torch.Size([2, 3, 20]))
     """
 
     def __init__(self, *args, **kwargs):
@@ -358,7 +363,10 @@ class GRU(RNNBase):
 class LSTM(RNNBase):
     """Long short-term memory along a sequence; the state is (h, c).
 
+    >>> from facula import nn
     >>> output, (h, c) = nn.LSTM(10, 20, num_layers=2)(torch.randn(5, 3, 10))
+    >>> output.shape, c.shape
+    (torch.Size([5, 3, 20]), torch.Size([2, 3, 20]))
     """
 
     def __init__(self, *args, **kwargs):
@@ -489,8 +497,7 @@ class RNNCellBase(Module):
             state = tuple(s.unsqueeze(0) for s in state)
         if input.size(1) != self.input_size:
             raise RuntimeError(
-                f"input has inconsistent input_size: got {input.size(1)} expected "
-                f"{self.input_size}"
+                f"input has inconsistent input_size: got {input.size(1)} expected {self.input_size}"
             )
         for i, s in enumerate(state):
             # A 1-D state with a 2-D input counts as a batch of one row per element.

@@ -37,9 +37,7 @@ class _Table(Module):
             self.reset_parameters()
             return
         if tuple(given.shape) != shape:
-            raise AssertionError(
-                "Shape of weight does not match num_embeddings and embedding_dim"
-            )
+            raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
         self.weight = Parameter(given, requires_grad=not freeze)
 
     def reset_parameters(self) -> None:
@@ -55,6 +53,7 @@ class _Table(Module):
 class Embedding(_Table):
     """A table of vectors; the input holds the indices of the rows to return.
 
+    >>> from facula import nn
     >>> nn.Embedding(10, 3)(torch.tensor([[1, 2], [4, 3]])).shape
     torch.Size([2, 2, 3])
     """

@@ -19,7 +19,7 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
     def __repr__(self):
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
-        return "_" + super().__repr__()
+        return super().__repr__()
 
     __str__ = __repr__
 
@@ -30,13 +30,15 @@ class StateMixin:
     def get_extra_state(self):
         """Override, together with set_extra_state, to save more than tensors."""
         raise RuntimeError(
-            "Reached a code path in Module.get_extra_state() that should never be called."
+            "Reached a code path in Module.get_extra_state() that should never be called: "
+            f"{type(self).__name__} does not define it."
         )
 
     def set_extra_state(self, state):
         """Override to restore what get_extra_state returned."""
         raise RuntimeError(
-            "Reached a code path in Module.set_extra_state() that should never be called."
+            "Reached a code path in Module.set_extra_state() that should never be called: "
+            f"{type(self).__name__} does not define it."
         )
 
     # -- saving ---------------------------------------------------------------------
@@ -55,7 +57,9 @@ class StateMixin:
     def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
         """Parameters and persistent buffers by dotted name, detached unless keep_vars.
 
-        >>> torch.save(model.state_dict(), "model.pt")
+        >>> from facula import nn
+        >>> list(nn.Linear(2, 1).state_dict())
+        ['weight', 'bias']
         """
         if args:
             warnings.warn(
@@ -205,7 +209,8 @@ class StateMixin:
         strict: raise on keys that are missing or have no use. assign: put the given
         tensors in place of the module's own instead of copying into them.
 
-        >>> model.load_state_dict(torch.load("model.pt"))
+        >>> from facula import nn
+        >>> nn.Linear(2, 1).load_state_dict(nn.Linear(2, 1).state_dict())
         <All keys matched successfully>
         """
         if not isinstance(state_dict, Mapping):
@@ -232,7 +237,8 @@ class StateMixin:
             for name, child in module._modules.items():
                 if child is not None:
                     below = f"{prefix}{name}."
-                    load(child, {k: v for k, v in local_state.items() if k.startswith(below)}, below)
+                    part = {k: v for k, v in local_state.items() if k.startswith(below)}
+                    load(child, part, below)
             keys = _IncompatibleKeys(missing_keys, unexpected_keys)
             for hook in module._load_state_dict_post_hooks.values():
                 if hook(module, keys) is not None:

@@ -19,10 +19,10 @@ from .normalization import LayerNorm
 
 __all__ = [
     "Transformer",
-    "TransformerEncoder",
     "TransformerDecoder",
-    "TransformerEncoderLayer",
     "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
 ]
 
 
@@ -61,31 +61,33 @@ def _detect_is_causal_mask(
     return mask.size() == causal.size() and bool((mask == causal).all())
 
 
-def _check_masks(owner_mask, padding_mask, query, names):
-    """The two masks in the form that attention wants."""
-    kind = F._none_or_dtype
-    padding_mask = F._canonical_mask(
-        mask=padding_mask,
-        mask_name=names[1],
-        other_type=kind(owner_mask),
-        other_name=names[0],
-        target_type=query.dtype,
-    )
-    owner_mask = F._canonical_mask(
-        mask=owner_mask,
-        mask_name=names[0],
-        other_type=None,
-        other_name="",
-        target_type=query.dtype,
-        check_other=False,
-    )
-    return owner_mask, padding_mask
+def _added_mask(mask, name, dtype):
+    """A mask as numbers to add to scores: -inf where a bool mask is True."""
+    if mask is None or mask.is_floating_point():
+        return mask
+    if mask.dtype != torch.bool:
+        raise AssertionError(f"only bool and floating types of {name} are supported")
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, float("-inf"))
+
+
+def _check_masks(mask, padding, query, names):
+    """The two masks as numbers to add to scores."""
+    if mask is not None and padding is not None and mask.dtype != padding.dtype:
+        warnings.warn(
+            f"Support for mismatched {names[1]} and {names[0]} is deprecated. "
+            "Use same type for both instead.",
+            stacklevel=3,
+        )
+    return _added_mask(mask, names[0], query.dtype), _added_mask(padding, names[1], query.dtype)
 
 
 class Transformer(Module):
     """An encoder and a decoder, as in "Attention is all you need".
 
-    >>> nn.Transformer(nhead=16, num_encoder_layers=12)(src, tgt)
+    >>> from facula import nn
+    >>> model = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
+    >>> model(torch.zeros(3, 5, 8), torch.zeros(3, 4, 8)).shape
+    torch.Size([3, 4, 8])
     """
 
     def __init__(
@@ -262,9 +264,7 @@ class TransformerEncoder(Module):
         clears = self._clears_padding(src, mask, padding)
         output = src
         for layer in self.layers:
-            output = layer(
-                output, src_mask=mask, is_causal=is_causal, src_key_padding_mask=padding
-            )
+            output = layer(output, src_mask=mask, is_causal=is_causal, src_key_padding_mask=padding)
         if clears:
             output = output.masked_fill((padding != 0).unsqueeze(-1), 0.0)
         return output if self.norm is None else self.norm(output)

@@ -26,7 +26,9 @@ class TraversalMixin:
     def parameters(self, recurse: bool = True):
         """All parameters, each once.
 
-        >>> sum(p.numel() for p in model.parameters())
+        >>> from facula import nn
+        >>> sum(p.numel() for p in nn.Linear(3, 2).parameters())
+        8
         """
         for _, param in self.named_parameters(recurse=recurse):
             yield param

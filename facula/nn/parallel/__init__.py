@@ -7,13 +7,13 @@ from .replicate import replicate
 from .scatter_gather import gather, scatter
 
 __all__ = [
-    "replicate",
-    "scatter",
-    "parallel_apply",
-    "gather",
-    "data_parallel",
     "DataParallel",
     "DistributedDataParallel",
+    "data_parallel",
+    "gather",
+    "parallel_apply",
+    "replicate",
+    "scatter",
 ]
 
 

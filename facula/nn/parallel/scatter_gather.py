@@ -2,7 +2,7 @@
 
 import facula as torch
 
-__all__ = ["scatter", "scatter_kwargs", "gather"]
+__all__ = ["gather", "scatter", "scatter_kwargs"]
 
 
 def is_namedtuple(obj) -> bool:

@@ -199,7 +199,7 @@ class LRScheduler:
                 rates = closed_form()
         finally:
             self._get_lr_called_within_step = False
-        for group, rate in zip(self.optimizer.param_groups, rates):  # noqa: B905
+        for group, rate in zip(self.optimizer.param_groups, rates):
             set_option(group, "lr", rate)
         self._last_lr = self._current()
 

@@ -49,8 +49,8 @@ class _Composite(LRScheduler):
 class SequentialLR(_Composite):
     """One scheduler after another; each milestone hands over to the next.
 
-    >>> warmup = LinearLR(optimizer, 0.1, total_iters=5)
-    >>> scheduler = SequentialLR(optimizer, [warmup, CosineAnnealingLR(optimizer, 95)], [5])
+    warmup = LinearLR(optimizer, 0.1, total_iters=5)
+    scheduler = SequentialLR(optimizer, [warmup, CosineAnnealingLR(optimizer, 95)], [5])
     """
 
     def __init__(self, optimizer, schedulers, milestones, last_epoch=-1):
@@ -99,7 +99,7 @@ class SequentialLR(_Composite):
 class ChainedScheduler(_Composite):
     """Several schedulers at once, each acting on the rates that the one before has set.
 
-    >>> scheduler = ChainedScheduler([ConstantLR(optimizer, 0.1), ExponentialLR(optimizer, 0.9)])
+    scheduler = ChainedScheduler([ConstantLR(optimizer, 0.1), ExponentialLR(optimizer, 0.9)])
     """
 
     def __init__(self, schedulers, optimizer=None):

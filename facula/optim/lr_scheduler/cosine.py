@@ -10,7 +10,7 @@ __all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts"]
 class CosineAnnealingLR(LRScheduler):
     """Follows half a cosine from the initial rate to `eta_min` over `T_max` epochs, and back.
 
-    >>> scheduler = CosineAnnealingLR(optimizer, T_max=100)
+    scheduler = CosineAnnealingLR(optimizer, T_max=100)
     """
 
     def __init__(self, optimizer, T_max, eta_min=0.0, last_epoch=-1):
@@ -49,7 +49,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     `step(epoch)` takes fractions of epochs.
 
-    >>> scheduler = CosineAnnealingWarmRestarts(optimizer, T_0=10, T_mult=2)
+        scheduler = CosineAnnealingWarmRestarts(optimizer, T_0=10, T_mult=2)
     """
 
     def __init__(self, optimizer, T_0, T_mult=1, eta_min=0.0, last_epoch=-1):

@@ -26,7 +26,7 @@ def _set_momentum(group, momentum, use_beta1):
 class CyclicLR(LRScheduler):
     """Moves the rate up and down between two bounds, and the momentum down and up.
 
-    >>> scheduler = CyclicLR(optimizer, base_lr=0.01, max_lr=0.1, step_size_up=500)
+    scheduler = CyclicLR(optimizer, base_lr=0.01, max_lr=0.1, step_size_up=500)
     """
 
     # How the height of a cycle changes: mode -> (function of x and gamma, what x counts).
@@ -144,7 +144,7 @@ _ANNEALING = {"cos": _cosine, "linear": _linear}
 class OneCycleLR(LRScheduler):
     """One rise to `max_lr` and one long fall, over the whole of a training.
 
-    >>> scheduler = OneCycleLR(optimizer, max_lr=0.1, epochs=10, steps_per_epoch=len(loader))
+    scheduler = OneCycleLR(optimizer, max_lr=0.1, epochs=10, steps_per_epoch=len(loader))
     """
 
     def __init__(

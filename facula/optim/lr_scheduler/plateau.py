@@ -27,8 +27,8 @@ _GOALS = {
 class ReduceLROnPlateau(LRScheduler):
     """Multiplies the rate by `factor` when a metric has not improved for `patience` epochs.
 
-    >>> scheduler = ReduceLROnPlateau(optimizer, patience=5)
-    >>> scheduler.step(validation_loss)
+    scheduler = ReduceLROnPlateau(optimizer, patience=5)
+    scheduler.step(validation_loss)
     """
 
     def __init__(

@@ -20,7 +20,7 @@ __all__ = [
 class LambdaLR(LRScheduler):
     """The initial rate times `lr_lambda(epoch)`.
 
-    >>> scheduler = LambdaLR(optimizer, lambda epoch: 0.95**epoch)
+    scheduler = LambdaLR(optimizer, lambda epoch: 0.95**epoch)
     """
 
     _functions = ("lr_lambdas",)
@@ -42,7 +42,7 @@ class LambdaLR(LRScheduler):
 class MultiplicativeLR(LRScheduler):
     """The present rate times `lr_lambda(epoch)`.
 
-    >>> scheduler = MultiplicativeLR(optimizer, lambda epoch: 0.95)
+    scheduler = MultiplicativeLR(optimizer, lambda epoch: 0.95)
     """
 
     _functions = ("lr_lambdas",)
@@ -80,7 +80,7 @@ class _Factor(LRScheduler):
 class StepLR(_Factor):
     """Multiplies the rate by `gamma` every `step_size` epochs.
 
-    >>> scheduler = StepLR(optimizer, step_size=30, gamma=0.1)
+    scheduler = StepLR(optimizer, step_size=30, gamma=0.1)
     """
 
     def __init__(self, optimizer, step_size, gamma=0.1, last_epoch=-1):
@@ -100,7 +100,7 @@ class StepLR(_Factor):
 class MultiStepLR(_Factor):
     """Multiplies the rate by `gamma` at every milestone.
 
-    >>> scheduler = MultiStepLR(optimizer, milestones=[30, 80], gamma=0.1)
+    scheduler = MultiStepLR(optimizer, milestones=[30, 80], gamma=0.1)
     """
 
     def __init__(self, optimizer, milestones, gamma=0.1, last_epoch=-1):
@@ -120,7 +120,7 @@ class MultiStepLR(_Factor):
 class ConstantLR(_Factor):
     """The initial rate times `factor` for `total_iters` epochs, then the initial rate.
 
-    >>> scheduler = ConstantLR(optimizer, factor=0.5, total_iters=4)
+    scheduler = ConstantLR(optimizer, factor=0.5, total_iters=4)
     """
 
     def __init__(self, optimizer, factor=1.0 / 3, total_iters=5, last_epoch=-1):
@@ -142,7 +142,7 @@ class ConstantLR(_Factor):
 class LinearLR(_Factor):
     """The initial rate times a factor that goes from `start_factor` to `end_factor`.
 
-    >>> scheduler = LinearLR(optimizer, start_factor=0.1, total_iters=10)
+    scheduler = LinearLR(optimizer, start_factor=0.1, total_iters=10)
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class LinearLR(_Factor):
 class ExponentialLR(_Factor):
     """Multiplies the rate by `gamma` every epoch.
 
-    >>> scheduler = ExponentialLR(optimizer, gamma=0.95)
+    scheduler = ExponentialLR(optimizer, gamma=0.95)
     """
 
     def __init__(self, optimizer, gamma, last_epoch=-1):
@@ -194,7 +194,7 @@ class ExponentialLR(_Factor):
 class PolynomialLR(_Factor):
     """The initial rate times (1 - epoch / total_iters) to a power.
 
-    >>> scheduler = PolynomialLR(optimizer, total_iters=100, power=0.9)
+    scheduler = PolynomialLR(optimizer, total_iters=100, power=0.9)
     """
 
     def __init__(self, optimizer, total_iters=5, power=1.0, last_epoch=-1):

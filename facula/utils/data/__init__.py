@@ -11,6 +11,7 @@ from facula.utils.data.datapipes import (
     argument_validation,
     functional_datapipe,
     guaranteed_datapipes_determinism,
+    missing,
     non_deterministic,
     runtime_validation,
     runtime_validation_disabled,
@@ -34,6 +35,11 @@ from facula.utils.data.sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+
+
+def __getattr__(name: str) -> None:
+    missing(name)
+
 
 __all__ = [
     "BatchSampler",

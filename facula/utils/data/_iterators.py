@@ -96,7 +96,7 @@ class _BaseDataLoaderIter:
 
 
 def _can_pin_memory() -> bool:
-    if facula.cuda.is_available():
+    if hasattr(facula, "cuda") and facula.cuda.is_available():
         return True
     warnings.warn(
         "'pin_memory' argument is set as true but no accelerator is found, "
@@ -135,7 +135,11 @@ class _WorkerHandle:
         self.outstanding = 0
         self.active = True  # in this pass: an iterable dataset's copy may end before others
         self.process = context.Process(target=_worker_loop, args=(settings, theirs), daemon=True)
-        self.process.start()
+        with warnings.catch_warnings():
+            # Python warns of locks that other threads may hold: ours hold none of Python's, and
+            # a forked child starts without them.
+            warnings.filterwarnings("ignore", ".*use of fork.*deadlock", DeprecationWarning)
+            self.process.start()
         theirs.close()
 
     def request(self, task: Any, keys: Any = None) -> None:

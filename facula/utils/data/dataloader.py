@@ -53,8 +53,10 @@ class _InfiniteConstantSampler(Sampler):
 class DataLoader(Generic[_T_co]):
     """Iterates over a dataset in batches.
 
-    >>> data = TensorDataset(torch.arange(6.0), torch.arange(6))
-    >>> for x, y in DataLoader(data, batch_size=4, shuffle=True): ...
+    >>> for batch in DataLoader([0.5, 1.5, 2.5], batch_size=2):
+    ...     print(batch)
+    tensor([0.5000, 1.5000], dtype=torch.float64)
+    tensor([2.5000], dtype=torch.float64)
 
     With `num_workers` > 0 batches are made ahead of time by that many processes; their order
     and, seed for seed, their random numbers are those of PyTorch. `batch_size=None` gives the

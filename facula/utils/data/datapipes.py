@@ -6,6 +6,7 @@ anything but a class, raises `NotImplementedError`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -17,13 +18,27 @@ _HINT = (
 )
 
 
+class _NoDataPipes(NotImplementedError, AttributeError):
+    """Also an AttributeError, so that `hasattr` says no."""
+
+
 def _refuse(name: str) -> NoReturn:
-    raise NotImplementedError(_HINT.format(name=name))
+    raise _NoDataPipes(_HINT.format(name=name))
+
+
+def missing(name: str) -> NoReturn:
+    """For a module's `__getattr__`: names of what goes with DataPipes."""
+    if name in ("graph", "graph_settings", "iter", "map", "dataframe", "datapipe", "gen_pyi"):
+        _refuse(f"torch.utils.data.{name}")
+    raise AttributeError(f"module 'torch.utils.data' has no attribute '{name}'")
+
+
+def __getattr__(name: str) -> Any:
+    missing(name)
 
 
 class IterDataPipe(IterableDataset):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _refuse(type(self).__name__)
+    __signature__ = inspect.Signature()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         _refuse(cls.__name__)
@@ -37,6 +52,8 @@ class DFIterDataPipe(IterDataPipe):
 
 
 class MapDataPipe(Dataset):
+    __signature__ = inspect.Signature()
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         _refuse(cls.__name__)
 

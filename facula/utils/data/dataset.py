@@ -56,7 +56,7 @@ class IterableDataset(Dataset[_T_co], Iterable[_T_co], ABC):
 class TensorDataset(Dataset[tuple]):
     """Sample `i` is row `i` of each tensor.
 
-    >>> TensorDataset(torch.arange(3), torch.tensor([5, 6, 7]))[1]
+    >>> TensorDataset(facula.arange(3), facula.tensor([5, 6, 7]))[1]
     (tensor(1), tensor(6))
     """
 
@@ -207,17 +207,20 @@ class Subset(Dataset[_T_co]):
 
 
 def random_split(
-    dataset: Dataset, lengths: Sequence[int | float], generator: Any = None
+    dataset: Dataset,
+    lengths: Sequence[int | float],
+    generator: Any = facula.default_generator,
 ) -> list[Subset]:
     """Split a dataset at random into parts of these lengths, or of these fractions of it.
 
-    >>> train, test = random_split(range(10), [0.8, 0.2], torch.Generator().manual_seed(1))
+    >>> generator = facula.Generator().manual_seed(42)
+    >>> train, test = random_split(range(10), [0.7, 0.3], generator)
+    >>> list(test)
+    [9, 3, 7]
     """
     sizes = _sizes_of_split(len(dataset), lengths)
     if sum(sizes) != len(dataset):
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-    if generator is None:
-        generator = facula.default_generator
     indices = facula.randperm(sum(sizes), generator=generator).tolist()
     ends = itertools.accumulate(sizes)
     return [

@@ -129,6 +129,10 @@ def collate_numpy_array_fn(batch: Any, *, collate_fn_map: CollateTable | None = 
     elem = batch[0]
     if np_str_obj_array_pattern.search(elem.dtype.str) is not None:
         raise TypeError(default_collate_err_msg_format.format(elem.dtype))
+    if (collate_fn_map or {}).get(facula.Tensor) is collate_tensor_fn:
+        stacked = arrays.stack_arrays(batch)
+        if stacked is not None:
+            return stacked
     return collate([facula.as_tensor(array) for array in batch], collate_fn_map=collate_fn_map)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import facula
+from facula.utils.data._utils import arrays
 from facula.utils.data._utils.exception import ExceptionWrapper
 from facula.utils.data._utils.transport import BatchSender
 
@@ -98,7 +99,9 @@ def _worker_loop(settings: WorkerSettings, connection: Any) -> None:
     # The parent gets the Ctrl-C too, and closes the pipe.
     with contextlib.suppress(KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):
         _prepare(settings)
-        worker = _Worker(settings, BatchSender(connection))
+        sender = BatchSender(connection)
+        arrays.shared_memory[:] = [sender.allocate]
+        worker = _Worker(settings, sender)
         while (request := _next_request(connection, settings.parent_pid)) is not None:
             worker.answer(*request)
 

@@ -1,0 +1,153 @@
+"""Scaled dot-product attention and its gradients, as steps.
+
+q is (B, H, T, D), k and v are (B, H / repeat, S, D), with any strides but contiguous rows. The
+forward pass leaves the logarithm of each row's sum of exponentials, (B, H, T), for the backward
+pass. A row whose keys are all masked gives zeros.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from dataclasses import dataclass
+
+from facula.kernel.matmul import MatmulPlan, kernel_name
+from facula.kernel.step import Step
+from facula.llvm.target import Target
+from facula.llvm.tile import NUMBERS
+from facula.llvm.tile_attention import AttentionShape, writer_of
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The numbers of an attention."""
+
+    batch: int
+    heads: int
+    t: int
+    s: int
+    d: int
+    scale: float
+    causal: bool = False
+    repeat: int = 1  # query heads to a key-value head
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """(B, H, T, D) in a buffer with contiguous rows: strides of B, H, T. For lse, T's is 1."""
+
+    slot: int
+    strides: tuple[int, int, int]
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Mask:
+    """An additive mask: strides of B, H, T, S, zero where it is broadcast."""
+
+    slot: int
+    strides: tuple[int, int, int, int]
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class AttentionKernel:
+    """The code of a part of an attention."""
+
+    shape: AttentionShape
+
+    @functools.cached_property
+    def key(self) -> str:
+        return self.shape.key
+
+    def ir(self, target: Target) -> tuple[str, str]:
+        name = kernel_name(self.key)
+        return name, writer_of(self.shape.kind)(self.shape, target, name).write()
+
+
+_kernel = functools.cache(AttentionKernel)
+
+
+def _shape(
+    kind: str, a: Attention, mask: Mask | None, target: Target
+) -> tuple[AttentionShape, int]:
+    if not NUMBERS[a.dtype].is_plain:
+        raise NotImplementedError(f"attention in {a.dtype}: convert to float32")
+    n = target.vector_bytes // NUMBERS[a.dtype].compute_bytes
+    most = 4 if target.n_vector_registers == 32 else 2
+    vectors = min(most, 1 << (-(-a.t // n) - 1).bit_length())
+    d_vectors = min(most, -(-a.d // n))
+    order = "" if mask is None else "k" if mask.strides[3] == 1 else "g"
+    return AttentionShape(kind, a.dtype, vectors, d_vectors, a.causal, order), vectors * n
+
+
+def _arguments(a: Attention, blocks: int, q, k, v, out, lse, mask) -> list[int]:
+    args: list[int] = []
+    for x in (q, k, v, out, lse):
+        args += [x.slot, x.offset, *x.strides]
+    args += [mask.slot, mask.offset, *mask.strides] if mask else [0] * 6
+    (bits,) = struct.unpack("<q", struct.pack("<d", a.scale))
+    return [*args, a.heads, a.repeat, a.t, a.s, a.d, bits, blocks]
+
+
+def _scratch(shape: AttentionShape, a: Attention, width: int) -> int:
+    rows = shape.keys + shape.rows
+    d_row = a.d + shape.d_vectors * width
+    count = 3 * width + 2 * a.d * width + shape.rows * width + 3 * rows * width
+    return 4 * (count + (2 * rows + 1) * d_row + 4 * width) * NUMBERS[a.dtype].compute_bytes // 4
+
+
+def plan_attention(
+    a: Attention,
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    out: Rows,
+    lse: Rows,
+    mask: Mask | None = None,
+    target: Target | None = None,
+) -> list[Step]:
+    """The forward pass: a task is a block of queries of one head."""
+    shape, width = _shape("forward", a, mask, target or Target.host())
+    blocks = -(-a.t // width)
+    args = _arguments(a, blocks, q, k, v, out, lse, mask)
+    cost = 4.0 * a.batch * a.heads * a.t * a.s * a.d / (160 if a.causal else 80) + 200
+    count = a.batch * a.heads * blocks
+    return [Step(_kernel(shape), args, count, _scratch(shape, a, width), cost)]
+
+
+def plan_attention_gradient(
+    a: Attention,
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    out: Rows,
+    lse: Rows,
+    dout: Rows,
+    dq: Rows,
+    dk: Rows,
+    dv: Rows,
+    workspace_slot: int,
+    mask: Mask | None = None,
+    target: Target | None = None,
+) -> MatmulPlan:
+    """dq, dk and dv: a task is a key-value head. The workspace holds one number a query."""
+    target = target or Target.host()
+    delta = Rows(workspace_slot, (a.heads * a.t, a.t, 1))
+    steps = []
+    for kind in ("delta", "backward"):
+        shape, width = _shape(kind, a, mask, target)
+        blocks = -(-a.t // width)
+        args = _arguments(a, blocks, q, k, v, out, lse, mask)
+        for x in (dout, dq, dk, dv, delta):
+            args += [x.slot, x.offset, *x.strides]
+        work = a.batch * a.heads * a.t * a.d
+        if kind == "delta":
+            steps.append(Step(_kernel(shape), args, a.batch * a.heads * blocks, 0, 0.1 * work))
+            continue
+        cost = 10.0 * work * a.s / (160 if a.causal else 80) + 500
+        count = a.batch * a.heads // a.repeat
+        steps.append(Step(_kernel(shape), args, count, _scratch(shape, a, width), cost))
+    size = a.batch * a.heads * a.t * NUMBERS[a.dtype].compute_bytes
+    return MatmulPlan(steps, size)

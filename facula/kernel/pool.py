@@ -1,0 +1,102 @@
+"""Pooling over windows of images, as steps.
+
+Images are planes (channels of images) with contiguous rows. `indices` of a maximum count within
+its plane, as int64. One-dimensional pooling is a height of one.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from facula.kernel.conv import Image
+from facula.kernel.matmul import kernel_name
+from facula.kernel.step import Step
+from facula.llvm.target import Target
+from facula.llvm.tile import NUMBERS
+from facula.llvm.tile_pool import PoolShape, PoolWriter
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The numbers of a pooling. `out` is given, as ceil mode makes it the caller's choice."""
+
+    n: int
+    c: int
+    h: int
+    w: int
+    out: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    dtype: str = "float32"
+
+
+def pooled_size(size: int, k: int, stride: int, pad: int, dilation: int, ceil: bool) -> int:
+    """The outputs along a dimension; with `ceil`, a last window must begin inside the image."""
+    room = size + 2 * pad - dilation * (k - 1) - 1
+    out = (room + (stride - 1 if ceil else 0)) // stride + 1
+    return out - (ceil and (out - 1) * stride >= size + pad)
+
+
+@dataclass(frozen=True)
+class PoolKernel:
+    """The code of a pooling."""
+
+    shape: PoolShape
+
+    @functools.cached_property
+    def key(self) -> str:
+        return self.shape.key
+
+    def ir(self, target: Target) -> tuple[str, str]:
+        name = kernel_name(self.key)
+        return name, PoolWriter(self.shape, target, name).write()
+
+
+_kernel = functools.cache(PoolKernel)
+
+
+def _step(pool: Pool, shape: PoolShape, x: Image, y: Image, index, include=0, divisor=0) -> Step:
+    planes = pool.n * pool.c
+    work = max(pool.out[0] * pool.out[1] * pool.kernel[0] * pool.kernel[1], pool.h * pool.w)
+    per_task = max(1, 16384 // work)
+    args = [x.slot, x.offset, y.slot, y.offset, planes, pool.c, *x.strides, *y.strides]
+    args += [pool.h, pool.w, *pool.out, *pool.kernel, *pool.stride, *pool.padding, *pool.dilation]
+    args += [*index, per_task, include, divisor]
+    number = NUMBERS[pool.dtype]
+    scratch = (max(pool.w, pool.out[1]) + 64) * number.compute_bytes
+    return Step(_kernel(shape), args, -(-planes // per_task), scratch, 0.3 * planes * work)
+
+
+def plan_max_pool(
+    pool: Pool, x: Image, y: Image, indices: tuple[int, int] | None = None
+) -> list[Step]:
+    """Maxima, and where they are if `indices` is (slot, offset)."""
+    stride = pool.stride[1] if pool.stride[1] <= 2 else 0
+    shape = PoolShape("max", pool.dtype, stride, indices is not None)
+    return [_step(pool, shape, x, y, indices or (0, 0))]
+
+
+def plan_max_pool_gradient(
+    pool: Pool, dx: Image, dy: Image, indices: tuple[int, int]
+) -> list[Step]:
+    """The gradient of the input: dy goes where the maximum was; all of dx is written."""
+    return [_step(pool, PoolShape("max_back", pool.dtype), dx, dy, indices)]
+
+
+def plan_avg_pool(
+    pool: Pool, x: Image, y: Image, count_include_pad: bool = True, divisor: int = 0
+) -> list[Step]:
+    """Means over windows, by `divisor` if it is not zero."""
+    shape = PoolShape("mean", pool.dtype)
+    return [_step(pool, shape, x, y, (0, 0), int(count_include_pad), divisor)]
+
+
+def plan_avg_pool_gradient(
+    pool: Pool, dx: Image, dy: Image, count_include_pad: bool = True, divisor: int = 0
+) -> list[Step]:
+    """The gradient of the input; all of dx is written."""
+    shape = PoolShape("mean_back", pool.dtype)
+    return [_step(pool, shape, dx, dy, (0, 0), int(count_include_pad), divisor)]

@@ -1,0 +1,447 @@
+"""Scaled dot-product attention in blocks, as LLVM IR: no matrix of scores is ever whole.
+
+Lanes are queries: a block of scores is held as [key][query], so that maxima, sums and exponentials
+run down the keys without leaving their lane. Rows of K and V are read in place, one broadcast a
+number. The backward pass does one key-value head in a task and computes the scores again.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from facula.llvm import vmath
+from facula.llvm.target import Target
+from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
+from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_pack import lanes_of, pack, sums, transpose
+
+_NAMES = ("q", "k", "v", "out", "lse", "mask")
+FORWARD = (
+    *(f"{x}{end}" for x in _NAMES for end in ("", "_off", "_b", "_h", "_t")),
+    *("mask_k", "heads", "repeat", "t", "s", "d", "scale", "blocks"),
+)
+_MORE = ("dout", "dq", "dk", "dv", "delta")
+BACKWARD = (*FORWARD, *(f"{x}{end}" for x in _MORE for end in ("", "_off", "_b", "_h", "_t")))
+
+
+@dataclass(frozen=True)
+class AttentionShape:
+    """What is fixed in the code of an attention kernel."""
+
+    kind: str  # forward, delta, backward
+    dtype: str
+    vectors: int  # registers of queries in a block
+    d_vectors: int  # registers of a row's numbers in a tile, for the backward pass
+    causal: bool
+    mask: str  # "": none; "k": contiguous along keys, "g": any strides
+
+    @property
+    def key(self) -> str:
+        return (
+            f"attention {self.kind} {self.dtype} q{self.vectors} d{self.d_vectors}"
+            f"{' causal' if self.causal else ''} mask[{self.mask}]"
+        )
+
+    @property
+    def rows(self) -> int:
+        return 6 if self.vectors > 2 else 8
+
+    @property
+    def keys(self) -> int:
+        """The keys of a block."""
+        return 66 if self.rows == 6 else 64
+
+
+class AttentionWriter:
+    """What the kernels share: places in scratch, blocks of scores, tiles of products."""
+
+    def __init__(self, shape: AttentionShape, target: Target, name: str) -> None:
+        self.shape = shape
+        self.b = Emit(target, name)
+        self.number = NUMBERS[shape.dtype]
+        self.ty = self.number.compute
+        self.n = lanes_of(self.b, self.number)
+        self.v = vec(self.n, self.ty)
+        self.width = shape.vectors * self.n  # queries of a block
+        names = FORWARD if shape.kind == "forward" else BACKWARD
+        self.arg = TaskFrame(self.b, list(names), 0)
+        self.math = lanes(self.b, self.n, self.ty)
+
+    def write(self) -> str:
+        b = self.b
+        self.arg.load_all()
+        scale = b.let(f"bitcast i64 {self.arg('scale')} to double")
+        if self.ty == "float":
+            scale = b.let(f"fptrunc double {scale} to float")
+        self.scale = b.splat(self.n, self.ty, scale)
+        with b.loop("%t0", "%t1") as t:
+            self.task(t.i)
+        return b.module()
+
+    def task(self, t: str) -> None:
+        raise NotImplementedError
+
+    # -- places ------------------------------------------------------------------------------
+
+    def base(self, name: str, batch: Value, head: Value) -> str:
+        b, arg = self.b, self.arg
+        shift = b.add(b.mul(batch, arg(f"{name}_b")), b.mul(head, arg(f"{name}_h")))
+        return b.at(b.buffer(arg(name)), b.add(arg(f"{name}_off"), shift), self.ty)
+
+    def row(self, base: str, name: str, t: Value) -> str:
+        return self.b.at(base, self.b.mul(t, self.arg(f"{name}_t")), self.ty)
+
+    def take(self, count: Value) -> str:
+        """The next `count` numbers of scratch."""
+        place = self.b.at("%scratch", self._taken, self.ty)
+        self._taken = self.b.add(self._taken, count)
+        return place
+
+    _taken: Value = 0
+
+    def load(self, p: str, j: Value = 0) -> str:
+        return self.b.load(self.v, self.b.at(p, j, self.ty), self.ty)
+
+    def save(self, value: str, p: str, j: Value = 0) -> None:
+        self.b.store(self.v, value, self.b.at(p, j, self.ty), self.ty)
+
+    # -- products ----------------------------------------------------------------------------
+
+    def product(self, a_rows, a_step, b_row, b_step, depth, start, masks=None) -> list[str]:
+        """start[i, j] + sum over k of a_rows[i][k * a_step] * b_row[k * b_step + lanes j]."""
+        b, n, ty = self.b, self.n, self.ty
+        count = len(start)
+        vectors = count // len(a_rows)
+        carried = [(self.v, x) for x in start] + [("i64", 0), ("ptr", b_row)]
+        with b.loop(0, depth, 1, carried) as k:
+            index, here = k.vars[count:]
+            columns = []
+            for j in range(vectors):
+                p = b.at(here, j * n, ty)
+                columns.append(b.masked_load(n, ty, p, masks[j]) if masks else self.load(p))
+            for i, row in enumerate(a_rows):
+                one = b.splat(n, ty, b.load(ty, b.at(row, index, ty)))
+                for j in range(vectors):
+                    acc = k.vars[i * vectors + j]
+                    k.next.append(b.fma(n, ty, one, columns[j], acc))
+            k.next += [b.add(index, a_step), b.at(here, b_step, ty)]
+        return k.vars[:count]
+
+    def score_block(
+        self, rows: str, step: Value, count: Value, packed: str, out: str, scaled: bool
+    ):
+        """out[key][query] = rows[key] . packed[:, query] for `count` keys."""
+        b, shape = self.b, self.shape
+        zeros = ["zeroinitializer"] * (shape.rows * shape.vectors)
+        last = b.sub(count, 1)
+        with b.loop(0, count, shape.rows) as i:
+            places = [b.least(b.add(i.i, r), last) for r in range(shape.rows)]
+            a_rows = [b.at(rows, b.mul(p, step), self.ty) for p in places]
+            acc = self.product(a_rows, 1, packed, self.width, self.arg("d"), zeros)
+            place = b.at(out, b.mul(i.i, self.width), self.ty)
+            for j, value in enumerate(acc):
+                if scaled:
+                    value = b.times(self.n, self.ty, value, self.scale)
+                self.save(value, place, j * self.n)
+
+    def limits(self, q0: Value) -> Value:
+        """Keys that a block of queries looks at."""
+        if not self.shape.causal:
+            return self.arg("s")
+        return self.b.least(self.arg("s"), self.b.add(q0, self.width))
+
+    def pack_queries(self, rows: str, step: Value, count: Value, dst: str) -> None:
+        """dst[d][query] of a block of rows."""
+        b = self.b
+        pack(b, self.number, "k", rows, (step, 1), self.width, count, self.arg("d"), dst)
+
+    def pack_mask(self, base: str, q0: Value, count: Value, k0: Value, keys: Value, dst: str):
+        if not self.shape.mask:
+            return
+        b, arg = self.b, self.arg
+        src = b.add(b.mul(q0, arg("mask_t")), b.mul(k0, arg("mask_k")))
+        src = b.at(base, src, self.ty)
+        strides = (arg("mask_t"), 1 if self.shape.mask == "k" else arg("mask_k"))
+        pack(b, self.number, self.shape.mask, src, strides, self.width, count, keys, dst)
+
+    def masked(self, score: str, mask: str, key: Value, j: Value, k0: Value, q0: Value) -> str:
+        """A score with the mask added, minus infinity where causality forbids it."""
+        b, n, ty = self.b, self.n, self.ty
+        if self.shape.mask:
+            score = b.plus(n, ty, score, self.load(mask, b.add(b.mul(key, self.width), j)))
+        if self.shape.causal:
+            # Lane i is query q0 + j + i: allowed from lane (k0 + key - q0 - j) on.
+            ahead = b.mask(n, b.sub(b.add(k0, key), b.add(q0, j)))
+            lowest = self.math.c(float("-inf"))
+            score = b.let(f"select <{n} x i1> {ahead}, {self.v} {lowest}, {self.v} {score}")
+        return score
+
+
+class ForwardWriter(AttentionWriter):
+    """out = softmax(scale q k^T + mask) v, and the logarithm of each row's sum."""
+
+    def task(self, t: str) -> None:
+        b, arg, width = self.b, self.arg, self.width
+        self._taken = 0
+        index, block = b.divmod(t, arg("blocks"))
+        batch, head = b.divmod(index, arg("heads"))
+        kv_head = b.div(head, arg("repeat"))
+        q0 = b.mul(block, width)
+        count = b.least(width, b.sub(arg("t"), q0))
+        self.m, self.l, self.corr = (self.take(width) for _ in range(3))
+        packed = self.take(b.mul(arg("d"), width))
+        acc = self.take(b.mul(b.add(arg("d"), self.shape.rows), width))
+        scores = self.take((self.shape.keys + self.shape.rows) * width)
+        mask = self.take((self.shape.keys + 2) * width) if self.shape.mask else ""
+        q = self.row(self.base("q", batch, head), "q", q0)
+        self.pack_queries(q, arg("q_t"), count, packed)
+        self._begin(acc)
+        k, v = self.base("k", batch, kv_head), self.base("v", batch, kv_head)
+        given = self.base("mask", batch, head) if self.shape.mask else ""
+        end = self.limits(q0)
+        with b.loop(0, end, self.shape.keys) as k0:
+            keys = b.least(self.shape.keys, b.sub(end, k0.i))
+            self.score_block(self.row(k, "k", k0.i), arg("k_t"), keys, packed, scores, True)
+            self.pack_mask(given, q0, count, k0.i, keys, mask)
+            with b.loop(0, width, self.n) as j:
+                self._softmax(scores, mask, keys, j.i, k0.i, q0)
+            self._accumulate(self.row(v, "v", k0.i), keys, scores, acc)
+        self._finish(acc, batch, head, q0, count)
+
+    def _begin(self, acc: str) -> None:
+        b = self.b
+        with b.loop(0, self.width, self.n) as j:
+            self.save(self.math.c(float("-inf")), self.m, j.i)
+            self.save("zeroinitializer", self.l, j.i)
+        with b.loop(0, b.mul(self.arg("d"), self.width), self.n) as j:
+            self.save("zeroinitializer", acc, j.i)
+
+    def _softmax(self, scores: str, mask: str, keys: Value, j: Value, k0: Value, q0: Value) -> None:
+        """One register of queries: scores become exponentials; maximum and sum move on."""
+        b, n, ty, math = self.b, self.n, self.ty, self.math
+        before = self.load(self.m, j)
+        with b.loop(0, keys, 1, [(self.v, before)]) as key:
+            place = b.at(scores, b.add(b.mul(key.i, self.width), j), ty)
+            score = self.load(place)
+            if self.shape.mask or self.shape.causal:
+                score = self.masked(score, mask, key.i, j, k0, q0)
+                self.save(score, place)
+            key.next = [math.select(math.cmp("ogt", key.vars[0], score), key.vars[0], score)]
+        top = key.vars[0]
+        self.save(top, self.m, j)
+        # A row of minus infinities: subtract nothing, so that its exponentials are 0.
+        none = math.cmp("oeq", top, math.c(float("-inf")))
+        top = math.select(none, "zeroinitializer", top)
+        with b.loop(0, keys, 1, [(self.v, "zeroinitializer")]) as key:
+            place = b.at(scores, b.add(b.mul(key.i, self.width), j), ty)
+            p = vmath.exp(math, math.sub(self.load(place), top))
+            self.save(p, place)
+            key.next = [b.plus(n, ty, key.vars[0], p)]
+        corr = vmath.exp(math, math.sub(before, top))
+        self.save(corr, self.corr, j)
+        self.save(b.fma(n, ty, self.load(self.l, j), corr, key.vars[0]), self.l, j)
+
+    def _accumulate(self, v: str, keys: Value, scores: str, acc: str) -> None:
+        """acc[d][query] = acc * corr + sum over keys of v[key][d] * p[key][query]."""
+        b, n, ty, shape, arg = self.b, self.n, self.ty, self.shape, self.arg
+        corr = [self.load(self.corr, j * n) for j in range(shape.vectors)]
+        last = b.sub(arg("d"), 1)
+        with b.loop(0, arg("d"), shape.rows) as i:
+            rows = [b.at(v, b.least(b.add(i.i, r), last), ty) for r in range(shape.rows)]
+            place = b.at(acc, b.mul(i.i, self.width), ty)
+            start = []
+            for r in range(shape.rows):
+                for j in range(shape.vectors):
+                    old = self.load(place, r * self.width + j * n)
+                    start.append(b.times(n, ty, old, corr[j]))
+            total = self.product(rows, arg("v_t"), scores, self.width, keys, start)
+            for j, value in enumerate(total):
+                self.save(value, place, j * n)
+
+    def _finish(self, acc: str, batch: Value, head: Value, q0: Value, count: Value) -> None:
+        """Divide by the sums, and turn [d][query] into rows of the result."""
+        b, n, ty, math, arg = self.b, self.n, self.ty, self.math, self.arg
+        lse = b.at(self.base("lse", batch, head), q0, ty)
+        out = self.row(self.base("out", batch, head), "out", q0)
+        with b.loop(0, count, n) as j:
+            total = self.load(self.l, j.i)
+            some = math.cmp("ogt", total, "zeroinitializer")
+            nan = math.cmp("uno", total, total)
+            some = b.let(f"or <{n} x i1> {some}, {nan}")
+            inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
+            value = math.add(self.load(self.m, j.i), vmath.log(math, total))
+            b.masked_store(n, ty, value, b.at(lse, j.i, ty), b.mask(n, b.sub(count, j.i)))
+            with b.loop(0, arg("d"), n) as i:
+                place = b.at(acc, b.add(b.mul(i.i, self.width), j.i), ty)
+                last = b.sub(b.sub(arg("d"), i.i), 1)
+                rows = []
+                for r in range(n):
+                    shift = b.mul(b.least(last, r), self.width)
+                    rows.append(b.times(n, ty, self.load(place, shift), inverse))
+                mask = b.mask(n, b.sub(arg("d"), i.i))
+                for r, value in enumerate(transpose(b, n, ty, rows)):
+                    with b.when(b.test("slt", b.add(j.i, r), count)):
+                        line = self.row(out, "out", b.add(j.i, r))
+                        b.masked_store(n, ty, value, b.at(line, i.i, ty), mask)
+
+
+class DeltaWriter(AttentionWriter):
+    """delta[q] = dout[q] . out[q], for every row; a task does one block of rows."""
+
+    def task(self, t: str) -> None:
+        b, n, ty, arg = self.b, self.n, self.ty, self.arg
+        index, block = b.divmod(t, arg("blocks"))
+        batch, head = b.divmod(index, arg("heads"))
+        out, dout = self.base("out", batch, head), self.base("dout", batch, head)
+        delta = self.base("delta", batch, head)
+        first = b.mul(block, self.width)
+        end = b.least(b.add(first, self.width), arg("t"))
+        with b.loop(first, end, n) as q:
+            rows = [b.least(b.add(q.i, r), b.sub(arg("t"), 1)) for r in range(n)]
+            a_rows = [self.row(out, "out", r) for r in rows]
+            b_rows = [self.row(dout, "dout", r) for r in rows]
+            with b.loop(0, arg("d"), n, [(self.v, "zeroinitializer")] * n) as i:
+                mask = b.mask(n, b.sub(arg("d"), i.i))
+                for x, y, acc in zip(a_rows, b_rows, i.vars, strict=True):
+                    one = b.masked_load(n, ty, b.at(x, i.i, ty), mask)
+                    two = b.masked_load(n, ty, b.at(y, i.i, ty), mask)
+                    i.next.append(b.fma(n, ty, one, two, acc))
+            mask = b.mask(n, b.sub(end, q.i))
+            b.masked_store(n, ty, sums(b, n, ty, i.vars), b.at(delta, q.i, ty), mask)
+
+
+class BackwardWriter(AttentionWriter):
+    """dq, dk, dv; a task does one key-value head of one image with all of its query heads."""
+
+    def task(self, t: str) -> None:
+        b, arg, shape = self.b, self.arg, self.shape
+        self._taken = 0
+        kv_heads = b.div(arg("heads"), arg("repeat"))
+        batch, kv_head = b.divmod(t, kv_heads)
+        self.d_row = b.mul(b.ceil_div(arg("d"), shape.d_vectors * self.n), shape.d_vectors * self.n)
+        self.lse, self.delta = self.take(self.width), self.take(self.width)
+        self.packed_q = self.take(b.mul(arg("d"), self.width))
+        self.packed_do = self.take(b.mul(arg("d"), self.width))
+        rows = shape.keys + shape.rows
+        self.p, self.ds = self.take(rows * self.width), self.take(rows * self.width)
+        self.dk, self.dv = (self.take(b.mul(self.d_row, rows)) for _ in range(2))
+        self.spare = self.take(self.d_row)
+        self.mask = self.take((shape.keys + 2) * self.width) if shape.mask else ""
+        k, v = self.base("k", batch, kv_head), self.base("v", batch, kv_head)
+        with b.loop(0, arg("s"), shape.keys) as k0:
+            keys = b.least(shape.keys, b.sub(arg("s"), k0.i))
+            for sum_ in (self.dk, self.dv):
+                with b.loop(0, b.mul(self.d_row, rows), self.n) as j:
+                    self.save("zeroinitializer", sum_, j.i)
+            here = (self.row(k, "k", k0.i), self.row(v, "v", k0.i))
+            with b.loop(0, arg("repeat")) as r:
+                head = b.add(b.mul(kv_head, arg("repeat")), r.i)
+                # With causality, earlier queries do not see these keys.
+                first = b.mul(b.div(k0.i, self.width), self.width) if shape.causal else 0
+                with b.loop(first, arg("t"), self.width) as q0:
+                    self._block(batch, head, q0.i, k0.i, keys, here)
+            for name, sum_ in (("dk", self.dk), ("dv", self.dv)):
+                self._write(self.row(self.base(name, batch, kv_head), name, k0.i), name, keys, sum_)
+
+    def _block(self, batch, head, q0, k0, keys, kv) -> None:
+        b, arg = self.b, self.arg
+        count = b.least(self.width, b.sub(arg("t"), q0))
+        q = self.row(self.base("q", batch, head), "q", q0)
+        do = self.row(self.base("dout", batch, head), "dout", q0)
+        self.pack_queries(q, arg("q_t"), count, self.packed_q)
+        self.pack_queries(do, arg("dout_t"), count, self.packed_do)
+        for name, place in (("lse", self.lse), ("delta", self.delta)):
+            src = b.at(self.base(name, batch, head), q0, self.ty)
+            with b.loop(0, self.width, self.n) as j:
+                mask = b.mask(self.n, b.sub(count, j.i))
+                self.save(b.masked_load(self.n, self.ty, b.at(src, j.i, self.ty), mask), place, j.i)
+        if self.shape.mask:
+            given = self.base("mask", batch, head)
+            self.pack_mask(given, q0, count, k0, keys, self.mask)
+        self.score_block(kv[0], arg("k_t"), keys, self.packed_q, self.p, True)
+        self.score_block(kv[1], arg("v_t"), keys, self.packed_do, self.ds, False)
+        with b.loop(0, self.width, self.n) as j, b.loop(0, keys) as key:
+            self._differentiate(key.i, j.i, k0, q0)
+        self._add_keys(self.dv, self.p, do, arg("dout_t"), keys, count)
+        self._add_keys(self.dk, self.ds, q, arg("q_t"), keys, count)
+        dq = self.row(self.base("dq", batch, head), "dq", q0)
+        self._add_queries(dq, kv[0], keys, count, b.test("eq", k0, 0))
+
+    def _differentiate(self, key: Value, j: Value, k0: Value, q0: Value) -> None:
+        """p = exp(score - lse), ds = scale p (dp - delta), in place."""
+        b, n, ty, math = self.b, self.n, self.ty, self.math
+        shift = b.add(b.mul(key, self.width), j)
+        lse = self.load(self.lse, j)
+        none = math.cmp("oeq", lse, math.c(float("-inf")))
+        lse = math.select(none, math.c(float("inf")), lse)
+        score = self.masked(self.load(self.p, shift), self.mask, key, j, k0, q0)
+        p = vmath.exp(math, math.sub(score, lse))
+        self.save(p, self.p, shift)
+        ds = b.times(n, ty, p, math.sub(self.load(self.ds, shift), self.load(self.delta, j)))
+        self.save(b.times(n, ty, ds, self.scale), self.ds, shift)
+
+    def _columns(self, i: Value) -> list[str]:
+        return [
+            self.b.mask(self.n, self.b.sub(self.arg("d"), self.b.add(i, j * self.n)))
+            for j in range(self.shape.d_vectors)
+        ]
+
+    def _add_keys(self, sum_: str, a: str, rows: str, step: Value, keys: Value, count: Value):
+        """sum[key][d] += sum over queries of a[key][query] * rows[query][d]."""
+        b, n, ty, shape = self.b, self.n, self.ty, self.shape
+        with b.loop(0, self.arg("d"), shape.d_vectors * n) as i:
+            masks = self._columns(i.i)
+            with b.loop(0, keys, shape.rows) as key:
+                first = b.mul(key.i, self.width)
+                a_rows = [b.at(a, b.add(first, r * self.width), ty) for r in range(shape.rows)]
+                places = []
+                for r in range(shape.rows):
+                    line = b.add(b.mul(b.add(key.i, r), self.d_row), i.i)
+                    line = b.at(sum_, line, ty)
+                    places += [b.at(line, j * n, ty) for j in range(shape.d_vectors)]
+                start = [self.load(p) for p in places]
+                here = b.at(rows, i.i, ty)
+                total = self.product(a_rows, 1, here, step, count, start, masks)
+                for value, p in zip(total, places, strict=True):
+                    self.save(value, p)
+
+    def _add_queries(self, dq: str, k: str, keys: Value, count: Value, fresh: str) -> None:
+        """dq[query][d] += sum over keys of ds[key][query] * k[key][d]."""
+        b, n, ty, shape = self.b, self.n, self.ty, self.shape
+        with b.loop(0, self.arg("d"), shape.d_vectors * n) as i:
+            masks = self._columns(i.i)
+            with b.loop(0, count, shape.rows) as q:
+                a_rows = [b.at(self.ds, b.add(q.i, r), ty) for r in range(shape.rows)]
+                places = []
+                for r in range(shape.rows):
+                    line = b.at(self.row(dq, "dq", b.add(q.i, r)), i.i, ty)
+                    valid = b.test("slt", b.add(q.i, r), count)
+                    line = b.pick(valid, "ptr", line, self.spare)
+                    places += [b.at(line, j * n, ty) for j in range(shape.d_vectors)]
+                with b.choose(fresh) as way:
+                    with way.yes:
+                        pass
+                    with way.no:
+                        old = [
+                            b.masked_load(n, ty, p, masks[j % shape.d_vectors])
+                            for j, p in enumerate(places)
+                        ]
+                start = [way.merge(self.v, "zeroinitializer", x) for x in old]
+                here = b.at(k, i.i, ty)
+                step = self.arg("k_t")
+                total = self.product(a_rows, self.width, here, step, keys, start, masks)
+                for j, (value, p) in enumerate(zip(total, places, strict=True)):
+                    b.masked_store(n, ty, value, p, masks[j % shape.d_vectors])
+
+    def _write(self, out: str, name: str, keys: Value, sum_: str) -> None:
+        b, n, ty = self.b, self.n, self.ty
+        with b.loop(0, keys) as key, b.loop(0, self.arg("d"), n) as i:
+            value = self.load(sum_, b.add(b.mul(key.i, self.d_row), i.i))
+            mask = b.mask(n, b.sub(self.arg("d"), i.i))
+            b.masked_store(n, ty, value, b.at(self.row(out, name, key.i), i.i, ty), mask)
+
+
+@functools.cache
+def writer_of(kind: str) -> type[AttentionWriter]:
+    return {"forward": ForwardWriter, "delta": DeltaWriter, "backward": BackwardWriter}[kind]

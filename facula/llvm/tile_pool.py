@@ -1,0 +1,282 @@
+"""Pooling over windows of images, as LLVM IR.
+
+A task does whole planes (one channel of one image). Maxima are taken for a register of neighbouring
+outputs at once; averages add up the window's rows first and then the columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facula.llvm.target import Target
+from facula.llvm.tile import NUMBERS, Emit, Value, splat_text, vec
+from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_pack import lanes_of
+
+COMMON = (
+    *("x", "x_off", "y", "y_off", "planes", "channels", "x_n", "x_c", "x_h", "y_n", "y_c", "y_h"),
+    *("height", "width", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw"),
+    *("index", "index_off", "per_task", "include", "divisor"),
+)
+
+
+@dataclass(frozen=True)
+class PoolShape:
+    """What is fixed in the code of a pooling kernel."""
+
+    kind: str  # max, max_back, mean, mean_back
+    dtype: str
+    stride_w: int = 0  # 1, 2, or 0 for any
+    indices: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"pool {self.kind} {self.dtype} s{self.stride_w}{' indices' if self.indices else ''}"
+
+
+class PoolWriter:
+    """Writes the kernel of a `PoolShape`."""
+
+    def __init__(self, shape: PoolShape, target: Target, name: str) -> None:
+        self.shape = shape
+        self.b = Emit(target, name)
+        self.number = NUMBERS[shape.dtype]
+        self.ty = self.number.compute
+        self.n = lanes_of(self.b, self.number)
+        self.arg = TaskFrame(self.b, list(COMMON), 0)
+
+    def write(self) -> str:
+        b, arg = self.b, self.arg
+        arg.load_all()
+        body = getattr(self, f"_{self.shape.kind}")
+        first = b.mul("%t0", arg("per_task"))
+        last = b.least(b.mul("%t1", arg("per_task")), arg("planes"))
+        with b.loop(first, last) as plane:
+            image, channel = b.divmod(plane.i, arg("channels"))
+            pointers = []
+            for name in ("x", "y"):
+                shift = b.add(b.mul(image, arg(f"{name}_n")), b.mul(channel, arg(f"{name}_c")))
+                base = b.at(b.buffer(arg(name)), arg(f"{name}_off"), self.number.stored)
+                pointers.append(b.at(base, shift, self.number.stored))
+            body(*pointers, plane.i)
+        return b.module()
+
+    def _span(self, out: Value, axis: str) -> tuple[Value, Value, Value]:
+        """The window of an output along an axis: (start, taps in the image, from tap)."""
+        b, arg = self.b, self.arg
+        size = arg("height" if axis == "h" else "width")
+        start = b.sub(b.mul(out, arg(f"s{axis}")), arg(f"p{axis}"))
+        step = arg(f"d{axis}")
+        # Taps t with 0 <= start + t * step < size.
+        below = b.most(b.sub(0, start), 0)
+        first = b.div(b.sub(b.add(below, step), 1), step)
+        above = b.most(b.sub(size, start), 0)
+        last = b.least(b.div(b.sub(b.add(above, step), 1), step), arg(f"k{axis}"))
+        return start, b.least(first, last), last
+
+    # -- maxima ------------------------------------------------------------------------------
+
+    def _max(self, x: str, y: str, plane: str) -> None:
+        b, arg, n, ty = self.b, self.arg, self.n, self.ty
+        index = None
+        if self.shape.indices:
+            index = b.at(b.buffer(arg("index")), arg("index_off"), "i64")
+            index = b.at(index, b.mul(plane, b.mul(arg("oh"), arg("ow"))), "i64")
+        with b.loop(0, arg("oh")) as oh:
+            start, first, last = self._span(oh.i, "h")
+            with b.loop(0, arg("ow"), n) as ow:
+                column = b.sub(b.mul(ow.i, arg("sw")), arg("pw"))
+                init = [(vec(n, ty), splat_text(n, ty, _lowest(ty))), (vec(n, "i32"), _all(n, -1))]
+                with b.loop(first, last, 1, init) as r:
+                    line = b.add(start, b.mul(r.i, arg("dh")))
+                    with b.loop(0, arg("kw"), 1, list(zip(_types(init), r.vars, strict=True))) as s:
+                        at = b.add(column, b.mul(s.i, arg("dw")))
+                        s.next = self._better(x, line, at, *s.vars)
+                    r.next = list(s.vars)
+                mask = b.mask(n, b.sub(arg("ow"), ow.i))
+                place = b.at(y, b.add(b.mul(oh.i, arg("y_h")), ow.i), self.number.stored)
+                b.put(n, self.number, r.vars[0], place, mask)
+                if index:
+                    wide = b.let(f"sext {vec(n, 'i32')} {r.vars[1]} to {vec(n, 'i64')}")
+                    place = b.at(index, b.add(b.mul(oh.i, arg("ow")), ow.i), "i64")
+                    b.masked_store(n, "i64", wide, place, mask)
+
+    def _better(self, x: str, line: Value, at: Value, best: str, where: str) -> list[str]:
+        """Take the numbers of one tap where they are larger, or NaN, or the first."""
+        b, n, ty = self.b, self.n, self.ty
+        value, inside, column = self._row(x, line, at)
+        first = b.let(f"icmp slt {vec(n, 'i32')} {where}, zeroinitializer")
+        if self.number.is_float:
+            larger = b.let(f"fcmp ogt {vec(n, ty)} {value}, {best}")
+            nan = b.let(f"fcmp uno {vec(n, ty)} {value}, {value}")
+            larger = b.let(f"or <{n} x i1> {larger}, {nan}")
+        else:
+            larger = b.let(f"icmp sgt {vec(n, ty)} {value}, {best}")
+        take = b.let(f"or <{n} x i1> {larger}, {first}")
+        take = b.let(f"and <{n} x i1> {take}, {inside}")
+        start = b.let(f"trunc i64 {b.mul(line, self.arg('width'))} to i32")
+        here = b.let(f"add {vec(n, 'i32')} {column}, {b.splat(n, 'i32', start)}")
+        best = b.let(f"select <{n} x i1> {take}, {vec(n, ty)} {value}, {vec(n, ty)} {best}")
+        v = vec(n, "i32")
+        return [best, b.let(f"select <{n} x i1> {take}, {v} {here}, {v} {where}")]
+
+    def _row(self, x: str, line: Value, at: Value) -> tuple[str, str, str]:
+        """n numbers of a row, `sw` apart from column `at`; which are inside; their columns."""
+        b, arg, n = self.b, self.arg, self.n
+        v = vec(n, "i32")
+        iota = "<" + ", ".join(f"i32 {i}" for i in range(n)) + ">"
+        step = b.splat(n, "i32", b.let(f"trunc i64 {arg('sw')} to i32"))
+        column = b.let(f"mul {v} {iota}, {step}")
+        start = b.splat(n, "i32", b.let(f"trunc i64 {at} to i32"))
+        column = b.let(f"add {v} {column}, {start}")
+        width = b.splat(n, "i32", b.let(f"trunc i64 {arg('width')} to i32"))
+        inside = b.let(f"icmp ult {v} {column}, {width}")
+        row = b.at(x, b.mul(line, arg("x_h")), self.number.stored)
+        if self.shape.stride_w == 0:
+            return self._gather(row, column, inside), inside, column
+        parts = []
+        for i in range(self.shape.stride_w):
+            place = b.add(at, i * n)
+            right = b.mask(n, b.sub(arg("width"), place))
+            left = b.mask(n, b.sub(0, place))
+            mask = b.let(f"xor <{n} x i1> {right}, {left}")
+            mask = b.let(f"and <{n} x i1> {mask}, {right}")
+            parts.append(b.fetch(n, self.number, b.at(row, place, self.number.stored), mask))
+        if self.shape.stride_w == 1:
+            return parts[0], inside, column
+        return b.shuffle(n, self.ty, *parts, range(0, 2 * n, 2)), inside, column
+
+    def _gather(self, row: str, column: str, inside: str) -> str:
+        """Number by number, for strides without a vector form."""
+        b, n, stored = self.b, self.n, self.number.stored
+        kept = b.let(
+            f"select <{n} x i1> {inside}, {vec(n, 'i32')} {column}, {vec(n, 'i32')} {_all(n, 0)}"
+        )
+        value = "poison"
+        for i in range(n):
+            c = b.let(f"extractelement {vec(n, 'i32')} {kept}, i64 {i}")
+            c = b.let(f"sext i32 {c} to i64")
+            one = b.load(stored, b.at(row, c, stored))
+            value = b.let(f"insertelement {vec(n, stored)} {value}, {stored} {one}, i64 {i}")
+        return b.widen(n, self.number, value)
+
+    def _max_back(self, x: str, y: str, plane: str) -> None:
+        """dx[index] += dy, output by output: windows may overlap."""
+        b, arg = self.b, self.arg
+        count = b.mul(arg("oh"), arg("ow"))
+        index = b.at(b.buffer(arg("index")), arg("index_off"), "i64")
+        index = b.at(index, b.mul(plane, count), "i64")
+        self._clear(x)
+        with b.loop(0, arg("oh")) as oh, b.loop(0, arg("ow")) as ow:
+            o = b.add(b.mul(oh.i, arg("ow")), ow.i)
+            at = b.load("i64", b.at(index, o, "i64"))
+            dy = b.at(y, b.add(b.mul(oh.i, arg("y_h")), ow.i), self.number.stored)
+            value = b.fetch(1, self.number, dy)
+            line, column = b.divmod(at, arg("width"))
+            dx = b.at(x, b.add(b.mul(line, arg("x_h")), column), self.number.stored)
+            b.put(1, self.number, b.plus(1, self.ty, b.fetch(1, self.number, dx), value), dx)
+
+    def _clear(self, x: str) -> None:
+        b, arg, n = self.b, self.arg, self.n
+        nothing = "zeroinitializer"
+        with b.loop(0, arg("height")) as h, b.loop(0, arg("width"), n) as w:
+            mask = b.mask(n, b.sub(arg("width"), w.i))
+            place = b.at(x, b.add(b.mul(h.i, arg("x_h")), w.i), self.number.stored)
+            b.masked_store(n, self.number.stored, nothing, place, mask)
+
+    # -- means -------------------------------------------------------------------------------
+
+    def _counted(self, out: Value, axis: str, first: Value, last: Value) -> Value:
+        """How many taps of an axis count in the divisor."""
+        b, arg = self.b, self.arg
+        size = arg("height" if axis == "h" else "width")
+        start = b.sub(b.mul(out, arg(f"s{axis}")), arg(f"p{axis}"))
+        padded = b.least(arg(f"k{axis}"), b.sub(b.add(size, arg(f"p{axis}")), start))
+        include = b.test("ne", arg("include"), 0)
+        return b.pick(include, "i64", padded, b.sub(last, first))
+
+    def _divisor(self, h: Value, w: Value) -> str:
+        b, arg = self.b, self.arg
+        given = b.test("ne", arg("divisor"), 0)
+        count = b.pick(given, "i64", arg("divisor"), b.mul(h, w))
+        return b.let(f"sitofp i64 {count} to {self.ty}")
+
+    def _mean(self, x: str, y: str, plane: str) -> None:
+        b, arg, n, ty = self.b, self.arg, self.n, self.ty
+        with b.loop(0, arg("oh")) as oh:
+            start, first, last = self._span(oh.i, "h")
+            high = self._counted(oh.i, "h", first, last)
+            with b.loop(0, arg("width"), n) as w:
+                mask = b.mask(n, b.sub(arg("width"), w.i))
+                with b.loop(first, last, 1, [(vec(n, ty), "zeroinitializer")]) as r:
+                    shift = b.add(b.mul(b.add(start, r.i), arg("x_h")), w.i)
+                    value = b.fetch(n, self.number, b.at(x, shift, self.number.stored), mask)
+                    r.next = [b.plus(n, ty, r.vars[0], value)]
+                b.store(vec(n, ty), r.vars[0], b.at("%scratch", w.i, ty), ty)
+            with b.loop(0, arg("ow")) as ow:
+                start, first_w, last_w = self._span(ow.i, "w")
+                wide = self._counted(ow.i, "w", first_w, last_w)
+                with b.loop(first_w, last_w, 1, [(ty, "0.0")]) as s:
+                    value = b.load(ty, b.at("%scratch", b.add(start, s.i), ty))
+                    s.next = [b.let(f"fadd {ty} {s.vars[0]}, {value}")]
+                mean = b.let(f"fdiv {ty} {s.vars[0]}, {self._divisor(high, wide)}")
+                place = b.at(y, b.add(b.mul(oh.i, arg("y_h")), ow.i), self.number.stored)
+                self._put_one(mean, place)
+
+    def _put_one(self, value: str, place: str) -> None:
+        one = self.b.let(f"insertelement {vec(1, self.ty)} poison, {self.ty} {value}, i64 0")
+        self.b.put(1, self.number, one, place)
+
+    def _mean_back(self, x: str, y: str, plane: str) -> None:
+        """dx[i] = sum of dy / divisor over the outputs whose windows hold i."""
+        b, arg, n, ty = self.b, self.arg, self.n, self.ty
+        with b.loop(0, arg("height")) as ih:
+            first, last = self._covering(ih.i, "h")
+            with b.loop(0, arg("ow"), n) as ow:
+                b.store(vec(n, ty), "zeroinitializer", b.at("%scratch", ow.i, ty), ty)
+            with b.loop(first, last) as oh:
+                self._add_line(y, oh.i)
+            with b.loop(0, arg("width")) as iw:
+                first_w, last_w = self._covering(iw.i, "w")
+                with b.loop(first_w, last_w, 1, [(ty, "0.0")]) as ow:
+                    value = b.load(ty, b.at("%scratch", ow.i, ty))
+                    ow.next = [b.let(f"fadd {ty} {ow.vars[0]}, {value}")]
+                shift = b.add(b.mul(ih.i, arg("x_h")), iw.i)
+                self._put_one(ow.vars[0], b.at(x, shift, self.number.stored))
+
+    def _add_line(self, y: str, oh: str) -> None:
+        """Add an output row's dy / divisor to the row in scratch."""
+        b, arg, ty = self.b, self.arg, self.ty
+        _, first, last = self._span(oh, "h")
+        high = self._counted(oh, "h", first, last)
+        with b.loop(0, arg("ow")) as ow:
+            _, first_w, last_w = self._span(ow.i, "w")
+            divisor = self._divisor(high, self._counted(ow.i, "w", first_w, last_w))
+            dy = b.at(y, b.add(b.mul(oh, arg("y_h")), ow.i), self.number.stored)
+            value = b.let(f"extractelement {vec(1, ty)} {b.fetch(1, self.number, dy)}, i64 0")
+            share = b.let(f"fdiv {ty} {value}, {divisor}")
+            place = b.at("%scratch", ow.i, ty)
+            b.store(ty, b.let(f"fadd {ty} {b.load(ty, place)}, {share}"), place)
+
+    def _covering(self, i: Value, axis: str) -> tuple[Value, Value]:
+        """The outputs whose windows (without dilation) hold input i."""
+        b, arg = self.b, self.arg
+        s, k = arg(f"s{axis}"), arg(f"k{axis}")
+        at = b.add(i, arg(f"p{axis}"))
+        last = b.least(b.add(b.div(at, s), 1), arg("oh" if axis == "h" else "ow"))
+        first = b.div(b.sub(b.add(b.most(b.add(b.sub(at, k), 1), 0), s), 1), s)
+        return b.least(first, last), last
+
+
+def _lowest(ty: str) -> str:
+    """Minus infinity, or the least integer."""
+    least = {"i8": -(1 << 7), "i16": -(1 << 15), "i32": -(1 << 31), "i64": -(1 << 63)}
+    return "0xFFF0000000000000" if ty in ("float", "double") else str(least[ty])
+
+
+def _all(n: int, value: int) -> str:
+    return splat_text(n, "i32", value)
+
+
+def _types(carried) -> list[str]:
+    return [ty for ty, _ in carried]

@@ -1,0 +1,430 @@
+"""Pooling over windows: largest elements, means, p-norms; with their indices and inverses.
+
+Templates (NumPy meaning in graph/reference_conv.py), all on (N, C, *space):
+  max_pool(x) -> values, indices; arg (kernel, stride, padding, dilation, out);
+  avg_pool(x), arg (kernel, stride, padding, out, count_include_pad, divisor or None);
+  avg_pool_backward(g), arg (kernel, stride, padding, space of x, count_include_pad, divisor);
+  adaptive_max_pool(x) -> values, indices; arg (out,).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from facula.graph import dtypes as dt
+from facula.graph import reference_conv  # noqa: F401  (makes the templates known)
+from facula.graph.meta import Meta, meta_of
+from facula.graph.tape import Op
+from facula.ops.apply import apply
+from facula.ops.pointwise import opmath, unsupported
+from facula.ops.registry import FUNCTIONAL, TORCH, to_out
+from facula.tensor import Tensor
+
+Sizes = tuple[int, ...]
+
+
+def per_dim(value: Any, k: int, name: str) -> Sizes:
+    """One number for each of k space dims."""
+    if hasattr(value, "__index__"):
+        return (value.__index__(),) * k
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"argument '{name}' must be tuple of ints, not {type(value).__name__}")
+    if len(value) == 1:
+        return (value[0].__index__(),) * k
+    if len(value) != k:
+        raise RuntimeError(f"{name} must either be a single int, or a tuple of {k} ints")
+    return tuple(v.__index__() for v in value)
+
+
+def pooled_size(n: int, k: int, s: int, p: int, d: int, ceil: bool) -> int:
+    """How many windows fit; with `ceil` also those that begin inside but end beyond."""
+    out = (n + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil else 0)) // s + 1
+    return out - 1 if ceil and (out - 1) * s >= n + p else out
+
+
+def _window(what: str, m: Meta, k: int, kernel: Any, stride: Any, padding: Any, dilation: Any,
+            ceil: bool) -> tuple[Sizes, Sizes, Sizes, Sizes, Sizes]:  # fmt: skip
+    """(kernel, stride, padding, dilation, out), checked."""
+    kernel = per_dim(kernel, k, "kernel_size")
+    stride = kernel if stride is None or stride in ((), []) else per_dim(stride, k, "stride")
+    padding, dilation = per_dim(padding, k, "padding"), per_dim(dilation, k, "dilation")
+    if m.ndim not in (k + 1, k + 2):
+        raise RuntimeError(
+            f"{what}() Expected {k + 1}D or {k + 2}D input tensor, but got {list(m.shape)}"
+            if k == 1 else f"{k + 1}D or {k + 2}D (batch mode) tensor expected for input, but got: {list(m.shape)}"
+        )
+    if not all(m.shape[-k:]) or (m.ndim == k + 2 and not m.shape[1]) or (m.ndim == k + 1 and not m.shape[0]):
+        raise RuntimeError(
+            f"Expected {k + 1}D or {k + 2}D (batch mode) tensor with optional 0 dim batch size for input, but got: "
+            f"{list(m.shape)}"
+        )
+    for name, values in (("kernel size", kernel), ("stride", stride), ("dilation", dilation)):
+        if any(v <= 0 for v in values):
+            if name == "stride" and any(v == 0 for v in values):
+                raise RuntimeError("stride should not be zero")
+            raise RuntimeError(f"{name} should be greater than zero, but got {list(values)}")
+    for p, n, d in zip(padding, kernel, dilation, strict=True):
+        if p < 0:
+            raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
+        if p > (d * (n - 1) + 1) // 2:
+            raise RuntimeError(
+                f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={n} and "
+                f"dilation={d}"
+            )
+    dims = zip(m.shape[-k:], kernel, stride, padding, dilation, strict=True)
+    out = tuple(pooled_size(*v, ceil) for v in dims)
+    if min(out) < 1:
+        shown = ["x".join(map(str, (m.shape[-k - 1], *v))) for v in (m.shape[-k:], out)]
+        raise RuntimeError(
+            f"Given input size: ({shown[0]}). Calculated output size: ({shown[1]}). Output size is too small"
+        )
+    return kernel, stride, padding, dilation, out
+
+
+def _lead(x: Any, k: int) -> tuple[int, int]:
+    """(N, C) of (N, C, *space) or (C, *space)."""
+    lead = x.shape[: len(x.shape) - k]
+    return (1, lead[0]) if len(lead) == 1 else (lead[0], lead[1])
+
+
+# max ----------------------------------------------------------------------------------------------------
+
+
+def _max_infer(x: Meta, *params: Any) -> tuple[Meta, Meta]:
+    out = params[-1]
+    if x.dtype.kind not in "fiu":
+        raise RuntimeError(unsupported("max_pool2d", x.dtype))
+    m = meta_of(x.dtype, (*x.shape[: x.ndim - len(out)], *out), x.device)
+    return m, m.with_dtype(dt.int64)
+
+
+def _max_template(name: str) -> Callable[..., Any]:
+    def expand(g: Any, x: Any, *params: Any) -> Any:
+        out = params[-1]
+        k, w = len(out), opmath(x.dtype)
+        n, c = _lead(x, k)
+        shape = (*x.shape[: x.ndim - k], *out)
+        if not x.numel:
+            return g.const(0, x.dtype, shape), g.const(0, dt.int64, shape)
+        wide = g.reshape(g.cast(x, w), (n, c, *x.shape[x.ndim - k :]))
+        values, index = g.template(name, [(w, (n, c, *out)), (dt.int64, (n, c, *out))], (wide,), params)
+        return g.cast(g.reshape(values, shape), x.dtype), g.reshape(index, shape)
+
+    return expand
+
+
+def _max_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
+    k = len(n.params[-1])
+    return apply(MAX_BACKWARD, (g, n.tensor(0)), (tuple(n.inst.ins[0].shape), k))
+
+
+def _flat(g: Any, v: Any, k: int) -> Any:
+    """(images * channels, positions)."""
+    rows = math.prod(v.shape[: v.ndim - k])
+    return g.reshape(v, (rows, math.prod(v.shape[v.ndim - k :])))
+
+
+def _max_back_expand(g: Any, grad: Any, index: Any, shape: Sizes, k: int) -> Any:
+    w = opmath(grad.dtype)
+    if not grad.numel:
+        return g.const(0, grad.dtype, shape)
+    rows = math.prod(shape[: len(shape) - k])
+    zero = g.const(0, w, (rows, math.prod(shape[len(shape) - k :])))
+    out = g.scatter(zero, _flat(g, index, k), _flat(g, g.cast(grad, w), k), 1, "add")
+    return g.cast(g.reshape(out, shape), grad.dtype)
+
+
+def _pick_expand(g: Any, x: Any, index: Any, k: int) -> Any:
+    if not index.numel:
+        return g.const(0, x.dtype, index.shape)
+    return g.reshape(g.gather(_flat(g, x, k), _flat(g, index, k), 1), index.shape)
+
+
+# elements of images by index in their space, the adjoint of MAX_BACKWARD
+PICK = Op("max_pool_double_backward", lambda x, index, k: meta_of(x.dtype, index.shape, x.device), _pick_expand,
+          lambda n, g: (apply(MAX_BACKWARD, (g, n.tensor(0)), (tuple(n.inst.ins[0].shape), n.params[0])), None),
+          saves="1")  # fmt: skip
+MAX_BACKWARD = Op("max_pool_backward", lambda g, i, shape, k: meta_of(g.dtype, shape, g.device), _max_back_expand,
+                  lambda n, g: (apply(PICK, (g, n.tensor(0)), (n.params[1],)), None), saves="1")  # fmt: skip
+
+
+def _max_op(name: str, grad_name: str) -> Op:
+    return Op(name, _max_infer, _max_template(name), _max_backward, saves="out1", materialize=False,
+              grad_name=grad_name)  # fmt: skip
+
+
+MAX_POOL = {1: _max_op("max_pool", "SqueezeBackward1"), 2: _max_op("max_pool", "MaxPool2DWithIndicesBackward0"),
+            3: _max_op("max_pool", "MaxPool3DWithIndicesBackward0")}  # fmt: skip
+ADAPTIVE_MAX = {
+    k: _max_op("adaptive_max_pool", "SqueezeBackward1" if k == 1 else f"AdaptiveMaxPool{k}DBackward0")
+    for k in (1, 2, 3)
+}
+
+
+def _max_pool(k: int, input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+              ceil_mode: bool = False) -> tuple[Tensor, Tensor]:  # fmt: skip
+    params = _window(f"max_pool{k}d", input.meta, k, kernel_size, stride, padding, dilation, ceil_mode)
+    return apply(MAX_POOL[k], (input,), params)
+
+
+def _name(fn: Callable, name: str, doc: str) -> Callable:
+    fn.__name__ = fn.__qualname__ = name
+    fn.__doc__ = doc
+    return fn
+
+
+def _publish_max(k: int) -> None:
+    def with_indices(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+                     ceil_mode: bool = False, return_indices: bool = False) -> tuple[Tensor, Tensor]:  # fmt: skip
+        return _max_pool(k, input, kernel_size, stride, padding, dilation, ceil_mode)
+
+    def values_only(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+                    ceil_mode: bool = False, return_indices: bool = False) -> Tensor:  # fmt: skip
+        return _max_pool(k, input, kernel_size, stride, padding, dilation, ceil_mode)[0]
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        wants = kwargs.get("return_indices", args[6] if len(args) > 6 else False)
+        return (with_indices if wants else values_only)(*args, **kwargs)
+
+    def torch_function(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+                       ceil_mode: bool = False) -> Tensor:  # fmt: skip
+        return _max_pool(k, input, kernel_size, stride, padding, dilation, ceil_mode)[0]
+
+    name = f"max_pool{k}d"
+    doc = f"The largest element of each window over the last {k} dims."
+    _name(with_indices, name + "_with_indices", doc[:-1] + ", and its index.")
+    _name(values_only, "_" + name, doc)
+    FUNCTIONAL[name] = _name(function, name, doc)
+    FUNCTIONAL[name + "_with_indices"], FUNCTIONAL["_" + name] = with_indices, values_only
+    TORCH[name] = _name(torch_function, name, doc)
+
+
+for _k in (1, 2, 3):
+    _publish_max(_k)
+TORCH["max_pool1d_with_indices"] = FUNCTIONAL["max_pool1d_with_indices"]
+
+
+# mean ---------------------------------------------------------------------------------------------------
+
+
+def _avg_infer(x: Meta, kernel: Sizes, stride: Sizes, padding: Sizes, out: Sizes, *_: Any) -> Meta:
+    if x.dtype.kind not in "fiu":
+        raise RuntimeError(unsupported("avg_pool2d_out_frame", x.dtype))
+    return meta_of(x.dtype, (*x.shape[: x.ndim - len(out)], *out), x.device)
+
+
+def _avg_expand(g: Any, x: Any, *params: Any) -> Any:
+    out = params[3]
+    k, w = len(out), opmath(x.dtype)
+    n, c = _lead(x, k)
+    shape = (*x.shape[: x.ndim - k], *out)
+    if not x.numel:
+        return g.const(0, x.dtype, shape)
+    wide = g.reshape(g.cast(x, w), (n, c, *x.shape[x.ndim - k :]))
+    (y,) = g.template("avg_pool", [(w, (n, c, *out))], (wide,), params)
+    return g.cast(g.reshape(y, shape), x.dtype)
+
+
+def _avg_back_expand(g: Any, grad: Any, shape: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, out: Sizes,
+                     count_pad: bool, divisor: int | None) -> Any:  # fmt: skip
+    k, w = len(out), opmath(grad.dtype)
+    if not grad.numel:
+        return g.const(0, grad.dtype, shape)
+    n, c = _lead(grad, k)
+    size = tuple(shape[len(shape) - k :])
+    wide = g.reshape(g.cast(grad, w), (n, c, *out))
+    arg = (kernel, stride, padding, size, count_pad, divisor)
+    (y,) = g.template("avg_pool_backward", [(w, (n, c, *size))], (wide,), arg)
+    return g.cast(g.reshape(y, shape), grad.dtype)
+
+
+AVG_BACKWARD = Op("avg_pool_backward", lambda g, shape, *_: meta_of(g.dtype, shape, g.device), _avg_back_expand,
+                  lambda n, g: apply(AVG_POOL[len(n.params[1])], (g,), n.params[1:]))  # fmt: skip
+AVG_POOL = {
+    k: Op("avg_pool", _avg_infer, _avg_expand,
+          lambda n, g: apply(AVG_BACKWARD, (g,), (tuple(n.inst.ins[0].shape), *n.params)),
+          grad_name="SqueezeBackward1" if k == 1 else f"AvgPool{k}DBackward0")
+    for k in (1, 2, 3)
+}  # fmt: skip
+
+
+def _avg_pool(k: int, input: Tensor, kernel: Any, stride: Any, padding: Any, ceil: bool, count_pad: bool,
+              divisor: int | None) -> Tensor:  # fmt: skip
+    if divisor == 0:
+        raise RuntimeError("divisor must be not zero")
+    kernel, stride, padding, _, out = _window(f"avg_pool{k}d", input.meta, k, kernel, stride, padding, 1, ceil)
+    params = (kernel, stride, padding, out, bool(count_pad), divisor)
+    return apply(AVG_POOL[k], (input,), params)
+
+
+def avg_pool1d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True) -> Tensor:  # fmt: skip
+    """The mean of each window over the last dim."""
+    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+
+
+def avg_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True, divisor_override: int | None = None, *,
+               out: Tensor | None = None) -> Tensor:  # fmt: skip
+    """The mean of each window over the last two dims."""
+    y = _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return to_out(y, out)
+
+
+def avg_pool3d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True, divisor_override: int | None = None, *,
+               out: Tensor | None = None) -> Tensor:  # fmt: skip
+    """The mean of each window over the last three dims."""
+    y = _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return to_out(y, out)
+
+
+for _fn in (avg_pool1d, avg_pool2d, avg_pool3d):
+    FUNCTIONAL[_fn.__name__] = _fn
+TORCH["avg_pool1d"] = avg_pool1d
+
+
+def _lp_pool(k: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    kernel = per_dim(kernel_size, k, "kernel_size")
+    out = _avg_pool(k, input.pow(norm_type), kernel_size, stride, 0, ceil_mode, True, None)  # type: ignore[attr-defined]
+    positive = out.sign() * out.abs().relu()  # type: ignore[attr-defined]
+    return (positive * math.prod(kernel)).pow(1.0 / norm_type)
+
+
+def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of each window over the last dim."""
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of each window over the last two dims."""
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of each window over the last three dims."""
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+for _fn in (lp_pool1d, lp_pool2d, lp_pool3d):
+    FUNCTIONAL[_fn.__name__] = _fn
+
+
+# adaptive: windows of nearly equal size that give the size asked for -----------------------------------------
+
+
+def adaptive_out(m: Meta, k: int, size: Any, what: str) -> Sizes:
+    """The result's space dims: None keeps the input's."""
+    if k > 1 and m.ndim <= k:
+        raise ValueError(f"Input dimension should be at least {k + 1}")
+    if size is None or hasattr(size, "__index__"):
+        size = (size,) * k
+    if len(size) != k:
+        raise RuntimeError(f"{what}: internal error: output_size.size() must be {k}")
+    out = tuple(n if o is None else int(o) for n, o in zip(m.shape[-k:], size, strict=True))
+    if m.ndim not in (k + 1, k + 2):
+        raise RuntimeError(f"{what}(): Expected {k + 1}D or {k + 2}D tensor, but got {list(m.shape)}")
+    if any(o < 0 for o in out):
+        raise RuntimeError(f"elements of output_size must be greater than or equal to 0 but received {list(out)}")
+    for i in range(m.ndim - k, m.ndim):
+        if m.shape[i] == 0:
+            raise RuntimeError(
+                f"{what}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes "
+                f"{list(m.shape)} with dimension {i} being empty"
+            )
+    return out
+
+
+def _shares(g: Any, n: int, out: int, d: Any) -> Any:
+    """(out, n): 1 / length where a position lies in a window, else 0."""
+    row, column = g.iota((out, n), 0), g.iota((out, n), 1)
+    start = g.binary("floordiv", row * n, out)
+    end = g.binary("floordiv", (row + 1) * n + (out - 1), out)
+    inside = (column >= start) & (column < end)
+    return g.where(inside, 1.0 / g.cast(end - start, d), g.const(0.0, d))
+
+
+def _along(g: Any, x: Any, axis: int, out: int, back: bool) -> Any:
+    """Means of the windows along an axis (or the gradient of that: `out` is then the input's size)."""
+    lead, n, inner = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
+    shape = (*x.shape[:axis], out, *x.shape[axis + 1 :])
+    if n == out:
+        return x
+    many, few = (out, n) if back else (n, out)
+    if many % few == 0:
+        size = many // few
+        if back:
+            v = g.expand(g.reshape(x, (lead, few, 1, inner)), (lead, few, size, inner)) / float(size)
+        else:
+            v = g.mean(g.reshape(x, (lead, few, size, inner)), 2)
+        return g.reshape(v, shape)
+    share = g.reshape(_shares(g, many, few, x.dtype), (1, few, many, 1))
+    v = g.reshape(x, (lead, few, 1, inner) if back else (lead, 1, many, inner)) * share
+    return g.reshape(g.reduce("sum", v, 1 if back else 2), shape)
+
+
+def _adaptive_expand(g: Any, x: Any, out: Sizes) -> Any:
+    v = g.cast(x, opmath(x.dtype))
+    if not math.prod(out) or not x.numel:
+        return g.const(0, x.dtype, (*x.shape[: x.ndim - len(out)], *out))
+    for i, o in enumerate(out):
+        v = _along(g, v, x.ndim - len(out) + i, o, False)
+    return g.cast(v, x.dtype)
+
+
+def _adaptive_back_expand(g: Any, grad: Any, shape: Sizes, out: Sizes) -> Any:
+    v = g.cast(grad, opmath(grad.dtype))
+    if not grad.numel:
+        return g.const(0, grad.dtype, shape)
+    for i in range(len(out)):
+        axis = len(shape) - len(out) + i
+        v = _along(g, v, axis, shape[axis], True)
+    return g.cast(v, grad.dtype)
+
+
+ADAPTIVE_BACKWARD = Op("adaptive_avg_pool_backward", lambda g, shape, out: meta_of(g.dtype, shape, g.device),
+                       _adaptive_back_expand,
+                       lambda n, g: apply(ADAPTIVE_AVG[len(n.params[1]), False], (g,), n.params[1:]))  # fmt: skip
+ADAPTIVE_AVG = {
+    (k, one): Op(
+        "adaptive_avg_pool",
+        lambda x, out: meta_of(x.dtype, (*x.shape[: x.ndim - len(out)], *out), x.device), _adaptive_expand,
+        lambda n, g: apply(ADAPTIVE_BACKWARD, (g,), (tuple(n.inst.ins[0].shape), *n.params)),
+        grad_name="SqueezeBackward1" if k == 1 else "MeanBackward1" if one else f"AdaptiveAvgPool{k}DBackward0")
+    for k in (1, 2, 3) for one in (False, True)
+}  # fmt: skip
+
+
+def _publish_adaptive(k: int) -> None:
+    def avg(input: Tensor, output_size: Any) -> Tensor:
+        name = f"adaptive_avg_pool{k}d"
+        out = adaptive_out(input.meta, k, output_size, name)
+        if input.meta.dtype.kind != "f":
+            raise RuntimeError(unsupported(name, input.meta.dtype))
+        return apply(ADAPTIVE_AVG[k, all(o == 1 for o in out)], (input,), (out,))
+
+    def with_indices(input: Tensor, output_size: Any, return_indices: bool = False) -> tuple[Tensor, Tensor]:
+        out = adaptive_out(input.meta, k, output_size, f"adaptive_max_pool{k}d")
+        return apply(ADAPTIVE_MAX[k], (input,), (out,))
+
+    def values_only(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
+        return with_indices(input, output_size)[0]
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        wants = kwargs.get("return_indices", args[2] if len(args) > 2 else False)
+        return (with_indices if wants else values_only)(*args, **kwargs)
+
+    doc = f"of windows that give the last {k} dims the sizes asked for."
+    FUNCTIONAL[f"adaptive_avg_pool{k}d"] = _name(avg, f"adaptive_avg_pool{k}d", "Means " + doc)
+    name = f"adaptive_max_pool{k}d"
+    FUNCTIONAL[name] = _name(function, name, "Largest elements " + doc)
+    FUNCTIONAL[name + "_with_indices"] = _name(with_indices, name + "_with_indices", "Largest elements, with their indices, " + doc)
+    FUNCTIONAL["_" + name] = _name(values_only, "_" + name, "Largest elements " + doc)
+
+
+for _k in (1, 2, 3):
+    _publish_adaptive(_k)
+TORCH["adaptive_avg_pool1d"] = FUNCTIONAL["adaptive_avg_pool1d"]
+TORCH["adaptive_max_pool1d"] = FUNCTIONAL["adaptive_max_pool1d_with_indices"]

@@ -1,0 +1,297 @@
+"""One recorded operator for the update of many parameters.
+
+The arithmetic of an optimizer is a Python function on one parameter's tensors, written with public
+in-place methods. `fused_update` records it once for all parameters: when the plan is built, the same
+function runs on stand-ins that write primitives. Numbers are arguments of the plan; only whether they
+are 0 or 1, which such functions may ask, is part of its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from facula.graph import dtypes as dt
+from facula.graph.ir import Graph, Val
+from facula.graph.meta import CPU, Meta
+from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op
+from facula.ops.pointwise import opmath
+from facula.tensor import Tensor
+
+
+class CannotFuse(Exception):
+    """The update does something the stand-ins have no meaning for."""
+
+
+class Number:
+    """A run-time number: arithmetic in double precision, as Python does it."""
+
+    __slots__ = ("g", "one", "val", "zero")
+
+    def __init__(self, g: Graph, val: Val, zero: bool = False, one: bool = False) -> None:
+        self.g, self.val, self.zero, self.one = g, val, zero, one
+
+    def _with(self, name: str, other: Any, swap: bool = False) -> Any:
+        if isinstance(other, Lane):
+            return NotImplemented
+        o = other.val if isinstance(other, Number) else self.g.const(other, dt.float64)
+        a, b = (o, self.val) if swap else (self.val, o)
+        return Number(self.g, self.g.binary(name, a, b))
+
+    def __add__(self, o: Any) -> Any:
+        return self._with("add", o)
+
+    def __radd__(self, o: Any) -> Any:
+        return self._with("add", o, True)
+
+    def __sub__(self, o: Any) -> Any:
+        return self._with("sub", o)
+
+    def __rsub__(self, o: Any) -> Any:
+        return self._with("sub", o, True)
+
+    def __mul__(self, o: Any) -> Any:
+        return self._with("mul", o)
+
+    def __rmul__(self, o: Any) -> Any:
+        return self._with("mul", o, True)
+
+    def __truediv__(self, o: Any) -> Any:
+        return self._with("div", o)
+
+    def __rtruediv__(self, o: Any) -> Any:
+        return self._with("div", o, True)
+
+    def __neg__(self) -> Number:
+        return Number(self.g, -self.val)
+
+    def __eq__(self, o: object) -> bool:
+        if o == 0:
+            return self.zero
+        if o == 1:
+            return self.one
+        raise CannotFuse
+
+    def __ne__(self, o: object) -> bool:
+        return not self == o
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        return not self.zero
+
+
+class Lane:
+    """Stands for one tensor of an update; every operation rounds to its dtype."""
+
+    __slots__ = ("g", "val")
+
+    def __init__(self, g: Graph, val: Val) -> None:
+        self.g, self.val = g, val
+
+    def _wide(self, x: Any) -> Val:
+        work = opmath(self.val.dtype)
+        if isinstance(x, Lane):
+            return self.g.cast(x.val, work)
+        if isinstance(x, Number):
+            return self.g.cast(x.val, work)
+        if isinstance(x, Tensor):
+            raise CannotFuse
+        return self.g.const(x, work)
+
+    def _rounded(self, v: Val) -> Lane:
+        return Lane(self.g, self.g.cast(v, self.val.dtype))
+
+    def _set(self, other: Lane) -> Lane:
+        self.val = other.val
+        return self
+
+    def detach(self) -> Lane:
+        return self
+
+    def clone(self) -> Lane:
+        return Lane(self.g, self.val)
+
+    def add(self, o: Any, alpha: Any = 1) -> Lane:
+        term = self._wide(o)
+        if not (type(alpha) is int and alpha == 1):
+            term = term * self._wide(alpha)
+        return self._rounded(self._wide(self) + term)
+
+    def sub(self, o: Any, alpha: Any = 1) -> Lane:
+        return self.add(o, -alpha)
+
+    def mul(self, o: Any) -> Lane:
+        return self._rounded(self._wide(self) * self._wide(o))
+
+    def div(self, o: Any) -> Lane:
+        return self._rounded(self._wide(self) / self._wide(o))
+
+    def addcmul(self, a: Lane, b: Lane, value: Any = 1) -> Lane:
+        return self._rounded(self._wide(self) + self._wide(value) * self._wide(a) * self._wide(b))
+
+    def addcdiv(self, a: Lane, b: Lane, value: Any = 1) -> Lane:
+        return self._rounded(self._wide(self) + self._wide(value) * self._wide(a) / self._wide(b))
+
+    def lerp(self, end: Lane, weight: Any) -> Lane:
+        start, w = self._wide(self), self._wide(weight)
+        return self._rounded(start + w * (self._wide(end) - start))
+
+    def maximum(self, o: Lane) -> Lane:
+        return self._rounded(self.g.binary("maximum", self._wide(self), self._wide(o)))
+
+    def sqrt(self) -> Lane:
+        return self._rounded(self._wide(self).sqrt())
+
+    def abs(self) -> Lane:
+        return self._rounded(self._wide(self).abs())
+
+    def sign(self) -> Lane:
+        return self._rounded(self._wide(self).sign())
+
+    def copy_(self, o: Lane) -> Lane:
+        return self._set(self._rounded(self._wide(o)))
+
+    def __neg__(self) -> Lane:
+        return self._rounded(-self._wide(self))
+
+    def __add__(self, o: Any) -> Lane:
+        return self.add(o)
+
+    def __sub__(self, o: Any) -> Lane:
+        return self._rounded(self._wide(self) - self._wide(o))
+
+    def __mul__(self, o: Any) -> Lane:
+        return self.mul(o)
+
+    __rmul__ = __mul__
+    __radd__ = __add__
+
+    def __truediv__(self, o: Any) -> Lane:
+        return self.div(o)
+
+    def __rtruediv__(self, o: Any) -> Lane:
+        return self._rounded(self._wide(o) / self._wide(self))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.endswith("_") and not name.startswith("_"):
+            plain = getattr(type(self), name[:-1], None)
+            if plain is not None:
+                return lambda *a, **k: self._set(plain(self, *a, **k))
+        raise CannotFuse(name)
+
+
+def _expand_with(fn: Callable) -> Callable:
+    def expand(g: Graph, *args: Any) -> list[Val]:
+        *vals, rows, columns, options, names = args
+        width = sum(c for c in columns)
+        tensors, numbers = vals[: rows * width], list(vals[rows * width :])
+        keyword: dict[str, Any] = {}
+        for name, kind in zip(names, options, strict=True):
+            if isinstance(kind, tuple) and kind and kind[0] == "number":
+                keyword[name] = Number(g, g.cast(numbers.pop(0), dt.float64), kind[1], kind[2])
+            else:
+                keyword[name] = kind
+        out: list[Val] = []
+        for r in range(rows):
+            row = iter(tensors[r * width : (r + 1) * width])
+            lanes = [Lane(g, next(row)) if present else None for present in columns]
+            fn(*lanes, **keyword)
+            out += [lane.val for i, lane in enumerate(lanes) if lane is not None and i != 1]
+        return out
+
+    return expand
+
+
+def _infer(*args: Any) -> tuple[Meta, ...]:
+    *metas, rows, columns, _options, _names = args
+    width = sum(columns)
+    gradient = 1
+    return tuple(metas[r * width + i] for r in range(rows) for i in range(width) if i != gradient)
+
+
+_ops: dict[Callable, Op] = {}
+_refused: set[tuple] = set()
+
+
+def _describe(options: dict[str, Any]) -> tuple[list[Any], list[float]] | None:
+    kinds: list[Any] = []
+    numbers: list[float] = []
+    for value in options.values():
+        if value is None or isinstance(value, (bool, str)):
+            kinds.append(value)
+        elif isinstance(value, (int, float)):
+            kinds.append(("number", value == 0, value == 1))
+            numbers.append(float(value))
+        else:
+            return None
+    return kinds, numbers
+
+
+def fused_update(fn: Callable, columns: Sequence[Sequence[Tensor | None]], options: dict[str, Any]) -> bool:
+    """Records fn(param, grad, *states, **options) for every row of columns as one operator.
+
+    columns: parameters, gradients, then states (None where an update has no such state). False if
+    it cannot be done so: then the caller runs fn on the tensors themselves.
+    """
+    described = _describe(options)
+    if described is None or not columns[0]:
+        return False
+    kinds, numbers = described
+    present = tuple(c[0] is not None for c in columns)
+    given = [c for c, have in zip(columns, present, strict=True) if have]
+    flat: list[Tensor] = []
+    for row in zip(*given, strict=True):
+        m = row[0].meta if row[0] is not None else None
+        for t in row:
+            if t is None or t.meta is not m or not m.contiguous or m.offset or m.device is not CPU:
+                return False
+            if t._base is not None or t._s.pin is not None or t._s.meta is not m:
+                return False
+        if m.dtype.kind != "f" or not m.numel:
+            return False
+        flat += row
+    tape = LOCAL.tape
+    if tape.grad and any(t._rg for t in flat):
+        return False
+    op = _ops.get(fn)
+    if op is None:
+        op = _ops[fn] = Op(fn.__name__, _infer, _expand_with(fn))
+    params = (len(columns[0]), present, tuple(kinds), tuple(options))
+    if (fn, present, tuple(kinds), tuple(options)) in _refused or not _can(op, flat, params, numbers, len(given)):
+        return False
+    inst = op.inst(tuple([t.meta for t in flat]), params, len(numbers))
+    entries = tuple([t._s.i if t._s.tape is tape else tape.leaf(t._s) for t in flat])
+    first = tape.n
+    tape.key += (inst, *entries)
+    tape.scalars += numbers
+    width = len(given)
+    targets = [t for i, t in enumerate(flat) if i % width != 1]
+    tape.values += [None] * len(targets)
+    tape.n += len(targets)
+    tape.budget -= inst.nbytes
+    for i, t in enumerate(targets):
+        tape.rebind(t._s, first + i)
+    if tape.budget < 0 or tape.n > MAX_NODES:
+        ENGINE.flush(tape)
+    return True
+
+
+_tried: set[tuple] = set()
+
+
+def _can(op: Op, flat: list[Tensor], params: tuple, numbers: list[float], width: int) -> bool:
+    """Whether the stand-ins know all that the update does; found out once."""
+    key = (op, params[1], params[2], params[3])
+    if key in _tried:
+        return True
+    g = Graph()
+    row = [g.buffer(i, t.meta.dtype, t.meta.shape) for i, t in enumerate(flat[:width])]
+    scalars = [g.scalar(i, dt.float64, True) for i in range(len(numbers))]
+    try:
+        op.expand(g, *row, *scalars, 1, *params[1:])
+    except (CannotFuse, TypeError, AttributeError):
+        _refused.add((next(f for f, o in _ops.items() if o is op), params[1], params[2], params[3]))
+        return False
+    _tried.add(key)
+    return True

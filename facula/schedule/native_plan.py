@@ -1,0 +1,505 @@
+"""Plans that run natively: groups and heavy steps over one table of addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from facula import config
+from facula.graph.ir import Val
+from facula.graph.meta import contiguous_strides
+from facula.graph.reference import BadIndex, decode, encode, evaluate
+from facula.kernel.step import Step
+from facula.llvm.loops import LoopKernel, pack
+from facula.runtime.buffers import alloc, alloc_many
+from facula.runtime.jit import compile_kernels
+from facula.runtime.plan import NativePlan as NativeRun
+from facula.schedule.affine import strided_base
+from facula.schedule.codegen import Call, Memory, Place, Writer, tag_of
+from facula.schedule.fuse import Fusion, Group
+from facula.schedule.lower import Lowered
+from facula.schedule.reference_plan import reachable
+from facula.schedule.templates import PLANNERS
+
+
+@dataclass
+class Block:
+    """Memory of one or several values that share it."""
+
+    size: int
+    first: int
+    last: int
+    wanted: bool = False
+    slot: int = -1
+    offset: int = 0  # bytes, in the arena
+    leaf: int = -1  # the leaf whose memory it takes over
+
+
+@dataclass
+class HostStep:
+    """A primitive evaluated by its NumPy meaning."""
+
+    val: Val
+    outs: list[tuple[Val, Place]]
+
+
+class NativePlan:
+    """Runs a tape: address table, one native call per stretch of native steps."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.n_leaves = builder.n_leaves
+        self.derived = builder.derived
+        self.out_sizes = builder.out_sizes
+        self.sources = builder.sources  # for each slot after the leaves: a leaf taken over, or -1
+        self.arena_bytes = builder.arena_bytes
+        self.constants = builder.memory.constants
+        self.segments = builder.segments
+        self.results = builder.results
+        self.n_slots = builder.n_slots
+        self.kernels = builder.kernels
+        self.fusion = builder.fusion
+        self.descriptions = builder.descriptions
+
+    def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]:
+        """Buffers of the wanted entries."""
+        outs = iter(alloc_many(self.out_sizes)) if self.out_sizes else iter(())
+        bufs = leaves + [next(outs) if leaf < 0 else leaves[leaf] for leaf in self.sources]
+        bufs.append(workspace(self.arena_bytes))
+        addrs = [b.addr for b in bufs]
+        for base, k, item in self.derived:
+            addrs.append(addrs[base] + (scalars[k] * item if k >= 0 else item))
+        numbers = scalars + self.constants if self.constants else scalars
+        for segment in self.segments:
+            if type(segment) is NativeRun:
+                if segment.run(addrs, numbers):
+                    _raise(segment.status)
+            else:
+                segment(bufs, addrs, scalars)
+        return [(entry, bufs[slot]) for entry, slot in self.results]
+
+
+def _raise(status: tuple[int, int, int, int]) -> None:
+    _, index, size, tag = status
+    raise BadIndex(index, size, tag_of(tag))
+
+
+_workspace: list[Any] = [None]
+
+
+def workspace(nbytes: int) -> Any:
+    """Memory for temporaries, kept between runs."""
+    have = _workspace[0]
+    if have is None or have.nbytes < nbytes or have.nbytes > 4 * nbytes + (64 << 20):
+        _workspace[0] = None
+        have = None
+        _workspace[0] = have = alloc(nbytes)
+    return have
+
+
+class Builder:
+    """Builds one native plan."""
+
+    def __init__(self, low: Lowered, free: tuple[bool, ...], scalars: list[Any]) -> None:
+        self.low, self.free = low, free
+        self.n_leaves = len(low.leaves)
+        self.memory = Memory(n_scalars=len(scalars))
+        self.kinds = "".join("d" if isinstance(x, float) else "q" for x in scalars)
+        self.wanted = {low.values[entry].id for entry in low.wanted}
+        order = reachable([low.values[e] for e in low.wanted])
+        self.vals = {v.id: v for v in order}
+        self.fusion = Fusion(order, self.wanted)
+        self.steps = self.fusion.steps
+        self.derived: list[tuple[int, int, int]] = []
+        self.results: list[tuple[int, int]] = []
+        self.kernels: list[Any] = []
+        self.descriptions: list[Any] = []
+        self.readers: dict[int, list[int]] = {}
+        self.blocks: dict[int, Block] = {}
+        self.extra_blocks: list[Block] = []
+        self.skip_copy: set[int] = set()
+        self.work_slot, self.work_at, self.work_bytes = -1, 0, 0
+
+    def build(self) -> NativePlan:
+        """All decisions, in order."""
+        self._find_readers()
+        self.stored = self._stored()
+        self._make_blocks()
+        self._assign_slots()
+        calls = self._write_all()
+        if self.work_bytes:
+            self.arena_bytes = self.work_at + self.work_bytes
+        self._donate()
+        self._compile(calls)
+        self._name_results()
+        return NativePlan(self)
+
+    # who reads what -----------------------------------------------------------------------------
+
+    def _find_readers(self) -> None:
+        for number, step in enumerate(self.steps):
+            members = step.members if isinstance(step, Group) else [step]
+            for m in members:
+                for s in self.fusion.inputs(m):
+                    if not (isinstance(step, Group) and self.fusion.group_of.get(s.id) is step):
+                        self.readers.setdefault(s.id, []).append(number)
+
+    def _stored(self) -> set[int]:
+        return {c for c in self.fusion.candidates if c in self.wanted or self.readers.get(c)}
+
+    # memory ---------------------------------------------------------------------------------------
+
+    def _bytes(self, v: Val) -> int:
+        return max(v.numel * v.dtype.itemsize, 1)
+
+    def _make_blocks(self) -> None:
+        for number, step in enumerate(self.steps):
+            if isinstance(step, Group):
+                for m in step.members:
+                    if m.id in self.stored:
+                        self._block(m, number)
+            elif step.op in ("write", "write_at"):
+                self._write_block(step, number)
+            elif step.op == "host" or step.op.startswith("template:"):
+                for out in self.fusion.users.get(step.id, ()):
+                    if out.op == "out":
+                        self._block(out, number)
+            else:
+                self._block(step, number)
+
+    def _last(self, v: Val) -> int:
+        return max(self.readers.get(v.id, [-1]))
+
+    def _block(self, v: Val, number: int) -> None:
+        self.blocks[v.id] = Block(self._bytes(v), number, max(self._last(v), number), v.id in self.wanted)
+
+    def _write_block(self, v: Val, number: int) -> None:
+        """A write takes over the memory of the old value if nobody reads that any more."""
+        old = v.srcs[0]
+        reads_old = old.id not in self.wanted and self._last(old) <= number
+        new_reads = any(s is old for s in self.fusion.inputs(v.srcs[1])) or v.srcs[1] is old
+        if reads_old and not new_reads:
+            block = self.blocks.get(old.id)
+            if block is not None:
+                block.last = max(block.last, self._last(v), number)
+                block.wanted = v.id in self.wanted
+                self.blocks[v.id] = block
+                self.skip_copy.add(v.id)
+                return
+            if old.op == "buffer" and self.free[old.arg]:
+                self._block(v, number)
+                self.blocks[v.id].leaf = old.arg
+                self.skip_copy.add(v.id)
+                return
+        self._block(v, number)
+
+    def _assign_slots(self) -> None:
+        """Leaves, results, memory taken over from leaves, the arena, then views with offsets."""
+        slot = self.n_leaves
+        self.out_slots: list[Block] = []
+        unique = {id(b): b for b in self.blocks.values()}.values()
+        for b in unique:
+            if b.wanted or b.leaf >= 0:
+                b.slot = slot
+                slot += 1
+                self.out_slots.append(b)
+        self.arena_slot = slot
+        slot += 1
+        for b in unique:
+            if b.slot < 0:
+                b.slot = self.arena_slot
+        self._arena_now([b for b in unique if b.slot == self.arena_slot])
+        self.n_slots = slot
+        for v in self.vals.values():
+            if v.op == "buffer":
+                self.memory.places[v.id] = Place(v.arg, 0)
+            elif v.id in self.blocks:
+                self._set_place(v)
+        for v in self.vals.values():
+            if v.op == "buffer_at":
+                self._derive(v, v.srcs[0], v.arg[0], v.arg[1])
+
+    def _set_place(self, v: Val) -> None:
+        b = self.blocks[v.id]
+        self.memory.places[v.id] = Place(b.slot, b.offset // v.dtype.itemsize)
+
+    def _derive(self, v: Val, base: Val, strides: tuple[int, ...], scalar: int) -> Place:
+        """A slot whose address is another's plus a run-time offset."""
+        item = base.dtype.itemsize
+        at = self.memory.places[base.id]
+        self.derived.append((at.slot, scalar, item))
+        place = Place(self.n_slots, at.offset, strides)
+        self.n_slots += 1
+        if v.op == "buffer_at":
+            self.memory.places[v.id] = place
+        return place
+
+    def _arena_now(self, blocks: list[Block]) -> None:
+        """First fit by lifetime."""
+        placed: list[Block] = []
+        top = 0
+        for b in sorted(blocks, key=lambda b: (-b.size, b.first)):
+            at = 0
+            for other in sorted(placed, key=lambda o: o.offset):
+                if other.first <= b.last and b.first <= other.last and at + b.size > other.offset and other.offset + other.size > at:
+                    at = (other.offset + other.size + 63) // 64 * 64
+            b.offset = at
+            placed.append(b)
+            top = max(top, at + b.size)
+        self.arena_bytes = top
+        self._placed = placed
+
+    def workspace(self, nbytes: int) -> int:
+        """A slot with memory for the step being written; steps share it."""
+        if self.work_slot < 0:
+            self.work_slot = self.n_slots
+            self.n_slots += 1
+            self.work_at = (self.arena_bytes + 63) // 64 * 64
+            self.derived.append((self.arena_slot, -1, self.work_at))
+        self.work_bytes = max(self.work_bytes, nbytes)
+        return self.work_slot
+
+    # steps ----------------------------------------------------------------------------------------
+
+    def _write_all(self) -> list[Any]:
+        """Native steps (as Calls or Steps) and host steps, in order."""
+        out: list[Any] = []
+        self.calls_of: dict[int, list[Any]] = {}
+        for number, step in enumerate(self.steps):
+            made = []
+            if not isinstance(step, Group):
+                made = self._heavy(step)
+            elif any(m.id in self.stored for m in step.members):
+                made = [Writer(self.fusion, step, self.memory, self.stored).write()]
+            self.calls_of[number] = made
+            if made:
+                self.descriptions.append((step, made))
+            out += made
+        return out
+
+    def _heavy(self, v: Val) -> list[Any]:
+        if v.op == "cat":
+            return self._cat(v)
+        if v.op in ("write", "write_at"):
+            return self._write(v)
+        name = v.op[9:] if v.op.startswith("template:") else v.op
+        planner = PLANNERS.get(name)
+        if planner is not None:
+            steps = planner(self, v)
+            if steps is not None:
+                return steps
+        return [self._host(v)]
+
+    def store(self, v: Val, place: Place) -> Call:
+        """Computes v and stores it, row-major, at a strided place."""
+        group = self.fusion.store_group(v) or Group(-1, v.shape)
+        return StoreWriter(self.fusion, group, self.memory, v, place).write_store()
+
+    def _cat(self, v: Val) -> list[Any]:
+        out = self.memory.places[v.id]
+        strides = contiguous_strides(v.shape)
+        steps = []
+        start = 0
+        for s in v.srcs:
+            steps.append(self.store(s, Place(out.slot, out.offset + start * strides[v.arg], strides)))
+            start += s.shape[v.arg]
+        return steps
+
+    def _write(self, v: Val) -> list[Any]:
+        steps = []
+        place = self.memory.places[v.id]
+        if v.id not in self.skip_copy:
+            steps.append(self.store(v.srcs[0], place))
+        shape, strides, offset = v.arg
+        if v.op == "write_at":
+            target = self._derive(v, v, strides, offset)
+        else:
+            target = Place(place.slot, place.offset + offset, strides)
+        new = v.srcs[1]
+        steps.append(self.store(new, target))
+        return steps
+
+    def _host(self, v: Val) -> HostStep:
+        if v.op == "host" or v.op.startswith("template:"):
+            outs = [(u, self.memory.places[u.id]) for u in self.fusion.users.get(v.id, ()) if u.op == "out"]
+        else:
+            outs = [(v, self.memory.places[v.id])]
+        return HostStep(v, outs)
+
+    def strided(self, v: Val) -> tuple[int, int, tuple[int, ...]] | None:
+        """(slot, offset, strides) of an operand with memory, in elements; None if it has none."""
+        place = self.memory.places.get(v.id)
+        if place is not None:
+            return place.slot, place.offset, place.strides or contiguous_strides(v.shape)
+        got = strided_base(v, set(self.memory.places))
+        if got is None or got[0].id not in self.memory.places:
+            return None
+        base, strides, offset = got
+        place = self.memory.places[base.id]
+        if place.strides is not None:
+            return None
+        return place.slot, place.offset + offset, strides
+
+    # the end ---------------------------------------------------------------------------------------
+
+    def _donate(self) -> None:
+        """Results take over the memory of leaves that nobody needs afterwards."""
+        last_read = {v.arg: self._last(v) for v in self.vals.values() if v.op == "buffer"}
+        viewed = {v.srcs[0].arg for v in self.vals.values() if v.op == "buffer_at" and v.srcs[0].op == "buffer"}
+        sizes = [m.numel * m.dtype.itemsize for m in self.low.leaves]
+        taken = {b.leaf for b in self.out_slots if b.leaf >= 0} | viewed
+        by_size: dict[int, list[int]] = {}
+        for k, size in enumerate(sizes):
+            if self.free[k] and k not in taken:
+                by_size.setdefault(size, []).append(k)
+        for b in self.out_slots:
+            choices = by_size.get(b.size, [])
+            for k in choices if b.leaf < 0 else ():
+                if self._safe(k, b, last_read.get(k, -1)):
+                    b.leaf = k
+                    choices.remove(k)
+                    break
+        self.sources = [b.leaf for b in self.out_slots]
+        self.out_sizes = [b.size for b in self.out_slots if b.leaf < 0]
+
+    def _safe(self, leaf: int, b: Block, last: int) -> bool:
+        """Whether the block may lie where the leaf does."""
+        if last < b.first:
+            return True
+        if last > b.first:
+            return False
+        calls = self.calls_of.get(b.first, ())
+        return len(calls) == 1 and isinstance(calls[0], Call) and _same_walk(calls[0], leaf, b.slot)
+
+    def _compile(self, calls: list[Any]) -> None:
+        kinds = self.kinds + "".join("d" if isinstance(x, float) else "q" for x in self.memory.constants)
+        runs: list[list[Step]] = []
+        self.segments: list[Any] = []
+        plan: list[Any] = []
+        for call in calls:
+            if isinstance(call, HostStep):
+                plan.append(self._host_closure(call))
+                continue
+            step = call if isinstance(call, Step) else _step(call)
+            if not plan or not isinstance(plan[-1], list):
+                plan.append([])
+                runs.append(plan[-1])
+            if step.ntasks:
+                plan[-1].append(step)
+        table = compile_kernels([s.kernel for run in runs for s in run])
+        self.kernels = [s for run in runs for s in run]
+        for part in plan:
+            if isinstance(part, list):
+                if part:
+                    self.segments.append(NativeRun(part, table, self.n_slots, kinds))
+            else:
+                self.segments.append(part)
+
+    def _host_closure(self, step: HostStep) -> Any:
+        v = step.val
+        reads = [self._reader(s) for s in v.srcs]
+        writes = [(place, o) for o, place in step.outs]
+        multi = v.op == "host" or v.op.startswith("template:")
+        def run(bufs: list[Any], addrs: list[int], scalars: list[Any]) -> None:
+            got = evaluate(v, [read(bufs, scalars) for read in reads])
+            for place, out in writes:
+                value = got[out.arg] if multi else got
+                target = bufs[place.slot].numpy(out.dtype.storage, (place.offset + out.numel,))[place.offset :]
+                target.reshape(out.shape)[...] = encode(np.ascontiguousarray(value), out.dtype)
+
+        return run
+
+    def _reader(self, v: Val) -> Any:
+        """A function that gives v's values as an array."""
+        where = self.strided(v)
+        if where is None:
+            from facula.schedule.reference_plan import value_of
+
+            low = self.low
+            srcs = [self._reader(s) for s in v.srcs]
+            return lambda bufs, scalars: value_of(v, [r(bufs, scalars) for r in srcs], low, bufs, scalars)
+        slot, offset, strides = where
+        shape, d = v.shape, v.dtype
+        first = self.arena_slot + 1
+        derived = self.derived
+
+        def read(bufs: list[Any], scalars: list[Any]) -> Any:
+            at, start = slot, offset
+            if slot >= first:
+                base, k, _ = derived[slot - first]
+                at, start = base, offset + scalars[k]
+            if 0 in shape:
+                return decode(np.empty(shape, d.storage), d)
+            item = d.itemsize
+            flat = bufs[at].numpy(d.storage, (bufs[at].nbytes // item,))
+            return decode(np.lib.stride_tricks.as_strided(flat[start:], shape, [s * item for s in strides]), d)
+
+        return read
+
+    def _name_results(self) -> None:
+        self.results = [(entry, self.blocks[self.low.values[entry].id].slot) for entry in self.low.wanted]
+        self.arena_bytes = max(self.arena_bytes, 64)
+
+
+class StoreWriter(Writer):
+    """Writes a program that computes one value and stores it at a place given."""
+
+    def __init__(self, fusion: Fusion, group: Group, memory: Memory, v: Val, place: Place) -> None:
+        super().__init__(fusion, group, memory, set())
+        self.v, self.place = v, place
+
+    def write_store(self) -> Call:
+        """The program."""
+        from facula.schedule.affine import dot
+
+        exprs = self.group.exprs()
+        self._open(False)
+        value = self.value(self.v, exprs, None)
+        strides = self.place.strides or contiguous_strides(self.v.shape)
+        e = dot(exprs, strides, len(self.sizes))
+        if self.v.dtype.name in ("float16", "bfloat16"):
+            value = self.stmt("cast", self.v.dtype, (value,))
+        operand = self.operand(self.v.dtype, self.place.slot, self.place.offset + e[1], e[0])
+        self.stmt("store", self.v.dtype, (("access", operand), value))
+        self._close()
+        return self._finish()
+
+
+def _same_walk(call: Call, leaf: int, slot: int) -> bool:
+    """Whether a call reads a leaf only at the element it is about to store in a slot."""
+    if call.program.n_inner:
+        return False
+    walks = dict(zip([a.buf for a in call.program.accesses], call.strides, strict=True))
+    mine = [k for k, s in enumerate(call.slots) if s in (leaf, slot)]
+    if any(k not in walks for k in mine):
+        return False
+    kinds = {(call.offsets[k], tuple(walks[k]), call.program.buffers[k]) for k in mine}
+    if len(kinds) != 1:
+        return False
+    stored = False
+    for s in call.program.stmts:
+        if s.op == "store" and call.slots[s.args[0].buf] == slot:
+            stored = True
+        elif s.op == "load" and call.slots[s.args[0].buf] == leaf and stored:
+            return False  # it would read what was just stored
+    return True
+
+
+_kernels: dict[Any, LoopKernel] = {}
+
+
+def _step(call: Call) -> Step:
+    kernel = _kernels.get(call.program)
+    if kernel is None:
+        if config.VERIFY:
+            from facula.kernel.verify import verify
+
+            verify(call.program)
+        kernel = _kernels[call.program] = LoopKernel(call.program)
+    args, ntasks, scratch, cost = pack(kernel.program, call.slots, call.offsets, call.outer, call.inner,
+                                       call.strides, call.scalars, call.params)  # fmt: skip
+    return Step(kernel, args, ntasks, scratch, cost)
+
+
+__all__ = ["Builder", "NativePlan"]

@@ -1,0 +1,100 @@
+"""Pooling against plain loops."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import native
+
+from facula.kernel.conv import Image
+from facula.kernel.pool import (
+    Pool,
+    plan_avg_pool,
+    plan_avg_pool_gradient,
+    plan_max_pool,
+    plan_max_pool_gradient,
+    pooled_size,
+)
+
+CASES = [
+    # h, w, kernel, stride, padding, dilation, ceil
+    (8, 8, (2, 2), (2, 2), (0, 0), (1, 1), False),
+    (9, 37, (3, 3), (2, 2), (1, 1), (1, 1), True),
+    (7, 20, (3, 2), (1, 1), (1, 1), (2, 3), False),
+    (10, 11, (4, 5), (3, 3), (2, 2), (1, 1), True),
+    (1, 30, (1, 2), (1, 2), (0, 0), (1, 1), False),
+]
+
+
+def make(case, rng):
+    h, w, kernel, stride, padding, dilation, ceil = case
+    sizes = zip((h, w), kernel, stride, padding, dilation, strict=True)
+    out = tuple(pooled_size(*s, ceil) for s in sizes)
+    pool = Pool(3, 2, h, w, out, kernel, stride, padding, dilation)
+    x = np.round(rng.standard_normal((3, 2, h, w)) * 3).astype(np.float32)  # with ties
+    return pool, x, np.zeros((3, 2, *out), np.float32)
+
+
+def windows(pool):
+    """For each output: its window's places inside the image, and the window's padded size."""
+    for o in np.ndindex(*pool.out):
+        start = [o[d] * pool.stride[d] - pool.padding[d] for d in (0, 1)]
+        size = (pool.h, pool.w)
+        places = [[start[d] + t * pool.dilation[d] for t in range(pool.kernel[d])] for d in (0, 1)]
+        padded = [min(pool.kernel[d], size[d] + pool.padding[d] - start[d]) for d in (0, 1)]
+        inside = [[p for p in places[d] if 0 <= p < size[d]] for d in (0, 1)]
+        yield o, [(i, j) for i in inside[0] for j in inside[1]], math.prod(padded)
+
+
+def image(slot, x):
+    return Image(slot, tuple(s // x.itemsize for s in x.strides[:3]))
+
+
+@pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
+def test_max(case, rng):
+    pool, x, y = make(case, rng)
+    x[0, 0, 0, 3] = np.nan
+    x[1, 1] = -np.inf
+    index = np.zeros(y.shape, np.int64)
+    steps = plan_max_pool(pool, image(0, x), image(1, y), (2, 0))
+    native.run(steps, [x, y, index], chunk=1)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    want_dx = np.zeros(x.shape)
+    for o, places, _ in windows(pool):
+        for plane in np.ndindex(3, 2):
+            values = np.array([x[(*plane, *p)] for p in places])
+            at = places[int(np.argmax(values))]  # argmax takes the first NaN, or the first maximum
+            assert index[(*plane, *o)] == at[0] * pool.w + at[1]
+            np.testing.assert_equal(y[(*plane, *o)], x[(*plane, *at)])
+            want_dx[(*plane, *at)] += dy[(*plane, *o)]
+    dx = np.full(x.shape, 9, np.float32)
+    native.run(plan_max_pool_gradient(pool, image(0, dx), image(1, dy), (2, 0)), [dx, dy, index])
+    np.testing.assert_allclose(dx, want_dx, atol=1e-5)
+    again = np.zeros_like(y)
+    native.run(plan_max_pool(pool, image(0, x), image(1, again)), [x, again])
+    np.testing.assert_array_equal(again, y)
+
+
+@pytest.mark.parametrize("include,divisor", [(True, 0), (False, 0), (True, 7)])
+@pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
+def test_mean(case, include, divisor, rng):
+    pool, x, y = make(case, rng)
+    if pool.dilation != (1, 1):
+        pytest.skip("means have no dilation")
+    native.run(plan_avg_pool(pool, image(0, x), image(1, y), include, divisor), [x, y], chunk=1)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    want, want_dx = np.zeros(y.shape), np.zeros(x.shape)
+    for o, places, padded in windows(pool):
+        count = divisor or (padded if include else len(places))
+        for p in places:
+            want[(..., *o)] += x[(..., *p)] / count
+            want_dx[(..., *p)] += dy[(..., *o)] / count
+    np.testing.assert_allclose(y, want, atol=1e-5)
+    dx = np.full(x.shape, 9, np.float32)
+    steps = plan_avg_pool_gradient(pool, image(0, dx), image(1, dy), include, divisor)
+    native.run(steps, [dx, dy])
+    np.testing.assert_allclose(dx, want_dx, atol=1e-5)
