@@ -155,16 +155,16 @@ def write_weights(shape: WinogradWeightShape, target: Target, name: str) -> str:
         rows = [b.at(w, b.mul(p, arg("s_m")), ty) for p in places]
         with b.loop(0, arg("k")) as k:
             here = [b.at(row, b.mul(k.i, arg("s_k")), ty) for row in rows]
-            taps = _taps(b, n, ty, here, nine)
-            if shape.flip:
-                taps.reverse()
-            square = [taps[3 * i : 3 * i + 3] for i in range(3)]
-            turned = turner.both(WEIGHT, square)
             out = b.add(b.mul(first, arg("k")), b.mul(k.i, shape.rows))
-            mask = b.mask(n, shape.rows)
-            for xi, value in enumerate(x for row in turned for x in row):
-                place = b.at(u, b.add(b.mul(size, xi), out), ty)
-                b.masked_store(n, ty, value, place, mask)
+            for r in range(0, shape.rows, n):
+                taps = _taps(b, n, ty, here[r : r + n], nine)
+                if shape.flip:
+                    taps.reverse()
+                turned = turner.both(WEIGHT, [taps[3 * i : 3 * i + 3] for i in range(3)])
+                mask = b.mask(n, shape.rows - r)
+                for xi, value in enumerate(x for row in turned for x in row):
+                    place = b.at(u, b.add(b.mul(size, xi), b.add(out, r)), ty)
+                    b.masked_store(n, ty, value, place, mask)
     return b.module()
 
 
