@@ -11,6 +11,7 @@ import functools
 import math
 from dataclasses import dataclass
 
+from facula.kernel import winograd
 from facula.kernel.matmul import (
     Extra,
     Mat,
@@ -52,6 +53,7 @@ class Conv:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     dtype: str = "float32"
+    minimal: bool = True  # Winograd's method may be used: faster, a digit less exact
 
     @property
     def out(self) -> tuple[int, int]:
@@ -316,6 +318,12 @@ def plan_conv(
     if _is_product(conv, x):
         shape = (conv.c_out, conv.c_in)
         return _plan_product(conv, shape, (k, 1), x, weight, y, (epilogue, extras), workspace_slot)
+    if _by_winograd(conv, conv.c, conv.o, conv.out):
+        return winograd.plan_winograd(
+            *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
+            *((*weight, k, 9), False, _triple(x), _triple(y), workspace_slot),
+            *(epilogue, extras, target or Target.host()),
+        )
     job = _forward_job(conv)
     layout = (k, conv.window, conv.c_out * k)
     y_strides = (*y.strides, 1)
@@ -323,6 +331,16 @@ def plan_conv(
         *(job, conv, layout, (x, x.strides), weight, (y.slot, y.offset, y_strides)),
         *(workspace_slot, epilogue, extras, target or Target.host()),
     )
+
+
+def _by_winograd(conv: Conv, c: int, m: int, out: tuple[int, int]) -> bool:
+    plain = conv.kernel == (3, 3) and conv.stride == conv.dilation == (1, 1)
+    plain = plain and conv.groups == 1 and conv.dtype == "float32" and conv.minimal
+    return plain and winograd.pays(conv.n, c, m, out)
+
+
+def _triple(image: Image) -> tuple[int, int, tuple[int, int, int]]:
+    return image.slot, image.offset, image.strides
 
 
 def _is_product(conv: Conv, x: Image) -> bool:
@@ -374,6 +392,13 @@ def plan_conv_input_gradient(
     if _is_product(conv, dy):
         shape = (conv.c_in, conv.c_out)
         return _plan_product(conv, shape, (1, k), dy, weight, dx, ((), ()), workspace_slot)
+    if _by_winograd(conv, conv.o, conv.c, (conv.h, conv.w)):
+        padding = (2 - conv.padding[0], 2 - conv.padding[1])
+        return winograd.plan_winograd(
+            *((conv.n, conv.o, conv.c), conv.out, (conv.h, conv.w), padding),
+            *((*weight, 9, k), True, _triple(dy), _triple(dx), workspace_slot),
+            *((), (), target or Target.host()),
+        )
     layout = (conv.window, k, conv.c_out * k)
     steps, used = [], 0
     for job, (a, b) in _backward_jobs(conv):
