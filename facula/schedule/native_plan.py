@@ -120,6 +120,7 @@ class Builder:
         self.extra_blocks: list[Block] = []
         self.skip_copy: set[int] = set()
         self.work_slot, self.work_at, self.work_bytes = -1, 0, 0
+        self.copy_slot, self.copy_bytes, self.copy_used, self.copy_entry = -1, 0, 0, -1
 
     def build(self) -> NativePlan:
         """All decisions, in order."""
@@ -130,6 +131,10 @@ class Builder:
         calls = self._write_all()
         if self.work_bytes:
             self.arena_bytes = self.work_at + self.work_bytes
+        if self.copy_bytes:
+            at = (self.arena_bytes + 63) // 64 * 64
+            self.derived[self.copy_entry] = (self.arena_slot, -1, at)
+            self.arena_bytes = at + self.copy_bytes
         self._donate()
         self._compile(calls)
         self._name_results()
@@ -260,6 +265,19 @@ class Builder:
         self.work_bytes = max(self.work_bytes, nbytes)
         return self.work_slot
 
+    def copied(self, v: Val) -> tuple[list[Call], Place]:
+        """Steps that copy an operand of the step being written, row-major, and where to."""
+        if self.copy_slot < 0:
+            self.copy_slot = self.n_slots
+            self.n_slots += 1
+            self.copy_entry = len(self.derived)
+            self.derived.append((self.arena_slot, -1, 0))
+        at = self.copy_used
+        self.copy_used = at + (self._bytes(v) + 63) // 64 * 64
+        self.copy_bytes = max(self.copy_bytes, self.copy_used)
+        place = Place(self.copy_slot, at // v.dtype.itemsize)
+        return [self.store(v, place)], place
+
     # steps ----------------------------------------------------------------------------------------
 
     def _write_all(self) -> list[Any]:
@@ -286,6 +304,7 @@ class Builder:
         name = v.op[9:] if v.op.startswith("template:") else v.op
         planner = PLANNERS.get(name)
         if planner is not None:
+            self.copy_used = 0
             steps = planner(self, v)
             if steps is not None:
                 return steps
