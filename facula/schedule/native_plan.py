@@ -37,6 +37,10 @@ class Block:
     leaf: int = -1  # the leaf whose memory it takes over
 
 
+# values made by replacing parts of another, their first operand
+REPLACING = frozenset(("write", "write_at", "put", "scatter"))
+
+
 @dataclass
 class HostStep:
     """A primitive evaluated by its NumPy meaning."""
@@ -164,7 +168,7 @@ class Builder:
                 for m in step.members:
                     if m.id in self.stored:
                         self._block(m, number)
-            elif step.op in ("write", "write_at"):
+            elif step.op in REPLACING:
                 self._write_block(step, number)
             elif step.op == "host" or step.op.startswith("template:"):
                 for out in self.fusion.users.get(step.id, ()):
@@ -182,9 +186,10 @@ class Builder:
     def _write_block(self, v: Val, number: int) -> None:
         """A write takes over the memory of the old value if nobody reads that any more."""
         old = v.srcs[0]
+        while old.op == "reshape" and old.id not in self.blocks:
+            old = old.srcs[0]
         reads_old = old.id not in self.wanted and self._last(old) <= number
-        new_reads = any(s is old for s in self.fusion.inputs(v.srcs[1])) or v.srcs[1] is old
-        if reads_old and not new_reads:
+        if reads_old and not any(self._touches(s, old) for s in v.srcs[1:]):
             block = self.blocks.get(old.id)
             if block is not None:
                 block.last = max(block.last, self._last(v), number)
@@ -198,6 +203,10 @@ class Builder:
                 self.skip_copy.add(v.id)
                 return
         self._block(v, number)
+
+    def _touches(self, s: Val, old: Val) -> bool:
+        """Whether reading an operand reads the old value."""
+        return s is old or s.id not in self.fusion.stage and any(x is old for x in self.fusion.inputs(s))
 
     def _assign_slots(self) -> None:
         """Leaves, results, memory taken over from leaves, the arena, then views with offsets."""
