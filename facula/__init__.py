@@ -15,6 +15,7 @@ from typing import Any
 from facula import engine as _engine  # noqa: F401  (fills in who evaluates)
 from facula import ops as _ops  # noqa: F401  (fills the registry)
 from facula.graph import dtypes as _dtypes
+from facula.graph import formats as _formats
 from facula.graph.dtypes import dtype as dtype
 from facula.graph.dtypes import finfo as finfo
 from facula.graph.dtypes import iinfo as iinfo
@@ -48,6 +49,10 @@ from facula.runtime.threads import get_num_threads as get_num_threads  # noqa: E
 from facula.runtime.threads import set_num_threads as set_num_threads  # noqa: E402
 
 newaxis = None
+layout, memory_format = _formats.layout, _formats.memory_format
+globals().update(_formats.LAYOUTS, **_formats.FORMATS)
+get_default_dtype, set_default_dtype = _dtypes.default_dtype, _dtypes.set_default_dtype
+promote_types = _dtypes.promote_types
 autograd.Function = _Function
 autograd.backward, autograd.grad = _gradients.backward, _gradients.grad
 

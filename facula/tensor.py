@@ -13,6 +13,7 @@ import numpy as np
 
 from facula.autograd.node import AccumulateGrad, Node
 from facula.graph import dtypes as dt
+from facula.graph.formats import LAYOUTS
 from facula.graph.meta import CPU, META, Device, Meta, Size, meta, meta_of
 from facula.graph.reference import decode
 from facula.graph.tape import LOCAL, Storage, evaluate, new_storage
@@ -347,7 +348,7 @@ class Tensor:
 
 PLAIN: set[type] = {Tensor}  # classes whose instances behave as Tensor itself
 LEGACY: list[Callable] = [lambda cls, *a, **k: object.__new__(cls)]  # `torch.Tensor(2, 3)`, set by ops
-STRIDED: Any = "strided"
+STRIDED: Any = LAYOUTS["strided"]
 
 _new = object.__new__
 

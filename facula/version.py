@@ -1,10 +1,9 @@
-"""The version, and that of what PyTorch is built with."""
+"""Which PyTorch facula follows."""
 
-from facula import __version__ as __version__
+from facula import __version__
 
-cuda: str | None = None
-hip: str | None = None
-rocm: str | None = None
-xpu: str | None = None
 debug = False
-git_version = "Unknown"
+cuda = None
+hip = None
+xpu = None
+git_version = "facula"

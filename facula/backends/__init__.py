@@ -1,50 +1,29 @@
-"""torch.backends: what PyTorch's libraries are asked and told.
-
-facula uses none of them. They answer that they are not there; switches that programs set, such as
-`cudnn.benchmark = True`, are remembered and have no effect, since results never depend on such a
-choice here: the same inputs always give the same bits.
-
->>> cudnn.is_available(), mps.is_available(), cudnn.deterministic
-(False, False, False)
-"""
+"""Switches of back ends: accepted, without effect on the CPU."""
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 
-class _Library(ModuleType):
-    """A library that is not there, with its switches."""
-
-    def __init__(self, name: str, **switches: Any) -> None:
-        super().__init__(f"{__name__}.{name}", f"{name}: not used by facula.")
-        self.__dict__.update(switches)
-        sys.modules[self.__name__] = self
-
-    def is_available(self) -> bool:
-        """Whether the library can be used: no."""
-        return False
-
-    def is_built(self) -> bool:
-        """Whether PyTorch would have been built with it: no."""
-        return False
-
-    def version(self) -> None:
-        """The library's version: none."""
-        return None
+def _always(value: Any) -> Any:
+    return lambda *_, **__: value
 
 
-cuda = _Library("cuda")
-cuda.matmul = _Library(
-    "cuda.matmul", allow_tf32=False, allow_fp16_reduced_precision_reduction=True,
-    allow_bf16_reduced_precision_reduction=True,
+cudnn = SimpleNamespace(
+    enabled=True, benchmark=False, deterministic=False, allow_tf32=True, benchmark_limit=10,
+    is_available=_always(False), version=_always(None),
 )  # fmt: skip
-cudnn = _Library(
-    "cudnn", enabled=True, benchmark=False, deterministic=False, allow_tf32=True, benchmark_limit=10
-)
-mps = _Library("mps")
-mkl = _Library("mkl")
-mkldnn = _Library("mkldnn", enabled=True)
-openmp = _Library("openmp")
+cuda = SimpleNamespace(
+    matmul=SimpleNamespace(allow_tf32=False, allow_fp16_reduced_precision_reduction=True,
+                           allow_bf16_reduced_precision_reduction=True),
+    is_built=_always(False), flash_sdp_enabled=_always(True), enable_flash_sdp=_always(None),
+    mem_efficient_sdp_enabled=_always(True), enable_mem_efficient_sdp=_always(None),
+    math_sdp_enabled=_always(True), enable_math_sdp=_always(None),
+)  # fmt: skip
+mps = SimpleNamespace(is_available=_always(False), is_built=_always(False))
+mkl = SimpleNamespace(is_available=_always(False))
+mkldnn = SimpleNamespace(is_available=_always(False), enabled=False)
+openmp = SimpleNamespace(is_available=_always(False))
+opt_einsum = SimpleNamespace(is_available=_always(False), enabled=False, strategy=None)
+cpu = SimpleNamespace(get_cpu_capability=_always("DEFAULT"))

@@ -13,6 +13,7 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     gradients,
     nn_ops,
     random,
+    samplers,
     formula,
     activations,
     dropout,

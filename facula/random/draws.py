@@ -281,7 +281,12 @@ def binomial(
     counts, chances = widened(count, dtype), widened(p, dtype)
     out = np.empty(count.shape)
     samplers.binomials(
-        generator.address, out.ctypes.data, counts.ctypes.data, chances.ctypes.data, out.size
+        generator.address,
+        out.ctypes.data,
+        counts.ctypes.data,
+        chances.ctypes.data,
+        out.size,
+        dtype != "float64",
     )
     return _stored(out, dtype)
 

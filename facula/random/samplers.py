@@ -244,14 +244,15 @@ def stirling_table(k: f64) -> f64:
 
 
 @sampler
-def binomial_rejection(engine: rng, count: f64, p: f64) -> f64:
-    """Hormann's BTRS, for count * p >= 10 and p <= 1/2."""
+def binomial_rejection(engine: rng, count: f64, p: f64, narrow: i64) -> f64:
+    """Hormann's BTRS, for count * p >= 10 and p <= 1/2; `narrow`: count and p are float32."""
+    center = single(count * p) if narrow else count * p
+    odds = single(p / single(1.0 - p)) if narrow else p / (1.0 - p)
     spread = sqrt(count * p * (1.0 - p))
     b = 1.15 + 2.53 * spread
     a = -0.0873 + 0.0248 * b + 0.01 * p
-    c = count * p + 0.5
+    c = center + 0.5
     accept = 0.92 - 4.2 / b
-    odds = p / (1.0 - p)
     alpha = (2.83 + 5.1 / b) * spread
     m = floor((count + 1.0) * p)
     while True:
@@ -291,27 +292,27 @@ def binomial_waiting(engine: rng, count: f64, p: f64) -> f64:
 
 
 @sampler
-def binomial(engine: rng, count: f64, p: f64) -> f64:
+def binomial(engine: rng, count: f64, p: f64, narrow: i64) -> f64:
     if count <= 0.0 or p <= 0.0:
         return 0.0
     if p >= 1.0:
         return count
     if p <= 0.5:
         if count * p >= 10.0:
-            return binomial_rejection(engine, count, p)
+            return binomial_rejection(engine, count, p, narrow)
         return binomial_waiting(engine, count, p)
     if p != p:
         return p
     q = 1.0 - p
     if count * q >= 10.0:
-        return count - binomial_rejection(engine, count, q)
+        return count - binomial_rejection(engine, count, q, narrow)
     return count - binomial_waiting(engine, count, q)
 
 
 @sampler
-def binomials(engine: rng, out: f64s, counts: f64s, chances: f64s, n: i64) -> None:
+def binomials(engine: rng, out: f64s, counts: f64s, chances: f64s, n: i64, narrow: i64) -> None:
     for k in range(n):
-        out[k] = binomial(engine, counts[k], chances[k])
+        out[k] = binomial(engine, counts[k], chances[k], narrow)
 
 
 @sampler

@@ -503,7 +503,15 @@ def _same_walk(call: Call, leaf: int, slot: int) -> bool:
     if any(k not in walks for k in mine):
         return False
     kinds = {(call.offsets[k], tuple(walks[k]), call.program.buffers[k]) for k in mine}
-    return len(kinds) == 1
+    if len(kinds) != 1:
+        return False
+    stored = False
+    for s in call.program.stmts:
+        if s.op == "store" and call.slots[s.args[0].buf] == slot:
+            stored = True
+        elif s.op == "load" and call.slots[s.args[0].buf] == leaf and stored:
+            return False  # it would read what was just stored
+    return True
 
 
 _kernels: dict[Any, LoopKernel] = {}

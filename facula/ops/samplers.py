@@ -1,0 +1,73 @@
+"""Gamma, Dirichlet and binomial samples; the first two with their implicit derivatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from facula.autograd.function import Function
+from facula.ops.random import generator_of
+from facula.ops.registry import only_torch
+from facula.random import draws, gradients
+from facula.tensor import Tensor, adopt_array
+
+
+def _result(like: Tensor, values: np.ndarray) -> Tensor:
+    name = like.meta.dtype.name
+    rounded = draws.round_to(np.asarray(values), name)
+    return adopt_array(np.ascontiguousarray(rounded).reshape(like.meta.shape), like.meta.dtype)
+
+
+class StandardGamma(Function):
+    """Samples of Gamma(alpha, 1); they move with alpha at their quantile."""
+
+    @staticmethod
+    def forward(ctx: Any, alpha: Tensor, generator: Any) -> Tensor:
+        x = _result(
+            alpha,
+            draws.standard_gamma(
+                generator_of(generator), np.ascontiguousarray(alpha._array()), alpha.meta.dtype.name
+            ),
+        )
+        ctx.save_for_backward(x, alpha)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        x, alpha = ctx.saved_tensors
+        return grad * _standard_gamma_grad(alpha, x), None
+
+
+@only_torch()
+def _standard_gamma(self: Tensor, generator: Any = None) -> Tensor:
+    """Samples of Gamma(self, 1)."""
+    return StandardGamma.apply(self, generator)
+
+
+@only_torch()
+def _standard_gamma_grad(self: Tensor, output: Tensor) -> Tensor:
+    """The derivative of gamma samples by their concentration."""
+    return _result(self, gradients.standard_gamma_grad(self._values(), output._values()))
+
+
+@only_torch()
+def _sample_dirichlet(self: Tensor, generator: Any = None) -> Tensor:
+    """Dirichlet samples over the last dimension (distributions.Dirichlet has the derivative)."""
+    alpha = np.ascontiguousarray(self._array())
+    return _result(self, draws.dirichlet(generator_of(generator), alpha, self.meta.dtype.name))
+
+
+@only_torch()
+def _dirichlet_grad(x: Tensor, alpha: Tensor, total: Tensor) -> Tensor:
+    """The derivative of a coordinate by its concentration, over 1 - x."""
+    return _result(x, gradients.dirichlet_grad(x._values(), alpha._values(), total._values()))
+
+
+@only_torch()
+def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
+    """How many of `count` tries of probability `prob` succeed."""
+    shape = np.broadcast_shapes(count.meta.shape, prob.meta.shape)
+    n, p = (np.ascontiguousarray(np.broadcast_to(x._array(), shape)) for x in (count, prob))
+    got = draws.binomial(generator_of(generator), n, p, count.meta.dtype.name)
+    return adopt_array(got, count.meta.dtype)
