@@ -62,8 +62,8 @@ def _operands(index: Walk, src: Walk, out: Walk) -> list[int]:
     return [x for w in (index, src, out) for x in (w.slot, w.offset)]
 
 
-def _check(put: Put) -> list[int]:
-    return [int(put.tag is not None), put.tag or 0]
+def _kernel_of(kind: str, put: Put) -> PutKernel:
+    return _kernel(PutShape.of(kind, put.dtype, put.itemsize, put.mode, put.tag is not None))
 
 
 def plan_rows(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
@@ -81,10 +81,10 @@ def plan_rows(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
         ranges = min(4, wanted, put.size)
     blocks, per_range = -(-b // block), -(-put.size // ranges)
     args = [*_operands(index, src, out), index.strides[1], *src.strides, out.strides[0], out.strides[1]]
-    args += [a, i, put.size, b, per_a, block, blocks, per_range, ranges, *_check(put)]
-    shape = PutShape.of("rows", put.dtype, put.itemsize, put.mode)
+    args += [a, i, put.size, b, per_a, block, blocks, per_range, ranges, put.tag or 0]
     tasks = -(-a // per_a) * blocks * ranges
-    return [Step(_kernel(shape), args, tasks, 0, 0.1 * work * put.itemsize / 4 + 2.0 * a * i * ranges * blocks)]
+    cost = 0.1 * work * put.itemsize / 4 + 2.0 * a * i * ranges * blocks
+    return [Step(_kernel_of("rows", put), args, tasks, 0, cost)]
 
 
 def plan_points(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
@@ -103,6 +103,5 @@ def plan_points(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
     strides = [w.strides[d] for w in (index, src) for d in order]
     strides += [0 if d == 1 else out.strides[d] for d in order]
     args = [*_operands(index, src, out), *strides, *(put.sizes[d] for d in order)]
-    args += [out.strides[1], put.size, per_a, block, blocks, *_check(put)]
-    shape = PutShape.of("points", put.dtype, put.itemsize, put.mode)
-    return [Step(_kernel(shape), args, -(-a // per_a) * blocks, 0, 1.2 * work)]
+    args += [out.strides[1], put.size, per_a, block, blocks, put.tag or 0]
+    return [Step(_kernel_of("points", put), args, -(-a // per_a) * blocks, 0, 1.2 * work)]

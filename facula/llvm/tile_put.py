@@ -15,9 +15,9 @@ from facula.llvm.tile_gemm import TaskFrame
 
 _OPERANDS = ("index", "index_off", "src", "src_off", "out", "out_off")
 ROWS = (*_OPERANDS, "index_i", "src_a", "src_i", "src_b", "out_a", "out_i", "count_a", "count_i", "size", "columns",
-        "per_a", "block", "blocks", "per_range", "ranges", "checked", "tag")  # fmt: skip
+        "per_a", "block", "blocks", "per_range", "ranges", "tag")  # fmt: skip
 POINTS = (*_OPERANDS, *(f"{x}_{d}" for x in ("index", "src", "out", "count") for d in "ajk"), "out_i", "size",
-          "per_a", "block", "blocks", "checked", "tag")  # fmt: skip
+          "per_a", "block", "blocks", "tag")  # fmt: skip
 
 # what dtypes without an entry of their own in NUMBERS are stored as
 _STORED = {"bool": "int8", "uint16": "int16", "uint32": "int32", "uint64": "int64"}
@@ -31,19 +31,20 @@ class PutShape:
     kind: str  # rows, points
     dtype: str
     mode: str  # set, add, mul, max, min
+    checked: bool = False  # bad indices are reported, negative ones count from the end
 
     @property
     def key(self) -> str:
-        return f"put_{self.kind} {self.dtype} {self.mode}"
+        return f"put_{self.kind} {self.dtype} {self.mode}{' checked' if self.checked else ''}"
 
     @staticmethod
-    def of(kind: str, dtype: str, itemsize: int, mode: str) -> PutShape:
+    def of(kind: str, dtype: str, itemsize: int, mode: str, checked: bool) -> PutShape:
         """The shape that does for a dtype: what is only moved is bits."""
         if mode == "set":
             dtype = _BITS[itemsize]
         elif mode in ("add", "mul") and dtype.startswith("uint"):
             dtype = dtype[1:]
-        return PutShape(kind, dtype, mode)
+        return PutShape(kind, dtype, mode, checked)
 
 
 class PutWriter:
@@ -134,15 +135,14 @@ class PutWriter:
         """An index; a negative one counts from the end if indices are to be checked."""
         b, arg = self.b, self.arg
         raw = b.load("i64", pointer)
-        low = b.let(f"sub i64 0, {arg('size')}")
+        if not self.shape.checked:
+            return raw
+        low = b.sub(0, arg("size"))
         outside = b.let(f"or i1 {b.test('slt', raw, low)}, {b.test('sge', raw, arg('size'))}")
-        wanted = b.test("ne", arg("checked"), 0)
-        with b.when(b.both(outside, wanted)):
+        with b.when(outside):
             for k, x in enumerate((1, raw, arg("size"), arg("tag"))):
                 b.store("i64", x, b.at("%status", k, "i64"))
-        wrapped = b.let(f"add i64 {raw}, {arg('size')}")
-        negative = b.both(b.test("slt", raw, 0), wanted)
-        return b.pick(negative, "i64", wrapped, raw)
+        return b.pick(b.test("slt", raw, 0), "i64", b.add(raw, arg("size")), raw)
 
     def _combine(self, n: int, new: str, place: str) -> None:
         b, number, v = self.b, self.number, vec(n, self.number.compute)
