@@ -32,4 +32,6 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     binary_more,
     diagonals,
     arrange,
+    legacy,
+    settings,
 )
