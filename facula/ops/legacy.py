@@ -17,7 +17,7 @@ from facula.tensor import Tensor, wrap
 
 def construct(cls: type, *args: Any, dtype: Dtype | None = None, device: Any = None,
               size: Any = None, data: Any = None) -> Tensor:  # fmt: skip
-    """A tensor of a class: of sizes (with any values in it), of a sequence, or an alias of a tensor."""
+    """A tensor of a class: of sizes (with any values), of a sequence, or an alias of a tensor."""
     d = dtype or dt.default_dtype()
     given = args[0] if len(args) == 1 else data
     if isinstance(given, Tensor):
