@@ -103,8 +103,8 @@ class Inst:
         self.multi = len(outs) != 1
         self.n_scalars = n_scalars  # run-time numbers it reads
         self.types = tuple(map(type, params))
-        # what the short way of recording can do: one result, operands read as they lie
-        self.fast = not self.multi and not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
+        # what the short way of recording can do: operands are read as they lie
+        self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
 
     def __repr__(self) -> str:

@@ -64,8 +64,8 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
     return outs if inst.multi else outs[0]
 
 
-def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Tensor:
-    """The short way: known geometries, one result."""
+def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Any:
+    """The short way: known geometries."""
     key = tape.key
     wanted = False
     entries = [inst]
@@ -77,19 +77,22 @@ def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scala
     key += entries
     if scalars:
         tape.scalars += scalars
-    s = _new(Storage)
-    s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, 0, None
-    tape.n += 1
-    tape.values.append(s)
+    outs = []
+    for m in inst.outs:
+        s = _new(Storage)
+        s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, 0, None
+        tape.n += 1
+        tape.values.append(s)
+        out = _new(Tensor)
+        s.meta = out.meta = m
+        out._s = s
+        outs.append(out)
     tape.budget -= inst.nbytes
-    out = _new(Tensor)
-    s.meta = out.meta = inst.meta
-    out._s = s
     if wanted and tape.grad and op.backward is not None:
-        attach(op, inst, tensors, (out,), scalars)
+        attach(op, inst, tensors, outs, scalars)
     if tape.budget < 0 or tape.n > MAX_NODES:
         ENGINE.flush(tape)
-    return out
+    return tuple(outs) if inst.multi else out
 
 
 def _not_a_tensor(op: Op, tensors: Sequence[Any]) -> TypeError:

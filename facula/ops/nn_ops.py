@@ -8,7 +8,7 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
-from facula.graph.tape import Op
+from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import FUNCTIONAL, TORCH, functional
@@ -189,8 +189,6 @@ def _ln_backward(n: Any, g: Tensor, *_: Any) -> tuple:
 
 def LN_SECOND_ORDER(n: Any) -> bool:
     """Whether the derivative itself will be differentiated: then it is composed of public operators."""
-    from facula.graph.tape import LOCAL
-
     return LOCAL.tape.grad
 
 
@@ -310,8 +308,19 @@ def _mse_expand(g: Any, a: Any, b: Any, reduction: str) -> Any:
     return _reduced(g, diff * diff, reduction, d)
 
 
+def _mse_grad_expand(g: Any, grad: Any, a: Any, b: Any, reduction: str) -> Any:
+    w = opmath(a.dtype)
+    n = 2.0 / max(a.numel, 1) if reduction == "mean" else 2.0
+    return g.cast((g.cast(a, w) - g.cast(b, w)) * (g.cast(grad, w) * n), a.dtype)
+
+
+MSE_GRAD = Op("mse_loss_backward", lambda g, a, b, r: a.plain(), _mse_grad_expand)
+
+
 def _mse_backward(n: Any, g: Tensor) -> tuple:
     a, b = n.tensor(0), n.tensor(1)
+    if not LOCAL.tape.grad and n.edges[1] is None and a.meta.shape == b.meta.shape and a.meta.dtype is b.meta.dtype:
+        return apply(MSE_GRAD, (g, a, b), n.inst.params), None
     diff = a - b
     scale = 2.0 / max(diff.meta.numel, 1) if n.params[0] == "mean" else 2.0
     ga = diff * (g * scale)
@@ -373,8 +382,6 @@ def _ce_expand(g: Any, x: Any, t: Any, reduction: str, ignore: int) -> Any:
 
 def _ce_backward(n: Any, g: Tensor) -> tuple:
     x, t = n.tensor(0), n.tensor(1)
-    from facula.graph.tape import LOCAL
-
     if LOCAL.tape.grad:
         dim = 1 if x.meta.ndim > 1 else 0
         return _ce_backward_composed(n, g, x, t, dim), None

@@ -37,6 +37,10 @@ def is_native(v: Val) -> bool:
     return v.op in LEAVES or v.op in VIEWS or v.op in POINTWISE or v.op in ("reduce", "as_strided")
 
 
+class _StartAgain(Exception):
+    """A value that was inlined needs memory: placing has to begin anew."""
+
+
 @dataclass
 class Group:
     """One kernel: a domain and the candidates computed over it."""
@@ -129,13 +133,32 @@ class Fusion:
             for s in {s.id: s for s in v.srcs}.values():
                 self.users.setdefault(s.id, []).append(v)
         self.heavy = {v.id for v in order if not is_native(v) and v.op != "out"}
-        self.candidates = self._candidates()
+        self.forced: set[int] = set()
+        while not self._placed():
+            pass
+
+    def _placed(self) -> bool:
+        """Places everything; False if a value turned out to need memory after it had been inlined."""
+        self.candidates = self._candidates() | self.forced
         self.stage: dict[int, int] = {}  # candidate or heavy value -> number of its step
         self.steps: list[Group | Val] = []
         self.group_of: dict[int, Group] = {}
+        self.inlined: set[int] = set()
         self._blocked: Val | None = None
         self._current: Group | None = None
-        self._place_all()
+        try:
+            self._place_all()
+        except _StartAgain:
+            return False
+        return True
+
+    def _force(self, v: Val) -> None:
+        """Gives v memory, computed now."""
+        self.forced.add(v.id)
+        if v.id in self.inlined:
+            raise _StartAgain
+        self.candidates.add(v.id)
+        self._place(v)
 
     # candidates
 
@@ -218,8 +241,7 @@ class Fusion:
             safe = v.op == "cat" or all(x is not v.srcs[0] for x in self.inputs(s))
             if not safe or not self.store_group(s):
                 if s.id not in self.stage:
-                    self.candidates.add(s.id)
-                    self._place(s)
+                    self._force(s)
 
     def store_group(self, s: Val) -> Group | None:
         """A domain over which s can be computed and stored somewhere, or None."""
@@ -230,7 +252,7 @@ class Fusion:
         for _ in range(6):
             try:
                 group.places = {s.id: group.exprs()}
-                self._check(group, s)
+                self.inlined |= self._check(group, s) | {s.id}
                 return group
             except NeedSplit as need:
                 group.cut(need.dim, need.inner)
@@ -272,8 +294,7 @@ class Fusion:
             blocked = self._blocked
             if blocked is None or blocked.id in self.stage or blocked is v:
                 break
-            self.candidates.add(blocked.id)  # what cannot be read in place gets memory first
-            self._place(blocked)
+            self._force(blocked)  # what cannot be read in place gets memory first
             reads = self.inputs(v)
         raise AssertionError(f"{v!r} cannot be computed by itself")
 
@@ -307,8 +328,10 @@ class Fusion:
             try:
                 places = {m.id: self._where(group, m) for m in [*group.members, v]}
                 group.places = places
+                seen: set[int] = set()
                 for m in [*group.members, v] if group.cuts != before[1] else [v]:
-                    self._check(group, m)
+                    seen |= self._check(group, m)
+                self.inlined |= seen
                 group.members.append(v)
                 group.reads |= {s.id for s in reads}
                 self.group_of[v.id] = group
@@ -335,13 +358,14 @@ class Fusion:
             return tuple([zero(n) if d in m.arg[1] else e for d, e in enumerate(exprs)])
         return group.place(m)
 
-    def _check(self, group: Group, m: Val) -> None:
-        """That m can be computed in the group; NeedSplit or Unfusable where not."""
+    def _check(self, group: Group, m: Val) -> set[int]:
+        """What m inlines when it is computed in the group; NeedSplit or Unfusable where it can't be."""
         sizes = group.loop_sizes
         self._current = group
         exprs = group.exprs() if m.op == "reduce" else group.places[m.id]
         members = {x.id for x in group.members}
         seen: set[tuple] = set()
+        inlined: set[int] = set()
         stack = list(self._operands(m, exprs, sizes)) if m.op not in ("buffer", "const", "scalar", "iota", "out") else []
         while stack:
             v, at = stack.pop()
@@ -354,7 +378,9 @@ class Fusion:
                 continue
             if v.id in self.candidates or v.id in self.heavy or v.op in ("buffer", "out", "const", "scalar", "iota"):
                 continue
+            inlined.add(v.id)
             stack.extend(self._operands(v, at, sizes))
+        return inlined
 
     def _operands(self, v: Val, at: tuple[Expr, ...], sizes: list[int]) -> list[tuple[Val, tuple[Expr, ...]]]:
         if v.op in ("buffer_at", "as_strided"):
