@@ -259,7 +259,15 @@ def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
     y, mean, invstd = _normalise_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)
     if mean is None:
         mean = invstd = TORCH["empty"](0, dtype=opmath(input.meta.dtype))
-    return to_out((y, mean.detach(), invstd.detach()), out)
+    return to_out((y, *_stats_as(input, weight, mean.detach(), invstd.detach())), out)
+
+
+def _stats_as(input: Tensor, weight: Tensor | None, *stats: Tensor) -> tuple[Tensor, ...]:
+    """Statistics in the input's type, unless the weight is kept in a wider one."""
+    d = input.meta.dtype
+    if weight is not None and weight.meta.dtype is not d:
+        return stats
+    return tuple(s if s.meta.dtype is d else s.to(d) for s in stats)  # type: ignore[attr-defined]
 
 
 _torch_batch_norm.__name__ = _torch_batch_norm.__qualname__ = "batch_norm"
@@ -459,7 +467,8 @@ def _torch_group_norm(input: Tensor, num_groups: int, weight: Tensor | None = No
 def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int,
                       group: int, eps: float) -> tuple:  # fmt: skip
     """(result, mean, 1 / standard deviation)."""
-    return _group_norm(input, group, weight, bias, eps)
+    y, mean, rstd = _group_norm(input, group, weight, bias, eps)
+    return (y, *_stats_as(input, weight, mean, rstd))
 
 
 def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None, bias: Tensor | None,
@@ -471,7 +480,7 @@ def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | Non
     operands = [input] + [p for p in (weight, bias) if p is not None]
     params = (len(normalized_shape), eps, weight is not None, bias is not None)
     y, mean, rstd = apply(LAYER_NORM[len(operands)], operands, params)
-    return y, mean.detach(), rstd.detach()
+    return (y, *_stats_as(input, weight, mean.detach(), rstd.detach()))
 
 
 _torch_group_norm.__name__ = _torch_group_norm.__qualname__ = "group_norm"
