@@ -430,6 +430,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     m, t = input.meta, target.meta
     if t.shape == m.shape and t.dtype.kind == "f":
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
         return _cross_entropy_probabilities(input, target, weight, reduction, label_smoothing)
     _check_classes(m, t)
     if weight is None and not label_smoothing and m.numel:
