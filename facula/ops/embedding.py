@@ -8,6 +8,7 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
+from facula.ops.index import scatter_op
 from facula.ops.pointwise import opmath
 from facula.ops.registry import TORCH, functional
 from facula.tensor import Tensor
@@ -210,7 +211,7 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     if mode == 2:
         index_of = TORCH["where"](argmax >= 0, argmax, 0)
         kept = TORCH["where"](argmax >= 0, g, TORCH["zeros"]((), dtype=g.meta.dtype))
-        out = TORCH["zeros"](weight.shape, dtype=g.meta.dtype).scatter_add(0, index_of, kept)
+        out = scatter_op(TORCH["zeros"](weight.shape, dtype=g.meta.dtype), 0, index_of, kept, "add")
         return (out, None, None, *([None] if has_scale else []))
     per_bag = g / TORCH["where"](count < 1, TORCH["ones_like"](count), count).unsqueeze(1) if mode == 1 else g
     per_row = per_bag.index_select(0, bag)

@@ -11,7 +11,7 @@ from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath, sum_to
-from facula.ops.registry import FUNCTIONAL, TORCH, functional
+from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional
 from facula.tensor import Tensor
 
 # softmax -----------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def _soft(name: str, op: Op) -> None:
     for fn in (torch_function, function):
         fn.__name__ = fn.__qualname__ = name
         fn.__doc__ = f"{name} along a dim: every slice along it sums to one{' after exp' if 'log' in name else ''}."
-    TORCH[name] = torch_function
+    TORCH[name] = NAMESPACES["special"][name] = torch_function
     setattr(Tensor, name, torch_function)
     FUNCTIONAL[name] = function
 
@@ -430,6 +430,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     m, t = input.meta, target.meta
     if t.shape == m.shape and t.dtype.kind == "f":
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
         return _cross_entropy_probabilities(input, target, weight, reduction, label_smoothing)
     _check_classes(m, t)
     if weight is None and not label_smoothing and m.numel:
