@@ -54,6 +54,11 @@ class Node:
         return len(self.inst.outs)
 
     @property
+    def _input_metadata(self) -> tuple:
+        """Geometries of the recorded operator's results: what `backward` gets gradients of."""
+        return self.inst.outs
+
+    @property
     def metadata(self) -> dict:
         """A dict for the user's notes."""
         return self.__dict__.setdefault("_metadata", {})
