@@ -75,7 +75,7 @@ class Op:
         """The interned instance for these input geometries and parameters."""
         found = self.insts.get((metas, params))
         # 1, 1.0 and True are equal as keys but not as parameters
-        if found is not None and (not params or found.types == tuple(map(type, params))):
+        if found is not None and (found.types is None or found.types == tuple(map(type, params))):
             return found
         key = (metas, params) if found is None else (metas, params, tuple(map(type, params)))
         found = self.insts.get(key)
@@ -102,7 +102,8 @@ class Inst:
         self.meta = outs[0] if outs else None
         self.multi = len(outs) != 1
         self.n_scalars = n_scalars  # run-time numbers it reads
-        self.types = tuple(map(type, params))
+        # types of the parameters, where numbers of different types could be taken for each other
+        self.types = tuple(map(type, params)) if any(isinstance(p, (int, float, complex)) for p in params) else None
         # what the short way of recording can do: operands are read as they lie
         self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
@@ -120,6 +121,11 @@ VIEW = Op("view", lambda src, meta, offset: meta.plain(), _no_expansion)
 VIEW_AT = Op("view_at", lambda src, meta: meta.plain(), _no_expansion)
 WRITE = Op("write", lambda old, new, meta, offset: old, _no_expansion)
 WRITE_AT = Op("write_at", lambda old, new, meta: old, _no_expansion)
+
+
+def _leaf_inst(m: Meta) -> Inst:
+    m.leaf = inst = LEAF.inst((), (m,))
+    return inst
 
 
 class Tape:
@@ -153,7 +159,8 @@ class Tape:
             else:
                 self.budget = -1  # visible outside: what reads it is evaluated at once
         i = self.n
-        self.key.append(LEAF.inst((), (s.meta,)))
+        m = s.meta
+        self.key.append(m.leaf or _leaf_inst(m))
         self.leaves.append(s.buf)
         self.values.append(None)
         self.n = i + 1

@@ -355,8 +355,10 @@ def _check_fits(value: Tensor, view: Tensor) -> None:
 
 
 def _gather_infer(x: Meta, index: Meta, dim: int) -> Meta:
-    if index.dtype not in (dt.int64, dt.int32):
+    if index.dtype not in (dt.int64, dt.int32) and index.numel:
         raise RuntimeError("gather(): Expected dtype int32/int64 for index")
+    if not index.numel:
+        return meta_of(x.dtype, index.shape, x.device)
     if max(index.ndim, 1) != max(x.ndim, 1):
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     for i in range(index.ndim):
@@ -369,6 +371,8 @@ def _gather_infer(x: Meta, index: Meta, dim: int) -> Meta:
 
 
 def _gather_expand(g: Any, x: Any, index: Any, dim: int) -> Any:
+    if not index.numel:
+        return g.const(0, x.dtype, index.shape)
     index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, dim)
     if not x.ndim or not index.ndim:
         out = g.gather(g.reshape(x, (x.numel,)), g.reshape(index, (index.numel,)), 0)
@@ -392,7 +396,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
 
 
 def _scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
-    if index.dtype not in (dt.int64, dt.int32):
+    if index.dtype not in (dt.int64, dt.int32) and index.numel:
         raise RuntimeError("scatter(): Expected dtype int32/int64 for index")
     if src.dtype is not x.dtype:
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")

@@ -37,6 +37,10 @@ class Block:
     leaf: int = -1  # the leaf whose memory it takes over
 
 
+# values made by replacing parts of another, their first operand
+REPLACING = frozenset(("write", "write_at", "put", "scatter"))
+
+
 @dataclass
 class HostStep:
     """A primitive evaluated by its NumPy meaning."""
@@ -120,6 +124,7 @@ class Builder:
         self.extra_blocks: list[Block] = []
         self.skip_copy: set[int] = set()
         self.work_slot, self.work_at, self.work_bytes = -1, 0, 0
+        self.copy_slot, self.copy_bytes, self.copy_used, self.copy_entry = -1, 0, 0, -1
 
     def build(self) -> NativePlan:
         """All decisions, in order."""
@@ -130,6 +135,10 @@ class Builder:
         calls = self._write_all()
         if self.work_bytes:
             self.arena_bytes = self.work_at + self.work_bytes
+        if self.copy_bytes:
+            at = (self.arena_bytes + 63) // 64 * 64
+            self.derived[self.copy_entry] = (self.arena_slot, -1, at)
+            self.arena_bytes = at + self.copy_bytes
         self._donate()
         self._compile(calls)
         self._name_results()
@@ -159,7 +168,7 @@ class Builder:
                 for m in step.members:
                     if m.id in self.stored:
                         self._block(m, number)
-            elif step.op in ("write", "write_at"):
+            elif step.op in REPLACING:
                 self._write_block(step, number)
             elif step.op == "host" or step.op.startswith("template:"):
                 for out in self.fusion.users.get(step.id, ()):
@@ -177,9 +186,10 @@ class Builder:
     def _write_block(self, v: Val, number: int) -> None:
         """A write takes over the memory of the old value if nobody reads that any more."""
         old = v.srcs[0]
+        while old.op == "reshape" and old.id not in self.blocks:
+            old = old.srcs[0]
         reads_old = old.id not in self.wanted and self._last(old) <= number
-        new_reads = any(s is old for s in self.fusion.inputs(v.srcs[1])) or v.srcs[1] is old
-        if reads_old and not new_reads:
+        if reads_old and not any(self._touches(s, old) for s in v.srcs[1:]):
             block = self.blocks.get(old.id)
             if block is not None:
                 block.last = max(block.last, self._last(v), number)
@@ -193,6 +203,10 @@ class Builder:
                 self.skip_copy.add(v.id)
                 return
         self._block(v, number)
+
+    def _touches(self, s: Val, old: Val) -> bool:
+        """Whether reading an operand reads the old value."""
+        return s is old or s.id not in self.fusion.stage and any(x is old for x in self.fusion.inputs(s))
 
     def _assign_slots(self) -> None:
         """Leaves, results, memory taken over from leaves, the arena, then views with offsets."""
@@ -260,6 +274,19 @@ class Builder:
         self.work_bytes = max(self.work_bytes, nbytes)
         return self.work_slot
 
+    def copied(self, v: Val) -> tuple[list[Call], Place]:
+        """Steps that copy an operand of the step being written, row-major, and where to."""
+        if self.copy_slot < 0:
+            self.copy_slot = self.n_slots
+            self.n_slots += 1
+            self.copy_entry = len(self.derived)
+            self.derived.append((self.arena_slot, -1, 0))
+        at = self.copy_used
+        self.copy_used = at + (self._bytes(v) + 63) // 64 * 64
+        self.copy_bytes = max(self.copy_bytes, self.copy_used)
+        place = Place(self.copy_slot, at // v.dtype.itemsize)
+        return [self.store(v, place)], place
+
     # steps ----------------------------------------------------------------------------------------
 
     def _write_all(self) -> list[Any]:
@@ -286,6 +313,7 @@ class Builder:
         name = v.op[9:] if v.op.startswith("template:") else v.op
         planner = PLANNERS.get(name)
         if planner is not None:
+            self.copy_used = 0
             steps = planner(self, v)
             if steps is not None:
                 return steps
