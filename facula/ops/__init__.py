@@ -48,5 +48,4 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     storage,
     view_changes,
     legacy,
-    settings,
 )
