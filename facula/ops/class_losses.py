@@ -323,6 +323,8 @@ def linear_cross_entropy(
     logits = FUNCTIONAL["linear"](input, linear_weight.reshape(-1, width), bias)  # type: ignore[attr-defined]
     if len(shape) > 2:
         logits = logits.reshape(-1, *shape[:-1])
+    if input.meta.ndim not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.meta.ndim}")
     if ignore_index is not None and target.meta.dtype.kind == "f":
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     if input.meta.ndim > 1 and target.meta.ndim and input.meta.shape[0] != target.meta.shape[0]:

@@ -70,7 +70,7 @@ def _back_expand(g: Any, grad: Any, index: Any, rows: int, padding: int, by_freq
 
 
 def _back_backward(n: Any, gg: Tensor) -> tuple:
-    rows, padding, by_freq = n.params
+    _, padding, by_freq = n.params
     index = n.tensor(0)
     if by_freq:
         raise RuntimeError(
@@ -240,7 +240,7 @@ def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> An
 
 
 def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
-    bags, mode, padding, by_freq, sparse = n.params
+    _, mode, padding, by_freq, sparse = n.params
     _no_sparse(sparse)
     weight, index = n.inst.ins[0], n.tensor(1)
     has_scale = len(n.inst.ins) > 3

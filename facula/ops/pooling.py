@@ -53,9 +53,8 @@ def _window(
     padding, dilation = per_dim(padding, k, "padding"), per_dim(dilation, k, "dilation")
     if m.ndim not in (k + 1, k + 2):
         raise RuntimeError(
-            f"{what}() Expected {k + 1}D or {k + 2}D input tensor, but got {list(m.shape)}"
-            if k == 1
-            else f"{k + 1}D or {k + 2}D (batch mode) tensor expected for input, but got: {list(m.shape)}"
+            f"{what}(): {k + 1}D or {k + 2}D (batch mode) tensor expected for input, but got: "
+            f"{list(m.shape)}"
         )
     if (
         not all(m.shape[-k:])

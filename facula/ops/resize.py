@@ -73,7 +73,7 @@ def _line(g: Any, w: Any, axis: int, ndim: int) -> Any:
 
 def _dense(g: Any, kind: str, n: int, out: int, step: float, d: Any) -> Any:
     """(out, n) weights of antialiased resizing: the filter is as wide as the step."""
-    kind, _, aligned = kind.partition(":")
+    kind = kind.partition(":")[0]
     size = 2.0 if kind == "aa-linear" else 4.0
     wide = max(step, 1.0)
     support = size * 0.5 * wide
