@@ -19,6 +19,7 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     dropout,
     embedding,
     norms,
+    rms_norm,
     distances,
     pad,
     conv,
