@@ -42,6 +42,7 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     host,
     scans,
     statistics,
+    special_functions,
     sorting,
     scatter,
     predicates,
