@@ -312,7 +312,9 @@ class Builder:
             return self._cat(v)
         if v.op in ("write", "write_at"):
             return self._write(v)
-        name = v.op[9:] if v.op.startswith("template:") else v.op
+        name = v.op.removeprefix("template:")
+        if name == "host":
+            name = f"host:{v.arg[0].__name__}"
         planner = PLANNERS.get(name)
         if planner is not None:
             self.copy_used = 0
