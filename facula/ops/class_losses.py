@@ -31,7 +31,7 @@ def _picked(g: Any, x: Any, t: Any, rest: tuple, ignore: int) -> tuple:
     w, dim = opmath(x.dtype), _class_dim(x)
     t = g.cast(t, dt.int64)
     counts = t.ne(ignore)
-    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target")
+    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target", wrap=False)
     weight = g.const(1.0, w, t.shape)
     if rest:
         flat = g.take(g.cast(rest[0], w), g.reshape(safe, (t.numel,)), 0)
@@ -102,20 +102,11 @@ def _nll_back_back(n: Any, gg: Tensor) -> tuple:
 
 
 _NLL = {
-    (k, image): Op(
-        "nll_loss",
-        _nll_infer,
-        _nll_expand,
-        _nll_backward,
-        saves="1" if not k else "1 2",
-        grad_name="NllLoss2DBackward0" if image else "NllLossBackward0",
-    )
-    for k in (0, 1)
-    for image in (False, True)
-}
-NLL_BACKWARD = Op(
-    "nll_loss_backward", _nll_back_infer, _nll_back_expand, _nll_back_back, saves="1 2"
-)
+    (k, image): Op("nll_loss", _nll_infer, _nll_expand, _nll_backward, saves="1" if not k else "1 2", marks=True,
+                   grad_name="NllLoss2DBackward0" if image else "NllLossBackward0")
+    for k in (0, 1) for image in (False, True)
+}  # fmt: skip
+NLL_BACKWARD = Op("nll_loss_backward", _nll_back_infer, _nll_back_expand, _nll_back_back, saves="1 2", marks=True)
 
 
 def _check_nll(x: Meta, t: Meta, weight: Tensor | None) -> None:

@@ -133,7 +133,7 @@ class Fusion:
         for v in order:
             for s in {s.id: s for s in v.srcs}.values():
                 self.users.setdefault(s.id, []).append(v)
-        self.heavy = {v.id for v in order if not is_native(v) and v.op != "out"}
+        self.heavy = {v.id for v in order if not is_native(v) and v.op != "out" and v.op not in LEAVES}
         self.forced: set[int] = set()
         while not self._placed():
             pass

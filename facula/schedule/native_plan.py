@@ -64,7 +64,7 @@ class NativePlan:
         self.n_slots = builder.n_slots
         self.kernels = builder.kernels
         origins = builder.low.graph.origins
-        self.checks = [(v.arg[1], v.arg[2], origins.get(v.id, -1)) for v in builder.memory.checks]
+        self.checks = [(tag, wrap, origins.get(v, -1)) for tag, wrap, v in builder.memory.checks]
         self.fusion = builder.fusion
         self.descriptions = builder.descriptions
 
