@@ -176,7 +176,7 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:
         if flag and not (self.meta.dtype.is_floating_point or self.meta.dtype.is_complex):
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         if self._g is not None:
             if not flag:
                 raise RuntimeError(

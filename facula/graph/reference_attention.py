@@ -42,7 +42,8 @@ def sdpa_backward(g: Array, q: Array, k: Array, v: Array, out: Array, lse: Array
     empty = np.isneginf(lse)[..., None]
     p = np.where(empty, 0, np.exp(s - np.where(empty, 0, lse[..., None])))
     dp = np.matmul(g, v.swapaxes(-1, -2))
-    ds = p * (dp - (g * out).sum(-1, keepdims=True)) * q.dtype.type(scale)  # type: ignore[arg-type]
+    # the sum is also that of g * out, which a kernel that sees the keys in parts will take
+    ds = p * (dp - (p * dp).sum(-1, keepdims=True)) * q.dtype.type(scale)  # type: ignore[arg-type]
     return [np.matmul(ds, k), np.matmul(ds.swapaxes(-1, -2), q), np.matmul(p.swapaxes(-1, -2), g)]
 
 

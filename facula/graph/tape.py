@@ -41,7 +41,7 @@ class Op:
     backward(ctx, *grads) -> gradients of the tensor inputs (None where there is none).
     """
 
-    __slots__ = ("backward", "expand", "grad_class", "infer", "insts", "materialize", "n_scalars",
+    __slots__ = ("backward", "expand", "grad_class", "infer", "insts", "materialize", "marks", "n_scalars",
                  "name", "saves_inputs", "saves_outputs")  # fmt: skip
 
     def __init__(
@@ -54,9 +54,10 @@ class Op:
         saves: str = "",
         grad_name: str | None = None,
         materialize: bool = True,
+        marks: bool = False,
     ) -> None:
         """`saves`: what the derivative reads: input numbers and 'out' (or out0, out1), as
-        in "0 1 out"."""
+        in "0 1 out". `marks`: it checks indices, so the tape notes where it is recorded."""
         self.name = name
         self.infer, self.expand, self.backward = infer, expand, backward
         self.insts: dict[Any, Inst] = {}
@@ -64,6 +65,7 @@ class Op:
         self.saves_inputs = tuple(int(w) for w in words if w.isdigit())
         self.saves_outputs = tuple(int(w[3:] or 0) for w in words if w.startswith("out"))
         self.materialize = materialize
+        self.marks = marks
         self.grad_class: Any = grad_name or (
             "".join(w[:1].upper() + w[1:] for w in name.strip("_").split("_")) + "Backward0"
         )
@@ -139,7 +141,7 @@ class Tape:
         self.leaves: list[Any] = []  # buffers, in order of their entries
         self.scalars: list[Any] = []
         self.views: dict[tuple, int] = {}
-        self.marks: list[tuple[int, Any]] = []  # (entry, where it was recorded) of checked operators
+        self.marks: list[tuple[int, Any, int]] = []  # (entry, code, place in it) of operators that check
         self.rebound: list[tuple[Storage, int]] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
         self.budget = MAX_BYTES

@@ -51,11 +51,11 @@ class Put:
 
 @dataclass(frozen=True)
 class Walk:
-    """An operand: where it starts, and its strides over (a, i, b)."""
+    """An operand: where it starts, and its strides, usually over (a, i, b)."""
 
     slot: int
     offset: int
-    strides: Triple
+    strides: tuple[int, ...]
 
 
 def _operands(index: Walk, src: Walk, out: Walk) -> list[int]:
@@ -80,7 +80,13 @@ def plan_rows(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
     elif b >= 16:
         ranges = min(4, wanted, put.size)
     blocks, per_range = -(-b // block), -(-put.size // ranges)
-    args = [*_operands(index, src, out), index.strides[1], *src.strides, out.strides[0], out.strides[1]]
+    args = [
+        *_operands(index, src, out),
+        index.strides[1],
+        *src.strides,
+        out.strides[0],
+        out.strides[1],
+    ]
     args += [a, i, put.size, b, per_a, block, blocks, per_range, ranges, put.tag or 0]
     tasks = -(-a // per_a) * blocks * ranges
     cost = 0.1 * work * put.itemsize / 4 + 2.0 * a * i * ranges * blocks

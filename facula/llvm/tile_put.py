@@ -20,7 +20,7 @@ POINTS = (*_OPERANDS, *(f"{x}_{d}" for x in ("index", "src", "out", "count") for
           "per_a", "block", "blocks", "tag")  # fmt: skip
 
 # what dtypes without an entry of their own in NUMBERS are stored as
-_STORED = {"bool": "int8", "uint16": "int16", "uint32": "int32", "uint64": "int64"}
+STORED = {"bool": "int8", "uint16": "int16", "uint32": "int32", "uint64": "int64"}
 _BITS = {1: "int8", 2: "int16", 4: "int32", 8: "int64"}
 
 
@@ -53,7 +53,7 @@ class PutWriter:
     def __init__(self, shape: PutShape, target: Target, name: str) -> None:
         self.shape = shape
         self.b = Emit(target, name)
-        self.number: Number = NUMBERS[_STORED.get(shape.dtype, shape.dtype)]
+        self.number: Number = NUMBERS[STORED.get(shape.dtype, shape.dtype)]
         self.arg = TaskFrame(self.b, list(ROWS if shape.kind == "rows" else POINTS), 0)
 
     def write(self) -> str:

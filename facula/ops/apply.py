@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from facula.autograd.node import Saved, grad_class, next_seq, save
@@ -25,6 +27,16 @@ from facula.runtime.buffers import alloc
 from facula.tensor import Tensor, empty_meta, storage_array, wrap
 
 _new = object.__new__
+_HOME = str(Path(__file__).parent.parent)
+
+
+def _mark(tape: Tape, entry: int) -> None:
+    """Notes the user's line that records an operator; which line it is, is looked up in need."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith(_HOME):
+        frame = frame.f_back
+    if frame is not None:
+        tape.marks.append((entry, frame.f_code, frame.f_lasti))
 
 
 def entries_of(tape: Tape, tensors: Sequence[Tensor]) -> tuple[list[int], list[Meta]]:
@@ -80,6 +92,8 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
             return _apply_meta(op, tensors, params, scalars)
     entries, metas = entries_of(tape, tensors)
     inst = op.inst(tuple(metas), params, len(scalars))
+    if op.marks:
+        _mark(tape, tape.n)
     storages = tape.record(inst, tuple(entries), scalars)
     outs = tuple([wrap(s, m) for s, m in zip(storages, inst.outs, strict=True)])
     if tape.grad and op.backward is not None:
@@ -102,6 +116,8 @@ def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scala
     key += entries
     if scalars:
         tape.scalars += scalars
+    if op.marks:
+        _mark(tape, tape.n)
     outs = []
     for m in inst.outs:
         s = _new(Storage)

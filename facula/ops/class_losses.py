@@ -128,6 +128,8 @@ def _check_nll(x: Meta, t: Meta, weight: Tensor | None) -> None:
             f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor "
             f"of shape: {list(weight.meta.shape)}"
         )
+    if weight is not None and weight.meta.dtype is not x.dtype:
+        raise RuntimeError(f"expected scalar type {x.dtype.short} but found {weight.meta.dtype.short}")
 
 
 @functional("nll_loss")
@@ -254,5 +256,9 @@ def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *
         logits = logits.reshape(-1, *shape[:-1])
     if ignore_index is not None and target.meta.dtype.kind == "f":
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
+    if input.meta.ndim > 1 and target.meta.ndim and input.meta.shape[0] != target.meta.shape[0]:
+        raise ValueError(
+            f"Expected input batch_size ({input.meta.shape[0]}) to match target batch_size ({target.meta.shape[0]})."
+        )
     ignore = -100 if ignore_index is None else ignore_index
     return FUNCTIONAL["cross_entropy"](logits, target, weight, None, ignore, None, reduction, label_smoothing)

@@ -8,6 +8,7 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
+from facula.ops.index import scatter_op
 from facula.ops.pointwise import opmath
 from facula.ops.registry import TORCH, functional
 from facula.tensor import Tensor
@@ -34,7 +35,7 @@ def _infer(weight: Meta, index: Meta, *_: Any) -> Meta:
 
 
 def _expand(g: Any, weight: Any, index: Any, *_: Any) -> Any:
-    return g.take(weight, g.check(g.cast(index, dt.int64), weight.shape[0], "self"), 0)
+    return g.take(weight, g.check(g.cast(index, dt.int64), weight.shape[0], "self", wrap=False), 0)
 
 
 def _backward(n: Any, g: Tensor) -> tuple:
@@ -80,8 +81,8 @@ def _back_backward(n: Any, gg: Tensor) -> tuple:
     return out, None
 
 
-EMBEDDING = Op("embedding", _infer, _expand, _backward, saves="1")
-EMBEDDING_BACKWARD = Op("embedding_dense_backward", _back_infer, _back_expand, _back_backward, saves="1")
+EMBEDDING = Op("embedding", _infer, _expand, _backward, saves="1", marks=True)
+EMBEDDING_BACKWARD = Op("embedding_dense_backward", _back_infer, _back_expand, _back_backward, saves="1", marks=True)
 
 
 def _padding_row(padding_idx: int | None, rows: int) -> int:
@@ -174,7 +175,7 @@ def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> An
     *scale, bags, mode, padding, _by_freq, _sparse = rest
     w = opmath(weight.dtype)
     n, width = index.shape[0], weight.shape[1]
-    flat = g.check(g.cast(index, dt.int64), weight.shape[0], "self")
+    flat = g.check(g.cast(index, dt.int64), weight.shape[0], "self", wrap=False)
     bag = _bag_of(g, offsets, n)
     rows = g.cast(g.take(weight, flat, 0), w)
     counted = flat.ne(padding)
@@ -210,7 +211,7 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     if mode == 2:
         index_of = TORCH["where"](argmax >= 0, argmax, 0)
         kept = TORCH["where"](argmax >= 0, g, TORCH["zeros"]((), dtype=g.meta.dtype))
-        out = TORCH["zeros"](weight.shape, dtype=g.meta.dtype).scatter_add(0, index_of, kept)
+        out = scatter_op(TORCH["zeros"](weight.shape, dtype=g.meta.dtype), 0, index_of, kept, "add")
         return (out, None, None, *([None] if has_scale else []))
     per_bag = g / TORCH["where"](count < 1, TORCH["ones_like"](count), count).unsqueeze(1) if mode == 1 else g
     per_row = per_bag.index_select(0, bag)
@@ -226,9 +227,9 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
 
 
 BAG = Op("_embedding_bag", _bag_infer, _bag_expand, _bag_backward,
-         saves="0 1 out1 out2 out3", materialize=False, grad_name="EmbeddingBagBackward0")  # fmt: skip
+         saves="0 1 out1 out2 out3", materialize=False, marks=True, grad_name="EmbeddingBagBackward0")  # fmt: skip
 BAG_SCALED = Op("_embedding_bag", _bag_infer, _bag_expand, _bag_backward,
-                saves="0 1 3 out1 out2 out3", materialize=False, grad_name="EmbeddingBagBackward0")  # fmt: skip
+                saves="0 1 3 out1 out2 out3", materialize=False, marks=True, grad_name="EmbeddingBagBackward0")  # fmt: skip
 
 
 def _bags(weight: Tensor, index: Tensor, offsets: Tensor, by_freq: bool, mode: int, sparse: bool,

@@ -168,8 +168,9 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     if materialize_grads:
         got = [zeros(t.meta) if g is None else g for g, t in zip(got, inputs, strict=True)]
     elif not allow_unused and any(g is None for g in got):
+        unused = next(k for k, g in enumerate(got) if g is None)
         raise RuntimeError(
-            "One of the differentiated Tensors appears to not have been used in the graph. Set "
+            f"The differentiated Tensor at index {unused} appears to not have been used in the graph. Set "
             "allow_unused=True if this is the desired behavior."
         )
     if not create_graph:

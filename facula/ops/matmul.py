@@ -368,11 +368,13 @@ _LINEAR = {
 
 
 @functional("linear")
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias; weight is (out_features, in_features).
 
     Shapes: input (..., in_features) -> (..., out_features).
     """
+    if out is not None:
+        return to_out(linear(input, weight, bias), out)
     ndim = input.meta.ndim
     if weight.meta.ndim == 1:
         out = matmul(input, weight)

@@ -97,7 +97,10 @@ def _poisson(log_input: bool, full: bool) -> dict[str, Op]:
 
     def target_slope(k: Any, x: Any, t: Any, eps: Any) -> Any:
         out = -x if log_input else -(x + eps).log()
-        return out + k.where(t <= 1.0, t * 0.0, t.log() + 0.5 / t) if full else out
+        if not full:
+            return out
+        stirling = t.log() + 0.5 / t
+        return out + k.where(t <= 1.0, stirling * 0.0, stirling)  # NaN at 0, as PyTorch's
 
     return {r: elementwise_loss("poisson_nll_loss", value, (slope, target_slope), grad_name=n) for r, n in _NAMES.items()}
 

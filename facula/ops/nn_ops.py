@@ -11,7 +11,7 @@ from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath, sum_to
-from facula.ops.registry import FUNCTIONAL, TORCH, functional
+from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional
 from facula.tensor import Tensor
 
 # softmax -----------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def _soft(name: str, op: Op) -> None:
     for fn in (torch_function, function):
         fn.__name__ = fn.__qualname__ = name
         fn.__doc__ = f"{name} along a dim: every slice along it sums to one{' after exp' if 'log' in name else ''}."
-    TORCH[name] = torch_function
+    TORCH[name] = NAMESPACES["special"][name] = torch_function
     setattr(Tensor, name, torch_function)
     FUNCTIONAL[name] = function
 
@@ -358,7 +358,7 @@ def _ce_picked(g: Any, x: Any, t: Any, ignore: int) -> tuple:
     dim = 1 if x.ndim > 1 else 0
     t = g.cast(t, dt.int64)
     counts = t.ne(ignore)
-    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target")
+    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target", wrap=False)
     return dim, counts, safe
 
 
@@ -414,9 +414,9 @@ def _ce_back_expand(g: Any, grad: Any, x: Any, t: Any, reduction: str, ignore: i
     return g.cast((p - hot) * g.reshape(n * scale, wide), x.dtype)
 
 
-CROSS_ENTROPY = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLossBackward0")
-CROSS_ENTROPY_2D = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLoss2DBackward0")
-CE_BACKWARD = Op("cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand)
+CROSS_ENTROPY = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLossBackward0", marks=True)
+CROSS_ENTROPY_2D = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLoss2DBackward0", marks=True)
+CE_BACKWARD = Op("cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand, marks=True)
 
 
 @functional("cross_entropy")
@@ -430,6 +430,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     m, t = input.meta, target.meta
     if t.shape == m.shape and t.dtype.kind == "f":
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
         return _cross_entropy_probabilities(input, target, weight, reduction, label_smoothing)
     _check_classes(m, t)
     if weight is None and not label_smoothing and m.numel:

@@ -96,8 +96,12 @@ def _affine_grads(n: Any, got: tuple, has_w: bool, has_b: bool) -> list:
     return grads
 
 
+def _in(t: Tensor, d: dtype) -> Any:
+    return t if t.meta.dtype is d else t.to(d)  # type: ignore[attr-defined]
+
+
 def _as(t: Tensor, m: Meta) -> Tensor:
-    return t if t.meta.dtype is m.dtype else t.to(m.dtype)  # type: ignore[attr-defined]
+    return _in(t, m.dtype)
 
 
 def _bn_back_infer(grad: Meta, x: Meta, mean: Meta, *rest: Any) -> tuple:
@@ -161,8 +165,8 @@ def _bn_eval_backward(n: Any, g: Tensor) -> tuple:
     x, mean, var = n.tensor(0), n.tensor(1), n.tensor(2)
     line, dims = _line(x.meta.shape[1], x.meta.ndim), _others(x.meta.ndim)
     d = opmath(x.meta.dtype)
-    wide = g if g.meta.dtype is d else g.to(d)  # type: ignore[attr-defined]
-    r = ((var if var.meta.dtype is d else var.to(d)) + n.scalars[0]).rsqrt().reshape(line)
+    wide = _in(g, d)
+    r = (_in(var, d) + n.scalars[0]).rsqrt().reshape(line)
     gx = None
     if n.needs(0):
         gx = wide * r
@@ -171,7 +175,7 @@ def _bn_eval_backward(n: Any, g: Tensor) -> tuple:
         gx = _as(gx, x.meta)
     grads: list[Any] = [gx, None, None]
     if has_w:
-        xhat = (x - mean.reshape(line)) * r
+        xhat = (_in(x, d) - _in(mean, d).reshape(line)) * r
         grads.append(_as((wide * xhat).sum(dims), n.inst.ins[3]) if n.needs(3) else None)
     if has_b:
         i = 3 + has_w
@@ -242,6 +246,10 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
     """
     if training:
         _check_batch(input.meta.shape)
+        if eps <= 0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    elif eps < 0:
+        raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
     return _normalise_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
@@ -259,7 +267,15 @@ def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
     y, mean, invstd = _normalise_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)
     if mean is None:
         mean = invstd = TORCH["empty"](0, dtype=opmath(input.meta.dtype))
-    return to_out((y, mean.detach(), invstd.detach()), out)
+    return to_out((y, *_stats_as(input, weight, mean.detach(), invstd.detach())), out)
+
+
+def _stats_as(input: Tensor, weight: Tensor | None, *stats: Tensor) -> tuple[Tensor, ...]:
+    """Statistics in the input's type, unless the weight is kept in a wider one."""
+    d = input.meta.dtype
+    if weight is not None and weight.meta.dtype is not d:
+        return stats
+    return tuple(s if s.meta.dtype is d else s.to(d) for s in stats)  # type: ignore[attr-defined]
 
 
 _torch_batch_norm.__name__ = _torch_batch_norm.__qualname__ = "batch_norm"
@@ -349,7 +365,7 @@ def _gn_backward(n: Any, g: Tensor | None, g_mean: Tensor | None, g_rstd: Tensor
     weight = n.tensor(1) if has_w else None
     if g_mean is not None or g_rstd is not None:
         grads = _gn_backward(n, TORCH["zeros_like"](x) if g is None else g, None, None)
-        return (grads[0] + _gn_of_stats(x, mean, rstd, g_mean, g_rstd), *grads[1:])
+        return (_as(grads[0] + _gn_of_stats(x, mean, rstd, g_mean, g_rstd), x.meta), *grads[1:])
     if recording():
         return _gn_composed(g, x, weight, groups, n.scalars[0], has_b)
     got = apply(GN_BACKWARD, (g, x, mean.detach(), rstd.detach(), *([weight] if has_w else [])), (groups, has_w))
@@ -459,7 +475,8 @@ def _torch_group_norm(input: Tensor, num_groups: int, weight: Tensor | None = No
 def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int,
                       group: int, eps: float) -> tuple:  # fmt: skip
     """(result, mean, 1 / standard deviation)."""
-    return _group_norm(input, group, weight, bias, eps)
+    y, mean, rstd = _group_norm(input, group, weight, bias, eps)
+    return (y, *_stats_as(input, weight, mean, rstd))
 
 
 def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None, bias: Tensor | None,
@@ -471,7 +488,7 @@ def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | Non
     operands = [input] + [p for p in (weight, bias) if p is not None]
     params = (len(normalized_shape), eps, weight is not None, bias is not None)
     y, mean, rstd = apply(LAYER_NORM[len(operands)], operands, params)
-    return y, mean.detach(), rstd.detach()
+    return (y, *_stats_as(input, weight, mean.detach(), rstd.detach()))
 
 
 _torch_group_norm.__name__ = _torch_group_norm.__qualname__ = "group_norm"

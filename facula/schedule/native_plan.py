@@ -17,7 +17,7 @@ from facula.runtime.buffers import alloc, alloc_many
 from facula.runtime.jit import compile_kernels
 from facula.runtime.plan import NativePlan as NativeRun
 from facula.schedule.affine import strided_base
-from facula.schedule.codegen import Call, Memory, Place, Writer, tag_of
+from facula.schedule.codegen import Call, Memory, Place, Writer
 from facula.schedule.fuse import Fusion, Group
 from facula.schedule.lower import Lowered
 from facula.schedule.reference_plan import reachable
@@ -63,6 +63,8 @@ class NativePlan:
         self.results = builder.results
         self.n_slots = builder.n_slots
         self.kernels = builder.kernels
+        origins = builder.low.graph.origins
+        self.checks = [(v.arg[1], v.arg[2], origins.get(v.id, -1)) for v in builder.memory.checks]
         self.fusion = builder.fusion
         self.descriptions = builder.descriptions
 
@@ -78,15 +80,15 @@ class NativePlan:
         for segment in self.segments:
             if type(segment) is NativeRun:
                 if segment.run(addrs, numbers):
-                    _raise(segment.status)
+                    self._raise(segment.status)
             else:
                 segment(bufs, addrs, scalars)
         return [(entry, bufs[slot]) for entry, slot in self.results]
 
-
-def _raise(status: tuple[int, int, int, int]) -> None:
-    _, index, size, tag = status
-    raise BadIndex(index, size, tag_of(tag))
+    def _raise(self, status: tuple[int, int, int, int]) -> None:
+        _, index, size, number = status
+        tag, wrap, entry = self.checks[number]
+        raise BadIndex(index + size if index < 0 and not wrap else index, size, tag, entry)
 
 
 _workspace: list[Any] = [None]
@@ -376,6 +378,8 @@ class Builder:
         last_read = {v.arg: self._last(v) for v in self.vals.values() if v.op == "buffer"}
         viewed = {v.srcs[0].arg for v in self.vals.values() if v.op == "buffer_at" and v.srcs[0].op == "buffer"}
         sizes = [m.numel * m.dtype.itemsize for m in self.low.leaves]
+        # memory taken over before the last check could not be given back after a bad index
+        checked = max((n for n, calls in self.calls_of.items() if _may_fail(calls)), default=-1)
         taken = {b.leaf for b in self.out_slots if b.leaf >= 0} | viewed
         by_size: dict[int, list[int]] = {}
         for k, size in enumerate(sizes):
@@ -383,7 +387,7 @@ class Builder:
                 by_size.setdefault(size, []).append(k)
         for b in self.out_slots:
             choices = by_size.get(b.size, [])
-            for k in choices if b.leaf < 0 else ():
+            for k in choices if b.leaf < 0 and b.first > checked else ():
                 if self._safe(k, b, last_read.get(k, -1)):
                     b.leaf = k
                     choices.remove(k)
@@ -492,6 +496,15 @@ class StoreWriter(Writer):
         self.stmt("store", self.v.dtype, (("access", operand), value))
         self._close()
         return self._finish()
+
+
+def _may_fail(calls: list[Any]) -> bool:
+    """Whether a step can find a bad index, or runs on the host, where anything can be raised."""
+    return any(
+        c.val.op == "host" if isinstance(c, HostStep)
+        else isinstance(c, Call) and any(s.op == "check" for s in c.program.stmts)
+        for c in calls
+    )  # fmt: skip
 
 
 def _same_walk(call: Call, leaf: int, slot: int) -> bool:

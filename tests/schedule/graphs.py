@@ -52,7 +52,9 @@ def host_steps(plan: NativePlan) -> int:
     return sum(callable(s) for s in plan.segments)
 
 
-def compare(make: Callable, *arrays: np.ndarray, tolerance: float = 0.0, free: bool = False, host: int = 0) -> list[np.ndarray]:
+def compare(
+    make: Callable, *arrays: np.ndarray, tolerance: float = 0.0, free: bool = False, host: int = 0
+) -> list[np.ndarray]:
     """Checks that both backends agree, without steps on the host; gives the results."""
     low = lowered(make, arrays)
     plan = Builder(low, (free,) * len(arrays), []).build()

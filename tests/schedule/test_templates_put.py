@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from graphs import compare, lowered, run
 
 from facula.graph import dtypes as dt
 from facula.graph.reference import BadIndex
-
-from graphs import compare, lowered, run
 
 DTYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
 
@@ -14,7 +13,13 @@ DTYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32
 def numbers(dtype, *shape, seed=0):
     """Small whole numbers, which add up exactly."""
     drawn = np.random.default_rng(seed).integers(-4, 5, shape)
-    return (drawn > 0) if dtype == "bool" else np.abs(drawn).astype(dtype) if dtype[0] == "u" else drawn.astype(dtype)
+    return (
+        (drawn > 0)
+        if dtype == "bool"
+        else np.abs(drawn).astype(dtype)
+        if dtype[0] == "u"
+        else drawn.astype(dtype)
+    )
 
 
 @pytest.mark.parametrize("mode", ["set", "add", "mul", "max", "min"])
@@ -25,7 +30,11 @@ def test_every_type(dtype, mode):
     x, src = numbers(dtype, 6, 21), numbers(dtype, 11, 21, seed=2)
     places = np.random.default_rng(3).integers(0, 6, (11, 20))
     compare(
-        lambda g, x, i, s, p: [g.put(x, i, s, 0, mode), g.scatter(x, p, s, 0, mode)], x, index, src, places
+        lambda g, x, i, s, p: [g.put(x, i, s, 0, mode), g.scatter(x, p, s, 0, mode)],
+        x,
+        index,
+        src,
+        places,
     )
 
 
@@ -61,7 +70,12 @@ def test_one_hot():
         compare(lambda g, x, i, s: g.put(x, i, s, 0, "add"), x, index, src, free=free)
         compare(lambda g, x, i, s: g.put(x + x, i, s, 0, "add"), x, index, src, free=free)
         # the old value is read by what is put
-        compare(lambda g, x, i: g.put(x, i, g.slice(x, (1, 0), (3, 16), (1, 1)), 0, "set"), x, np.array([3, 4, 5]), free=free)
+        compare(
+            lambda g, x, i: g.put(x, i, g.slice(x, (1, 0), (3, 16), (1, 1)), 0, "set"),
+            x,
+            np.array([3, 4, 5]),
+            free=free,
+        )
 
 
 def test_bad_index():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
+from facula.kernel.put import Walk
 from facula.schedule.codegen import Place
 
 PLANNERS: dict[str, Callable[[Any, Val], list[Any] | None]] = {}
@@ -55,3 +56,47 @@ def planned(builder: Any, plan: Callable[[int], Any]) -> list[Any]:
     if made.workspace_bytes:
         builder.workspace(made.workspace_bytes + 64)
     return made.steps
+
+
+def merged(sizes: Sequence[int], strides: Sequence[int]) -> int | None:
+    """The one stride of neighbouring dims seen as one; None if there is none."""
+    step, at = 0, None
+    for n, s in zip(reversed(sizes), reversed(strides), strict=True):
+        if n == 1:
+            continue
+        if at is None:
+            step, at = s, s * n
+        elif s != at:
+            return None
+        else:
+            at = s * n
+    return step
+
+
+def grouped(
+    shape: Sequence[int], strides: Sequence[int], cuts: Sequence[int]
+) -> tuple[int, ...] | None:
+    """A stride for each group of dims that `cuts` make."""
+    ends = [0, *cuts, len(shape)]
+    got = [merged(shape[a:b], strides[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    return None if None in got else tuple(got)  # type: ignore[arg-type]
+
+
+def walk_of(
+    builder: Any,
+    v: Val,
+    cuts: Sequence[int],
+    good: Callable[[tuple[int, ...]], bool] = lambda strides: True,
+) -> tuple[list[Any], Walk] | None:
+    """An operand with a stride for each group of dims, copied if it has none or not good ones."""
+    where = builder.strided(v)
+    if where is None:
+        return None
+    slot, offset, strides = where
+    got = grouped(v.shape, strides, cuts)
+    if got is not None and good(got):
+        return [], Walk(slot, offset, got)  # type: ignore[arg-type]
+    steps, place = builder.copied(v)
+    return steps, Walk(
+        place.slot, place.offset, grouped(v.shape, contiguous_strides(v.shape), cuts)
+    )  # type: ignore[arg-type]

@@ -110,5 +110,7 @@ def _weight_gradient(builder: Any, v: Val) -> list[Any] | None:
     if conv.out != flat_image(g.shape, g.shape)[0][2:]:
         return None
     out = (to.slot, to.offset)
-    steps = planned(builder, lambda slot: plan_conv_weight_gradient(conv, image[1], grad[1], out, slot))
+    steps = planned(
+        builder, lambda slot: plan_conv_weight_gradient(conv, image[1], grad[1], out, slot)
+    )
     return grad[0] + image[0] + steps

@@ -32,4 +32,7 @@ def _matmul(builder: Any, v: Val) -> list[Any] | None:
         out_batch.append(step)
         step *= size
     c = Mat(place.slot, n, 1, tuple(reversed(out_batch)), place.offset)
-    return planned(builder, lambda slot: plan_matmul(m, n, k, batch, *mats, c, v.dtype.name, workspace_slot=slot))
+    return planned(
+        builder,
+        lambda slot: plan_matmul(m, n, k, batch, *mats, c, v.dtype.name, workspace_slot=slot),
+    )

@@ -20,7 +20,18 @@ _TYPES = frozenset(("float32", "float64"))
 def _pool(image: tuple[int, ...], out: tuple[int, ...], kernel: Any, stride: Any, padding: Any, dilation: Any,
           dtype: str) -> Pool:  # fmt: skip
     n, c, h, w = flat_image(image, image)[0]
-    return Pool(n, c, h, w, pair(out, 1), pair(kernel, 1), pair(stride, 1), pair(padding, 0), pair(dilation, 1), dtype)
+    return Pool(
+        n,
+        c,
+        h,
+        w,
+        pair(out, 1),
+        pair(kernel, 1),
+        pair(stride, 1),
+        pair(padding, 0),
+        pair(dilation, 1),
+        dtype,
+    )
 
 
 @planner("max_pool")
@@ -66,4 +77,6 @@ def _mean_gradient(builder: Any, v: Val) -> list[Any] | None:
     if got is None:
         return None
     pool = _pool(v.shape, g.shape[2:], kernel, stride, padding, (1, 1), g.dtype.name)
-    return got[0] + plan_avg_pool_gradient(pool, image_at(v.shape, to), got[1], count_pad, divisor or 0)
+    return got[0] + plan_avg_pool_gradient(
+        pool, image_at(v.shape, to), got[1], count_pad, divisor or 0
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from facula.graph.ir import Val
@@ -11,44 +10,9 @@ from facula.graph.meta import contiguous_strides
 from facula.kernel.put import Put, Walk, plan_points, plan_rows
 from facula.schedule.codegen import Place, tag_number
 from facula.schedule.fuse import NATIVE
-from facula.schedule.templates.common import planner
+from facula.schedule.templates.common import grouped, planner, walk_of
 
 _SIXTEEN = ("float16", "bfloat16")
-
-
-def merged(sizes: Sequence[int], strides: Sequence[int]) -> int | None:
-    """The one stride of neighbouring dims seen as one; None if there is none."""
-    step, at = 0, None
-    for n, s in zip(reversed(sizes), reversed(strides), strict=True):
-        if n == 1:
-            continue
-        if at is None:
-            step, at = s, s * n
-        elif s != at:
-            return None
-        else:
-            at = s * n
-    return step
-
-
-def grouped(shape: Sequence[int], strides: Sequence[int], cuts: Sequence[int]) -> tuple[int, ...] | None:
-    """A stride for each group of dims that `cuts` make."""
-    ends = [0, *cuts, len(shape)]
-    got = [merged(shape[a:b], strides[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
-    return None if None in got else tuple(got)  # type: ignore[arg-type]
-
-
-def _walk(builder: Any, v: Val, cuts: Sequence[int]) -> tuple[list[Any], Walk] | None:
-    """An operand with a stride for each group of dims, copied if it has none."""
-    where = builder.strided(v)
-    if where is None:
-        return None
-    slot, offset, strides = where
-    got = grouped(v.shape, strides, cuts)
-    if got is not None:
-        return [], Walk(slot, offset, got)  # type: ignore[arg-type]
-    steps, place = builder.copied(v)
-    return steps, Walk(place.slot, place.offset, grouped(v.shape, contiguous_strides(v.shape), cuts))  # type: ignore[arg-type]
 
 
 def _supported(v: Val) -> bool:
@@ -65,7 +29,14 @@ def _first(builder: Any, v: Val, place: Place) -> list[Any]:
 
 def _numbers(v: Val, sizes: tuple[int, int, int]) -> Put:
     axis, mode, tag = v.arg
-    return Put(sizes, v.shape[axis], v.dtype.name, v.dtype.itemsize, mode, None if tag is None else tag_number(tag))
+    return Put(
+        sizes,
+        v.shape[axis],
+        v.dtype.name,
+        v.dtype.itemsize,
+        mode,
+        None if tag is None else tag_number(tag),
+    )
 
 
 @planner("put")
@@ -76,8 +47,8 @@ def _put(builder: Any, v: Val) -> list[Any] | None:
     _, index, src = v.srcs
     axis = v.arg[0]
     a, b = math.prod(v.shape[:axis]), math.prod(v.shape[axis + 1 :])
-    index_at = _walk(builder, index, ())
-    src_at = _walk(builder, src, (axis, axis + index.ndim))
+    index_at = walk_of(builder, index, ())
+    src_at = walk_of(builder, src, (axis, axis + index.ndim))
     if index_at is None or src_at is None:
         return None
     place = builder.memory.places[v.id]
@@ -109,7 +80,7 @@ def _scatter(builder: Any, v: Val) -> list[Any] | None:
         return None
     ones = (1,) * src.ndim
     part = src.g.slice(src, (0,) * src.ndim, shape, ones)  # a source may be larger than the index
-    index_at, src_at = _walk(builder, index, cuts), _walk(builder, part, cuts)
+    index_at, src_at = walk_of(builder, index, cuts), walk_of(builder, part, cuts)
     if index_at is None or src_at is None:
         return None
     steps = _first(builder, v, place) + index_at[0] + src_at[0]
