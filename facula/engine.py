@@ -90,16 +90,35 @@ def _first_entries(key: list[Any]) -> list[tuple[Any, tuple, int]]:
     return out
 
 
-def _bad_index(tape: Tape, error: BadIndex) -> IndexError:
-    """PyTorch's error for an index that a kernel found out of range."""
-    where = "".join(f"\n  recorded at {place}" for place in tape.marks[-3:])
-    if isinstance(error.tag, int):
-        text = f"index {error.index} is out of bounds for dimension {error.tag} with size {error.size}"
-    elif error.tag == "target":
-        text = f"Target {error.index} is out of bounds."
-    else:
-        text = f"index out of range in {error.tag}"
-    return IndexError(text + where)
+class OutOfRange(IndexError, RuntimeError):
+    """An index out of range where PyTorch raises RuntimeError: it is both."""
+
+
+OutOfRange.__name__ = OutOfRange.__qualname__ = "IndexError"
+
+# what a bad index is reported as, by the tag of its check; a number is a dim
+_REPORTS: dict[str, tuple[type[Exception], str]] = {
+    "self": (IndexError, "index out of range in self"),
+    "target": (IndexError, "Target {index} is out of bounds."),
+    "gather": (OutOfRange, "index {index} is out of bounds for dimension {dim} with size {size}"),
+    "copy": (IndexError, "index_copy_(): index {index} is out of bounds for dimension {dim} with size {size}"),
+    "take": (IndexError, "out of range: tried to access index {index} on a tensor of {size} elements."),
+    "dim": (IndexError, "index {index} is out of bounds for dimension {dim} with size {size}"),
+}
+
+
+def _bad_index(tape: Tape, error: BadIndex) -> Exception:
+    """PyTorch's error for an index that a kernel found out of range, with the user's line."""
+    tag = ("dim", error.tag) if isinstance(error.tag, int) else error.tag
+    name, dim = tag if isinstance(tag, tuple) else (tag, None)
+    kind, text = _REPORTS.get(name, (IndexError, "index {index} out of range for size {size} in " + str(name)))
+    text = text.format(index=error.index, size=error.size, dim=dim)
+    for entry, code, at in reversed(tape.marks):
+        if entry == error.entry:
+            line = next((n for first, end, n in code.co_lines() if first <= at < end), code.co_firstlineno)
+            text += f"\n  recorded at {code.co_filename}:{line}, in {code.co_qualname}"
+            break
+    return kind(text)
 
 
 def _keep_address(tape: Tape, s: Storage, buf: Any) -> Any:

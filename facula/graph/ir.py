@@ -147,6 +147,8 @@ class Graph:
         self.vals: list[Val] = []
         self._known: dict[tuple, Val] = {}
         self._unique = 0
+        self.entry = -1  # the tape entry whose operator is being expanded
+        self.origins: dict[int, int] = {}  # check -> entry of the operator it belongs to
 
     def make(self, op: str, d: dtype, shape: Sequence[int], srcs: tuple[Val, ...] = (),
              arg: Any = None, share: bool = True) -> Val:  # fmt: skip
@@ -387,11 +389,14 @@ class Graph:
 
     # indexing; `tag` is what a bad index is reported as (None: indices are known to be good)
 
-    def check(self, index: Val, size: int, tag: Any) -> Val:
-        """int64 indices made non-negative; one out of range is reported with `tag`."""
+    def check(self, index: Val, size: int, tag: Any, wrap: bool = True) -> Val:
+        """int64 indices, negative ones counted from the end if `wrap`; one out of range is
+        reported with `tag`, at the place where the operator was recorded."""
         if index.op == "iota" and index.shape and index.shape[index.arg] <= size:
             return index
-        return self.make("check", dt.int64, index.shape, (index,), (size, tag))
+        v = self.make("check", dt.int64, index.shape, (index,), (size, tag, wrap))
+        self.origins.setdefault(v.id, self.entry)
+        return v
 
     def take(self, x: Val, index: Val, axis: int, tag: Any = None) -> Val:
         """Slices of x along an axis: out[a, idx..., b] = x[a, index[idx...], b]."""

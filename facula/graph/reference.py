@@ -296,18 +296,18 @@ def _scan(kind: str, x: Array, axis: int) -> Array:
 
 
 class BadIndex(IndexError):
-    """An index out of range, found while evaluating."""
+    """An index out of range, found while evaluating an operator recorded as tape entry `entry`."""
 
-    def __init__(self, index: int, size: int, tag: Any) -> None:
+    def __init__(self, index: int, size: int, tag: Any, entry: int = -1) -> None:
         super().__init__(index, size, tag)
-        self.index, self.size, self.tag = index, size, tag
+        self.index, self.size, self.tag, self.entry = index, size, tag, entry
 
 
-def checked(index: Array, size: int, tag: Any) -> Array:
+def checked(index: Array, size: int, tag: Any, wrap: bool = True) -> Array:
     """Indices made non-negative; BadIndex where one is out of range."""
     if tag is None:
         return index
-    bad = (index < -size) | (index >= size)
+    bad = (index < (-size if wrap else 0)) | (index >= size)
     if bad.any():
         raise BadIndex(int(index[bad].flat[0]), size, tag)
     return np.where(index < 0, index + size, index)

@@ -160,7 +160,7 @@ def tiling(p: Problem, target: Target) -> Tiling:
     lanes = target.vector_bytes // number.compute_bytes
     if _wants_dots(p, number, lanes):
         return _dot_tiling(p, target)
-    rows, vectors = _micro_tile(p, lanes, target.n_vector_registers)
+    rows, vectors = _micro_tile(p, lanes, target)
     cols = vectors * lanes
     block_m, block_n = _block(p, rows, cols)
     blocks_m, blocks_n = -(-p.m // block_m), -(-p.n // block_n)
@@ -210,12 +210,17 @@ def _dot_tiling(p: Problem, target: Target) -> Tiling:
     return Tiling(rows, cols, block_m, block_n, dot=True)
 
 
-def _micro_tile(p: Problem, lanes: int, registers: int) -> tuple[int, int]:
+def _micro_tile(p: Problem, lanes: int, target: Target) -> tuple[int, int]:
+    registers = target.n_vector_registers
     rows, vectors = _NARROW[registers] if p.n <= lanes else _TILES[registers]
-    rows = _even(max(p.m, 1), rows)
+    if not target.has_mask and lanes <= 4:
+        # Only whole registers are packed fast.
+        rows = _even(max(p.m, 1), rows // lanes * lanes, lanes) if p.m > 2 else p.m
+    else:
+        rows = _even(max(p.m, 1), rows)
     if rows <= 6 and p.n > 2 * lanes and registers == 32:
         vectors = 4
-    return rows, vectors
+    return max(rows, 1), vectors
 
 
 def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from facula.autograd.node import Saved, grad_class, next_seq, save
-from facula.graph.meta import META, Meta
-from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, WRITE, WRITE_AT, Inst, Op, Storage, Tape, new_storage
-from facula.tensor import Tensor, empty_meta, wrap
+from facula.graph.meta import META, Meta, meta_of
+from facula.graph.tape import (
+    ENGINE,
+    LOCAL,
+    MAX_NODES,
+    VIEW,
+    WRITE,
+    WRITE_AT,
+    Inst,
+    Op,
+    Storage,
+    Tape,
+    evaluate,
+    flush,
+)
+from facula.runtime.buffers import alloc
+from facula.tensor import Tensor, empty_meta, storage_array, wrap
 
 _new = object.__new__
+_HOME = str(Path(__file__).parent.parent)
+
+
+def _mark(tape: Tape, entry: int) -> None:
+    """Notes the user's line that records an operator; which line it is, is looked up in need."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith(_HOME):
+        frame = frame.f_back
+    if frame is not None:
+        tape.marks.append((entry, frame.f_code, frame.f_lasti))
 
 
 def entries_of(tape: Tape, tensors: Sequence[Tensor]) -> tuple[list[int], list[Meta]]:
@@ -18,9 +44,10 @@ def entries_of(tape: Tape, tensors: Sequence[Tensor]) -> tuple[list[int], list[M
     entries, metas = [], []
     for t in tensors:
         m, s = t.meta, t._s
-        if m.offset:
-            if m.dtype is not s.meta.dtype:
-                s, m = _reinterpreted(t)
+        if m.dtype is not s.meta.dtype and m.numel:
+            entries.append(_reinterpreted(tape, t))
+            m = m.plain()
+        elif m.offset:
             entries.append(tape.view(s, m, t._off))
             m = m.plain()
         else:
@@ -29,16 +56,26 @@ def entries_of(tape: Tape, tensors: Sequence[Tensor]) -> tuple[list[int], list[M
     return entries, metas
 
 
-def _reinterpreted(t: Tensor) -> tuple[Any, Meta]:
-    """The storage of t seen as elements of t's dtype (after `view(dtype)`)."""
-    from facula.graph.tape import evaluate
-    from facula.graph.meta import meta_of
+def _bitcast_expand(g: Any, a: Any, flat: Meta) -> Any:
+    count = flat.numel * flat.dtype.itemsize // a.dtype.itemsize
+    a = g.slice(g.reshape(a, (a.numel,)), [0], [count], [1])
+    return g.bitcast(a, flat.dtype, tuple(flat.shape))
 
-    buf = evaluate(t._s)
-    d = t.meta.dtype
-    s = new_storage(buf, meta_of(d, (buf.nbytes // d.itemsize,)))
-    s.pin = t._s.pin
-    return s, t.meta
+
+BITCAST = Op("bitcast", lambda a, flat: flat, _bitcast_expand)
+
+
+def _reinterpreted(tape: Tape, t: Tensor) -> int:
+    """The entry of a tensor whose dtype is not its storage's (after `view(dtype)`, `.real`)."""
+    m, s = t.meta, t._s
+    flat = meta_of(m.dtype, (s.meta.numel * s.meta.dtype.itemsize // m.dtype.itemsize,))
+    entry = tape.entry(s)
+    tape.key += (BITCAST.inst((s.meta,), (flat,)), entry)
+    tape.values.append(None)
+    tape.key += (VIEW.inst((flat,), (m, t._off)), tape.n)
+    tape.values.append(None)
+    tape.n += 2
+    return tape.n - 1
 
 
 def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple = ()) -> Any:
@@ -48,13 +85,15 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
         inst = op.insts.get((tuple([t.meta for t in tensors]), params))
     except AttributeError:
         raise _not_a_tensor(op, tensors) from None
-    if inst is not None and inst.fast and (not params or inst.types == tuple(map(type, params))):
+    if inst is not None and inst.fast and (inst.types is None or inst.types == tuple(map(type, params))):
         return _apply_fast(tape, op, inst, tensors, scalars)
     for t in tensors:
         if t.meta.device is META:
             return _apply_meta(op, tensors, params, scalars)
     entries, metas = entries_of(tape, tensors)
     inst = op.inst(tuple(metas), params, len(scalars))
+    if op.marks:
+        _mark(tape, tape.n)
     storages = tape.record(inst, tuple(entries), scalars)
     outs = tuple([wrap(s, m) for s, m in zip(storages, inst.outs, strict=True)])
     if tape.grad and op.backward is not None:
@@ -77,6 +116,8 @@ def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scala
     key += entries
     if scalars:
         tape.scalars += scalars
+    if op.marks:
+        _mark(tape, tape.n)
     outs = []
     for m in inst.outs:
         s = _new(Storage)
@@ -116,8 +157,6 @@ def _apply_meta(op: Op, tensors: Sequence[Tensor], params: tuple, scalars: tuple
 
 
 def _on_meta(m: Meta) -> Meta:
-    from facula.graph.meta import meta_of
-
     return meta_of(m.dtype, m.shape, META)
 
 
@@ -261,13 +300,16 @@ def _copy_entry(tape: Tape, value: Tensor, m: Meta) -> int:
 
 def _write_reinterpreted(t: Tensor, value: Tensor) -> None:
     """A write through a view of another dtype: done on the bytes at once."""
-    from facula.graph.tape import evaluate
-    from facula.tensor import storage_array
-
     array = value._array()
-    evaluate(t._s)
-    storage_array(t._s, t.meta, t._off)[...] = array
-    t._s.version += 1
+    flush()  # what was recorded before keeps reading the old bytes
+    s = t._s
+    old = evaluate(s)
+    if not _pinned(s):
+        s.buf = alloc(max(old.nbytes, 1))
+        s.buf.numpy("uint8", (old.nbytes,))[:] = old.numpy("uint8", (old.nbytes,))
+        s.tape = None
+    storage_array(s, t.meta, t._off)[...] = array
+    s.version += 1
 
 
 def _rebase_history(t: Tensor, value: Tensor) -> None:

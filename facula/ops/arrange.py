@@ -408,7 +408,6 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         grids.append(t.view([-1 if j == i else 1 for j in range(len(lines))]).expand(shape))
     if swap:
         grids[0], grids[1] = grids[1], grids[0]
-        grids = [t.transpose(0, 1) for t in grids]
     return tuple(grids)
 
 

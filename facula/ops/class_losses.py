@@ -31,7 +31,7 @@ def _picked(g: Any, x: Any, t: Any, rest: tuple, ignore: int) -> tuple:
     w, dim = opmath(x.dtype), _class_dim(x)
     t = g.cast(t, dt.int64)
     counts = t.ne(ignore)
-    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target")
+    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target", wrap=False)
     weight = g.const(1.0, w, t.shape)
     if rest:
         flat = g.take(g.cast(rest[0], w), g.reshape(safe, (t.numel,)), 0)
@@ -109,12 +109,13 @@ _NLL = {
         _nll_backward,
         saves="1" if not k else "1 2",
         grad_name="NllLoss2DBackward0" if image else "NllLossBackward0",
+        marks=True,
     )
     for k in (0, 1)
     for image in (False, True)
 }
 NLL_BACKWARD = Op(
-    "nll_loss_backward", _nll_back_infer, _nll_back_expand, _nll_back_back, saves="1 2"
+    "nll_loss_backward", _nll_back_infer, _nll_back_expand, _nll_back_back, saves="1 2", marks=True
 )
 
 

@@ -225,7 +225,7 @@ def _powers(x: Tensor, n: int) -> Tensor:
 def _linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """Rows of powers 0 .. N-1 of the last dim."""
     n = x.meta.shape[-1] if N is None else N
-    if n < 2 and N is not None:
+    if n < 2:
         raise RuntimeError(f"N must be greater than 1. Got {N}")
     return _powers(x if x.meta.dtype.kind in "fc" else x.to(dt.int64), n)  # type: ignore[attr-defined]
 

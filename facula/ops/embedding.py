@@ -36,7 +36,7 @@ def _infer(weight: Meta, index: Meta, *_: Any) -> Meta:
 
 
 def _expand(g: Any, weight: Any, index: Any, *_: Any) -> Any:
-    return g.take(weight, g.check(g.cast(index, dt.int64), weight.shape[0], "self"), 0)
+    return g.take(weight, g.check(g.cast(index, dt.int64), weight.shape[0], "self", wrap=False), 0)
 
 
 def _backward(n: Any, g: Tensor) -> tuple:
@@ -85,9 +85,9 @@ def _back_backward(n: Any, gg: Tensor) -> tuple:
     return out, None
 
 
-EMBEDDING = Op("embedding", _infer, _expand, _backward, saves="1")
+EMBEDDING = Op("embedding", _infer, _expand, _backward, saves="1", marks=True)
 EMBEDDING_BACKWARD = Op(
-    "embedding_dense_backward", _back_infer, _back_expand, _back_backward, saves="1"
+    "embedding_dense_backward", _back_infer, _back_expand, _back_backward, saves="1", marks=True
 )
 
 
@@ -209,7 +209,7 @@ def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> An
     *scale, bags, mode, padding, _by_freq, _sparse = rest
     w = opmath(weight.dtype)
     n, width = index.shape[0], weight.shape[1]
-    flat = g.check(g.cast(index, dt.int64), weight.shape[0], "self")
+    flat = g.check(g.cast(index, dt.int64), weight.shape[0], "self", wrap=False)
     bag = _bag_of(g, offsets, n)
     rows = g.cast(g.take(weight, flat, 0), w)
     counted = flat.ne(padding)
@@ -276,6 +276,7 @@ BAG = Op(
     saves="0 1 out1 out2 out3",
     materialize=False,
     grad_name="EmbeddingBagBackward0",
+    marks=True,
 )
 BAG_SCALED = Op(
     "_embedding_bag",
@@ -285,6 +286,7 @@ BAG_SCALED = Op(
     saves="0 1 3 out1 out2 out3",
     materialize=False,
     grad_name="EmbeddingBagBackward0",
+    marks=True,
 )
 
 
@@ -440,6 +442,7 @@ ONE_HOT = Op(
         ),
         dt.int64,
     ),
+    marks=True,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from facula.graph.dtypes import dtype
@@ -151,7 +152,7 @@ def _mv_backward(n: Any, g: Tensor) -> tuple:
     return ga, mv(adjoint(n.tensor(0)), g) if n.needs(1) else None
 
 
-def _conj(t: Tensor) -> Tensor:
+def _conj(t: Any) -> Any:
     from facula.ops.elementwise import conj_of
 
     return conj_of(t)
@@ -188,10 +189,11 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
                 f"mat1 and mat2 shapes cannot be multiplied ({n}x{a.meta.shape[-1]} and {b.meta.shape[0]}x{b.meta.shape[1]})"
             )
         lead = a.meta.shape[:-1]
-        return mm(a.reshape(-1, a.meta.shape[-1]), b).view(*lead, b.meta.shape[1])  # type: ignore[attr-defined]
+        return mm(a.reshape(math.prod(lead), a.meta.shape[-1]), b).view(*lead, b.meta.shape[1])  # type: ignore[attr-defined]
     lead = broadcast_shapes(a.meta.shape[:-2], b.meta.shape[:-2])
-    a3 = a.expand(*lead, *a.meta.shape[-2:]).reshape(-1, *a.meta.shape[-2:])  # type: ignore[attr-defined]
-    b3 = b.expand(*lead, *b.meta.shape[-2:]).reshape(-1, *b.meta.shape[-2:])  # type: ignore[attr-defined]
+    count = math.prod(lead)
+    a3 = a.expand(*lead, *a.meta.shape[-2:]).reshape(count, *a.meta.shape[-2:])  # type: ignore[attr-defined]
+    b3 = b.expand(*lead, *b.meta.shape[-2:]).reshape(count, *b.meta.shape[-2:])  # type: ignore[attr-defined]
     out = bmm(a3, b3)
     return out.view(*lead, *out.meta.shape[-2:])  # type: ignore[attr-defined]
 
@@ -235,7 +237,7 @@ def _addmm_expand(g: Any, c: Any, a: Any, b: Any, *rest: Any) -> Any:
 
 
 def _addmm_backward(n: Any, g: Tensor) -> tuple:
-    beta, alpha = n.scalars or (1, 1)
+    beta, alpha = (_conj(x) for x in (n.scalars or (1, 1)))
     product_ = mm if g.meta.ndim == 2 else bmm
     gc = ga = gb = None
     if n.needs(0):
@@ -306,8 +308,6 @@ def _linear_expand(g: Any, x: Any, w: Any, *rest: Any) -> Any:
 
 
 def _rows(shape: tuple[int, ...]) -> int:
-    import math
-
     return math.prod(shape[:-1])
 
 

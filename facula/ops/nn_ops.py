@@ -358,7 +358,7 @@ def _ce_picked(g: Any, x: Any, t: Any, ignore: int) -> tuple:
     dim = 1 if x.ndim > 1 else 0
     t = g.cast(t, dt.int64)
     counts = t.ne(ignore)
-    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target")
+    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target", wrap=False)
     return dim, counts, safe
 
 
@@ -414,9 +414,9 @@ def _ce_back_expand(g: Any, grad: Any, x: Any, t: Any, reduction: str, ignore: i
     return g.cast((p - hot) * g.reshape(n * scale, wide), x.dtype)
 
 
-CROSS_ENTROPY = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLossBackward0")
-CROSS_ENTROPY_2D = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLoss2DBackward0")
-CE_BACKWARD = Op("cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand)
+CROSS_ENTROPY = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLossBackward0", marks=True)
+CROSS_ENTROPY_2D = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLoss2DBackward0", marks=True)
+CE_BACKWARD = Op("cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand, marks=True)
 
 
 @functional("cross_entropy")

@@ -189,6 +189,7 @@ UNPOOL = {
         lambda n, g: (apply(PICK, (g, n.tensor(0)), (len(n.params[0]),)), None),
         saves="1",
         grad_name="SqueezeBackward1" if k == 1 else f"MaxUnpool{k}DBackward0",
+        marks=True,
     )
     for k in (1, 2, 3)
 }

@@ -38,6 +38,13 @@ class Memory:
     scalar_slots: dict[tuple[str, Any], int] = field(default_factory=dict)
     constants: list[Any] = field(default_factory=list)
     n_scalars: int = 0
+    checks: list[Val] = field(default_factory=list)
+
+    def check_number(self, v: Val) -> int:
+        """What a bad index of this check is reported with."""
+        if v not in self.checks:
+            self.checks.append(v)
+        return self.checks.index(v)
 
     def constant(self, value: Any, floating: bool) -> int:
         """The scalar slot of a number known now."""
@@ -317,13 +324,21 @@ class Writer:
         return self.stmt("param", dt.int64, (len(self.params) - 1,))
 
     def _do_check(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
-        size, tag = v.arg
+        size, tag, wrap = v.arg
         index = self.value(v.srcs[0], at, mask)
         if tag is None:
             return index
+        zero = self.stmt("const", dt.int64, (0,))
         if mask is not None:
-            index = self.stmt("where", dt.int64, (mask, index, self.stmt("const", dt.int64, (0,))))
-        return self.stmt("check", dt.int64, (index, self._param(size), tag_number(tag)))
+            index = self.stmt("where", dt.int64, (mask, index, zero))
+        limit = self._param(size)
+        if not wrap:  # far enough below 0 that no counting from the end helps
+            below = self.stmt("sub", dt.int64, (index, limit))
+            index = self.stmt("where", dt.int64, (self.stmt("lt", dt.bool_, (index, zero)), below, index))
+        # its number is an argument: which operator it belongs to must not make another kernel
+        self.params.append(self.memory.check_number(v))
+        number = self.stmt("param", dt.int64, (len(self.params) - 1,))
+        return self.stmt("check", dt.int64, (index, limit, 0, number))
 
     def _do_pad(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
         lo, _ = v.arg
@@ -504,23 +519,4 @@ def _merge(runs: list[list[int]], sizes: list[int], coefs: list[tuple[int, ...]]
     return out
 
 
-_TAGS: dict[Any, int] = {}
-_TAG_LIST: list[Any] = []
-
-
-def tag_number(tag: Any) -> int:
-    """A number for what a bad index is reported as."""
-    if isinstance(tag, int):
-        return tag
-    if tag not in _TAGS:
-        _TAGS[tag] = -1 - len(_TAG_LIST)
-        _TAG_LIST.append(tag)
-    return _TAGS[tag]
-
-
-def tag_of(number: int) -> Any:
-    """The tag with this number."""
-    return number if number >= 0 else _TAG_LIST[-1 - number]
-
-
-__all__ = ["Call", "Memory", "Place", "Writer", "plus", "scaled", "tag_of"]
+__all__ = ["Call", "Memory", "Place", "Writer", "plus", "scaled"]

@@ -28,6 +28,7 @@ NATIVE = frozenset(
 STORES = frozenset({"cat", "write", "write_at"})  # their operands are computed where they are stored
 LOOKBACK = 12
 MAX_READS = 24  # operands of one kernel
+MAX_LOADS = 14  # of one value
 
 
 def is_native(v: Val) -> bool:
@@ -200,23 +201,21 @@ class Fusion:
         found.add(v.id)
 
     def _add_shared(self, found: set[int]) -> None:
-        """Dear values with several users."""
+        """Dear values with several users, and what would make a kernel too large."""
         cost: dict[int, int] = {}
+        loads: dict[int, int] = {}
         for v in self.order:
             if v.op in LEAVES or v.id in self.heavy or v.op == "out" or v.id in found:
-                cost[v.id] = 1 if v.op not in ("const", "scalar") else 0
-                if v.id in found:
-                    cost[v.id] = 1
+                cost[v.id] = loads[v.id] = 0 if v.op in ("const", "scalar") else 1
                 continue
             total = sum(cost[s.id] for s in v.srcs) + (8 if v.op in DEAR else 0 if v.op in VIEWS else 1)
+            reads = sum(loads[s.id] for s in v.srcs)
             users = self.users.get(v.id, ())
-            if total > 10 and v.op in POINTWISE and (len(users) > 1 or any(u.op == "expand" for u in users)):
+            shared = len(users) > 1 or any(u.op == "expand" for u in users)
+            if v.op in POINTWISE and ((total > 10 and shared) or total > 200 or reads > MAX_LOADS):
                 found.add(v.id)
-                total = 1
-            elif total > 200 and v.op in POINTWISE:
-                found.add(v.id)
-                total = 1
-            cost[v.id] = total
+                total = reads = 1
+            cost[v.id], loads[v.id] = total, reads
 
     # placing
 
@@ -321,7 +320,7 @@ class Fusion:
             group.axes = tuple(axes)
         elif not _fits(group, v):
             return False
-        if len(group.reads | {s.id for s in reads}) > MAX_READS:
+        if group.members and len(group.reads | {s.id for s in reads}) > MAX_READS:
             group.axes, group.cuts = before
             return False
         for _ in range(6):

@@ -17,7 +17,7 @@ from facula.runtime.buffers import alloc, alloc_many
 from facula.runtime.jit import compile_kernels
 from facula.runtime.plan import NativePlan as NativeRun
 from facula.schedule.affine import strided_base
-from facula.schedule.codegen import Call, Memory, Place, Writer, tag_of
+from facula.schedule.codegen import Call, Memory, Place, Writer
 from facula.schedule.fuse import Fusion, Group
 from facula.schedule.lower import Lowered
 from facula.schedule.reference_plan import reachable
@@ -35,6 +35,10 @@ class Block:
     slot: int = -1
     offset: int = 0  # bytes, in the arena
     leaf: int = -1  # the leaf whose memory it takes over
+
+
+# values made by replacing parts of another, their first operand
+REPLACING = frozenset(("write", "write_at", "put", "scatter"))
 
 
 @dataclass
@@ -59,6 +63,8 @@ class NativePlan:
         self.results = builder.results
         self.n_slots = builder.n_slots
         self.kernels = builder.kernels
+        origins = builder.low.graph.origins
+        self.checks = [(v.arg[1], v.arg[2], origins.get(v.id, -1)) for v in builder.memory.checks]
         self.fusion = builder.fusion
         self.descriptions = builder.descriptions
 
@@ -74,15 +80,15 @@ class NativePlan:
         for segment in self.segments:
             if type(segment) is NativeRun:
                 if segment.run(addrs, numbers):
-                    _raise(segment.status)
+                    self._raise(segment.status)
             else:
                 segment(bufs, addrs, scalars)
         return [(entry, bufs[slot]) for entry, slot in self.results]
 
-
-def _raise(status: tuple[int, int, int, int]) -> None:
-    _, index, size, tag = status
-    raise BadIndex(index, size, tag_of(tag))
+    def _raise(self, status: tuple[int, int, int, int]) -> None:
+        _, index, size, number = status
+        tag, wrap, entry = self.checks[number]
+        raise BadIndex(index + size if index < 0 and not wrap else index, size, tag, entry)
 
 
 _workspace: list[Any] = [None]
@@ -120,6 +126,7 @@ class Builder:
         self.extra_blocks: list[Block] = []
         self.skip_copy: set[int] = set()
         self.work_slot, self.work_at, self.work_bytes = -1, 0, 0
+        self.copy_slot, self.copy_bytes, self.copy_used, self.copy_entry = -1, 0, 0, -1
 
     def build(self) -> NativePlan:
         """All decisions, in order."""
@@ -130,6 +137,10 @@ class Builder:
         calls = self._write_all()
         if self.work_bytes:
             self.arena_bytes = self.work_at + self.work_bytes
+        if self.copy_bytes:
+            at = (self.arena_bytes + 63) // 64 * 64
+            self.derived[self.copy_entry] = (self.arena_slot, -1, at)
+            self.arena_bytes = at + self.copy_bytes
         self._donate()
         self._compile(calls)
         self._name_results()
@@ -159,7 +170,7 @@ class Builder:
                 for m in step.members:
                     if m.id in self.stored:
                         self._block(m, number)
-            elif step.op in ("write", "write_at"):
+            elif step.op in REPLACING:
                 self._write_block(step, number)
             elif step.op == "host" or step.op.startswith("template:"):
                 for out in self.fusion.users.get(step.id, ()):
@@ -177,9 +188,10 @@ class Builder:
     def _write_block(self, v: Val, number: int) -> None:
         """A write takes over the memory of the old value if nobody reads that any more."""
         old = v.srcs[0]
+        while old.op == "reshape" and old.id not in self.blocks:
+            old = old.srcs[0]
         reads_old = old.id not in self.wanted and self._last(old) <= number
-        new_reads = any(s is old for s in self.fusion.inputs(v.srcs[1])) or v.srcs[1] is old
-        if reads_old and not new_reads:
+        if reads_old and not any(self._touches(s, old) for s in v.srcs[1:]):
             block = self.blocks.get(old.id)
             if block is not None:
                 block.last = max(block.last, self._last(v), number)
@@ -193,6 +205,10 @@ class Builder:
                 self.skip_copy.add(v.id)
                 return
         self._block(v, number)
+
+    def _touches(self, s: Val, old: Val) -> bool:
+        """Whether reading an operand reads the old value."""
+        return s is old or s.id not in self.fusion.stage and any(x is old for x in self.fusion.inputs(s))
 
     def _assign_slots(self) -> None:
         """Leaves, results, memory taken over from leaves, the arena, then views with offsets."""
@@ -260,6 +276,19 @@ class Builder:
         self.work_bytes = max(self.work_bytes, nbytes)
         return self.work_slot
 
+    def copied(self, v: Val) -> tuple[list[Call], Place]:
+        """Steps that copy an operand of the step being written, row-major, and where to."""
+        if self.copy_slot < 0:
+            self.copy_slot = self.n_slots
+            self.n_slots += 1
+            self.copy_entry = len(self.derived)
+            self.derived.append((self.arena_slot, -1, 0))
+        at = self.copy_used
+        self.copy_used = at + (self._bytes(v) + 63) // 64 * 64
+        self.copy_bytes = max(self.copy_bytes, self.copy_used)
+        place = Place(self.copy_slot, at // v.dtype.itemsize)
+        return [self.store(v, place)], place
+
     # steps ----------------------------------------------------------------------------------------
 
     def _write_all(self) -> list[Any]:
@@ -286,6 +315,7 @@ class Builder:
         name = v.op[9:] if v.op.startswith("template:") else v.op
         planner = PLANNERS.get(name)
         if planner is not None:
+            self.copy_used = 0
             steps = planner(self, v)
             if steps is not None:
                 return steps
@@ -348,6 +378,8 @@ class Builder:
         last_read = {v.arg: self._last(v) for v in self.vals.values() if v.op == "buffer"}
         viewed = {v.srcs[0].arg for v in self.vals.values() if v.op == "buffer_at" and v.srcs[0].op == "buffer"}
         sizes = [m.numel * m.dtype.itemsize for m in self.low.leaves]
+        # memory taken over before the last check could not be given back after a bad index
+        checked = max((n for n, calls in self.calls_of.items() if _may_fail(calls)), default=-1)
         taken = {b.leaf for b in self.out_slots if b.leaf >= 0} | viewed
         by_size: dict[int, list[int]] = {}
         for k, size in enumerate(sizes):
@@ -355,7 +387,7 @@ class Builder:
                 by_size.setdefault(size, []).append(k)
         for b in self.out_slots:
             choices = by_size.get(b.size, [])
-            for k in choices if b.leaf < 0 else ():
+            for k in choices if b.leaf < 0 and b.first > checked else ():
                 if self._safe(k, b, last_read.get(k, -1)):
                     b.leaf = k
                     choices.remove(k)
@@ -464,6 +496,15 @@ class StoreWriter(Writer):
         self.stmt("store", self.v.dtype, (("access", operand), value))
         self._close()
         return self._finish()
+
+
+def _may_fail(calls: list[Any]) -> bool:
+    """Whether a step can find a bad index, or runs on the host, where anything can be raised."""
+    return any(
+        c.val.op == "host" if isinstance(c, HostStep)
+        else isinstance(c, Call) and any(s.op == "check" for s in c.program.stmts)
+        for c in calls
+    )  # fmt: skip
 
 
 def _same_walk(call: Call, leaf: int, slot: int) -> bool:

@@ -1,0 +1,649 @@
+"""Order: sort, topk, medians, quantiles, unique elements, bins."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from facula.graph import dtypes as dt
+from facula.graph.meta import Meta, meta_of, wrap_dim
+from facula.graph.reference import encode
+from facula.ops.apply import apply
+from facula.ops.host import host_op, tensor_of
+from facula.ops.reduce import index_backward, reduced, return_type
+from facula.ops.registry import TORCH, both, only_method, only_torch, to_out
+from facula.tensor import Tensor, adopt_array
+
+# sort and its kin: values and indices, the gradient goes where the index points ---------------------
+
+
+def _order(x: np.ndarray, dim: int, descending: bool) -> np.ndarray:
+    """Stable sorting order; NaN counts as the largest."""
+    if x.dtype.kind == "b":
+        x = x.astype(np.uint8)
+    if not descending:
+        return np.argsort(x, axis=dim, kind="stable")
+    if x.dtype.kind == "f":
+        # negated, and NaN first
+        key = np.where(np.isnan(x), -np.inf, -x)
+        nan_first = np.lexsort((key, ~np.isnan(x)), axis=dim)
+        return nan_first
+    flipped = np.flip(x, dim)
+    order = np.flip(np.argsort(flipped, axis=dim, kind="stable"), dim)
+    return x.shape[dim] - 1 - order
+
+
+def np_sort(x: np.ndarray, dim: int, descending: bool) -> list[np.ndarray]:
+    """Sorted values and where they were."""
+    if not x.ndim:
+        return [x, np.zeros((), np.int64)]
+    order = _order(x, dim, descending)
+    return [np.take_along_axis(x, order, dim), order]
+
+
+def _no_complex(name: str, a: Meta) -> None:
+    if a.dtype.kind == "c":
+        raise RuntimeError(f"{name}(): does not support complex input")
+
+
+def _sort_infer(a: Meta, dim: int, descending: bool) -> tuple[Meta, Meta]:
+    _no_complex("sort", a)
+    return a.plain(), meta_of(dt.int64, a.shape, a.device)
+
+
+def _sort_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
+    m = n.inst.ins[0]
+    if not m.ndim:
+        return g
+    return TORCH["scatter"](TORCH["zeros"](m.shape, dtype=g.meta.dtype), n.params[0], n.tensor(0), g)
+
+
+SORT = host_op("sort", np_sort, _sort_infer, _sort_backward, saves="out1", materialize=False)
+_SORT, _TOPK = return_type("sort", "values", "indices"), return_type("topk", "values", "indices")
+
+
+@both("sort")
+def sort(input: Tensor, *args: Any, dim: int = -1, descending: bool = False, stable: bool | None = None,
+         out: Any = None) -> Any:  # fmt: skip
+    """(values in order, their indices) along dim."""
+    if args:
+        dim = args[0]
+        descending = args[1] if len(args) > 1 else descending
+    d = wrap_dim(dim, input.meta.ndim)
+    return to_out(_SORT(*apply(SORT, (input,), (d, bool(descending)))), out)
+
+
+@both("argsort")
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *,
+            out: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Indices that put elements in order along dim."""
+    return to_out(sort(input, dim, descending)[1], out)
+
+
+@both("msort")
+def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Sorted along the first dim."""
+    return to_out(sort(input, 0)[0], out)
+
+
+def np_topk(x: np.ndarray, k: int, dim: int, largest: bool) -> list[np.ndarray]:
+    """The k largest (smallest) values and where they were."""
+    if not x.ndim:
+        x1 = x.reshape(1)
+        return [x1[:k].reshape(() if k else (0,)), np.zeros(() if k else (0,), np.int64)]
+    order = np.take(_order(x, dim, largest), np.arange(k), dim)
+    return [np.take_along_axis(x, order, dim), order]
+
+
+def _topk_infer(a: Meta, k: int, dim: int, largest: bool) -> tuple[Meta, Meta]:
+    _no_complex("topk", a)
+    n = a.shape[dim] if a.ndim else 1
+    if not 0 <= k <= n:
+        raise RuntimeError("selected index k out of range")
+    shape = (*a.shape[:dim], k, *a.shape[dim + 1 :]) if a.ndim else ()
+    return meta_of(a.dtype, shape, a.device), meta_of(dt.int64, shape, a.device)
+
+
+def _topk_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
+    m = n.inst.ins[0]
+    if not m.ndim:
+        return g
+    return TORCH["scatter"](TORCH["zeros"](m.shape, dtype=g.meta.dtype), n.params[1], n.tensor(0), g)
+
+
+TOPK = host_op("topk", np_topk, _topk_infer, _topk_backward, saves="out1", materialize=False)
+
+
+@both("topk")
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None) -> Any:
+    """(the k largest or smallest values, their indices) along dim."""
+    d = wrap_dim(dim, input.meta.ndim)
+    return to_out(_TOPK(*apply(TOPK, (input,), (int(k), d, bool(largest)))), out)
+
+
+# order statistics -----------------------------------------------------------------------------------
+
+
+def _picked(x: np.ndarray, order: np.ndarray, where: np.ndarray, dim: int) -> list[np.ndarray]:
+    index = np.take_along_axis(order, where, dim)
+    return [np.take_along_axis(x, index, dim), index]
+
+
+def np_kthvalue(x: np.ndarray, k: int, dim: int, keepdim: bool) -> list[np.ndarray]:
+    """The k-th smallest."""
+    if not x.ndim:
+        return [x, np.zeros((), np.int64)]
+    where = np.full([1 if i == dim else n for i, n in enumerate(x.shape)], k - 1)
+    return _picked(x, _order(x, dim, False), where, dim)
+
+
+def np_median(x: np.ndarray, dim: int, keepdim: bool, ignore_nan: bool) -> list[np.ndarray]:
+    """The lower median; NaN where there is one, unless ignored."""
+    if not x.ndim:
+        return [x, np.zeros((), np.int64)]
+    n = x.shape[dim]
+    order = _order(x, dim, False)
+    nans = np.isnan(x).sum(dim, keepdims=True) if x.dtype.kind == "f" else np.zeros(
+        [1 if i == dim else s for i, s in enumerate(x.shape)], np.int64)  # fmt: skip
+    if ignore_nan:
+        where = np.maximum(n - nans - 1, 0) // 2
+    else:
+        where = np.where(nans > 0, n - nans, (n - 1) // 2)
+    return _picked(x, order, np.minimum(where, n - 1), dim)
+
+
+def np_mode(x: np.ndarray, dim: int, keepdim: bool) -> list[np.ndarray]:
+    """The smallest of the most frequent values and its last place."""
+    if not x.ndim:
+        return [x, np.zeros((), np.int64)]
+    order = _order(x, dim, False)
+    rows = np.moveaxis(np.take_along_axis(x, order, dim), dim, -1)
+    idx = np.moveaxis(order, dim, -1)
+    shape = rows.shape[:-1]
+    flat, flat_i = rows.reshape(-1, rows.shape[-1]), idx.reshape(-1, rows.shape[-1])
+    values, found = np.empty(len(flat), x.dtype), np.empty(len(flat), np.int64)
+    for r, (row, where) in enumerate(zip(flat, flat_i)):
+        starts = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]]))
+        lengths = np.diff(np.append(starts, len(row)))
+        best = int(np.argmax(lengths))
+        last = starts[best] + lengths[best] - 1
+        values[r], found[r] = row[last], where[last]
+    keep = lambda a: np.expand_dims(a.reshape(shape), dim)  # noqa: E731
+    return [keep(values), keep(found)]
+
+
+def _stat_infer(name: str, number: bool = False) -> Any:
+    def infer(a: Meta, *params: Any) -> tuple[Meta, Meta]:
+        if a.dtype.kind == "c" or (a.dtype.kind == "b" and name in ("kthvalue", "median")):
+            raise RuntimeError(f"\"{name}_cpu\" not implemented for '{a.dtype.short}'")
+        dim, keepdim = params[1:3] if number else params[:2]
+        if a.ndim and a.shape[dim] == 0:
+            raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
+        if number and not 1 <= params[0] <= (a.shape[dim] if a.ndim else 1):
+            raise RuntimeError("kthvalue(): selected number k out of range for dimension " f"{dim}")
+        shape = reduced(a.shape, (dim,) if a.ndim else (), keepdim)
+        return meta_of(a.dtype, shape, a.device), meta_of(dt.int64, shape, a.device)
+
+    return infer
+
+
+class _Shifted:
+    """A node whose dim and keepdim come after a first parameter."""
+
+    def __init__(self, node: Any) -> None:
+        self.inst, self.tensor, self.params = node.inst, node.tensor, node.params[1:]
+
+
+KTHVALUE = host_op("kthvalue", np_kthvalue, _stat_infer("kthvalue", True),
+                   lambda n, g, _=None: index_backward(_Shifted(n), g), saves="out1",
+                   materialize=False)  # fmt: skip
+MEDIAN = host_op("median", np_median, _stat_infer("median"), index_backward, saves="out1",
+                 materialize=False, grad_name="MedianBackward1")  # fmt: skip
+MODE = host_op("mode", np_mode, _stat_infer("mode"), index_backward, saves="out1", materialize=False)
+
+
+@both("kthvalue")
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
+    """(k-th smallest value, its index) along dim."""
+    d = wrap_dim(dim, input.meta.ndim)
+    return to_out(_KTH(*apply(KTHVALUE, (input,), (int(k), d, bool(keepdim)))), out)
+
+
+_KTH, _MODE = return_type("kthvalue", "values", "indices"), return_type("mode", "values", "indices")
+
+
+@both("mode")
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
+    """(most frequent value, an index of it) along dim."""
+    return to_out(_MODE(*apply(MODE, (input,), (wrap_dim(dim, input.meta.ndim), bool(keepdim)))), out)
+
+
+def _median_function(name: str, ignore_nan: bool) -> None:
+    result = return_type(name, "values", "indices")
+
+    def function(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
+        if dim is None:
+            if not input.meta.numel:
+                return to_out(TORCH["full"]((), math.nan, dtype=input.meta.dtype), out)
+            flat = input.reshape(-1)  # type: ignore[attr-defined]
+            return to_out(apply(MEDIAN, (flat,), (0, False, ignore_nan))[0], out)
+        d = wrap_dim(dim, input.meta.ndim)
+        return to_out(result(*apply(MEDIAN, (input,), (d, bool(keepdim), ignore_nan))), out)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = "The (lower) median: of all elements, or (values, indices) along dim."
+    both(name)(function)
+
+
+_median_function("median", False)
+_median_function("nanmedian", True)
+
+
+# quantiles -------------------------------------------------------------------------------------------
+
+_BETWEEN = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _quantile(name: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str) -> Tensor:
+    m = input.meta
+    if not m.numel:
+        raise RuntimeError(f"{name}() input tensor must be non-empty")
+    if m.dtype not in (dt.float32, dt.float64):
+        raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
+    if isinstance(q, Tensor):
+        if q.meta.ndim > 1:
+            raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
+        if q.meta.dtype is not m.dtype:
+            raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
+    else:
+        if not 0 <= q <= 1:
+            raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q}")
+        q = TORCH["tensor"](float(q), dtype=m.dtype)
+    if interpolation not in _BETWEEN:
+        raise RuntimeError(
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
+        )
+    values = q._values()
+    if not ((values >= 0) & (values <= 1)).all():
+        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+    if dim is None:
+        rows = input.reshape(1, -1)  # type: ignore[attr-defined]
+        shape: tuple[int, ...] = (1,) * m.ndim if keepdim else ()
+    else:
+        d = wrap_dim(dim, m.ndim)
+        rows = input.unsqueeze(0) if not m.ndim else input.movedim(d, -1)  # type: ignore[attr-defined]
+        shape = reduced(m.shape, (d,) if m.ndim else (), keepdim)
+        rows = rows.reshape(-1, rows.meta.shape[-1])
+    got = _quantile_rows(rows, q.reshape(-1), interpolation, name == "nanquantile")  # type: ignore[attr-defined]
+    return got.t().reshape((*q.meta.shape, *shape))
+
+
+def _quantile_rows(rows: Tensor, q: Tensor, between: str, ignore_nan: bool) -> Tensor:
+    x = sort(rows, -1)[0]
+    n = rows.meta.shape[-1]
+    nan = rows.isnan()  # type: ignore[attr-defined]
+    if ignore_nan:
+        last = (n - 1 - nan.sum(-1, keepdim=True)).clamp(min=0).to(q.meta.dtype)
+        rank = q * last
+    else:
+        rank = (q * (n - 1)).unsqueeze(0).expand(rows.meta.shape[0], q.meta.numel)  # type: ignore[attr-defined]
+        rank = TORCH["where"](nan.any(-1, keepdim=True), float(n - 1), rank)
+    if between == "lower":
+        return x.gather(-1, rank.floor().long())
+    if between == "higher":
+        return x.gather(-1, rank.ceil().long())
+    if between == "nearest":
+        return x.gather(-1, TORCH["round"](rank).long())
+    lo, hi = rank.floor(), rank.ceil()
+    weight = 0.5 if between == "midpoint" else rank - lo
+    a, b = x.gather(-1, lo.long()), x.gather(-1, hi.long())
+    return TORCH["lerp"](a, b, weight)
+
+
+@both("quantile")
+def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
+             interpolation: str = "linear", out: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Values below which a share q of the elements lies."""
+    return to_out(_quantile("quantile", input, q, dim, keepdim, interpolation), out)
+
+
+@both("nanquantile")
+def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
+                interpolation: str = "linear", out: Tensor | None = None) -> Tensor:  # fmt: skip
+    """As `quantile`, without the NaNs."""
+    return to_out(_quantile("nanquantile", input, q, dim, keepdim, interpolation), out)
+
+
+# which elements -----------------------------------------------------------------------------------
+
+
+@both("nonzero")
+def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False) -> Any:
+    """Coordinates of the elements that are not 0, as rows (or one index tensor per dim)."""
+    x = input._values()
+    if as_tuple:
+        return tuple(adopt_array(i.astype(np.int64)) for i in np.nonzero(np.atleast_1d(x)))
+    found = np.argwhere(x).astype(np.int64)
+    return to_out(adopt_array(np.ascontiguousarray(found)), out)
+
+
+@both("argwhere")
+def argwhere(input: Tensor) -> Tensor:
+    """Coordinates of the elements that are not 0, as rows."""
+    return nonzero(input)
+
+
+@both("nonzero_static")
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tensor | None = None) -> Tensor:
+    """As `nonzero`, cut or filled to `size` rows."""
+    if size < 0:
+        raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
+    found = np.argwhere(input._values()).astype(np.int64)[:size]
+    rows = np.full((size, input.meta.ndim), fill_value, np.int64)
+    rows[: len(found)] = found
+    return to_out(adopt_array(rows), out)
+
+
+def _unique_rows(x: np.ndarray, dim: int, consecutive: bool) -> tuple:
+    moved = np.moveaxis(x, dim, 0)
+    flat = np.ascontiguousarray(moved.reshape(len(moved), -1))
+    if consecutive:
+        new = np.ones(len(flat), bool)
+        if len(flat) > 1:
+            new[1:] = (flat[1:] != flat[:-1]).any(1)
+        inverse = np.cumsum(new) - 1
+        first = np.flatnonzero(new)
+        counts = np.diff(np.append(first, len(flat)))
+        rows = moved[first]
+    else:
+        if flat.shape[1] == 0:
+            _, first, inverse, counts = np.zeros(0), np.zeros(min(1, len(flat)), int), np.zeros(len(flat), int), np.array([len(flat)][: len(flat)])
+        else:
+            _, first, inverse, counts = np.unique(flat, axis=0, return_index=True, return_inverse=True, return_counts=True)
+        rows = moved[first]
+    return np.moveaxis(rows, 0, dim), inverse.reshape(-1), counts
+
+
+def _unique_flat(x: np.ndarray, consecutive: bool) -> tuple:
+    flat = x.reshape(-1)
+    if consecutive:
+        new = np.ones(len(flat), bool)
+        new[1:] = flat[1:] != flat[:-1]
+        first = np.flatnonzero(new)
+        return flat[first], np.cumsum(new) - 1, np.diff(np.append(first, len(flat)))
+    got = np.unique(flat, return_inverse=True, return_counts=True, equal_nan=False)
+    return got[0], got[1], got[2]
+
+
+def _unique(input: Tensor, consecutive: bool, return_inverse: bool, return_counts: bool, dim: int | None) -> Any:
+    x = input._values()
+    if dim is None:
+        values, inverse, counts = _unique_flat(x, consecutive)
+        inverse = inverse.reshape(x.shape)
+    else:
+        d = wrap_dim(dim, input.meta.ndim)
+        if not x.ndim:
+            x = x.reshape(1)
+        if x.shape[d] and 0 in x.shape:
+            raise RuntimeError(
+                "unique(): self is an empty tensor with at least one dimension of size 0 that is not `dim`: "
+                "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
+            )
+        values, inverse, counts = _unique_rows(x, d, consecutive)
+    out = [adopt_array(np.ascontiguousarray(encode(values, input.meta.dtype)), input.meta.dtype)]
+    if return_inverse:
+        out.append(adopt_array(np.ascontiguousarray(inverse.astype(np.int64))))
+    if return_counts:
+        out.append(adopt_array(np.ascontiguousarray(counts.astype(np.int64))))
+    return tuple(out) if len(out) > 1 else out[0]
+
+
+@both("unique")
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
+           dim: int | None = None) -> Any:  # fmt: skip
+    """Different elements (or slices along dim), with inverse indices and counts if asked for."""
+    return _unique(input, False, return_inverse, return_counts, dim)
+
+
+@both("unique_consecutive")
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,
+                       dim: int | None = None) -> Any:  # fmt: skip
+    """Elements without those that equal their predecessor."""
+    return _unique(input, True, return_inverse, return_counts, dim)
+
+
+# bins ----------------------------------------------------------------------------------------------
+
+
+@both("bincount")
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each number occurs (or the sum of its weights)."""
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    if input.meta.dtype.kind not in "iu":
+        raise RuntimeError(f"\"bincount_cpu\" not implemented for '{input.meta.dtype.short}'")
+    if input.meta.ndim != 1 or bool((input._values() < 0).any()):
+        if input.meta.ndim == 0 or (input.meta.numel or input.meta.ndim != 1):
+            raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is not None and (weights.meta.ndim != 1 or weights.meta.numel != input.meta.numel):
+        raise RuntimeError("weights should be 1-d and have the same length as input")
+    x = input._values()
+    if weights is None:
+        return adopt_array(np.bincount(x, minlength=minlength).astype(np.int64))
+    d = weights.meta.dtype if weights.meta.dtype in (dt.float32, dt.float64) else dt.float64
+    return tensor_of(np.bincount(x, weights._values().astype(np.float64), minlength), d)
+
+
+def _edges(values: np.ndarray, bins: int, lo: float, hi: float, kind: Any) -> tuple[float, float]:
+    if lo == hi and values.size:
+        lo, hi = values.min(), values.max()
+    if lo == hi:
+        lo, hi = lo - 1, hi + 1
+    return lo, hi
+
+
+@both("histc")
+def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0, *, out: Tensor | None = None) -> Tensor:
+    """Counts of elements in equal bins."""
+    if bins <= 0:
+        raise RuntimeError("bins must be > 0")
+    if input.meta.dtype.kind not in "fiu":
+        raise RuntimeError(f"\"histogram_cpu\" not implemented for '{input.meta.dtype.short}'")
+    if min > max:
+        raise RuntimeError("max must be larger than min")
+    x = input._values().reshape(-1)
+    lo, hi = _edges(x, bins, min, max, x.dtype)
+    if not (math.isfinite(lo) and math.isfinite(hi)):
+        raise RuntimeError(f"range of [{lo}, {hi}] is not finite")
+    return to_out(tensor_of(_count(x, bins, float(lo), float(hi)), input.meta.dtype), out)
+
+
+def _count(x: np.ndarray, bins: int, lo: float, hi: float, weights: Any = None) -> np.ndarray:
+    inside = (x >= lo) & (x <= hi)
+    place = ((x[inside].astype(np.float64) - lo) * bins / (hi - lo)).astype(np.int64)
+    place = np.minimum(place, bins - 1)
+    return np.bincount(place, None if weights is None else weights[inside], minlength=bins)
+
+
+_HISTOGRAM = return_type("histogram", "hist", "bin_edges")
+_HISTOGRAMDD = return_type("histogramdd", "hist", "bin_edges")
+
+
+def _bin_lines(x: np.ndarray, bins: Any, range: Any, d: Any) -> list[np.ndarray]:
+    """Edges of the bins along each column of x."""
+    k = x.shape[1]
+    if isinstance(bins, int):
+        bins = [bins] * k
+    if len(bins) != k:
+        raise RuntimeError(
+            f"histogramdd: expected {k} sequences of bin edges for a {k}-dimensional histogram but got {len(bins)}"
+        )
+    lines = []
+    for i, b in enumerate(bins):
+        if isinstance(b, Tensor):
+            if b.meta.dtype is not d:
+                raise RuntimeError(
+                    "torch.histogramdd: input tensor and bins tensors should have the same dtype, but got "
+                    f"input with dtype {d.short} and bins with dtype {b.meta.dtype.short}"
+                )
+            if b.meta.ndim != 1 or b.meta.numel < 1:
+                raise RuntimeError("histogramdd: bins tensor should have one dimension and at least 1 edge")
+            lines.append(b._values())
+            continue
+        if b <= 0:
+            raise RuntimeError(f"histogramdd: bins must be > 0, but got {b} for dimension {i}")
+        column = x[:, i]
+        lo, hi = (range[2 * i], range[2 * i + 1]) if range is not None else (
+            (column.min(), column.max()) if column.size else (0.0, 1.0))  # fmt: skip
+        if not (math.isfinite(lo) and math.isfinite(hi)):
+            raise RuntimeError(f"histogramdd: dimension {i}'s range [{lo}, {hi}] is not finite")
+        if lo > hi:
+            raise RuntimeError(f"histogramdd: min should not exceed max, but got min {lo} max {hi} for dimension {i}")
+        if lo == hi:
+            lo, hi = lo - 0.5, hi + 0.5
+        lines.append(TORCH["linspace"](float(lo), float(hi), b + 1, dtype=d)._values())
+    return lines
+
+
+def _histogram(x: np.ndarray, lines: list[np.ndarray], weight: Any, density: bool) -> np.ndarray:
+    sizes = [len(e) - 1 for e in lines]
+    good = np.ones(len(x), bool)
+    flat = np.zeros(len(x), np.int64)
+    for column, edges, n in zip(x.T, lines, sizes):
+        place = np.searchsorted(edges, column, side="right") - 1
+        place = np.where(column == edges[-1], n - 1, place)
+        good &= (place >= 0) & (place < n)
+        flat = flat * n + np.clip(place, 0, max(n - 1, 0))
+    hist = np.bincount(flat[good], None if weight is None else weight[good], minlength=math.prod(sizes))
+    hist = hist.astype(np.float64).reshape(sizes)
+    if density:
+        total = hist.sum()
+        for i, edges in enumerate(lines):
+            width = np.diff(edges).reshape([-1 if j == i else 1 for j in range(len(sizes))])
+            hist = hist / width
+        hist = hist / total
+    return hist
+
+
+def _check_histogram(name: str, input: Tensor, weight: Any) -> None:
+    if input.meta.dtype not in (dt.float32, dt.float64):
+        raise RuntimeError(f"\"{name}\" not implemented for '{input.meta.dtype.short}'")
+    if weight is not None and weight.meta.dtype is not input.meta.dtype:
+        raise RuntimeError(
+            f"{name}: if weight tensor is provided, it should have the same dtype as input tensor, but got input "
+            f"with dtype {input.meta.dtype.short} and weight with dtype {weight.meta.dtype.short}"
+        )
+
+
+@both("histogramdd")
+def histogramdd(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None,
+                density: bool = False) -> Any:  # fmt: skip
+    """(counts, edges) of rows in a grid of bins."""
+    _check_histogram("histogramdd", input, weight)
+    if input.meta.ndim < 2:
+        raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions")
+    k = input.meta.shape[-1]
+    if weight is not None and weight.meta.shape != input.meta.shape[:-1]:
+        raise RuntimeError("histogramdd: if weight tensor is provided it should have the same shape as the input "
+                           "tensor excluding its innermost dimension")  # fmt: skip
+    x = input._values().reshape(-1, k)
+    lines = _bin_lines(x, bins, range, input.meta.dtype)
+    w = None if weight is None else weight._values().reshape(-1)
+    hist = tensor_of(_histogram(x, lines, w, density), input.meta.dtype)
+    return _HISTOGRAMDD(hist, tuple(tensor_of(e, input.meta.dtype) for e in lines))
+
+
+@both("histogram")
+def histogram(input: Tensor, bins: Any = 100, *, range: Any = None, weight: Tensor | None = None,
+              density: bool = False, out: Any = None) -> Any:  # fmt: skip
+    """(counts, edges) of elements in bins."""
+    _check_histogram("histogramdd", input, weight)
+    if weight is not None and weight.meta.shape != input.meta.shape:
+        raise RuntimeError("histogramdd: if weight tensor is provided it should have the same shape as the input "
+                           "tensor excluding its innermost dimension")  # fmt: skip
+    x = input._values().reshape(-1, 1)
+    lines = _bin_lines(x, [bins], range, input.meta.dtype)
+    w = None if weight is None else weight._values().reshape(-1)
+    hist = tensor_of(_histogram(x, lines, w, density), input.meta.dtype)
+    return to_out(_HISTOGRAM(hist, tensor_of(lines[0], input.meta.dtype)), out)
+
+
+def np_searchsorted(edges: np.ndarray, x: np.ndarray, sorter: Any, right: bool) -> np.ndarray:
+    """Places of x among rows of edges."""
+    side = "right" if right else "left"
+    if edges.ndim == 1:
+        return np.searchsorted(edges, x, side)
+    rows, values = edges.reshape(-1, edges.shape[-1]), x.reshape(-1, x.shape[-1])
+    return np.stack([np.searchsorted(r, v, side) for r, v in zip(rows, values)]).reshape(x.shape) if len(rows) else np.zeros(x.shape)
+
+
+def _places(edges: Tensor, x: Any, out_int32: bool, right: bool, side: str | None, sorter: Tensor | None,
+            out: Tensor | None, name: str) -> Tensor:  # fmt: skip
+    if side is not None and side not in ("left", "right"):
+        raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
+    if side == "left" and right:
+        raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left "
+                           "while right was True")  # fmt: skip
+    right = right or side == "right"
+    if not isinstance(x, Tensor):
+        x = TORCH["tensor"](x, dtype=edges.meta.dtype if edges.meta.dtype.kind == "f" or isinstance(x, int) else None)
+        if edges.meta.ndim != 1:
+            raise RuntimeError("torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1")
+    if not edges.meta.ndim:
+        raise RuntimeError("torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension")
+    if edges.meta.dtype.kind == "c" or x.meta.dtype.kind == "c":
+        raise RuntimeError("torch.searchsorted(): input tensors must be of floating or integer dtype")
+    if edges.meta.ndim != 1 and tuple(edges.meta.shape[:-1]) != tuple(x.meta.shape[:-1]):
+        raise RuntimeError(
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
+            f"boundaries tensor and input value tensor must match, but we got boundaries tensor {list(edges.meta.shape)} "
+            f"and input value tensor {list(x.meta.shape)}"
+        )
+    if x.meta.dtype is not edges.meta.dtype and name == "searchsorted":
+        raise RuntimeError(
+            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got "
+            f"boundary tensor dtype {edges.meta.dtype.short} and input value tensor dtype {x.meta.dtype.short}"
+        )
+    if sorter is not None:
+        if sorter.meta.shape != edges.meta.shape:
+            raise RuntimeError(
+                "torch.searchsorted(): boundary and sorter must have the same size, but got boundary tensor "
+                f"{list(edges.meta.shape)}and got sorter tensor {list(sorter.meta.shape)}"
+            )
+        if sorter.meta.dtype is not dt.int64:
+            raise RuntimeError(f"torch.searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.meta.dtype.short}")
+        if sorter.meta.numel and not bool(((sorter >= 0) & (sorter < edges.meta.shape[-1])).all()):
+            raise RuntimeError("torch.searchsorted(): sorter index out of range")
+        edges = edges.gather(-1, sorter)  # type: ignore[attr-defined]
+    want = dt.int32 if out_int32 else dt.int64
+    if out is not None and out.meta.dtype is not want:
+        raise RuntimeError("torch.searchsorted(): output tensor's dtype is wrong, it can only be Int(int32) or Long(int64) "
+                           f"depending on whether out_int32 flag is True, but we got output tensor's dtype {out.meta.dtype.short}")  # fmt: skip
+    d = dt.promote_types(edges.meta.dtype, x.meta.dtype)
+    edges, x = edges.to(d), x.to(d)  # type: ignore[attr-defined]
+    return to_out(apply(SEARCH, (edges, x), (None, right), ()).to(want), out)
+
+
+SEARCH = host_op("searchsorted", np_searchsorted,
+                 lambda edges, x, sorter, right: meta_of(dt.int64, x.shape, x.device))  # fmt: skip
+
+
+@only_torch()
+def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False,
+                 side: str | None = None, sorter: Tensor | None = None, out: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Where elements would be inserted to keep rows in order."""
+    return _places(sorted_sequence, input, out_int32, right, side, sorter, out, "searchsorted")
+
+
+@only_torch()
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False,
+              out: Tensor | None = None) -> Tensor:  # fmt: skip
+    """The number of the bucket between boundaries that each element falls into."""
+    if boundaries.meta.ndim != 1:
+        raise RuntimeError(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.meta.ndim})")
+    return _places(boundaries, input, out_int32, right, None, None, out, "bucketize")
+
+
+__all__ = ["only_method"]
