@@ -438,7 +438,7 @@ ONE_HOT = Op(
     lambda index, n: meta_of(dt.int64, (*index.shape, n), index.device),
     lambda g, index, n: g.cast(
         g.iota((*index.shape, n), index.ndim).eq(
-            g.reshape(g.check(index, n, "one_hot"), (*index.shape, 1))
+            g.reshape(g.check(index, n, "one_hot", wrap=False), (*index.shape, 1))
         ),
         dt.int64,
     ),

@@ -176,7 +176,7 @@ def _unpool_expand(g: Any, x: Any, index: Any, size: Sizes) -> Any:
     if not math.prod(shape) or not x.numel:
         return g.const(0, x.dtype, shape)
     rows = math.prod(shape[: len(shape) - k])
-    checked = g.check(_flat(g, index, k), math.prod(size), "max index")
+    checked = g.check(_flat(g, index, k), math.prod(size), "max index", wrap=False)
     out = g.scatter(g.const(0, x.dtype, (rows, math.prod(size))), checked, _flat(g, x, k), 1, "set")
     return g.reshape(out, shape)
 
