@@ -112,8 +112,7 @@ def _no_sparse(sparse: bool) -> None:
 
 
 def renorm_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
-    """Scales down, in place and without history, the rows that index names and are longer than "
-    "max_norm."""
+    """Scales down, in place and without history, named rows longer than max_norm."""
     from facula.autograd.mode import no_grad
 
     if weight.meta.device is META:
@@ -184,8 +183,7 @@ _MODES = {"sum": 0, "mean": 1, "max": 2}
 
 
 def _bag_of(g: Any, offsets: Any, n: int) -> Any:
-    """Which bag each of the n indices belongs to: how many offsets are at or before it, less "
-    "one."""
+    """The bag of each of the n indices: how many offsets are at or before it, less one."""
     starts = g.reshape(g.cast(offsets, dt.int64), (1, offsets.shape[0]))
     at = g.cast(
         g.iota((n, offsets.shape[0]), 0) >= g.expand(starts, (n, offsets.shape[0])), dt.int64

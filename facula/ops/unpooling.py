@@ -37,8 +37,7 @@ def _starts(sample: float, n: int, out: int, kernel: int) -> list[int]:
 def fractional_windows(
     x: np.ndarray, samples: np.ndarray, kernel: Sizes, out: Sizes
 ) -> list[np.ndarray]:
-    """Largest elements of random windows and their indices, image by image and channel by "
-    "channel."""
+    """Largest elements of random windows, and their indices."""
     k, size = len(out), x.shape[2:]
     values = np.empty((*x.shape[:2], *out), x.dtype)
     index = np.empty(values.shape, np.int64)

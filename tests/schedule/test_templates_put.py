@@ -81,8 +81,8 @@ def test_one_hot():
 def test_bad_index():
     """A bad index is reported, a negative one counts from the end."""
     x, src = numbers("float32", 4, 6), numbers("float32", 2, 6)
-    compare(lambda g, x, i, s: g.put(x, i, s, 0, "add", 7), x, np.array([-1, 3]), src)
-    low = lowered(lambda g, x, i, s: g.put(x, i, s, 0, "add", 7), [x, np.array([0, 4]), src])
+    compare(lambda g, x, i, s: g.put(x, g.check(i, 4, 7), s, 0, "add"), x, np.array([-1, 3]), src)
+    low = lowered(lambda g, x, i, s: g.put(x, g.check(i, 4, 7), s, 0, "add"), [x, np.array([0, 4]), src])
     from facula.schedule.native_plan import Builder
 
     with pytest.raises(BadIndex) as caught:
