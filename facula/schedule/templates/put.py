@@ -8,7 +8,7 @@ from typing import Any
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
 from facula.kernel.put import Put, Walk, plan_points, plan_rows
-from facula.schedule.codegen import Place, tag_number
+from facula.schedule.codegen import Place
 from facula.schedule.fuse import NATIVE
 from facula.schedule.templates.common import grouped, planner, walk_of
 
@@ -16,7 +16,9 @@ _SIXTEEN = ("float16", "bfloat16")
 
 
 def _supported(v: Val) -> bool:
-    mode = v.arg[1]
+    _, mode, tag = v.arg
+    if tag is not None:  # operators check their indices in a step before
+        return False
     if v.dtype.name not in NATIVE or not v.numel or not v.ndim:
         return False
     return v.srcs[1].dtype.name == "int64" and not (v.dtype.name == "bfloat16" and mode != "set")
@@ -28,15 +30,8 @@ def _first(builder: Any, v: Val, place: Place) -> list[Any]:
 
 
 def _numbers(v: Val, sizes: tuple[int, int, int]) -> Put:
-    axis, mode, tag = v.arg
-    return Put(
-        sizes,
-        v.shape[axis],
-        v.dtype.name,
-        v.dtype.itemsize,
-        mode,
-        None if tag is None else tag_number(tag),
-    )
+    axis, mode, _ = v.arg
+    return Put(sizes, v.shape[axis], v.dtype.name, v.dtype.itemsize, mode)
 
 
 @planner("put")
