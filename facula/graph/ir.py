@@ -156,7 +156,7 @@ class Graph:
         self._known: dict[tuple, Val] = {}
         self._unique = 0
         self.entry = -1  # the tape entry whose operator is being expanded
-        self.origins: dict[int, int] = {}  # check -> entry of the operator it belongs to
+        self.origins: dict[int, int] = {}  # what can fail -> entry of the operator it belongs to
 
     def make(self, op: str, d: dtype, shape: Sequence[int], srcs: tuple[Val, ...] = (),
              arg: Any = None, share: bool = True) -> Val:  # fmt: skip
@@ -449,6 +449,7 @@ class Graph:
              srcs: Sequence[Val], arg: Any = None) -> list[Val]:  # fmt: skip
         """A Python function on NumPy arrays: fn(*arrays, *arg) -> array(s) of the given types."""
         whole = self.make("host", outs[0][0], outs[0][1], tuple(srcs), (fn, tuple(outs), arg))
+        self.origins.setdefault(whole.id, self.entry)
         return [self.make("out", d, s, (whole,), i) for i, (d, s) in enumerate(outs)]
 
     def view_of(self, x: Val, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Val:
