@@ -112,25 +112,51 @@ class ScanWriter:
         mode = {"sum": "add", "prod": "mul"}.get(self.shape.kind, self.shape.kind)
         return combined(self.b, mode, self.shape.dtype, self._type(n), old, new)
 
-    def _later(self, n: int, state: list[str], value: str, i: Value) -> list[str]:
-        """The state (best, its index) after one more value: the last of equals, NaN for good."""
-        b, v = self.b, self._type(n)
-        best, where = state
+    def _state(self, n: int, value: str, index: str) -> list[str]:
+        """What a scan carries: a value, and for the places of extremes an index."""
+        return [value, index] if self.is_arg else [value]
+
+    def _types(self, n: int) -> list[str]:
+        return [self._type(n), self._type(n, "i64")][: 1 + self.is_arg]
+
+    def _start(self, n: int) -> list[str]:
+        return self._state(n, self._constant(n, self.first), self._constant(n, 0, "i64"))
+
+    def _after(self, n: int, old: list[str], new: list[str]) -> list[str]:
+        """Two states as one. Of places: the last of equals, NaN for good."""
+        if not self.is_arg:
+            return [self._joined(n, old[0], new[0])]
+        b, v, bits = self.b, self._type(n), self._type(n, "i1")
         relation = {"argmax": "ge", "argmin": "le"}[self.shape.kind]
-        if "double" in v or "float" in v:
-            better = b.let(f"fcmp o{relation} {v} {value}, {best}")
-            nan = b.let(f"fcmp uno {v} {value}, {value}")
-            better = b.let(f"or {self._type(n, 'i1')} {better}, {nan}")
+        if self.number.is_float:
+            better = b.let(f"fcmp o{relation} {v} {new[0]}, {old[0]}")
+            nan = b.let(f"fcmp uno {v} {new[0]}, {new[0]}")
+            better = b.let(f"or {bits} {better}, {nan}")
         else:
             sign = "s" if self.shape.dtype.startswith("int") else "u"
-            better = b.let(f"icmp {sign}{relation} {v} {value}, {best}")
-        bits = self._type(n, "i1")
-        index = b.splat(n, "i64", i) if n else i
-        places = self._type(n, "i64")
+            better = b.let(f"icmp {sign}{relation} {v} {new[0]}, {old[0]}")
         return [
-            b.let(f"select {bits} {better}, {v} {value}, {v} {best}"),
-            b.let(f"select {bits} {better}, {places} {index}, {places} {where}"),
+            b.let(f"select {bits} {better}, {ty} {y}, {ty} {x}")
+            for ty, x, y in zip(self._types(n), old, new, strict=True)
         ]
+
+    def _put(self, n: int, state: list[str], place: str) -> None:
+        if self.is_arg:
+            self.b.store(self._type(n, "i64"), state[1], place, "i64")
+        else:
+            self._store(n, state[0], place)
+
+    def _here(self, n: int, i: Value, neighbours: bool) -> str:
+        """The index of what is being looked at: one, or those of neighbours."""
+        if not self.is_arg:
+            return ""
+        if not n:
+            return str(i)
+        first = self.b.splat(n, "i64", i)
+        if not neighbours:
+            return first
+        steps = ", ".join(f"i64 {j}" for j in range(n))
+        return self.b.let(f"add {self._type(n, 'i64')} {first}, <{steps}>")
 
     # -- lines side by side ------------------------------------------------------------------
 
@@ -161,28 +187,19 @@ class ScanWriter:
     def _lines(self, x: str, y: str, j: Value, registers: int, n: int) -> None:
         """Some registers of lines, from top to bottom."""
         b, arg = self.b, self.arg
-        start = [(self._type(n), self._constant(n, self.first))]
-        if self.is_arg:
-            start.append((self._type(n, "i64"), self._constant(n, 0, "i64")))
-        per = len(start)
+        start = list(zip(self._types(n), self._start(n), strict=True))
+        per, stored = len(start), self.number.stored
         with b.loop(0, arg("count_i"), 1, start * registers) as i:
-            source = b.at(
-                x, b.add(b.mul(i.i, arg("x_i")), b.mul(j, arg("x_b"))), self.number.stored
-            )
+            at = b.add(b.mul(i.i, arg("x_i")), b.mul(j, arg("x_b")))
+            source = b.at(x, at, stored)
             target = b.at(y, b.add(b.mul(i.i, arg("count_b")), j), self._out)
-            new: list[str] = []
+            here = self._here(n, i.i, False)
             for r in range(registers):
-                value = self._load(n, b.at(source, r * n, self.number.stored))
-                state = i.vars[per * r : per * r + per]
-                place = b.at(target, r * n, self._out)
-                if self.is_arg:
-                    state = self._later(n, state, value, i.i)
-                    b.store(self._type(n, "i64"), state[1], place, "i64")
-                else:
-                    state = [self._joined(n, state[0], value)]
-                    self._store(n, state[0], place)
-                new += state
-            i.next = list(new)
+                value = self._load(n, b.at(source, r * n, stored))
+                old = i.vars[per * r : per * r + per]
+                state = self._after(n, old, self._state(n, value, here))
+                self._put(n, state, b.at(target, r * n, self._out))
+                i.next += state
 
     # -- along rows --------------------------------------------------------------------------
 
@@ -196,41 +213,43 @@ class ScanWriter:
         b, arg, n = self.b, self.arg, self.n
         x, first, last = self._row_block(a, block)
         y = b.at(self.y, b.mul(a, arg("count_i")), self._out)
-        begin = self._before(a, block) if self.shape.carried else str(self.first)
-        if self.is_arg:
-            self._arg_row(x, y, first, last)
-            return
+        begin = self._start(n)
+        if self.shape.carried:
+            begin = [b.splat(n, self.ty, self._before(a, block))]
         whole = b.add(first, b.mul(b.div(b.sub(last, first), n), n))
-        with b.loop(first, whole, n, [(self._type(n), b.splat(n, self.ty, begin))]) as i:
+        with b.loop(first, whole, n, list(zip(self._types(n), begin, strict=True))) as i:
             value = self._load(n, b.at(x, i.i, self.number.stored))
-            value = self._joined(n, i.vars[0], self._prefix(value))
-            self._store(n, value, b.at(y, i.i, self._out))
-            i.next = [b.shuffle(n, self.ty, value, "poison", [n - 1] * n)]
-        carry = b.let(f"extractelement {self._type(n)} {i.vars[0]}, i64 0")
-        with b.loop(whole, last, 1, [(self.ty, carry)]) as i:
-            value = self._joined(0, i.vars[0], self._load(0, b.at(x, i.i, self.number.stored)))
-            self._store(0, value, b.at(y, i.i, self._out))
-            i.next = [value]
+            state = self._prefix(self._state(n, value, self._here(n, i.i, True)))
+            state = self._after(n, list(i.vars), state)
+            self._put(n, state, b.at(y, i.i, self._out))
+            i.next = [self._shuffled(k, s, "poison", [n - 1] * n) for k, s in enumerate(state)]
+        carry = [
+            b.let(f"extractelement {ty} {x}, i64 0")
+            for ty, x in zip(self._types(n), i.vars, strict=True)
+        ]
+        with b.loop(whole, last, 1, list(zip(self._types(0), carry, strict=True))) as i:
+            value = self._load(0, b.at(x, i.i, self.number.stored))
+            state = self._after(0, list(i.vars), self._state(0, value, self._here(0, i.i, True)))
+            self._put(0, state, b.at(y, i.i, self._out))
+            i.next = list(state)
 
-    def _prefix(self, value: str) -> str:
+    def _shuffled(self, k: int, x: str, y: str, lanes: list[int]) -> str:
+        """A shuffle of the k-th part of states."""
+        return self.b.shuffle(self.n, "i64" if k else self.ty, x, y, lanes)
+
+    def _prefix(self, state: list[str]) -> list[str]:
         """Every lane combined with those before it."""
         n, step = self.n, 1
-        start = self._constant(n, self.first)
+        start = self._start(n)
         while step < n:
-            shifted = self.b.shuffle(
-                n, self.ty, value, start, [n + j if j < step else j - step for j in range(n)]
-            )
-            value = self._joined(n, shifted, value)
+            lanes = [n + j if j < step else j - step for j in range(n)]
+            shifted = [
+                self._shuffled(k, x, y, lanes)
+                for k, (x, y) in enumerate(zip(state, start, strict=True))
+            ]
+            state = self._after(n, shifted, state)
             step *= 2
-        return value
-
-    def _arg_row(self, x: str, y: str, first: Value, last: Value) -> None:
-        b = self.b
-        with b.loop(first, last, 1, [(self.ty, str(self.first)), ("i64", 0)]) as i:
-            value = self._load(0, b.at(x, i.i, self.number.stored))
-            state = self._later(0, list(i.vars), value, i.i)
-            b.store("i64", state[1], b.at(y, i.i, "i64"))
-            i.next = list(state)
+        return state
 
     # -- long rows in blocks -----------------------------------------------------------------
 
@@ -259,7 +278,7 @@ class ScanWriter:
                 )
                 i.next.append(self._joined(n, i.vars[r], value))
         both = [self._joined(n, i.vars[r], i.vars[r + 1]) for r in range(0, _WIDE, 2)]
-        lanes = self._prefix(self._joined(n, *both))
+        (lanes,) = self._prefix([self._joined(n, *both)])
         total = b.let(f"extractelement {self._type(n)} {lanes}, i64 {n - 1}")
         with b.loop(whole, last, 1, [(self.ty, total)]) as i:
             value = self._load(0, b.at(x, i.i, self.number.stored))

@@ -80,7 +80,7 @@ def _reduce_expand(g: Any, x: Any, index: Any, src: Any, dim: int, reduce: str, 
         return x
     d = x.dtype
     w = dt.uint8 if d.kind == "b" else opmath(d)
-    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, dim)
+    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, ("gather", dim), wrap=False)
     if not x.ndim:
         out = _reduce_values(g, *[g.reshape(v, (v.numel,)) for v in (x, index, src)], 0, reduce, include_self, w)
         return g.cast(g.reshape(out, ()), d)
@@ -159,7 +159,7 @@ def _prod_gradients(g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tenso
     return gx, gs
 
 
-SCATTER_REDUCE = Op("scatter_reduce", _reduce_infer, _reduce_expand, _reduce_backward, saves="1 0 2 out")
+SCATTER_REDUCE = Op("scatter_reduce", _reduce_infer, _reduce_expand, _reduce_backward, saves="1 0 2 out", marks=True)
 
 
 def _reduced(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool) -> Tensor:

@@ -64,7 +64,7 @@ class NativePlan:
         self.n_slots = builder.n_slots
         self.kernels = builder.kernels
         origins = builder.low.graph.origins
-        self.checks = [(v.arg[1], v.arg[2], origins.get(v.id, -1)) for v in builder.memory.checks]
+        self.checks = [(tag, wrap, origins.get(v, -1)) for tag, wrap, v in builder.memory.checks]
         self.fusion = builder.fusion
         self.descriptions = builder.descriptions
 
@@ -312,7 +312,9 @@ class Builder:
             return self._cat(v)
         if v.op in ("write", "write_at"):
             return self._write(v)
-        name = v.op[9:] if v.op.startswith("template:") else v.op
+        name = v.op.removeprefix("template:")
+        if name == "host":
+            name = f"host:{v.arg[0].__name__}"
         planner = PLANNERS.get(name)
         if planner is not None:
             self.copy_used = 0

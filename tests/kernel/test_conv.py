@@ -123,10 +123,15 @@ def test_forward(conv, rng):
 def test_input_gradient(conv, rng):
     x, w, dy = arrays(conv, rng)
     want, _ = gradients(conv, x, w, dy)
-    compare(
-        lambda: plan_conv_input_gradient(conv, image(2, dy), (1, 0), image(0, x), 3),
-        *([x, w, dy], x, want),
-    )
+    bias = rng.standard_normal(conv.c).astype(np.float32)  # as of a transposed convolution
+
+    def plan():
+        return plan_conv_input_gradient(
+            *(conv, image(2, dy), (1, 0), image(0, x), 4, (BIAS_M,)),
+            (Extra(3, 1, (0, conv.c_in)),),
+        )
+
+    compare(plan, [x, w, dy, bias], x, want + bias[:, None, None])
 
 
 @pytest.mark.parametrize("conv", CASES, ids=range(len(CASES)))
