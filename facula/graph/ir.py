@@ -33,6 +33,14 @@ REDUCTIONS = frozenset("sum prod max min any all argmax argmin".split())
 VIEWS = frozenset("reshape permute expand slice as_strided".split())
 
 
+# without elements these are all the same: nothing is computed for them
+_NOTHING = UNARY | BINARY | VIEWS | {"where", "cast", "copy", "pad", "cat", "take", "gather", "check", "scan"}
+
+
+def _zero(d: dtype) -> Any:
+    return {"b": False, "f": 0.0, "c": 0j}.get(d.kind, 0)
+
+
 class Val:
     """A value of the primitive graph."""
 
@@ -154,6 +162,8 @@ class Graph:
              arg: Any = None, share: bool = True) -> Val:  # fmt: skip
         """A value, the known one if an equal one was made before."""
         shape = tuple(shape)
+        if 0 in shape and srcs and op in _NOTHING and srcs[0].op != "const":
+            return self.expand(self.make("const", d, (1,) * len(shape), (), _zero(d)), shape)
         key: tuple | None = None
         if share:
             # the type of a constant matters: 1, 1.0 and True are equal keys in Python

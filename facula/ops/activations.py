@@ -484,8 +484,7 @@ def rrelu(
 def gumbel_softmax(
     logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
-    """Differentiable samples of the categories with these logits; hard: one-hot, with soft "
-    "gradients."""
+    """Differentiable samples of categories; hard: one-hot ones, with soft gradients."""
     noise = -TORCH["empty_like"](logits).exponential_().log()
     soft = ((logits + noise) / tau).softmax(dim)
     if not hard:

@@ -102,11 +102,21 @@ def _nll_back_back(n: Any, gg: Tensor) -> tuple:
 
 
 _NLL = {
-    (k, image): Op("nll_loss", _nll_infer, _nll_expand, _nll_backward, saves="1" if not k else "1 2", marks=True,
-                   grad_name="NllLoss2DBackward0" if image else "NllLossBackward0")
-    for k in (0, 1) for image in (False, True)
-}  # fmt: skip
-NLL_BACKWARD = Op("nll_loss_backward", _nll_back_infer, _nll_back_expand, _nll_back_back, saves="1 2", marks=True)
+    (k, image): Op(
+        "nll_loss",
+        _nll_infer,
+        _nll_expand,
+        _nll_backward,
+        saves="1" if not k else "1 2",
+        grad_name="NllLoss2DBackward0" if image else "NllLossBackward0",
+        marks=True,
+    )
+    for k in (0, 1)
+    for image in (False, True)
+}
+NLL_BACKWARD = Op(
+    "nll_loss_backward", _nll_back_infer, _nll_back_expand, _nll_back_back, saves="1 2", marks=True
+)
 
 
 def _check_nll(x: Meta, t: Meta, weight: Tensor | None) -> None:

@@ -21,8 +21,7 @@ from facula.tensor import Tensor, adopt_array, empty_meta
 
 
 def _memory_order(m: Meta) -> Sequence[int] | None:
-    """Dims from the slowest to the fastest where a tensor is dense in another order than its "
-    "dims'."""
+    """Dims from slowest to fastest where a tensor is dense in an order of its own."""
     if m.contiguous:
         return None
     order = sorted(range(m.ndim), key=lambda i: -m.strides[i])
@@ -35,8 +34,7 @@ def _memory_order(m: Meta) -> Sequence[int] | None:
 
 
 def draw_mask(m: Meta, keep: float) -> Tensor:
-    """True with probability `keep`, drawn in the order of memory that a tensor like m would "
-    "have."""
+    """True with probability `keep`, drawn in the order of memory of a tensor like m."""
     if m.device is META:
         return empty_meta(meta_of(dt.bool_, m.shape, META))
     mask = draws.bernoulli(default_generator, m.numel, keep, "bool")

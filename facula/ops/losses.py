@@ -406,8 +406,7 @@ def binary_cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """-(target * log(input) + (1 - target) * log(1 - input)) for probabilities; logs not below "
-    "-100."""
+    """-(target * log(input) + (1 - target) * log(1 - input)); logs are kept above -100."""
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     x, t = input.meta, target.meta
     if t.shape != x.shape:
@@ -434,8 +433,7 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """binary_cross_entropy of sigmoid(input), without overflow; pos_weight scales positive "
-    "targets."""
+    """binary_cross_entropy of sigmoid(input); pos_weight scales positive targets."""
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     if target.meta.shape != input.meta.shape:
         raise ValueError(

@@ -476,8 +476,7 @@ def _shares(g: Any, n: int, out: int, d: Any) -> Any:
 
 
 def _along(g: Any, x: Any, axis: int, out: int, back: bool) -> Any:
-    """Means of the windows along an axis (or the gradient of that: `out` is then the input's "
-    "size)."""
+    """Means of windows along an axis; `back`: the gradient, with `out` the size of the input."""
     lead, n, inner = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
     shape = (*x.shape[:axis], out, *x.shape[axis + 1 :])
     if n == out:

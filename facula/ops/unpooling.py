@@ -37,8 +37,7 @@ def _starts(sample: float, n: int, out: int, kernel: int) -> list[int]:
 def fractional_windows(
     x: np.ndarray, samples: np.ndarray, kernel: Sizes, out: Sizes
 ) -> list[np.ndarray]:
-    """Largest elements of random windows and their indices, image by image and channel by "
-    "channel."""
+    """Largest elements of random windows, and their indices."""
     k, size = len(out), x.shape[2:]
     values = np.empty((*x.shape[:2], *out), x.dtype)
     index = np.empty(values.shape, np.int64)
@@ -176,7 +175,7 @@ def _unpool_expand(g: Any, x: Any, index: Any, size: Sizes) -> Any:
     if not math.prod(shape) or not x.numel:
         return g.const(0, x.dtype, shape)
     rows = math.prod(shape[: len(shape) - k])
-    checked = g.check(_flat(g, index, k), math.prod(size), "max index")
+    checked = g.check(_flat(g, index, k), math.prod(size), "max index", wrap=False)
     out = g.scatter(g.const(0, x.dtype, (rows, math.prod(size))), checked, _flat(g, x, k), 1, "set")
     return g.reshape(out, shape)
 
@@ -189,6 +188,7 @@ UNPOOL = {
         lambda n, g: (apply(PICK, (g, n.tensor(0)), (len(n.params[0]),)), None),
         saves="1",
         grad_name="SqueezeBackward1" if k == 1 else f"MaxUnpool{k}DBackward0",
+        marks=True,
     )
     for k in (1, 2, 3)
 }

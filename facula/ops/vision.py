@@ -156,8 +156,7 @@ def _reflected(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def _place(x: Tensor, n: int, padding: str, align: bool, fold: bool = True) -> Tensor:
-    """Coordinates in [-1, 1] as positions among n elements, brought inside where padding says "
-    "so."""
+    """Coordinates in [-1, 1] as positions among n elements, inside where padding says so."""
     at = (x + 1) / 2 * (n - 1) if align else ((x + 1) * n - 1) / 2  # type: ignore[operator]
     return _inside(at, n, padding, align) if fold else at
 
