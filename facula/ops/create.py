@@ -400,7 +400,7 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
         floats = any(isinstance(x, (float, np.floating)) for x in (start, end, step))
         dtype = out.dtype if out is not None else dt.default_dtype() if floats else dt.int64
     if dtype.kind in "iu":
-        start, end, step = int(start), (end if isinstance(end, int) else end), int(step) or step
+        start, end, step = int(start), end, int(step) or step
     count = max(0, math.ceil((end - start) / step))
     m = meta_of(dtype, (count,), device_of(device))
     if m.device is META:

@@ -395,7 +395,7 @@ def _number_of(x: Any) -> Any:
 
 def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, Any], Any]:
     op, number_op = b.op, b.number_op
-    insts, number_insts = op.insts, number_op.insts
+    insts = op.insts
     saves_a, saves_b = 0 in op.saves_inputs, 1 in op.saves_inputs
     saves_out = bool(op.saves_outputs)
     from facula.autograd.node import Saved, save

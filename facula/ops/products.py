@@ -384,7 +384,7 @@ def _pair(a: Tensor, la: list, b: Tensor, lb: list, keep: set) -> tuple[Tensor, 
     shared = [x for x in la if x in lb]
     batch, summed = [x for x in shared if x in keep], [x for x in shared if x not in keep]
     ra, rb = [x for x in la if x not in shared], [x for x in lb if x not in shared]
-    size = {x: n for x, n in zip(la, a.meta.shape)}
+    size = dict(zip(la, a.meta.shape))
     for x, n in zip(lb, b.meta.shape):
         size[x] = max(size.get(x, 1), n) if size.get(x, 1) == 1 or n == size[x] else _clash(x, size[x], n)
     if any(0 in t.meta.shape for t in (a, b)):
