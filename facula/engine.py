@@ -191,3 +191,9 @@ def evaluate_reference(tensors: list[Any]) -> list[Any]:
         else:
             out.append(t._values().copy())
     return out
+
+
+def forget_plans() -> None:
+    """Drops all plans; the next evaluation of anything builds its own again."""
+    with _lock:
+        _plans.clear()
