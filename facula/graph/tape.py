@@ -41,8 +41,19 @@ class Op:
     backward(ctx, *grads) -> gradients of the tensor inputs (None where there is none).
     """
 
-    __slots__ = ("backward", "expand", "grad_class", "infer", "insts", "materialize", "marks", "n_scalars",
-                 "name", "saves_inputs", "saves_outputs")  # fmt: skip
+    __slots__ = (
+        "backward",
+        "expand",
+        "grad_class",
+        "infer",
+        "insts",
+        "marks",
+        "materialize",
+        "n_scalars",
+        "name",
+        "saves_inputs",
+        "saves_outputs",
+    )  # fmt: skip
 
     def __init__(
         self,
