@@ -129,7 +129,7 @@ class Val:
             return lambda o: self.g.binary(name, self, o)
         raise AttributeError(f"values of the primitive graph have no {name!r}")
 
-    def to(self, d: dtype) -> Val:
+    def to(self, d: dtype) -> Val:  # type: ignore[valid-type]
         return self.g.cast(self, d)
 
     def sum(self, axes: Sequence[int] | int, keepdim: bool = True) -> Val:
