@@ -46,7 +46,6 @@ class Put:
     dtype: str
     itemsize: int
     mode: str = "set"
-    tag: int | None = None  # what a bad index is reported as; None: indices are good
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def _operands(index: Walk, src: Walk, out: Walk) -> list[int]:
 
 
 def _kernel_of(kind: str, put: Put) -> PutKernel:
-    return _kernel(PutShape.of(kind, put.dtype, put.itemsize, put.mode, put.tag is not None))
+    return _kernel(PutShape.of(kind, put.dtype, put.itemsize, put.mode))
 
 
 def plan_rows(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
@@ -87,7 +86,7 @@ def plan_rows(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
         out.strides[0],
         out.strides[1],
     ]
-    args += [a, i, put.size, b, per_a, block, blocks, per_range, ranges, put.tag or 0]
+    args += [a, i, put.size, b, per_a, block, blocks, per_range, ranges]
     tasks = -(-a // per_a) * blocks * ranges
     cost = 0.1 * work * put.itemsize / 4 + 2.0 * a * i * ranges * blocks
     return [Step(_kernel_of("rows", put), args, tasks, 0, cost)]
@@ -109,5 +108,5 @@ def plan_points(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
     strides = [w.strides[d] for w in (index, src) for d in order]
     strides += [0 if d == 1 else out.strides[d] for d in order]
     args = [*_operands(index, src, out), *strides, *(put.sizes[d] for d in order)]
-    args += [out.strides[1], put.size, per_a, block, blocks, put.tag or 0]
+    args += [out.strides[1], put.size, per_a, block, blocks]
     return [Step(_kernel_of("points", put), args, -(-a // per_a) * blocks, 0, 1.2 * work)]

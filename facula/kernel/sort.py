@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from facula.kernel.matmul import kernel_name
 from facula.kernel.step import Step
 from facula.llvm.target import Target
-from facula.llvm.tile_sort import FEW, SHORT, SortShape, SortWriter, bits_of, words_of
+from facula.llvm.tile_sort import SortShape, SortWriter, bits_of, words_of
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,15 @@ def plan_sort(
     """
     a, n, b = sort.sizes
     bits, words = bits_of(sort.dtype), words_of(sort.dtype)
-    pick = ""
-    if sort.k < n:
-        pick = "list" if sort.k <= SHORT and words == 1 else "select" if n > FEW else ""
-    row_ns = n * (1.5 if pick == "list" else 1.2 * bits // 8) + 20
+    first_k = 4 * sort.k < n
+    # a row's pairs; or the best so far and as many candidates
+    room = min(n, 2 * sort.k + 64) if first_k else n
+    row_ns = n * (1.5 if first_k else 1.2 * bits // 8) + 20
     per_task = max(1, int(20_000 / row_ns))
     flip = (-1 if bits == 64 else (1 << bits) - 1) if sort.descending else 0
     slot, offset, strides = x
     args = [slot, offset, *(values or (0, 0)), *(places or (0, 0)), *strides]
-    args += [a * b, n, b, sort.k, flip, per_task]
-    shape = SortShape(sort.dtype, pick, values is not None, places is not None)
-    room = max(sort.k, 1) if pick == "list" else 2 * n
-    scratch = 256 * (bits // 8) * 4 + (room + 1) * 8 * words
+    args += [a * b, n, b, sort.k, flip, per_task, room]
+    shape = SortShape(sort.dtype, first_k, values is not None, places is not None)
+    scratch = 256 * (bits // 8) * 4 + 2 * (room + 1) * 8 * words
     return [Step(_kernel(shape), args, -(-a * b // per_task), scratch, a * b * row_ns)]

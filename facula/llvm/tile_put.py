@@ -15,9 +15,9 @@ from facula.llvm.tile_gemm import TaskFrame
 
 _OPERANDS = ("index", "index_off", "src", "src_off", "out", "out_off")
 ROWS = (*_OPERANDS, "index_i", "src_a", "src_i", "src_b", "out_a", "out_i", "count_a", "count_i", "size", "columns",
-        "per_a", "block", "blocks", "per_range", "ranges", "tag")  # fmt: skip
+        "per_a", "block", "blocks", "per_range", "ranges")  # fmt: skip
 POINTS = (*_OPERANDS, *(f"{x}_{d}" for x in ("index", "src", "out", "count") for d in "ajk"), "out_i", "size",
-          "per_a", "block", "blocks", "tag")  # fmt: skip
+          "per_a", "block", "blocks")  # fmt: skip
 
 # what dtypes without an entry of their own in NUMBERS are stored as
 STORED = {"bool": "int8", "uint16": "int16", "uint32": "int32", "uint64": "int64"}
@@ -31,20 +31,19 @@ class PutShape:
     kind: str  # rows, points
     dtype: str
     mode: str  # set, add, mul, max, min
-    checked: bool = False  # bad indices are reported, negative ones count from the end
 
     @property
     def key(self) -> str:
-        return f"put_{self.kind} {self.dtype} {self.mode}{' checked' if self.checked else ''}"
+        return f"put_{self.kind} {self.dtype} {self.mode}"
 
     @staticmethod
-    def of(kind: str, dtype: str, itemsize: int, mode: str, checked: bool) -> PutShape:
+    def of(kind: str, dtype: str, itemsize: int, mode: str) -> PutShape:
         """The shape that does for a dtype: what is only moved is bits."""
         if mode == "set":
             dtype = _BITS[itemsize]
         elif mode in ("add", "mul") and dtype.startswith("uint"):
             dtype = dtype[1:]
-        return PutShape(kind, dtype, mode, checked)
+        return PutShape(kind, dtype, mode)
 
 
 class PutWriter:
@@ -81,7 +80,7 @@ class PutWriter:
             src_a = b.at(self.src, b.mul(a.i, arg("src_a")), ty)
             out_a = b.at(self.out, b.mul(a.i, arg("out_a")), ty)
             with b.loop(0, arg("count_i")) as i:
-                place = self._place(b.at(self.index, b.mul(i.i, arg("index_i")), "i64"))
+                place = b.load("i64", b.at(self.index, b.mul(i.i, arg("index_i")), "i64"))
                 with b.when(b.both(b.test("sge", place, low), b.test("slt", place, high))):
                     src = b.at(src_a, b.mul(i.i, arg("src_i")), ty)
                     out = b.at(out_a, b.mul(place, arg("out_i")), ty)
@@ -125,24 +124,11 @@ class PutWriter:
                 at_j = moved(at_a, "j", j.i)
                 with b.loop(first, last) as k:
                     index, src, out = moved(at_j, "k", k.i)
-                    place = self._place(index)
+                    place = b.load("i64", index)
                     inside = b.test("ult", place, arg("size"))
                     with b.when(inside):
                         value = b.fetch(1, self.number, src)
                         self._combine(1, value, b.at(out, b.mul(place, arg("out_i")), ty))
-
-    def _place(self, pointer: str) -> str:
-        """An index; a negative one counts from the end if indices are to be checked."""
-        b, arg = self.b, self.arg
-        raw = b.load("i64", pointer)
-        if not self.shape.checked:
-            return raw
-        low = b.sub(0, arg("size"))
-        outside = b.let(f"or i1 {b.test('slt', raw, low)}, {b.test('sge', raw, arg('size'))}")
-        with b.when(outside):
-            for k, x in enumerate((1, raw, arg("size"), arg("tag"))):
-                b.store("i64", x, b.at("%status", k, "i64"))
-        return b.pick(b.test("slt", raw, 0), "i64", b.add(raw, arg("size")), raw)
 
     def _combine(self, n: int, new: str, place: str) -> None:
         b, number, v = self.b, self.number, vec(n, self.number.compute)

@@ -1,9 +1,8 @@
 """Stable sorting of rows with their indices, as LLVM IR.
 
-Numbers become unsigned keys in the order wanted (NaN above all, -0 like 0), paired with their index:
-one 64-bit word where the key has at most 32 bits, two words else. Few pairs are sorted by insertion,
-more by radix, from the lowest byte up. `top`: the first k of a row are picked before they are
-sorted: with a short list of the best so far, or by finding the k-th key byte by byte.
+Numbers become unsigned keys in the order wanted (NaN above all, -0 like 0), paired with their
+index: one 64-bit word where the key has at most 32 bits, two words else. Few pairs are sorted by
+insertion, more by radix, from the lowest byte up.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ from facula.llvm.target import Target
 from facula.llvm.tile import Emit, Value, vec
 from facula.llvm.tile_gemm import TaskFrame
 
-ARGUMENTS = ("x", "x_off", "y", "y_off", "places", "places_off", "x_a", "x_i", "x_b", "rows", "count", "columns",
-             "k", "flip", "per_task")  # fmt: skip
+ARGUMENTS = (
+    *("x", "x_off", "y", "y_off", "places", "places_off", "x_a", "x_i", "x_b"),
+    *("rows", "count", "columns", "k", "flip", "per_task", "room"),
+)
 FEW = 40  # pairs that insertion sorts
-SHORT = 16  # a list of so many best ones is kept sorted
 # bits, and the bits of infinity
 _FLOATS = {
     "float16": (16, 0x7C00),
@@ -44,13 +44,15 @@ class SortShape:
     """What is fixed in the code of a sort."""
 
     dtype: str
-    pick: str = ""  # "": all; "list", "select": how the first k are found
+    first_k: bool = False  # far fewer than all
     values: bool = True
     places: bool = True
 
     @property
     def key(self) -> str:
-        return f"sort {self.dtype} {self.pick or 'all'} {self.values:d}{self.places:d}"
+        return (
+            f"sort {self.dtype} {'first' if self.first_k else 'all'} {self.values:d}{self.places:d}"
+        )
 
 
 class SortWriter:
@@ -73,8 +75,9 @@ class SortWriter:
         if self.shape.places:
             self.places = b.at(b.buffer(arg("places")), arg("places_off"), "i64")
         self.counts = "%scratch"
+        self.room = arg("room")
         self.one = b.at("%scratch", 256 * (self.bits // 8) // 2, "i64")  # counts are 32 bits
-        self.two = b.at(self.one, b.mul(arg("count"), self.words), "i64")
+        self.two = b.at(self.one, b.mul(b.add(self.room, 1), self.words), "i64")
         last = b.least(b.mul("%t1", arg("per_task")), arg("rows"))
         with b.loop(b.mul("%t0", arg("per_task")), last) as row:
             self._row(row.i)
@@ -85,17 +88,12 @@ class SortWriter:
         a, column = b.divmod(row, arg("columns"))
         start = b.add(b.mul(a, arg("x_a")), b.mul(column, arg("x_b")))
         x = b.at(self.x, start, self.ty)
-        if self.shape.pick == "list":
-            self._best(x)
-            done = self.one
+        if self.shape.first_k:
+            done = self._best(x)
         else:
             with b.loop(0, arg("count")) as i:
                 self._set(self.one, i.i, self._pair(x, i.i))
-            done = (
-                self._select()
-                if self.shape.pick == "select"
-                else self._sorted(self.one, self.two, arg("count"))
-            )
+            done = self._sorted(self.one, self.two, arg("count"))
         to = b.add(b.mul(b.mul(a, arg("k")), arg("columns")), column)
         with b.loop(0, arg("k")) as i:
             pair = self._get(done, i.i)
@@ -231,60 +229,30 @@ class SortWriter:
 
     # -- the first k -------------------------------------------------------------------------
 
-    def _best(self, x: str) -> None:
-        """A sorted list of the k least pairs so far."""
-        b, k = self.b, self.arg("k")
-        with b.loop(0, k) as i:
-            self._set(self.one, i.i, [-1])
-        end = b.sub(k, 1)
-        with b.loop(0, self.arg("count")) as i:
+    def _best(self, x: str) -> str:
+        """The k least pairs, sorted: candidates are gathered and, when many, thinned out."""
+        b, k, count = self.b, self.arg("k"), self.arg("count")
+        last = b.sub(count, 1)
+        start = [("i64", 0), ("i64", -1), ("ptr", self.one), ("ptr", self.two)]
+        with b.loop(0, count, 1, start) as i:
+            have, limit, here, there = i.vars
             pair = self._pair(x, i.i)
-            worst = self._get(self.one, end)[0]
-            with b.when(b.test("ult", pair[0], worst)):
-                self._insert(self.one, end, pair)
-
-    def _select(self) -> str:
-        """The k least pairs, sorted: the k-th key byte by byte, then all up to it."""
-        b, count, k = self.b, self.arg("count"), self.arg("k")
-        key: Value = 0
-        known = 0  # the bits of the key found so far
-        need: Value = k
-        for p in reversed(range(self.bits // 8)):
-            shift = self.low + 8 * p
-            self._clear(1)
-            with b.loop(0, count) as i:
-                mine = self._get(self.one, i.i)[0]
-                like = b.test("eq", b.let(f"and i64 {mine}, {known}"), key)
-                one = b.let(f"zext i1 {like} to i32")
-                at = b.at(self.counts, self._digit(mine, shift), "i32")
-                b.store("i32", b.let(f"add i32 {b.load('i32', at)}, {one}"), at)
-            digit, before = self._digit_of(need)
-            need = b.sub(need, before)
-            key = b.let(f"or i64 {key}, {b.let(f'shl i64 {digit}, {shift}')}")
-            known = _signed(known % (1 << 64) | 255 << shift)
-        found = [("i64", 0), ("i64", need)]
-        with b.loop(0, count, 1, found) as i:
-            pair = self._get(self.one, i.i)
-            mine = b.let(f"and i64 {pair[0]}, {known}")
-            less, equal = b.test("ult", mine, key), b.test("eq", mine, key)
-            equal = b.both(equal, b.test("sgt", i.vars[1], 0))
-            self._set(self.two, i.vars[0], pair)
-            taken = b.let(f"zext i1 {b.let(f'or i1 {less}, {equal}')} to i64")
-            used = b.let(f"zext i1 {equal} to i64")
-            i.next = [b.add(i.vars[0], taken), b.sub(i.vars[1], used)]
-        return self._sorted(self.two, self.one, k)
-
-    def _digit_of(self, need: Value) -> tuple[Value, Value]:
-        """The digit at which the counts reach `need`, and how many come before it."""
-        b = self.b
-        with b.loop(0, 256, 1, [("i64", 0), ("i64", 0), ("i64", 0)]) as d:
-            total, digit, before = d.vars
-            have = b.let(f"zext i32 {b.load('i32', b.at(self.counts, d.i, 'i32'))} to i64")
-            more = b.add(total, have)
-            here = b.both(b.test("slt", total, need), b.test("sge", more, need))
-            d.next = [more, b.pick(here, "i64", d.i, digit), b.pick(here, "i64", total, before)]
-        return d.vars[1], d.vars[2]
-
-
-def _signed(word: int) -> int:
-    return word - (1 << 64) if word >= 1 << 63 else word
+            self._set(here, have, pair)
+            wanted = b.let(f"or i1 {b.test('ult', pair[0], limit)}, {b.test('slt', have, k)}")
+            have = b.add(have, b.let(f"zext i1 {wanted} to i64"))
+            full = b.let(f"or i1 {b.test('eq', have, self.room)}, {b.test('eq', i.i, last)}")
+            with b.choose(full) as c:
+                with c.yes:
+                    end = self._sorted(here, there, have)
+                    moved = b.let(f"icmp ne ptr {end}, {here}")
+                    other = b.pick(moved, "ptr", here, there)
+                    worst = self._get(end, b.sub(k, 1))[0]
+                with c.no:
+                    pass
+            i.next = [
+                c.merge("i64", k, have),
+                c.merge("i64", worst, limit),
+                c.merge("ptr", end, here),
+                c.merge("ptr", other, there),
+            ]
+        return i.vars[2]

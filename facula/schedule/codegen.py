@@ -227,7 +227,7 @@ class Writer:
         elif v.id in self.memory.places:
             return self._load(v, at, mask)
         if v.op in ("buffer_at", "as_strided"):
-            return self._load_strided(v, at, mask)
+            return self._load(v, at, mask)
         if v.op in VIEWS:
             try:
                 inner = through_view(v, at, self.sizes)
@@ -394,10 +394,11 @@ class Writer:
 
     def memory_of(self, v: Val) -> tuple[int, int, tuple[int, ...]]:
         """(slot, offset, strides) of a value that is a strided view of memory."""
-        place = self.memory.places.get(v.id)
+        # what is being computed is not read where it will be
+        place = None if v.id in self.members else self.memory.places.get(v.id)
         if place is not None:
             return place.slot, place.offset, place.strides or contiguous_strides(v.shape)
-        got = strided_base(v, set(self.memory.places))
+        got = strided_base(v, set(self.memory.places) - {v.id})
         if got is None or got[0].id not in self.memory.places:
             raise Unfusable
         base, strides, offset = got
@@ -408,14 +409,6 @@ class Writer:
 
     def _load(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
         slot, offset, strides = self.memory_of(v)
-        return self._load_affine(v.dtype, slot, offset, dot(at, strides, len(self.sizes)), mask)
-
-    def _load_strided(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
-        place = self.memory.places.get(v.id)
-        if place is None:
-            slot, offset, strides = self.memory_of(v)
-        else:
-            slot, offset, strides = place.slot, place.offset, place.strides or contiguous_strides(v.shape)
         return self._load_affine(v.dtype, slot, offset, dot(at, strides, len(self.sizes)), mask)
 
     def _load_affine(self, d: dtype, slot: int, offset: int, e: Expr, mask: int | None) -> int:

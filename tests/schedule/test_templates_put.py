@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from graphs import compare, lowered, run
+from graphs import compare
 
 from facula.graph import dtypes as dt
-from facula.graph.reference import BadIndex
 
 DTYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
 
@@ -76,15 +75,3 @@ def test_one_hot():
             np.array([3, 4, 5]),
             free=free,
         )
-
-
-def test_bad_index():
-    """A bad index is reported, a negative one counts from the end."""
-    x, src = numbers("float32", 4, 6), numbers("float32", 2, 6)
-    compare(lambda g, x, i, s: g.put(x, g.check(i, 4, 7), s, 0, "add"), x, np.array([-1, 3]), src)
-    low = lowered(lambda g, x, i, s: g.put(x, g.check(i, 4, 7), s, 0, "add"), [x, np.array([0, 4]), src])
-    from facula.schedule.native_plan import Builder
-
-    with pytest.raises(BadIndex) as caught:
-        run(Builder(low, (False,) * 3, []).build(), low, [x, np.array([0, 4]), src])
-    assert (caught.value.index, caught.value.size, caught.value.tag) == (4, 4, 7)
