@@ -5,6 +5,7 @@ Operators are attached by `facula.ops`; this file holds what a tensor is.
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -175,7 +176,7 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:
         if flag and not (self.meta.dtype.is_floating_point or self.meta.dtype.is_complex):
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         if self._g is not None:
             if not flag:
                 raise RuntimeError(
@@ -333,6 +334,10 @@ class Tensor:
         m = self.meta
         if m.numel != 1:
             raise RuntimeError(f"a Tensor with {m.numel} elements cannot be converted to Scalar")
+        read = _READ.get(m.dtype)
+        if read is not None and m.device is not META:
+            buf = self._s.buf or evaluate(self._s)
+            return read(buf.addr + self._off * m.dtype.itemsize).value
         return self._values().item()
 
     def tolist(self) -> Any:
@@ -351,6 +356,13 @@ LEGACY: list[Callable] = [lambda cls, *a, **k: object.__new__(cls)]  # `torch.Te
 STRIDED: Any = LAYOUTS["strided"]
 
 _new = object.__new__
+
+# how one element is read without an array around it
+_READ = {
+    dt.float32: ctypes.c_float.from_address, dt.float64: ctypes.c_double.from_address,
+    dt.int64: ctypes.c_int64.from_address, dt.int32: ctypes.c_int32.from_address,
+    dt.bool_: ctypes.c_bool.from_address,
+}  # fmt: skip
 
 
 def wrap(s: Storage, m: Meta, offset: int = 0, cls: type = Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import functools
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "facula"
 MAX_FILE_LINES = 800
-MAX_FUNCTION_LINES = 90
+MAX_FUNCTION_LINES = 100
 
 # What a room may import besides itself. A room is the first component below the package.
 # PUBLIC stands for the API a user sees; rooms built on it may use each other freely.
@@ -32,7 +33,7 @@ ROOMS: dict[str, set[str]] = {
 # Everything not listed in ROOMS is written on the public API, which these rooms are not.
 INNER = {"graph", "schedule", "kernel", "llvm", "runtime", "engine"}
 # Files that tie the house together, or look into it on purpose.
-DOORS = {"__init__.py", "cli.py", "explain.py", "config.py"}
+DOORS = {"__init__.py", "cli.py", "explanation.py", "config.py"}
 
 # Modules that any room may import, because they import nothing of facula but each other.
 LEAVES = {
@@ -44,9 +45,7 @@ LEAVES = {
 }
 # Single exceptions, each with its reason: (beginning of the importing file, imported module).
 ALLOWED: dict[tuple[str, str], str] = {
-    ("kernel/matmul.py", "facula.llvm"): "a template writes its own machine-near loops",
-    ("kernel/conv", "facula.llvm"): "the same",
-    ("kernel/pool.py", "facula.llvm"): "the same",
+    ("kernel/", "facula.llvm.tile*"): "a template writes its own machine-near loops",
     (
         "schedule/native_plan.py",
         "facula.llvm.loops",
@@ -126,9 +125,13 @@ def inside(name: str, module: str) -> bool:
     return (name + ".").startswith(module + ".")
 
 
+def matches(name: str, module: str) -> bool:
+    return fnmatch.fnmatch(name, module) or inside(name, module)
+
+
 def allowed(where: str, name: str) -> bool:
     return any(inside(name, leaf) for leaf in LEAVES) or any(
-        where.startswith(begin) and inside(name, module) for begin, module in ALLOWED
+        where.startswith(begin) and matches(name, module) for begin, module in ALLOWED
     )
 
 
@@ -168,7 +171,7 @@ def test_the_allow_list_is_needed():
         for name, _, _ in imports(path)
     ]
     for begin, module in ALLOWED:
-        assert any(w.startswith(begin) and inside(n, module) for w, n in used), begin
+        assert any(w.startswith(begin) and matches(n, module) for w, n in used), begin
 
 
 @pytest.mark.parametrize("leaf", LEAVES)

@@ -54,6 +54,11 @@ class Node:
         return len(self.inst.outs)
 
     @property
+    def _input_metadata(self) -> tuple:
+        """Geometries of the recorded operator's results: what `backward` gets gradients of."""
+        return self.inst.outs
+
+    @property
     def metadata(self) -> dict:
         """A dict for the user's notes."""
         return self.__dict__.setdefault("_metadata", {})
@@ -181,7 +186,7 @@ def unpack(node: Node, kept: Any) -> Any:
     if type(kept) is tuple:
         tensor, version = kept
         if tensor._s.version != version:
-            raise changed(node, tensor.meta, tensor._s.version, version)
+            raise changed(tensor.grad_fn, tensor.meta, tensor._s.version, version, tensor.output_nr)
         return tensor
     if type(kept) is Packed:
         return kept.unpack(kept.packed)
@@ -195,15 +200,16 @@ def unpack(node: Node, kept: Any) -> Any:
     return tensor
 
 
-def changed(node: Node, meta: Any, now: int, then: int, number: int | None = None) -> RuntimeError:
-    """PyTorch's error for a saved value that was modified in place."""
-    of = "" if number is None else f", which is output {number} of {type(node).__name__},"
+def changed(node: Node | None, meta: Any, now: int, then: int, number: int) -> RuntimeError:
+    """PyTorch's error for a saved value, made by node, that was modified in place."""
+    made = "" if node is None else type(node).__name__.rstrip("0123456789").removesuffix("Backward")
+    of = made and f", which is output {number} of {made},"
     return RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [torch.{meta.dtype.short}Tensor "
         f"{list(meta.shape)}]{of} is at version {now}; expected version {then} instead. "
         "Hint: enable anomaly detection to find the operation that failed to compute its "
-        "gradient, with torch.autograd.set_detect_anomaly(True)."
+        "gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False)."
     )
 
 

@@ -120,6 +120,8 @@ class Walk:
             for edge, grad in zip(edges, grads):
                 if edge is not None and grad is not None:
                     send(edge, grad)
+        # who else holds a gradient decides whether a leaf may keep it: not these
+        got = grads = grad = None
         self._finish()
 
     def _call_many(self, node: Node, slots: dict) -> Any:
@@ -176,7 +178,9 @@ class Walk:
         return grads
 
     def _finish(self) -> None:
-        for leaf, grad in list(self.leaves.values()):
+        for entry in list(self.leaves.values()):
+            leaf, grad = entry
+            entry[1] = None
             grad = combine(grad)
             hooks = leaf.__dict__.get("_hooks")
             if hooks:

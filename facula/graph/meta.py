@@ -56,11 +56,12 @@ class Meta:
     so that slices at different places share one geometry.
     """
 
-    __slots__ = ("contiguous", "device", "dtype", "ndim", "numel", "offset", "shape", "strides")
+    __slots__ = ("contiguous", "device", "dtype", "leaf", "ndim", "numel", "offset", "shape", "strides")
 
     contiguous: bool
     device: object
     dtype: dtype
+    leaf: object  # what stands on tapes for an evaluated value of this geometry; the tape's own
     ndim: int
     numel: int
     offset: bool
@@ -161,7 +162,7 @@ def meta(d: dtype, shape: Iterable[int], strides: tuple[int, ...], device: objec
         if len(_interned) > 200_000:
             _interned.clear()
         found = Meta()
-        found.dtype, found.device, found.offset = d, device, offset
+        found.dtype, found.device, found.offset, found.leaf = d, device, offset, None
         found.shape = Size(shape)
         found.strides = strides
         found.ndim = len(shape)

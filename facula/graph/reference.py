@@ -303,11 +303,19 @@ class BadIndex(IndexError):
         self.index, self.size, self.tag = index, size, tag
 
 
-def checked(index: Array, size: int, tag: Any) -> Array:
+class Failed(Exception):
+    """The operator recorded as this tape entry failed; why is the exception's cause."""
+
+    def __init__(self, entry: int) -> None:
+        super().__init__(entry)
+        self.entry = entry
+
+
+def checked(index: Array, size: int, tag: Any, wrap: bool = True) -> Array:
     """Indices made non-negative; BadIndex where one is out of range."""
     if tag is None:
         return index
-    bad = (index < -size) | (index >= size)
+    bad = (index < (-size if wrap else 0)) | (index >= size)
     if bad.any():
         raise BadIndex(int(index[bad].flat[0]), size, tag)
     return np.where(index < 0, index + size, index)

@@ -41,7 +41,7 @@ class Op:
     backward(ctx, *grads) -> gradients of the tensor inputs (None where there is none).
     """
 
-    __slots__ = ("backward", "expand", "grad_class", "infer", "insts", "materialize", "n_scalars",
+    __slots__ = ("backward", "expand", "grad_class", "infer", "insts", "materialize", "marks", "n_scalars",
                  "name", "saves_inputs", "saves_outputs")  # fmt: skip
 
     def __init__(
@@ -54,9 +54,10 @@ class Op:
         saves: str = "",
         grad_name: str | None = None,
         materialize: bool = True,
+        marks: bool = False,
     ) -> None:
         """`saves`: what the derivative reads: input numbers and 'out' (or out0, out1), as
-        in "0 1 out"."""
+        in "0 1 out". `marks`: it checks indices, so the tape notes where it is recorded."""
         self.name = name
         self.infer, self.expand, self.backward = infer, expand, backward
         self.insts: dict[Any, Inst] = {}
@@ -64,6 +65,7 @@ class Op:
         self.saves_inputs = tuple(int(w) for w in words if w.isdigit())
         self.saves_outputs = tuple(int(w[3:] or 0) for w in words if w.startswith("out"))
         self.materialize = materialize
+        self.marks = marks
         self.grad_class: Any = grad_name or (
             "".join(w[:1].upper() + w[1:] for w in name.strip("_").split("_")) + "Backward0"
         )
@@ -75,7 +77,7 @@ class Op:
         """The interned instance for these input geometries and parameters."""
         found = self.insts.get((metas, params))
         # 1, 1.0 and True are equal as keys but not as parameters
-        if found is not None and (not params or found.types == tuple(map(type, params))):
+        if found is not None and (found.types is None or found.types == tuple(map(type, params))):
             return found
         key = (metas, params) if found is None else (metas, params, tuple(map(type, params)))
         found = self.insts.get(key)
@@ -102,9 +104,10 @@ class Inst:
         self.meta = outs[0] if outs else None
         self.multi = len(outs) != 1
         self.n_scalars = n_scalars  # run-time numbers it reads
-        self.types = tuple(map(type, params))
-        # what the short way of recording can do: one result, operands read as they lie
-        self.fast = not self.multi and not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
+        # types of the parameters, where numbers of different types could be taken for each other
+        self.types = tuple(map(type, params)) if any(isinstance(p, (int, float, complex)) for p in params) else None
+        # what the short way of recording can do: operands are read as they lie
+        self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
 
     def __repr__(self) -> str:
@@ -122,18 +125,24 @@ WRITE = Op("write", lambda old, new, meta, offset: old, _no_expansion)
 WRITE_AT = Op("write_at", lambda old, new, meta: old, _no_expansion)
 
 
+def _leaf_inst(m: Meta) -> Inst:
+    m.leaf = inst = LEAF.inst((), (m,))
+    return inst
+
+
 class Tape:
     """What one thread has recorded since it last evaluated."""
 
-    __slots__ = ("budget", "grad", "key", "leaves", "marks", "n", "rebound", "scalars", "values", "views")
+    __slots__ = ("budget", "grad", "home", "key", "leaves", "marks", "n", "rebound", "scalars", "values", "views")
 
-    def __init__(self, grad: bool = True) -> None:
+    def __init__(self, home: dict[str, Any], grad: bool = True) -> None:
+        self.home = home  # the attributes of LOCAL in the thread that records here
         self.key: list[Any] = []
         self.values: list[Storage | None] = []  # per entry; None for leaves and overwritten ones
         self.leaves: list[Any] = []  # buffers, in order of their entries
         self.scalars: list[Any] = []
         self.views: dict[tuple, int] = {}
-        self.marks: list[tuple[int, Any]] = []  # (entry, where it was recorded) of checked operators
+        self.marks: list[tuple[int, Any, int]] = []  # (entry, code, place in it) of operators that check
         self.rebound: list[tuple[Storage, int]] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
         self.budget = MAX_BYTES
@@ -153,7 +162,8 @@ class Tape:
             else:
                 self.budget = -1  # visible outside: what reads it is evaluated at once
         i = self.n
-        self.key.append(LEAF.inst((), (s.meta,)))
+        m = s.meta
+        self.key.append(m.leaf or _leaf_inst(m))
         self.leaves.append(s.buf)
         self.values.append(None)
         self.n = i + 1
@@ -212,7 +222,7 @@ class Local(threading.local):
     tape: Tape
 
     def __init__(self) -> None:
-        self.tape = Tape()
+        self.tape = Tape(self.__dict__)
 
 
 LOCAL = Local()

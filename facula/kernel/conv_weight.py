@@ -11,14 +11,21 @@ from facula.kernel.matmul import MatmulPlan, kernel_name
 from facula.kernel.step import Step
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
-from facula.llvm.tile_conv_weight import FoldShape, WeightShape, WeightWriter, write_fold
+from facula.llvm.tile_conv_weight import (
+    DepthwiseShape,
+    FoldShape,
+    WeightShape,
+    WeightWriter,
+    write_depthwise,
+    write_fold,
+)
 
 
 @dataclass(frozen=True)
 class WeightKernel:
     """The code of a weight gradient, or of adding up its parts."""
 
-    shape: WeightShape | FoldShape
+    shape: WeightShape | FoldShape | DepthwiseShape
 
     @functools.cached_property
     def key(self) -> str:
@@ -28,6 +35,8 @@ class WeightKernel:
         name = kernel_name(self.key)
         if isinstance(self.shape, FoldShape):
             return name, write_fold(self.shape, target, name)
+        if isinstance(self.shape, DepthwiseShape):
+            return name, write_depthwise(self.shape, target, name)
         return name, WeightWriter(self.shape, target, name).write()
 
 
@@ -108,12 +117,14 @@ def plan_conv_weight_gradient(
     """
     target = target or Target.host()
     job = _job(conv)
+    window = math.prod(job.window)
+    if job.m == job.c == 1 and job.groups >= 8 and window <= target.n_vector_registers - 7:
+        return MatmulPlan([_depthwise_step(job, x, dy, weight, target)])
     cut = _cut(job, target)
     number = NUMBERS[job.dtype]
     lanes = target.vector_bytes // number.compute_bytes
     cols = cut.vectors * lanes
     row = -(-job.m // cols) * cols
-    window = math.prod(job.window)
     blocks = -(-job.c // cut.block_c)
     block_size = -(-cut.block_c * window // cut.rows) * cut.rows * row
     group_size = blocks * block_size
@@ -123,24 +134,7 @@ def plan_conv_weight_gradient(
     field = -(-(panels + 2 * cut.block_c * window) // 64) * 64
     plane = job.field_rows(cut.block_h) * job.field_width * cut.images
     total = field + cut.block_c * plane * sh * sw + cols + 4 * lanes
-    args = [
-        x.slot,
-        x.offset,
-        dy.slot,
-        dy.offset,
-        workspace_slot,
-        0,
-        job.n,
-        job.groups,
-        job.m,
-        job.c,
-    ]
-    args += [x.strides[0], job.c * x.strides[1], *x.strides[1:]]
-    args += [dy.strides[0], job.m * dy.strides[1], dy.strides[1]]
-    args += [*job.source, *job.window, sh, sw, job.taps[0].least, job.taps[1].least, oh, ow]
-    args += [job.field_width, job.taps[0].reach]
-    for t in job.taps:
-        args += [t.shift - t.least, t.shift_step]
+    args = _arguments(job, x, dy, (workspace_slot, 0))
     args += [cut.images, cut.block_h, cut.block_c, blocks, cut.parts, cut.per_part]
     args += [part_size, group_size, block_size, row, panels, field]
     shape = WeightShape(job.dtype, cut.rows, cut.vectors, sw if sw <= 2 else 0)
@@ -154,3 +148,29 @@ def plan_conv_weight_gradient(
     cost = 0.2 * part_size * cut.parts
     second = Step(_kernel(FoldShape(job.dtype)), fold, tasks_k * job.groups, 0, cost)
     return MatmulPlan([first, second], (cut.parts * part_size + 64) * number.compute_bytes)
+
+
+def _arguments(job: Job, x: Image, dy: Image, part: tuple[int, int]) -> list[int]:
+    """The first of the arguments that `tile_conv_weight.ARGUMENTS` names: images and taps."""
+    args = [x.slot, x.offset, dy.slot, dy.offset, *part, job.n, job.groups, job.m, job.c]
+    args += [x.strides[0], job.c * x.strides[1], *x.strides[1:]]
+    args += [dy.strides[0], job.m * dy.strides[1], dy.strides[1]]
+    args += [*job.source, *job.window, *job.stride, job.taps[0].least, job.taps[1].least]
+    args += [*job.out, job.field_width, job.taps[0].reach]
+    for t in job.taps:
+        args += [t.shift - t.least, t.shift_step]
+    return args
+
+
+def _depthwise_step(job: Job, x: Image, dy: Image, weight: tuple[int, int], target: Target) -> Step:
+    number = NUMBERS[job.dtype]
+    window = math.prod(job.window)
+    field = -(-2 * window // 64) * 64
+    plane = job.field_rows(job.out[0]) * job.field_width * math.prod(job.stride)
+    args = [*_arguments(job, x, dy, weight), *[0] * 10, 0, field]
+    stride = job.stride[1] if job.stride[1] <= 2 else 0
+    shape = DepthwiseShape(job.dtype, window, stride)
+    lanes = target.vector_bytes // number.compute_bytes
+    scratch = (field + plane + 4 * lanes) * number.compute_bytes
+    cost = 0.1 * job.n * job.groups * math.prod(job.out) * window
+    return Step(_kernel(shape), args, job.groups, scratch, cost)

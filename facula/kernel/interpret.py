@@ -147,7 +147,9 @@ class _Interpreter:
         return self.put(i, s.args[0], where, s.args[2])
 
     def do_check(self, i: int, s: Stmt) -> Array:
-        index, size, tag = s.args
+        index, size, tag = s.args[:3]
+        if len(s.args) > 3:
+            tag = int(np.max(self.values[s.args[3]]))
         x = self.values[index]
         limit = size[1] if isinstance(size, tuple) else self.values[size]
         bad = (x < -limit) | (x >= limit)

@@ -160,13 +160,13 @@ def tiling(p: Problem, target: Target) -> Tiling:
     lanes = target.vector_bytes // number.compute_bytes
     if _wants_dots(p, number, lanes):
         return _dot_tiling(p, target)
-    rows, vectors = _micro_tile(p, lanes, target.n_vector_registers)
+    rows, vectors = _micro_tile(p, lanes, target)
     cols = vectors * lanes
     block_m, block_n = _block(p, rows, cols)
     blocks_m, blocks_n = -(-p.m // block_m), -(-p.n // block_n)
     # What several tasks would pack again and again is packed once, before.
     large = p.work >= _PACK_AHEAD
-    ahead_a, ahead_b = large and blocks_n >= 3, large and blocks_m >= 3
+    ahead_a, ahead_b = large and blocks_n >= 3 and p.m > 1, large and blocks_m >= 3
     part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
     block_k = _even(max(part or p.k, 1), _LONG_K, 8) if number.is_plain else max(part or p.k, 1)
     inner_m = min(block_m, rows * max(1, 458752 // (number.compute_bytes * block_k * rows)))
@@ -175,7 +175,7 @@ def tiling(p: Problem, target: Target) -> Tiling:
         block_k = _even(part, 128, 8)
         return Tiling(rows, vectors, block_m, block_n, block_k, inner_m, True, True, part=part)
     direct_b = number.is_plain and (block_m <= 2 * rows or p.n * depth <= 131072)
-    direct_a = number.is_plain and (block_n <= cols or p.m * depth <= 131072)
+    direct_a = number.is_plain and (block_n <= cols or p.m * depth <= 131072 or p.m == 1)
     return Tiling(
         *(rows, vectors, block_m, block_n, block_k, inner_m, direct_a, direct_b),
         *(ahead_a, ahead_b, False, part),
@@ -210,12 +210,17 @@ def _dot_tiling(p: Problem, target: Target) -> Tiling:
     return Tiling(rows, cols, block_m, block_n, dot=True)
 
 
-def _micro_tile(p: Problem, lanes: int, registers: int) -> tuple[int, int]:
+def _micro_tile(p: Problem, lanes: int, target: Target) -> tuple[int, int]:
+    registers = target.n_vector_registers
     rows, vectors = _NARROW[registers] if p.n <= lanes else _TILES[registers]
-    rows = _even(max(p.m, 1), rows)
+    if not target.has_mask and lanes <= 4:
+        # Only whole registers are packed fast.
+        rows = _even(max(p.m, 1), rows // lanes * lanes, lanes) if p.m > 2 else p.m
+    else:
+        rows = _even(max(p.m, 1), rows)
     if rows <= 6 and p.n > 2 * lanes and registers == 32:
         vectors = 4
-    return rows, vectors
+    return max(rows, 1), vectors
 
 
 def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:

@@ -58,15 +58,22 @@ class PoolKernel:
 _kernel = functools.cache(PoolKernel)
 
 
+def _stride_kind(pool: Pool) -> int:
+    return pool.stride[1] if pool.stride[1] <= 2 else 0
+
+
 def _step(pool: Pool, shape: PoolShape, x: Image, y: Image, index, include=0, divisor=0) -> Step:
     planes = pool.n * pool.c
     work = max(pool.out[0] * pool.out[1] * pool.kernel[0] * pool.kernel[1], pool.h * pool.w)
     per_task = max(1, 16384 // work)
     args = [x.slot, x.offset, y.slot, y.offset, planes, pool.c, *x.strides, *y.strides]
     args += [pool.h, pool.w, *pool.out, *pool.kernel, *pool.stride, *pool.padding, *pool.dilation]
-    args += [*index, per_task, include, divisor]
-    number = NUMBERS[pool.dtype]
-    scratch = (max(pool.w, pool.out[1]) + 64) * number.compute_bytes
+    lanes = Target.host().vector_bytes // NUMBERS[pool.dtype].compute_bytes
+    # A line of numbers with room for the border, the windows' reach, and whole registers.
+    line = max(pool.w, pool.out[1] * pool.stride[1]) + 2 * pool.padding[1] + 2 * pool.kernel[1]
+    line += 4 * lanes
+    args += [*index, per_task, include, divisor, line]
+    scratch = (pool.out[1] + 2 * lanes + line + lanes) * NUMBERS[pool.dtype].compute_bytes
     return Step(_kernel(shape), args, -(-planes // per_task), scratch, 0.3 * planes * work)
 
 
@@ -74,8 +81,7 @@ def plan_max_pool(
     pool: Pool, x: Image, y: Image, indices: tuple[int, int] | None = None
 ) -> list[Step]:
     """Maxima, and where they are if `indices` is (slot, offset)."""
-    stride = pool.stride[1] if pool.stride[1] <= 2 else 0
-    shape = PoolShape("max", pool.dtype, stride, indices is not None)
+    shape = PoolShape("max", pool.dtype, _stride_kind(pool), indices is not None)
     return [_step(pool, shape, x, y, indices or (0, 0))]
 
 
@@ -83,14 +89,15 @@ def plan_max_pool_gradient(
     pool: Pool, dx: Image, dy: Image, indices: tuple[int, int]
 ) -> list[Step]:
     """The gradient of the input: dy goes where the maximum was; all of dx is written."""
-    return [_step(pool, PoolShape("max_back", pool.dtype), dx, dy, indices)]
+    shape = PoolShape("max_back", pool.dtype, dense=dx.strides[2] == pool.w)
+    return [_step(pool, shape, dx, dy, indices)]
 
 
 def plan_avg_pool(
     pool: Pool, x: Image, y: Image, count_include_pad: bool = True, divisor: int = 0
 ) -> list[Step]:
     """Means over windows, by `divisor` if it is not zero."""
-    shape = PoolShape("mean", pool.dtype)
+    shape = PoolShape("mean", pool.dtype, _stride_kind(pool))
     return [_step(pool, shape, x, y, (0, 0), int(count_include_pad), divisor)]
 
 
@@ -98,5 +105,5 @@ def plan_avg_pool_gradient(
     pool: Pool, dx: Image, dy: Image, count_include_pad: bool = True, divisor: int = 0
 ) -> list[Step]:
     """The gradient of the input; all of dx is written."""
-    shape = PoolShape("mean_back", pool.dtype)
+    shape = PoolShape("mean_back", pool.dtype, _stride_kind(pool))
     return [_step(pool, shape, dx, dy, (0, 0), int(count_include_pad), divisor)]

@@ -92,7 +92,8 @@ class Stmt:
     store       Access, value [, mask]            only where mask holds
     load_at     buf, index [, mask, other]        element at a run-time offset (int64, unchecked)
     store_at    buf, index, value [, mask]
-    check       index, size, tag                  wraps an index; `size` is an id or ("const", n)
+    check       index, size, tag [, number]       wraps an index; `size` is an id or ("const", n);
+                                                  a bad one is reported with tag, or with a number (id)
     const       number
     scalar      k                                 the program's k-th run-time number
     param       k                                 the k-th extra integer of the step (int64)
@@ -118,7 +119,7 @@ class Stmt:
     def _id_places(self) -> tuple[int, ...]:
         op, args = self.op, self.args
         if op == "check":
-            return (0,) if isinstance(args[1], tuple) else (0, 1)
+            return (0, *((1,) if not isinstance(args[1], tuple) else ()), *range(3, len(args)))
         if op in ID_PLACES:
             return tuple(i for i in ID_PLACES[op] if i < len(args) and args[i] is not None)
         return tuple(range(len(args)))

@@ -113,7 +113,7 @@ class _Verifier:
         self.same(self.dtype(s.args[2]), self.program.buffers[s.args[0]], "the operand")
 
     def check_check(self, s: Stmt) -> None:
-        self.need(len(s.args) == 3, "check takes index, size, tag")
+        self.need(len(s.args) in (3, 4), "check takes index, size, tag and perhaps a number")
         for a in s.operands:
             self.same(self.dtype(a), "int64", "an index")
             if a == s.args[1]:

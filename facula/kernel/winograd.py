@@ -16,6 +16,7 @@ from facula.llvm.tile_winograd import (
     write_weights,
 )
 
+_MOST = 150_000  # turned numbers that a task may hold
 _ROWS = {32: (14, 2), 16: (6, 2)}
 
 
@@ -40,8 +41,19 @@ _kernel = functools.cache(WinogradKernel)
 
 
 def pays(n: int, c: int, m: int, out: tuple[int, int]) -> bool:
-    """Whether saving multiplications outweighs the transforms."""
-    return min(c, m) >= 32 and min(out) >= 8 and n * out[0] * out[1] >= 512
+    """Whether saving multiplications outweighs the transforms.
+
+    The figures are cycles on a CPU with 16 lanes, fitted to measurements: of a register's tiles
+    turned in one channel (more when more of memory is touched), and of 32 multiplications.
+    """
+    if min(c, m) < 16 or min(out) < 6 or n * out[0] * out[1] < 512:
+        return False
+    high, wide = -(-out[0] // 4), -(-out[1] // 4)
+    turns = high * -(-wide // 16)
+    transforms = turns * (c * min(60 + 130 * wide, 1100) + m * min(80 + 35 * wide, 400))
+    products = 1.15 * 36 * c * m * high * wide / 32
+    direct = 1.35 * 9 * c * m * out[0] * out[1] / 32
+    return transforms + products < 0.9 * direct
 
 
 def plan_winograd(
@@ -66,30 +78,46 @@ def plan_winograd(
     panels = -(-m // rows)
     tiles_h, tiles_w = -(-out[0] // 4), -(-out[1] // 4)
     cols = vectors * lanes
-    block = _block(n, c, m, tiles_h, tiles_w, cols)
-    blocks = -(-tiles_h // block)
+    block = _block(n * tiles_h, c, m, tiles_w, cols)
     row = -(-(block * tiles_w + lanes) // cols) * cols  # the last register may run over
-    m_at = 36 * c * row
-    total = m_at + 36 * panels * rows * row
+    v_plane, m_plane = _plane(c * row), _plane(rows * row)
+    total = 36 * (v_plane + m_plane)
     args = [x[0], x[1], *x[2], y[0], y[1], *y[2], slot, 0, *source, *out, *padding, c, m]
-    args += [tiles_h, tiles_w, block, blocks, row, 0, m_at, panels, n, 1]
+    args += [
+        tiles_h,
+        tiles_w,
+        block,
+        n * tiles_h,
+        row,
+        v_plane,
+        m_plane,
+        36 * v_plane,
+        total,
+        panels,
+    ]
+    args += [n, 1]
     args += extra_arguments(epilogue, extras, [e.batch_strides for e in extras])
     w_args = [weight[0], weight[1], weight[2], weight[3], m, c, slot, 0, panels]
     first = Step(_kernel(WinogradWeightShape(rows, flip)), w_args, panels, 0, 1.0 * m * c)
     cost = 2.0 * n * m * c * 36 * tiles_h * tiles_w / 100 + 500
     kernel = _kernel(WinogradShape(rows, vectors, epilogue))
-    second = Step(kernel, args, n * blocks, 4 * total, cost)
+    second = Step(kernel, args, -(-n * tiles_h // block), 4 * (total + source[1] + lanes), cost)
     return MatmulPlan([first, second], 4 * 36 * panels * rows * c + 64)
 
 
-def _block(n: int, c: int, m: int, tiles_h: int, tiles_w: int, cols: int) -> int:
+def _plane(size: int) -> int:
+    """A distance that spreads the 36 planes over the cache's sets."""
+    return -(-size // 1024) * 1024 + 80
+
+
+def _block(rows: int, c: int, m: int, tiles_w: int, cols: int) -> int:
     """Rows of tiles that a task does: enough to fill panels, few enough for its cache."""
-    most = max(1, min(tiles_h, 220_000 // (36 * (c + m) // 2 * tiles_w)))
-    while most > 1 and n * -(-tiles_h // most) < 8:
+    most = min(rows, max(1, _MOST // (36 * c * tiles_w), 2 * cols // tiles_w))
+    while most > 1 and -(-rows // most) < 8 and most * tiles_w > cols:
         most -= 1
 
     def waste(count: int) -> float:
-        used = sum(-(-min(count, tiles_h - r) * tiles_w // cols) for r in range(0, tiles_h, count))
-        return used * cols / (tiles_h * tiles_w) + 0.1 / count
+        used = sum(-(-min(count, rows - r) * tiles_w // cols) for r in range(0, rows, count))
+        return used * cols / (rows * tiles_w) + 0.1 / count
 
-    return min(range(1, max(most, -(-cols // tiles_w), 1) + 1), key=waste)
+    return min(range(max(1, most // 2), most + 1), key=waste)

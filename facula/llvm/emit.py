@@ -663,7 +663,8 @@ class LoopEmitter:
     def _check(self, i: int, s: Stmt, u: int | None) -> str:
         """Wrap an index; report the first bad one and go on with 0."""
         b = self.b
-        index, size, tag = s.args
+        index, size, tag = s.args[:3]
+        reported = str(tag) if len(s.args) < 4 else self._scalar_of(s.args[3])
         values = self.scalar if u is None else self.vector
         v = values["int64"]
         x = self._get(index, u)
@@ -689,7 +690,7 @@ class LoopEmitter:
             b.declare(cttz, f"declare i{v.n} @{cttz}(i{v.n}, i1)")
             lane = b.let(f"call i{v.n} @{cttz}(i{v.n} {bits}, i1 true)")
             worst = b.let(f"extractelement {v.f} {x}, i{v.n} {lane}")
-        for k, number in enumerate(("1", worst, scalar_limit, str(tag))):
+        for k, number in enumerate(("1", worst, scalar_limit, reported)):
             place = b.let(f"getelementptr i64, ptr %status, i64 {k}")
             b.do(f"store i64 {number}, ptr {place}, align 8")
         b.do(f"br label %{done}")

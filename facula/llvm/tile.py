@@ -217,15 +217,34 @@ class Emit:
         v, m = vec(n, ty), f"<{n} x i1>"
         name = f"llvm.masked.load.{mangled(n, ty)}.p0"
         self.declare(f"{v} @{name}(ptr, i32, {m}, {v})")
-        return self.let(
-            f"call {v} @{name}(ptr {ptr}, i32 {_BYTES[ty]}, {m} {mask}, {v} zeroinitializer)"
-        )
+        call = f"call {v} @{name}(ptr {ptr}, i32 {_BYTES[ty]}, {m} {mask}, {v} zeroinitializer)"
+        if self.target.has_mask or self.target.vector_bytes > 16:
+            return self.let(call)
+        # Without an instruction for it, masked lanes are loaded one by one: seldom, then.
+        with self.choose(self._all(n, mask)) as way:
+            with way.yes:
+                whole = self.load(v, ptr, ty)
+            with way.no:
+                part = self.let(call)
+        return way.merge(v, whole, part)
 
     def masked_store(self, n: int, ty: str, value: str, ptr: str, mask: str) -> None:
         v, m = vec(n, ty), f"<{n} x i1>"
         name = f"llvm.masked.store.{mangled(n, ty)}.p0"
         self.declare(f"void @{name}({v}, ptr, i32, {m})")
-        self.do(f"call void @{name}({v} {value}, ptr {ptr}, i32 {_BYTES[ty]}, {m} {mask})")
+        call = f"call void @{name}({v} {value}, ptr {ptr}, i32 {_BYTES[ty]}, {m} {mask})"
+        if self.target.has_mask:
+            self.do(call)
+            return
+        with self.choose(self._all(n, mask)) as way:
+            with way.yes:
+                self.store(v, value, ptr, ty)
+            with way.no:
+                self.do(call)
+
+    def _all(self, n: int, mask: str) -> str:
+        bits = self.let(f"bitcast <{n} x i1> {mask} to i{n}")
+        return self.let(f"icmp eq i{n} {bits}, -1")
 
     def plus(self, n: int, ty: str, a: str, b: str) -> str:
         op = "fadd" if ty in ("float", "double") else "add"

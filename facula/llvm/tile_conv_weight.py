@@ -14,7 +14,7 @@ from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, vec
 from facula.llvm.tile_conv import Field, Spreader
 from facula.llvm.tile_gemm import TaskFrame
-from facula.llvm.tile_pack import lanes_of, pack, transpose
+from facula.llvm.tile_pack import lanes_of, pack, sums, transpose
 
 ARGUMENTS = (
     *("x", "x_off", "dy", "dy_off", "part", "part_off", "n", "groups", "m", "c_all"),
@@ -146,9 +146,64 @@ class WeightWriter:
         out = []
         for i, tap in enumerate(taps):
             one = b.splat(n, ty, b.load(ty, b.at(tap, w, ty)))
-            sums = acc[i * shape.vectors : (i + 1) * shape.vectors]
-            out += [b.fma(n, ty, one, x, s) for x, s in zip(columns, sums, strict=True)]
+            before = acc[i * shape.vectors : (i + 1) * shape.vectors]
+            out += [b.fma(n, ty, one, x, s) for x, s in zip(columns, before, strict=True)]
         return [*out, b.at(dy, self.cols, ty)]
+
+
+@dataclass(frozen=True)
+class DepthwiseShape:
+    """The weight gradient of channels that each have their own filter: lanes are pixels."""
+
+    dtype: str
+    window: int
+    stride_w: int
+
+    @property
+    def key(self) -> str:
+        return f"convdepthwise {self.dtype} {self.window} s{self.stride_w}"
+
+
+def write_depthwise(shape: DepthwiseShape, target: Target, name: str) -> str:
+    """dW[channel, tap] = sum of field[tap + pixel] * dY[pixel]; a task does one channel."""
+    b = Emit(target, name)
+    number = NUMBERS[shape.dtype]
+    n, ty, stored = lanes_of(b, number), number.compute, number.stored
+    arg = TaskFrame(b, list(ARGUMENTS), 0)
+    arg.load_all()
+    spreader = Spreader(b, arg, number, shape.stride_w)
+    base, table = b.at("%scratch", arg("field"), ty), b.at("%scratch", arg("taps"), ty)
+    zeros = [(vec(n, ty), "zeroinitializer")] * shape.window
+    types = [ty for ty, _ in zeros]
+    with b.loop("%t0", "%t1") as t:
+        x = b.at(b.buffer(arg("x")), b.add(arg("x_off"), b.mul(t.i, arg("x_group"))), stored)
+        dy = b.at(b.buffer(arg("dy")), b.add(arg("dy_off"), b.mul(t.i, arg("dy_group"))), stored)
+        with b.loop(0, arg("n"), 1, zeros) as i:
+            field = spreader.field(base, 0, arg("oh"))
+            spreader.fill(field, b.at(x, b.mul(i.i, arg("x_n")), stored), 0, 1)
+            spreader.taps(field, table, 1)
+            shifts = [b.load("i64", b.at(table, k, "i64")) for k in range(shape.window)]
+            taps = [b.at(field.base, shift, ty) for shift in shifts]
+            image = b.at(dy, b.mul(i.i, arg("dy_n")), stored)
+            with b.loop(0, arg("oh"), 1, list(zip(types, i.vars, strict=True))) as h:
+                line = b.at(image, b.mul(h.i, arg("ow")), stored)
+                row = b.mul(h.i, field.row)
+                with b.loop(0, arg("ow"), n, list(zip(types, h.vars, strict=True))) as w:
+                    mask = b.mask(n, b.sub(arg("ow"), w.i))
+                    given = b.fetch(n, number, b.at(line, w.i, stored), mask)
+                    at = b.add(row, w.i)
+                    for tap, acc in zip(taps, w.vars, strict=True):
+                        seen = b.load(vec(n, ty), b.at(tap, at, ty), ty)
+                        w.next.append(b.fma(n, ty, given, seen, acc))
+                h.next = list(w.vars)
+            i.next = list(h.vars)
+        out = b.add(arg("part_off"), b.mul(t.i, shape.window))
+        out = b.at(b.buffer(arg("part")), out, stored)
+        for first in range(0, shape.window, n):
+            total = sums(b, n, ty, i.vars[first : first + n])
+            mask = b.mask(n, shape.window - first)
+            b.put(n, number, total, b.at(out, first, stored), mask)
+    return b.module()
 
 
 FOLD_ARGUMENTS = (

@@ -11,10 +11,12 @@ and says how its operands are read:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from facula.llvm.tile import Emit, Number, Value, vec, zero
+from facula.llvm import vmath
+from facula.llvm.tile import Emit, Number, Value, lanes, vec, zero
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,42 @@ def _relu(b: Emit, n: int, ty: str, v: str) -> str:
     return b.let(f"select <{n} x i1> {low}, {t} zeroinitializer, {t} {v}")
 
 
+def _relu_gradient(b: Emit, n: int, ty: str, v: str, x: str) -> str:
+    """v where x (relu's argument or result) is positive."""
+    t = vec(n, ty)
+    compare = "fcmp ole" if ty in ("float", "double") else "icmp sle"
+    low = b.let(f"{compare} {t} {x}, zeroinitializer")
+    return b.let(f"select <{n} x i1> {low}, {t} zeroinitializer, {t} {v}")
+
+
+def _gelu(b: Emit, n: int, ty: str, v: str) -> str:
+    m = lanes(b, n, ty)
+    half = m.mul(v, m.c(0.5))
+    return m.fma(half, vmath.erf(m, m.mul(v, m.c(math.sqrt(0.5)))), half)
+
+
+def _gelu_tanh(b: Emit, n: int, ty: str, v: str) -> str:
+    m = lanes(b, n, ty)
+    inner = m.fma(m.mul(m.mul(v, v), v), m.c(0.044715), v)
+    half = m.mul(v, m.c(0.5))
+    return m.fma(half, vmath.tanh(m, m.mul(inner, m.c(math.sqrt(2 / math.pi)))), half)
+
+
+def _silu(b: Emit, n: int, ty: str, v: str) -> str:
+    m = lanes(b, n, ty)
+    return m.mul(v, vmath.sigmoid(m, v))
+
+
 EPILOGUES: dict[str, Callable[..., str]] = {
     "relu": _relu,
+    "relu_gradient": _relu_gradient,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "silu": _silu,
+    "tanh": lambda b, n, ty, v: vmath.tanh(lanes(b, n, ty), v),
+    "sigmoid": lambda b, n, ty, v: vmath.sigmoid(lanes(b, n, ty), v),
     "add": lambda b, n, ty, v, x: b.plus(n, ty, v, x),
+    "mul": lambda b, n, ty, v, x: b.times(n, ty, v, x),
     "scale": lambda b, n, ty, v, s: b.times(n, ty, v, s),
     "add_scaled": lambda b, n, ty, v, x, s: b.fma(n, ty, x, s, v),
 }
@@ -55,7 +90,11 @@ BIAS_N = Fused("add", ("n",))
 BIAS_M = Fused("add", ("m",))
 ADD = Fused("add", ("mn",))
 ADD_SCALED = Fused("add_scaled", ("mn", "s"))
+MUL = Fused("mul", ("mn",))
 RELU = Fused("relu")
+RELU_GRADIENT = Fused("relu_gradient", ("mn",))
+GELU, GELU_TANH = Fused("gelu", heavy=True), Fused("gelu_tanh", heavy=True)
+TANH, SIGMOID, SILU = (Fused(name, heavy=True) for name in ("tanh", "sigmoid", "silu"))
 
 
 @dataclass

@@ -16,7 +16,7 @@ from facula.llvm.tile_pack import lanes_of
 COMMON = (
     *("x", "x_off", "y", "y_off", "planes", "channels", "x_n", "x_c", "x_h", "y_n", "y_c", "y_h"),
     *("height", "width", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw"),
-    *("index", "index_off", "per_task", "include", "divisor"),
+    *("index", "index_off", "per_task", "include", "divisor", "line"),
 )
 
 
@@ -28,10 +28,12 @@ class PoolShape:
     dtype: str
     stride_w: int = 0  # 1, 2, or 0 for any
     indices: bool = False
+    dense: bool = False  # a plane's rows follow on without gaps
 
     @property
     def key(self) -> str:
-        return f"pool {self.kind} {self.dtype} s{self.stride_w}{' indices' if self.indices else ''}"
+        ends = f"{' indices' if self.indices else ''}{' dense' if self.dense else ''}"
+        return f"pool {self.kind} {self.dtype} s{self.stride_w}{ends}"
 
 
 class PoolWriter:
@@ -49,6 +51,8 @@ class PoolWriter:
         b, arg = self.b, self.arg
         arg.load_all()
         body = getattr(self, f"_{self.shape.kind}")
+        if self.shape.kind.startswith("mean"):
+            self._prepare()
         first = b.mul("%t0", arg("per_task"))
         last = b.least(b.mul("%t1", arg("per_task")), arg("planes"))
         with b.loop(first, last) as plane:
@@ -172,8 +176,11 @@ class PoolWriter:
             at = b.load("i64", b.at(index, o, "i64"))
             dy = b.at(y, b.add(b.mul(oh.i, arg("y_h")), ow.i), self.number.stored)
             value = b.fetch(1, self.number, dy)
-            line, column = b.divmod(at, arg("width"))
-            dx = b.at(x, b.add(b.mul(line, arg("x_h")), column), self.number.stored)
+            place: Value = at
+            if not self.shape.dense:
+                line, column = b.divmod(at, arg("width"))
+                place = b.add(b.mul(line, arg("x_h")), column)
+            dx = b.at(x, place, self.number.stored)
             b.put(1, self.number, b.plus(1, self.ty, b.fetch(1, self.number, dx), value), dx)
 
     def _clear(self, x: str) -> None:
@@ -195,14 +202,37 @@ class PoolWriter:
         include = b.test("ne", arg("include"), 0)
         return b.pick(include, "i64", padded, b.sub(last, first))
 
-    def _divisor(self, h: Value, w: Value) -> str:
-        b, arg = self.b, self.arg
+    def _prepare(self) -> None:
+        """In scratch: how many columns count for each output, and a line of zeros."""
+        b, arg, ty = self.b, self.arg, self.ty
+        self.counts = "%scratch"
+        self.line = b.at("%scratch", b.add(arg("ow"), 2 * self.n), ty)
+        with b.loop(0, arg("ow")) as ow:
+            _, first, last = self._span(ow.i, "w")
+            count = self._float(self._counted(ow.i, "w", first, last))
+            b.store(ty, count, b.at(self.counts, ow.i, ty))
+        with b.loop(0, arg("line"), self.n) as j:
+            zeros = vec(self.n, ty)
+            b.store(zeros, "zeroinitializer", b.at(self.line, j.i, ty), ty)
+
+    def _float(self, count: Value) -> str:
+        return self.b.let(f"sitofp i64 {count} to {self.ty}")
+
+    def _divided(self, value: str, ow: Value, high: Value, mask: str) -> str:
+        """n outputs' sums by their divisors."""
+        b, arg, n, ty = self.b, self.arg, self.n, self.ty
         given = b.test("ne", arg("divisor"), 0)
-        count = b.pick(given, "i64", arg("divisor"), b.mul(h, w))
-        return b.let(f"sitofp i64 {count} to {self.ty}")
+        counts = b.masked_load(n, ty, b.at(self.counts, ow, ty), mask)
+        counts = b.times(n, ty, counts, b.splat(n, ty, self._float(high)))
+        fixed = b.splat(n, ty, self._float(arg("divisor")))
+        v = vec(n, ty)
+        divisor = b.let(f"select i1 {given}, {v} {fixed}, {v} {counts}")
+        return b.let(f"fdiv {v} {value}, {divisor}")
 
     def _mean(self, x: str, y: str, plane: str) -> None:
+        """Rows are added into a line with a border of zeros, then the line's columns."""
         b, arg, n, ty = self.b, self.arg, self.n, self.ty
+        inner = b.at(self.line, arg("pw"), ty)
         with b.loop(0, arg("oh")) as oh:
             start, first, last = self._span(oh.i, "h")
             high = self._counted(oh.i, "h", first, last)
@@ -212,51 +242,84 @@ class PoolWriter:
                     shift = b.add(b.mul(b.add(start, r.i), arg("x_h")), w.i)
                     value = b.fetch(n, self.number, b.at(x, shift, self.number.stored), mask)
                     r.next = [b.plus(n, ty, r.vars[0], value)]
-                b.store(vec(n, ty), r.vars[0], b.at("%scratch", w.i, ty), ty)
-            with b.loop(0, arg("ow")) as ow:
-                start, first_w, last_w = self._span(ow.i, "w")
-                wide = self._counted(ow.i, "w", first_w, last_w)
-                with b.loop(first_w, last_w, 1, [(ty, "0.0")]) as s:
-                    value = b.load(ty, b.at("%scratch", b.add(start, s.i), ty))
-                    s.next = [b.let(f"fadd {ty} {s.vars[0]}, {value}")]
-                mean = b.let(f"fdiv {ty} {s.vars[0]}, {self._divisor(high, wide)}")
+                b.masked_store(n, ty, r.vars[0], b.at(inner, w.i, ty), mask)
+            with b.loop(0, arg("ow"), n) as ow:
+                mask = b.mask(n, b.sub(arg("ow"), ow.i))
+                place = b.mul(ow.i, arg("sw"))
+                with b.loop(0, arg("kw"), 1, [(vec(n, ty), "zeroinitializer")]) as k:
+                    value = self._apart(b.at(self.line, b.add(place, k.i), ty))
+                    k.next = [b.plus(n, ty, k.vars[0], value)]
+                mean = self._divided(k.vars[0], ow.i, high, mask)
                 place = b.at(y, b.add(b.mul(oh.i, arg("y_h")), ow.i), self.number.stored)
-                self._put_one(mean, place)
+                b.put(n, self.number, mean, place, mask)
 
-    def _put_one(self, value: str, place: str) -> None:
-        one = self.b.let(f"insertelement {vec(1, self.ty)} poison, {self.ty} {value}, i64 0")
-        self.b.put(1, self.number, one, place)
+    def _apart(self, p: str) -> str:
+        """n numbers of the line, `sw` apart."""
+        b, n, ty = self.b, self.n, self.ty
+        if self.shape.stride_w == 0:
+            value = "poison"
+            for i in range(n):
+                one = b.load(ty, b.at(p, b.mul(i, self.arg("sw")), ty))
+                value = b.let(f"insertelement {vec(n, ty)} {value}, {ty} {one}, i64 {i}")
+            return value
+        parts = [b.load(vec(n, ty), b.at(p, i * n, ty), ty) for i in range(self.shape.stride_w)]
+        return parts[0] if len(parts) == 1 else b.shuffle(n, ty, *parts, range(0, 2 * n, 2))
 
     def _mean_back(self, x: str, y: str, plane: str) -> None:
         """dx[i] = sum of dy / divisor over the outputs whose windows hold i."""
         b, arg, n, ty = self.b, self.arg, self.n, self.ty
+        inner = b.at(self.line, arg("kw"), ty)
         with b.loop(0, arg("height")) as ih:
             first, last = self._covering(ih.i, "h")
             with b.loop(0, arg("ow"), n) as ow:
-                b.store(vec(n, ty), "zeroinitializer", b.at("%scratch", ow.i, ty), ty)
-            with b.loop(first, last) as oh:
-                self._add_line(y, oh.i)
-            with b.loop(0, arg("width")) as iw:
-                first_w, last_w = self._covering(iw.i, "w")
-                with b.loop(first_w, last_w, 1, [(ty, "0.0")]) as ow:
-                    value = b.load(ty, b.at("%scratch", ow.i, ty))
-                    ow.next = [b.let(f"fadd {ty} {ow.vars[0]}, {value}")]
-                shift = b.add(b.mul(ih.i, arg("x_h")), iw.i)
-                self._put_one(ow.vars[0], b.at(x, shift, self.number.stored))
+                mask = b.mask(n, b.sub(arg("ow"), ow.i))
+                with b.loop(first, last, 1, [(vec(n, ty), "zeroinitializer")]) as oh:
+                    shift = b.add(b.mul(oh.i, arg("y_h")), ow.i)
+                    dy = b.fetch(n, self.number, b.at(y, shift, self.number.stored), mask)
+                    _, low, top = self._span(oh.i, "h")
+                    share = self._divided(dy, ow.i, self._counted(oh.i, "h", low, top), mask)
+                    oh.next = [b.plus(n, ty, oh.vars[0], share)]
+                b.masked_store(n, ty, oh.vars[0], b.at(inner, ow.i, ty), mask)
+            row = b.at(x, b.mul(ih.i, arg("x_h")), self.number.stored)
+            if self.shape.stride_w == 0:
+                self._spread_slowly(row, inner)
+            else:
+                self._spread(row, inner)
 
-    def _add_line(self, y: str, oh: str) -> None:
-        """Add an output row's dy / divisor to the row in scratch."""
+    def _spread(self, row: str, inner: str) -> None:
+        """row[iw] = sum over taps s of line[(iw + pw - s) / sw] where that is whole."""
+        b, arg, n, ty, step = self.b, self.arg, self.n, self.ty, self.shape.stride_w
+        with b.loop(0, arg("width"), n * step) as iw:
+            parts = []
+            for phase in range(step):
+                at = b.add(b.add(iw.i, arg("pw")), phase)
+                first = b.rem(b.add(arg("pw"), phase), step)
+                with b.loop(first, arg("kw"), step, [(vec(n, ty), "zeroinitializer")]) as s:
+                    index = b.sub(at, s.i)
+                    if step == 2:
+                        index = b.let(f"ashr i64 {index}, 1")
+                    value = b.load(vec(n, ty), b.at(inner, index, ty), ty)
+                    s.next = [b.plus(n, ty, s.vars[0], value)]
+                parts.append(s.vars[0])
+            if step == 2:
+                low = [i for k in range(n // 2) for i in (k, n + k)]
+                parts = [
+                    b.shuffle(n, ty, *parts, low),
+                    b.shuffle(n, ty, *parts, [i + n // 2 for i in low]),
+                ]
+            for i, value in enumerate(parts):
+                mask = b.mask(n, b.sub(arg("width"), b.add(iw.i, i * n)))
+                place = b.at(row, b.add(iw.i, i * n), self.number.stored)
+                b.put(n, self.number, value, place, mask)
+
+    def _spread_slowly(self, row: str, inner: str) -> None:
         b, arg, ty = self.b, self.arg, self.ty
-        _, first, last = self._span(oh, "h")
-        high = self._counted(oh, "h", first, last)
-        with b.loop(0, arg("ow")) as ow:
-            _, first_w, last_w = self._span(ow.i, "w")
-            divisor = self._divisor(high, self._counted(ow.i, "w", first_w, last_w))
-            dy = b.at(y, b.add(b.mul(oh, arg("y_h")), ow.i), self.number.stored)
-            value = b.let(f"extractelement {vec(1, ty)} {b.fetch(1, self.number, dy)}, i64 0")
-            share = b.let(f"fdiv {ty} {value}, {divisor}")
-            place = b.at("%scratch", ow.i, ty)
-            b.store(ty, b.let(f"fadd {ty} {b.load(ty, place)}, {share}"), place)
+        with b.loop(0, arg("width")) as iw:
+            first, last = self._covering(iw.i, "w")
+            with b.loop(first, last, 1, [(vec(1, ty), "zeroinitializer")]) as ow:
+                value = b.load(vec(1, ty), b.at(inner, ow.i, ty), ty)
+                ow.next = [b.plus(1, ty, ow.vars[0], value)]
+            b.put(1, self.number, ow.vars[0], b.at(row, iw.i, self.number.stored))
 
     def _covering(self, i: Value, axis: str) -> tuple[Value, Value]:
         """The outputs whose windows (without dilation) hold input i."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from facula.autograd.node import Saved, grad_class, next_seq, save
@@ -25,6 +27,16 @@ from facula.runtime.buffers import alloc
 from facula.tensor import Tensor, empty_meta, storage_array, wrap
 
 _new = object.__new__
+_HOME = str(Path(__file__).parent.parent)
+
+
+def _mark(tape: Tape, entry: int) -> None:
+    """Notes the user's line that records an operator; which line it is, is looked up in need."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith(_HOME):
+        frame = frame.f_back
+    if frame is not None:
+        tape.marks.append((entry, frame.f_code, frame.f_lasti))
 
 
 def entries_of(tape: Tape, tensors: Sequence[Tensor]) -> tuple[list[int], list[Meta]]:
@@ -73,13 +85,15 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
         inst = op.insts.get((tuple([t.meta for t in tensors]), params))
     except AttributeError:
         raise _not_a_tensor(op, tensors) from None
-    if inst is not None and inst.fast and (not params or inst.types == tuple(map(type, params))):
+    if inst is not None and inst.fast and (inst.types is None or inst.types == tuple(map(type, params))):
         return _apply_fast(tape, op, inst, tensors, scalars)
     for t in tensors:
         if t.meta.device is META:
             return _apply_meta(op, tensors, params, scalars)
     entries, metas = entries_of(tape, tensors)
     inst = op.inst(tuple(metas), params, len(scalars))
+    if op.marks:
+        _mark(tape, tape.n)
     storages = tape.record(inst, tuple(entries), scalars)
     outs = tuple([wrap(s, m) for s, m in zip(storages, inst.outs, strict=True)])
     if tape.grad and op.backward is not None:
@@ -89,8 +103,8 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
     return outs if inst.multi else outs[0]
 
 
-def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Tensor:
-    """The short way: known geometries, one result."""
+def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Any:
+    """The short way: known geometries."""
     key = tape.key
     wanted = False
     entries = [inst]
@@ -102,19 +116,24 @@ def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scala
     key += entries
     if scalars:
         tape.scalars += scalars
-    s = _new(Storage)
-    s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, 0, None
-    tape.n += 1
-    tape.values.append(s)
+    if op.marks:
+        _mark(tape, tape.n)
+    outs = []
+    for m in inst.outs:
+        s = _new(Storage)
+        s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, 0, None
+        tape.n += 1
+        tape.values.append(s)
+        out = _new(Tensor)
+        s.meta = out.meta = m
+        out._s = s
+        outs.append(out)
     tape.budget -= inst.nbytes
-    out = _new(Tensor)
-    s.meta = out.meta = inst.meta
-    out._s = s
     if wanted and tape.grad and op.backward is not None:
-        attach(op, inst, tensors, (out,), scalars)
+        attach(op, inst, tensors, outs, scalars)
     if tape.budget < 0 or tape.n > MAX_NODES:
         ENGINE.flush(tape)
-    return out
+    return tuple(outs) if inst.multi else out
 
 
 def _not_a_tensor(op: Op, tensors: Sequence[Any]) -> TypeError:

@@ -273,7 +273,7 @@ def _number(kind: type) -> Any:
                 if self.meta.numel == 0:
                     raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
                 raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
-            raise RuntimeError(f"a Tensor with {self.meta.numel} elements cannot be converted to Scalar")
+            raise ValueError("only one element tensors can be converted to Python scalars")
         return kind(self.item())
 
     return convert

@@ -34,6 +34,8 @@ def device_of(device: Any) -> Device:
 def finish(t: Tensor, requires_grad: bool) -> Tensor:
     """Sets requires_grad on a fresh tensor."""
     if requires_grad:
+        if t.meta.dtype.kind not in "fc":
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         t.requires_grad_(True)
     return t
 
@@ -161,6 +163,8 @@ def infer_sequence(data: Any) -> tuple[np.ndarray, Dtype]:
     d = dt.bool_ if flat else dt.default_dtype()
     order = {"b": 0, "i": 1, "f": 2, "c": 3}
     for k in kinds:
+        if isinstance(flat[0], str):
+            raise ValueError("too many dimensions 'str'")
         if not issubclass(k, (bool, int, float, complex)):
             raise TypeError(f"new(): invalid data type '{k.__name__}'" if k is str else
                             f"Could not infer dtype of {k.__name__}")  # fmt: skip

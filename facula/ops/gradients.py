@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from facula.autograd import walk
-from facula.graph.meta import Meta
-from facula.graph.tape import LOCAL, Op
+from facula.graph.meta import META, Meta
+from facula.graph.tape import LOCAL, Op, evaluate, new_storage
 from facula.ops.apply import apply
 from facula.ops.create import filled
 from facula.ops.elementwise import add
 from facula.ops.inplace import write_back
 from facula.ops.registry import TORCH, only_method
-from facula.tensor import Tensor
+from facula.tensor import Tensor, wrap
 
 
 def _add_n_expand(g: Any, *vals: Any) -> Any:
@@ -41,8 +41,20 @@ def zeros(m: Meta) -> Tensor:
     return filled(m.plain(), 0)
 
 
-# references to a gradient that only the walk holds: its table's list, the walk's and our arguments
-_ALONE = 5
+def _references_of_a_gradient() -> int:
+    """References that `accumulate` sees for a gradient that only the walk holds."""
+
+    def inner(leaf: Any, grad: Any) -> int:
+        return sys.getrefcount(grad)
+
+    def outer() -> int:
+        grad = object()
+        return inner(None, grad)
+
+    return outer()
+
+
+_ALONE = _references_of_a_gradient()
 
 
 def accumulate(leaf: Tensor, grad: Tensor, create_graph: bool) -> None:
@@ -74,7 +86,7 @@ def _seeds(outputs: Sequence[Tensor], grads: Sequence[Any]) -> list[Tensor]:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if out.meta.dtype.kind == "c":
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out.meta.dtype!r}")
-            g = filled(out.meta.plain(), 1)
+            g = _one(out.meta)
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g.meta.shape != out.meta.shape:
@@ -84,6 +96,21 @@ def _seeds(outputs: Sequence[Tensor], grads: Sequence[Any]) -> list[Tensor]:
             )
         seeds.append(g)
     return seeds
+
+
+_ones: dict[Meta, Any] = {}
+
+
+def _one(m: Meta) -> Tensor:
+    """A gradient of one for a result with one element."""
+    if m.device is META:
+        return filled(m.plain(), 1)
+    buf = _ones.get(m)
+    if buf is None:
+        one = filled(m.plain(), 1)
+        buf = _ones[m] = evaluate(one._s)
+    plain = m if m.contiguous and not m.offset else m.plain()
+    return wrap(new_storage(buf, plain), plain)
 
 
 def _check_roots(outputs: Sequence[Tensor]) -> None:
@@ -141,8 +168,9 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     if materialize_grads:
         got = [zeros(t.meta) if g is None else g for g, t in zip(got, inputs, strict=True)]
     elif not allow_unused and any(g is None for g in got):
+        unused = next(k for k, g in enumerate(got) if g is None)
         raise RuntimeError(
-            "One of the differentiated Tensors appears to not have been used in the graph. Set "
+            f"The differentiated Tensor at index {unused} appears to not have been used in the graph. Set "
             "allow_unused=True if this is the desired behavior."
         )
     if not create_graph:

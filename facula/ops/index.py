@@ -81,7 +81,8 @@ def _index_backward(n: Any, g: Tensor) -> tuple:
     return (gx, *[None] * len(index))
 
 
-INDEX = {k: Op("index", _index_infer, _index_expand, _index_backward, saves=" ".join(str(i + 1) for i in range(k)))
+INDEX = {k: Op("index", _index_infer, _index_expand, _index_backward, saves=" ".join(str(i + 1) for i in range(k)),
+               marks=True)
          for k in range(1, 9)}  # fmt: skip
 
 
@@ -136,7 +137,7 @@ def _put_backward(n: Any, g: Tensor) -> tuple:
 
 _INDEX_PUT = {
     k: Op("index_put", _put_infer, _put_expand, _put_backward, saves=" ".join(str(i + 2) for i in range(k)),
-          grad_name="IndexPutBackward0")
+          grad_name="IndexPutBackward0", marks=True)
     for k in range(1, 9)
 }  # fmt: skip
 
@@ -184,7 +185,7 @@ def parse_index(t: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Tensor]]
     if used > t.meta.ndim:
         raise IndexError(f"too many indices for tensor of dimension {t.meta.ndim}")
     advanced: list[tuple[int, Tensor]] = []
-    dim = 0
+    dim = gone = 0
     seen_ellipsis = False
     for i in items:
         if i is Ellipsis:
@@ -205,7 +206,8 @@ def parse_index(t: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Tensor]]
             advanced.append((dim, i))
             dim += 1
         elif hasattr(i, "__index__") and not isinstance(i, (Tensor, np.ndarray)):
-            t = _select(t, dim, i.__index__())
+            t = _select(t, dim, i.__index__(), gone)
+            gone += 1
         else:
             dim = _advanced(t, i, dim, advanced)
     return t, advanced
@@ -235,14 +237,17 @@ def _bound(x: Any) -> Any:
     raise TypeError(f"slice indices must be integers or None or have an __index__ method, got {type(x).__name__}")
 
 
-def _select(t: Tensor, dim: int, i: int) -> Tensor:
+def _select(t: Tensor, dim: int, i: int, gone: int = 0) -> Tensor:
+    """t[..., i, ...]; `gone` dims before it were indexed away already."""
     n = t.meta.shape[dim]
     if not -n <= i < n:
-        raise IndexError(f"index {i} is out of bounds for dimension {dim} with size {n}")
+        raise IndexError(f"index {i} is out of bounds for dimension {dim + gone} with size {n}")
     return select(t, dim, i)
 
 
 def _advanced(t: Tensor, i: Any, dim: int, advanced: list) -> int:
+    if isinstance(i, str):
+        raise TypeError("new(): invalid data type 'str'")
     if not isinstance(i, (Tensor, np.ndarray, list, tuple, range)):
         raise IndexError(
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
@@ -373,7 +378,7 @@ def _gather_infer(x: Meta, index: Meta, dim: int) -> Meta:
 def _gather_expand(g: Any, x: Any, index: Any, dim: int) -> Any:
     if not index.numel:
         return g.const(0, x.dtype, index.shape)
-    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, dim)
+    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, ("gather", dim), wrap=False)
     if not x.ndim or not index.ndim:
         out = g.gather(g.reshape(x, (x.numel,)), g.reshape(index, (index.numel,)), 0)
         return g.reshape(out, index.shape)
@@ -386,7 +391,7 @@ def _gather_backward(n: Any, g: Tensor) -> tuple:
     return scatter_op(zeros, n.params[0], n.tensor(0), g, "add"), None
 
 
-GATHER = Op("gather", _gather_infer, _gather_expand, _gather_backward, saves="1")
+GATHER = Op("gather", _gather_infer, _gather_expand, _gather_backward, saves="1", marks=True)
 
 
 @both("gather")
@@ -415,7 +420,7 @@ def _scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta
 def _scatter_expand(g: Any, x: Any, index: Any, src: Any, dim: int, mode: str) -> Any:
     if not index.numel:
         return x
-    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, dim)
+    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, ("gather", dim), wrap=False)
     if x.dtype.kind == "b" and mode == "add":
         mode = "max"
     if not x.ndim:
@@ -452,8 +457,8 @@ def _scatter_backward(n: Any, g: Tensor) -> tuple:
     return gx, None, gs
 
 
-SCATTER = Op("scatter", _scatter_infer, _scatter_expand, _scatter_backward, saves="1")
-SCATTER_ADD = Op("scatter_add", _scatter_infer, _scatter_expand, _scatter_backward, saves="1")
+SCATTER = Op("scatter", _scatter_infer, _scatter_expand, _scatter_backward, saves="1", marks=True)
+SCATTER_ADD = Op("scatter_add", _scatter_infer, _scatter_expand, _scatter_backward, saves="1", marks=True)
 
 
 def scatter_op(x: Tensor, dim: int, index: Tensor, src: Tensor, mode: str) -> Tensor:
@@ -474,7 +479,7 @@ def _select_infer(x: Meta, index: Meta, dim: int) -> Meta:
 def _select_expand(g: Any, x: Any, index: Any, dim: int) -> Any:
     if not x.ndim:
         return x
-    index = g.check(g.reshape(g.cast(index, dt.int64), (index.numel,)), x.shape[dim], "self")
+    index = g.check(g.reshape(g.cast(index, dt.int64), (index.numel,)), x.shape[dim], "self", wrap=False)
     return g.take(x, index, dim)
 
 
@@ -485,7 +490,7 @@ def _select_backward(n: Any, g: Tensor) -> tuple:
     return index_add(TORCH["zeros"](x.shape, dtype=g.meta.dtype), n.params[0], n.tensor(0).reshape(-1), g), None
 
 
-INDEX_SELECT = Op("index_select", _select_infer, _select_expand, _select_backward, saves="1")
+INDEX_SELECT = Op("index_select", _select_infer, _select_expand, _select_backward, saves="1", marks=True)
 
 
 @both("index_select")
@@ -513,7 +518,8 @@ def _add_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
 
 
 def _add_expand(g: Any, x: Any, index: Any, src: Any, dim: int, mode: str) -> Any:
-    index = g.check(g.reshape(g.cast(index, dt.int64), (index.numel,)), x.shape[dim] if x.ndim else 1, "self")
+    tag = ("copy" if mode == "set" else "gather", dim)
+    index = g.check(g.reshape(g.cast(index, dt.int64), (index.numel,)), x.shape[dim] if x.ndim else 1, tag, wrap=False)
     if x.dtype.kind == "b" and mode == "add":
         mode = "max"
     if not x.ndim:
@@ -531,8 +537,8 @@ def _add_backward(n: Any, g: Tensor) -> tuple:
     return gx, None, index_select(g, dim, index).reshape(n.inst.ins[2].shape) if n.needs(2) else None
 
 
-INDEX_ADD = Op("index_add", _add_infer, _add_expand, _add_backward, saves="1")
-INDEX_COPY = Op("index_copy", _add_infer, _add_expand, _add_backward, saves="1")
+INDEX_ADD = Op("index_add", _add_infer, _add_expand, _add_backward, saves="1", marks=True)
+INDEX_COPY = Op("index_copy", _add_infer, _add_expand, _add_backward, saves="1", marks=True)
 
 
 @both("index_add")

@@ -7,7 +7,7 @@ from typing import Any
 
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
-from facula.graph.tape import Op
+from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
@@ -311,7 +311,39 @@ def _rows(shape: tuple[int, ...]) -> int:
     return math.prod(shape[:-1])
 
 
+def _linear_grads_infer(g: Meta, x: Meta, w: Meta, wants: tuple[bool, ...]) -> tuple[Meta, ...]:
+    bias = meta_of(g.dtype, (w.shape[0],), g.device)
+    return tuple(m for m, want in zip((x.plain(), w.plain(), bias), wants, strict=True) if want)
+
+
+def _linear_grads_expand(g: Any, grad: Any, x: Any, w: Any, wants: tuple[bool, ...]) -> list[Any]:
+    work = opmath(grad.dtype)
+    rows = _rows(grad.shape)
+    flat = g.reshape(g.cast(grad, work), (rows, w.shape[0]))
+    out = []
+    if wants[0]:
+        out.append(g.reshape(g.cast(g.matmul(flat, g.cast(w, work)), x.dtype), x.shape))
+    if wants[1]:
+        flat_x = g.reshape(g.cast(x, work), (rows, w.shape[1]))
+        out.append(g.cast(g.matmul(g.permute(flat, (1, 0)), flat_x), w.dtype))
+    if wants[2]:
+        out.append(g.cast(g.reduce("sum", flat, 0, keepdim=False), grad.dtype))
+    return out
+
+
+# all gradients of a linear layer at once, for backward passes that are not differentiated themselves
+LINEAR_GRADS = Op("linear_backward", _linear_grads_infer, _linear_grads_expand)
+
+
 def _linear_backward(n: Any, g: Tensor) -> tuple:
+    if not LOCAL.tape.grad:
+        edges = n.edges
+        wants = (edges[0] is not None, edges[1] is not None, len(edges) == 3 and edges[2] is not None)
+        got = apply(LINEAR_GRADS, (g, n.tensor(0), n.tensor(1)), (wants,))
+        if wants == (False, True, True):
+            return None, *got
+        it = iter(got if isinstance(got, tuple) else (got,))
+        return tuple([next(it) if want else None for want in wants[: len(edges)]])
     x, w = n.inst.ins[0], n.inst.ins[1]
     flat = g if g.meta.ndim == 2 else g.reshape(-1, w.shape[0])  # type: ignore[attr-defined]
     gx = gw = None
@@ -336,11 +368,13 @@ _LINEAR = {
 
 
 @functional("linear")
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias; weight is (out_features, in_features).
 
     Shapes: input (..., in_features) -> (..., out_features).
     """
+    if out is not None:
+        return to_out(linear(input, weight, bias), out)
     ndim = input.meta.ndim
     if weight.meta.ndim == 1:
         out = matmul(input, weight)

@@ -8,10 +8,10 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
-from facula.graph.tape import Op
+from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath, sum_to
-from facula.ops.registry import FUNCTIONAL, TORCH, functional
+from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional
 from facula.tensor import Tensor
 
 # softmax -----------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def _soft(name: str, op: Op) -> None:
     for fn in (torch_function, function):
         fn.__name__ = fn.__qualname__ = name
         fn.__doc__ = f"{name} along a dim: every slice along it sums to one{' after exp' if 'log' in name else ''}."
-    TORCH[name] = torch_function
+    TORCH[name] = NAMESPACES["special"][name] = torch_function
     setattr(Tensor, name, torch_function)
     FUNCTIONAL[name] = function
 
@@ -189,8 +189,6 @@ def _ln_backward(n: Any, g: Tensor, *_: Any) -> tuple:
 
 def LN_SECOND_ORDER(n: Any) -> bool:
     """Whether the derivative itself will be differentiated: then it is composed of public operators."""
-    from facula.graph.tape import LOCAL
-
     return LOCAL.tape.grad
 
 
@@ -310,8 +308,19 @@ def _mse_expand(g: Any, a: Any, b: Any, reduction: str) -> Any:
     return _reduced(g, diff * diff, reduction, d)
 
 
+def _mse_grad_expand(g: Any, grad: Any, a: Any, b: Any, reduction: str) -> Any:
+    w = opmath(a.dtype)
+    n = 2.0 / max(a.numel, 1) if reduction == "mean" else 2.0
+    return g.cast((g.cast(a, w) - g.cast(b, w)) * (g.cast(grad, w) * n), a.dtype)
+
+
+MSE_GRAD = Op("mse_loss_backward", lambda g, a, b, r: a.plain(), _mse_grad_expand)
+
+
 def _mse_backward(n: Any, g: Tensor) -> tuple:
     a, b = n.tensor(0), n.tensor(1)
+    if not LOCAL.tape.grad and n.edges[1] is None and a.meta.shape == b.meta.shape and a.meta.dtype is b.meta.dtype:
+        return apply(MSE_GRAD, (g, a, b), n.inst.params), None
     diff = a - b
     scale = 2.0 / max(diff.meta.numel, 1) if n.params[0] == "mean" else 2.0
     ga = diff * (g * scale)
@@ -349,7 +358,7 @@ def _ce_picked(g: Any, x: Any, t: Any, ignore: int) -> tuple:
     dim = 1 if x.ndim > 1 else 0
     t = g.cast(t, dt.int64)
     counts = t.ne(ignore)
-    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target")
+    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target", wrap=False)
     return dim, counts, safe
 
 
@@ -373,8 +382,6 @@ def _ce_expand(g: Any, x: Any, t: Any, reduction: str, ignore: int) -> Any:
 
 def _ce_backward(n: Any, g: Tensor) -> tuple:
     x, t = n.tensor(0), n.tensor(1)
-    from facula.graph.tape import LOCAL
-
     if LOCAL.tape.grad:
         dim = 1 if x.meta.ndim > 1 else 0
         return _ce_backward_composed(n, g, x, t, dim), None
@@ -407,9 +414,9 @@ def _ce_back_expand(g: Any, grad: Any, x: Any, t: Any, reduction: str, ignore: i
     return g.cast((p - hot) * g.reshape(n * scale, wide), x.dtype)
 
 
-CROSS_ENTROPY = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLossBackward0")
-CROSS_ENTROPY_2D = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLoss2DBackward0")
-CE_BACKWARD = Op("cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand)
+CROSS_ENTROPY = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLossBackward0", marks=True)
+CROSS_ENTROPY_2D = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLoss2DBackward0", marks=True)
+CE_BACKWARD = Op("cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand, marks=True)
 
 
 @functional("cross_entropy")
@@ -423,6 +430,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     m, t = input.meta, target.meta
     if t.shape == m.shape and t.dtype.kind == "f":
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
         return _cross_entropy_probabilities(input, target, weight, reduction, label_smoothing)
     _check_classes(m, t)
     if weight is None and not label_smoothing and m.numel:

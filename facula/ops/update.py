@@ -212,17 +212,20 @@ def _infer(*args: Any) -> tuple[Meta, ...]:
 
 _ops: dict[Callable, Op] = {}
 _refused: set[tuple] = set()
+_NUMBER, _ZERO, _ONE = ("number", False, False), ("number", True, False), ("number", False, True)
 
 
 def _describe(options: dict[str, Any]) -> tuple[list[Any], list[float]] | None:
+    """What is known of the options, and the numbers among them."""
     kinds: list[Any] = []
     numbers: list[float] = []
     for value in options.values():
-        if value is None or isinstance(value, (bool, str)):
-            kinds.append(value)
-        elif isinstance(value, (int, float)):
-            kinds.append(("number", value == 0, value == 1))
+        kind = type(value)
+        if kind is float or kind is int:
+            kinds.append(_ZERO if value == 0 else _ONE if value == 1 else _NUMBER)
             numbers.append(float(value))
+        elif value is None or kind is bool or kind is str:
+            kinds.append(value)
         else:
             return None
     return kinds, numbers
@@ -238,32 +241,32 @@ def fused_update(fn: Callable, columns: Sequence[Sequence[Tensor | None]], optio
     if described is None or not columns[0]:
         return False
     kinds, numbers = described
-    present = tuple(c[0] is not None for c in columns)
+    present = tuple([c[0] is not None for c in columns])
     given = [c for c, have in zip(columns, present, strict=True) if have]
-    flat: list[Tensor] = []
-    for row in zip(*given, strict=True):
-        m = row[0].meta if row[0] is not None else None
-        for t in row:
-            if t is None or t.meta is not m or not m.contiguous or m.offset or m.device is not CPU:
-                return False
-            if t._base is not None or t._s.pin is not None or t._s.meta is not m:
-                return False
-        if m.dtype.kind != "f" or not m.numel:
-            return False
-        flat += row
-    tape = LOCAL.tape
-    if tape.grad and any(t._rg for t in flat):
-        return False
+    flat: list[Any] = [t for row in zip(*given, strict=True) for t in row]
     op = _ops.get(fn)
     if op is None:
         op = _ops[fn] = Op(fn.__name__, _infer, _expand_with(fn))
     params = (len(columns[0]), present, tuple(kinds), tuple(options))
-    if (fn, present, tuple(kinds), tuple(options)) in _refused or not _can(op, flat, params, numbers, len(given)):
+    try:
+        inst = op.insts.get((tuple([t.meta for t in flat]), params))
+    except AttributeError:
         return False
-    inst = op.inst(tuple([t.meta for t in flat]), params, len(numbers))
-    entries = tuple([t._s.i if t._s.tape is tape else tape.leaf(t._s) for t in flat])
+    if inst is None:
+        if not _fits(flat, len(given)) or not _can(op, fn, flat, params, numbers, len(given)):
+            return False
+        inst = op.inst(tuple([t.meta for t in flat]), params, len(numbers))
+    tape = LOCAL.tape
+    entries: list[Any] = [inst]
+    for t in flat:
+        s = t._s
+        if s.pin is not None or s.meta is not t.meta or t._base is not None or (t._rg and tape.grad):
+            return False
+        entries.append(s.i if s.tape is tape else tape.leaf(s))
+    if len(columns[0]) > 1 and len({id(t._s) for t in columns[0]}) != len(columns[0]):  # type: ignore[union-attr]
+        return False  # one parameter twice: its updates come one after the other
     first = tape.n
-    tape.key += (inst, *entries)
+    tape.key += entries
     tape.scalars += numbers
     width = len(given)
     targets = [t for i, t in enumerate(flat) if i % width != 1]
@@ -277,21 +280,34 @@ def fused_update(fn: Callable, columns: Sequence[Sequence[Tensor | None]], optio
     return True
 
 
+def _fits(flat: list[Tensor], width: int) -> bool:
+    """Whether every row has one plain geometry of a floating dtype."""
+    for i in range(0, len(flat), width):
+        m = flat[i].meta
+        if not m.contiguous or m.offset or m.device is not CPU or m.dtype.kind != "f" or not m.numel:
+            return False
+        if any(t.meta is not m for t in flat[i : i + width]):
+            return False
+    return True
+
+
 _tried: set[tuple] = set()
 
 
-def _can(op: Op, flat: list[Tensor], params: tuple, numbers: list[float], width: int) -> bool:
+def _can(op: Op, fn: Callable, flat: list[Tensor], params: tuple, numbers: list[float], width: int) -> bool:
     """Whether the stand-ins know all that the update does; found out once."""
-    key = (op, params[1], params[2], params[3])
+    key = (fn, *params[1:])
     if key in _tried:
         return True
+    if key in _refused:
+        return False
     g = Graph()
     row = [g.buffer(i, t.meta.dtype, t.meta.shape) for i, t in enumerate(flat[:width])]
     scalars = [g.scalar(i, dt.float64, True) for i in range(len(numbers))]
     try:
         op.expand(g, *row, *scalars, 1, *params[1:])
     except (CannotFuse, TypeError, AttributeError):
-        _refused.add((next(f for f, o in _ops.items() if o is op), params[1], params[2], params[3]))
+        _refused.add(key)
         return False
     _tried.add(key)
     return True

@@ -38,6 +38,14 @@ class Memory:
     scalar_slots: dict[tuple[str, Any], int] = field(default_factory=dict)
     constants: list[Any] = field(default_factory=list)
     n_scalars: int = 0
+    checks: list[tuple[Any, bool, int]] = field(default_factory=list)  # tag, counts from the end, value
+
+    def check_number(self, v: Val, tag: Any, wrap: bool = True) -> int:
+        """What a bad index found by this value is reported with."""
+        check = (tag, wrap, v.id)
+        if check not in self.checks:
+            self.checks.append(check)
+        return self.checks.index(check)
 
     def constant(self, value: Any, floating: bool) -> int:
         """The scalar slot of a number known now."""
@@ -219,7 +227,7 @@ class Writer:
         elif v.id in self.memory.places:
             return self._load(v, at, mask)
         if v.op in ("buffer_at", "as_strided"):
-            return self._load_strided(v, at, mask)
+            return self._load(v, at, mask)
         if v.op in VIEWS:
             try:
                 inner = through_view(v, at, self.sizes)
@@ -317,13 +325,21 @@ class Writer:
         return self.stmt("param", dt.int64, (len(self.params) - 1,))
 
     def _do_check(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
-        size, tag = v.arg
+        size, tag, wrap = v.arg
         index = self.value(v.srcs[0], at, mask)
         if tag is None:
             return index
+        zero = self.stmt("const", dt.int64, (0,))
         if mask is not None:
-            index = self.stmt("where", dt.int64, (mask, index, self.stmt("const", dt.int64, (0,))))
-        return self.stmt("check", dt.int64, (index, self._param(size), tag_number(tag)))
+            index = self.stmt("where", dt.int64, (mask, index, zero))
+        limit = self._param(size)
+        if not wrap:  # far enough below 0 that no counting from the end helps
+            below = self.stmt("sub", dt.int64, (index, limit))
+            index = self.stmt("where", dt.int64, (self.stmt("lt", dt.bool_, (index, zero)), below, index))
+        # its number is an argument: which operator it belongs to must not make another kernel
+        self.params.append(self.memory.check_number(v, tag, wrap))
+        number = self.stmt("param", dt.int64, (len(self.params) - 1,))
+        return self.stmt("check", dt.int64, (index, limit, 0, number))
 
     def _do_pad(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
         lo, _ = v.arg
@@ -378,10 +394,11 @@ class Writer:
 
     def memory_of(self, v: Val) -> tuple[int, int, tuple[int, ...]]:
         """(slot, offset, strides) of a value that is a strided view of memory."""
-        place = self.memory.places.get(v.id)
+        # what is being computed is not read where it will be
+        place = None if v.id in self.members else self.memory.places.get(v.id)
         if place is not None:
             return place.slot, place.offset, place.strides or contiguous_strides(v.shape)
-        got = strided_base(v, set(self.memory.places))
+        got = strided_base(v, set(self.memory.places) - {v.id})
         if got is None or got[0].id not in self.memory.places:
             raise Unfusable
         base, strides, offset = got
@@ -392,14 +409,6 @@ class Writer:
 
     def _load(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
         slot, offset, strides = self.memory_of(v)
-        return self._load_affine(v.dtype, slot, offset, dot(at, strides, len(self.sizes)), mask)
-
-    def _load_strided(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
-        place = self.memory.places.get(v.id)
-        if place is None:
-            slot, offset, strides = self.memory_of(v)
-        else:
-            slot, offset, strides = place.slot, place.offset, place.strides or contiguous_strides(v.shape)
         return self._load_affine(v.dtype, slot, offset, dot(at, strides, len(self.sizes)), mask)
 
     def _load_affine(self, d: dtype, slot: int, offset: int, e: Expr, mask: int | None) -> int:
@@ -504,23 +513,4 @@ def _merge(runs: list[list[int]], sizes: list[int], coefs: list[tuple[int, ...]]
     return out
 
 
-_TAGS: dict[Any, int] = {}
-_TAG_LIST: list[Any] = []
-
-
-def tag_number(tag: Any) -> int:
-    """A number for what a bad index is reported as."""
-    if isinstance(tag, int):
-        return tag
-    if tag not in _TAGS:
-        _TAGS[tag] = -1 - len(_TAG_LIST)
-        _TAG_LIST.append(tag)
-    return _TAGS[tag]
-
-
-def tag_of(number: int) -> Any:
-    """The tag with this number."""
-    return number if number >= 0 else _TAG_LIST[-1 - number]
-
-
-__all__ = ["Call", "Memory", "Place", "Writer", "plus", "scaled", "tag_of"]
+__all__ = ["Call", "Memory", "Place", "Writer", "plus", "scaled"]

@@ -28,6 +28,7 @@ NATIVE = frozenset(
 STORES = frozenset({"cat", "write", "write_at"})  # their operands are computed where they are stored
 LOOKBACK = 12
 MAX_READS = 24  # operands of one kernel
+MAX_LOADS = 14  # of one value
 
 
 def is_native(v: Val) -> bool:
@@ -35,6 +36,10 @@ def is_native(v: Val) -> bool:
     if v.dtype.name not in NATIVE or any(s.dtype.name not in NATIVE for s in v.srcs):
         return False
     return v.op in LEAVES or v.op in VIEWS or v.op in POINTWISE or v.op in ("reduce", "as_strided")
+
+
+class _StartAgain(Exception):
+    """A value that was inlined needs memory: placing has to begin anew."""
 
 
 @dataclass
@@ -118,6 +123,13 @@ def _prod(xs: Iterable[int]) -> int:
     return out
 
 
+def _under_views(v: Val) -> Val:
+    """The value that views are views of."""
+    while v.op in VIEWS:
+        v = v.srcs[0]
+    return v
+
+
 class Fusion:
     """Groups and heavy steps of one graph, in order of running."""
 
@@ -128,14 +140,33 @@ class Fusion:
         for v in order:
             for s in {s.id: s for s in v.srcs}.values():
                 self.users.setdefault(s.id, []).append(v)
-        self.heavy = {v.id for v in order if not is_native(v) and v.op != "out"}
-        self.candidates = self._candidates()
+        self.heavy = {v.id for v in order if not is_native(v) and v.op != "out" and v.op not in LEAVES}
+        self.forced: set[int] = set()
+        while not self._placed():
+            pass
+
+    def _placed(self) -> bool:
+        """Places everything; False if a value turned out to need memory after it had been inlined."""
+        self.candidates = self._candidates() | self.forced
         self.stage: dict[int, int] = {}  # candidate or heavy value -> number of its step
         self.steps: list[Group | Val] = []
         self.group_of: dict[int, Group] = {}
+        self.inlined: set[int] = set()
         self._blocked: Val | None = None
         self._current: Group | None = None
-        self._place_all()
+        try:
+            self._place_all()
+        except _StartAgain:
+            return False
+        return True
+
+    def _force(self, v: Val) -> None:
+        """Gives v memory, computed now."""
+        self.forced.add(v.id)
+        if v.id in self.inlined:
+            raise _StartAgain
+        self.candidates.add(v.id)
+        self._place(v)
 
     # candidates
 
@@ -161,6 +192,7 @@ class Fusion:
             if v.id in self.wanted and v.id not in self.heavy and v.op != "out":
                 found.add(v.id)
         self._add_shared(found)
+        self._bound_reads(found)
         return found
 
     def _needs_memory(self, v: Val, found: set[int]) -> None:
@@ -177,23 +209,42 @@ class Fusion:
         found.add(v.id)
 
     def _add_shared(self, found: set[int]) -> None:
-        """Dear values with several users."""
+        """Dear values with several users, and what would make a kernel too large."""
         cost: dict[int, int] = {}
+        loads: dict[int, int] = {}
         for v in self.order:
             if v.op in LEAVES or v.id in self.heavy or v.op == "out" or v.id in found:
-                cost[v.id] = 1 if v.op not in ("const", "scalar") else 0
-                if v.id in found:
-                    cost[v.id] = 1
+                cost[v.id] = loads[v.id] = 0 if v.op in ("const", "scalar") else 1
                 continue
             total = sum(cost[s.id] for s in v.srcs) + (8 if v.op in DEAR else 0 if v.op in VIEWS else 1)
+            reads = sum(loads[s.id] for s in v.srcs)
             users = self.users.get(v.id, ())
-            if total > 10 and v.op in POINTWISE and (len(users) > 1 or any(u.op == "expand" for u in users)):
+            shared = len(users) > 1 or any(u.op == "expand" for u in users)
+            if v.op in POINTWISE and ((total > 10 and shared) or total > 200 or reads > MAX_LOADS):
                 found.add(v.id)
-                total = 1
-            elif total > 200 and v.op in POINTWISE:
-                found.add(v.id)
-                total = 1
-            cost[v.id] = total
+                total = reads = 1
+            cost[v.id], loads[v.id] = total, reads
+
+    def _bound_reads(self, found: set[int]) -> None:
+        """Parts of long sums get memory, so that no kernel has to read more than it may."""
+        reads: dict[int, set[int]] = {}  # what computing a value reads
+
+        def of(v: Val) -> set[int]:
+            base = _under_views(v)
+            return {base.id} if base.id in found else reads[base.id]
+
+        for v in self.order:
+            if v.op in LEAVES or v.id in self.heavy or v.op == "out":
+                reads[v.id] = set() if v.op in ("const", "scalar", "iota") else {v.id}
+                continue
+            total = set[int]().union(*map(of, v.srcs))
+            while len(total) > MAX_READS:
+                part = max(v.srcs, key=lambda s: len(of(s)))
+                if len(of(part)) < 2:
+                    break
+                found.add(_under_views(part).id)
+                total = set[int]().union(*map(of, v.srcs))
+            reads[v.id] = total
 
     # placing
 
@@ -218,8 +269,7 @@ class Fusion:
             safe = v.op == "cat" or all(x is not v.srcs[0] for x in self.inputs(s))
             if not safe or not self.store_group(s):
                 if s.id not in self.stage:
-                    self.candidates.add(s.id)
-                    self._place(s)
+                    self._force(s)
 
     def store_group(self, s: Val) -> Group | None:
         """A domain over which s can be computed and stored somewhere, or None."""
@@ -230,7 +280,7 @@ class Fusion:
         for _ in range(6):
             try:
                 group.places = {s.id: group.exprs()}
-                self._check(group, s)
+                self.inlined |= self._check(group, s) | {s.id}
                 return group
             except NeedSplit as need:
                 group.cut(need.dim, need.inner)
@@ -272,8 +322,7 @@ class Fusion:
             blocked = self._blocked
             if blocked is None or blocked.id in self.stage or blocked is v:
                 break
-            self.candidates.add(blocked.id)  # what cannot be read in place gets memory first
-            self._place(blocked)
+            self._force(blocked)  # what cannot be read in place gets memory first
             reads = self.inputs(v)
         raise AssertionError(f"{v!r} cannot be computed by itself")
 
@@ -300,15 +349,17 @@ class Fusion:
             group.axes = tuple(axes)
         elif not _fits(group, v):
             return False
-        if len(group.reads | {s.id for s in reads}) > MAX_READS:
+        if group.members and len(group.reads | {s.id for s in reads}) > MAX_READS:
             group.axes, group.cuts = before
             return False
         for _ in range(6):
             try:
                 places = {m.id: self._where(group, m) for m in [*group.members, v]}
                 group.places = places
+                seen: set[int] = set()
                 for m in [*group.members, v] if group.cuts != before[1] else [v]:
-                    self._check(group, m)
+                    seen |= self._check(group, m)
+                self.inlined |= seen
                 group.members.append(v)
                 group.reads |= {s.id for s in reads}
                 self.group_of[v.id] = group
@@ -335,13 +386,14 @@ class Fusion:
             return tuple([zero(n) if d in m.arg[1] else e for d, e in enumerate(exprs)])
         return group.place(m)
 
-    def _check(self, group: Group, m: Val) -> None:
-        """That m can be computed in the group; NeedSplit or Unfusable where not."""
+    def _check(self, group: Group, m: Val) -> set[int]:
+        """What m inlines when it is computed in the group; NeedSplit or Unfusable where it can't be."""
         sizes = group.loop_sizes
         self._current = group
         exprs = group.exprs() if m.op == "reduce" else group.places[m.id]
         members = {x.id for x in group.members}
         seen: set[tuple] = set()
+        inlined: set[int] = set()
         stack = list(self._operands(m, exprs, sizes)) if m.op not in ("buffer", "const", "scalar", "iota", "out") else []
         while stack:
             v, at = stack.pop()
@@ -354,7 +406,9 @@ class Fusion:
                 continue
             if v.id in self.candidates or v.id in self.heavy or v.op in ("buffer", "out", "const", "scalar", "iota"):
                 continue
+            inlined.add(v.id)
             stack.extend(self._operands(v, at, sizes))
+        return inlined
 
     def _operands(self, v: Val, at: tuple[Expr, ...], sizes: list[int]) -> list[tuple[Val, tuple[Expr, ...]]]:
         if v.op in ("buffer_at", "as_strided"):

@@ -84,6 +84,7 @@ def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered
             d, floating = _number_dtype(x)
             operands.append(g.scalar(slot, d, floating))
             slot += 1
+        g.entry = len(values)
         made = op.expand(g, *operands, *inst.params)
         made = list(made) if isinstance(made, (tuple, list)) else [made]
         for v, m in zip(made, inst.outs, strict=True):

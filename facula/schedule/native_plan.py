@@ -10,14 +10,14 @@ import numpy as np
 from facula import config
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
-from facula.graph.reference import BadIndex, decode, encode, evaluate
+from facula.graph.reference import BadIndex, Failed, decode, encode, evaluate
 from facula.kernel.step import Step
 from facula.llvm.loops import LoopKernel, pack
 from facula.runtime.buffers import alloc, alloc_many
 from facula.runtime.jit import compile_kernels
 from facula.runtime.plan import NativePlan as NativeRun
 from facula.schedule.affine import strided_base
-from facula.schedule.codegen import Call, Memory, Place, Writer, tag_of
+from facula.schedule.codegen import Call, Memory, Place, Writer
 from facula.schedule.fuse import Fusion, Group
 from facula.schedule.lower import Lowered
 from facula.schedule.reference_plan import reachable
@@ -35,6 +35,10 @@ class Block:
     slot: int = -1
     offset: int = 0  # bytes, in the arena
     leaf: int = -1  # the leaf whose memory it takes over
+
+
+# values made by replacing parts of another, their first operand
+REPLACING = frozenset(("write", "write_at", "put", "scatter"))
 
 
 @dataclass
@@ -59,6 +63,8 @@ class NativePlan:
         self.results = builder.results
         self.n_slots = builder.n_slots
         self.kernels = builder.kernels
+        origins = builder.low.graph.origins
+        self.checks = [(tag, wrap, origins.get(v, -1)) for tag, wrap, v in builder.memory.checks]
         self.fusion = builder.fusion
         self.descriptions = builder.descriptions
 
@@ -74,15 +80,15 @@ class NativePlan:
         for segment in self.segments:
             if type(segment) is NativeRun:
                 if segment.run(addrs, numbers):
-                    _raise(segment.status)
+                    self._raise(segment.status)
             else:
                 segment(bufs, addrs, scalars)
         return [(entry, bufs[slot]) for entry, slot in self.results]
 
-
-def _raise(status: tuple[int, int, int, int]) -> None:
-    _, index, size, tag = status
-    raise BadIndex(index, size, tag_of(tag))
+    def _raise(self, status: tuple[int, int, int, int]) -> None:
+        _, index, size, number = status
+        tag, wrap, entry = self.checks[number]
+        raise Failed(entry) from BadIndex(index + size if index < 0 and not wrap else index, size, tag)
 
 
 _workspace: list[Any] = [None]
@@ -120,16 +126,22 @@ class Builder:
         self.extra_blocks: list[Block] = []
         self.skip_copy: set[int] = set()
         self.work_slot, self.work_at, self.work_bytes = -1, 0, 0
+        self.copy_slot, self.copy_bytes, self.copy_used, self.copy_entry = -1, 0, 0, -1
 
     def build(self) -> NativePlan:
         """All decisions, in order."""
         self._find_readers()
         self.stored = self._stored()
+        self.last_failing = self._last_failing()
         self._make_blocks()
         self._assign_slots()
         calls = self._write_all()
         if self.work_bytes:
             self.arena_bytes = self.work_at + self.work_bytes
+        if self.copy_bytes:
+            at = (self.arena_bytes + 63) // 64 * 64
+            self.derived[self.copy_entry] = (self.arena_slot, -1, at)
+            self.arena_bytes = at + self.copy_bytes
         self._donate()
         self._compile(calls)
         self._name_results()
@@ -148,6 +160,27 @@ class Builder:
     def _stored(self) -> set[int]:
         return {c for c in self.fusion.candidates if c in self.wanted or self.readers.get(c)}
 
+    def _last_failing(self) -> int:
+        """The last step that can find a bad index, or runs on the host, where anything is raised.
+
+        Memory of leaves is only taken over after it: up to there all can be had back.
+        """
+        risky = {v.id for v in self.vals.values() if v.op in ("check", "host")}
+        last = -1
+        for number, step in enumerate(self.steps if risky else ()):
+            seen: set[int] = set()
+            stack = list(step.members) if isinstance(step, Group) else [step]
+            for m in list(stack):
+                stack += m.srcs
+            while stack and number > last:
+                v = stack.pop()
+                if v.id in risky:
+                    last = number
+                if v.id not in seen and v.id not in self.fusion.stage:
+                    seen.add(v.id)
+                    stack += v.srcs
+        return last
+
     # memory ---------------------------------------------------------------------------------------
 
     def _bytes(self, v: Val) -> int:
@@ -159,7 +192,7 @@ class Builder:
                 for m in step.members:
                     if m.id in self.stored:
                         self._block(m, number)
-            elif step.op in ("write", "write_at"):
+            elif step.op in REPLACING:
                 self._write_block(step, number)
             elif step.op == "host" or step.op.startswith("template:"):
                 for out in self.fusion.users.get(step.id, ()):
@@ -177,9 +210,10 @@ class Builder:
     def _write_block(self, v: Val, number: int) -> None:
         """A write takes over the memory of the old value if nobody reads that any more."""
         old = v.srcs[0]
+        while old.op == "reshape" and old.id not in self.blocks:
+            old = old.srcs[0]
         reads_old = old.id not in self.wanted and self._last(old) <= number
-        new_reads = any(s is old for s in self.fusion.inputs(v.srcs[1])) or v.srcs[1] is old
-        if reads_old and not new_reads:
+        if reads_old and not any(self._touches(s, old) for s in v.srcs[1:]):
             block = self.blocks.get(old.id)
             if block is not None:
                 block.last = max(block.last, self._last(v), number)
@@ -187,12 +221,16 @@ class Builder:
                 self.blocks[v.id] = block
                 self.skip_copy.add(v.id)
                 return
-            if old.op == "buffer" and self.free[old.arg]:
+            if old.op == "buffer" and self.free[old.arg] and number > self.last_failing:
                 self._block(v, number)
                 self.blocks[v.id].leaf = old.arg
                 self.skip_copy.add(v.id)
                 return
         self._block(v, number)
+
+    def _touches(self, s: Val, old: Val) -> bool:
+        """Whether reading an operand reads the old value."""
+        return s is old or s.id not in self.fusion.stage and any(x is old for x in self.fusion.inputs(s))
 
     def _assign_slots(self) -> None:
         """Leaves, results, memory taken over from leaves, the arena, then views with offsets."""
@@ -260,6 +298,19 @@ class Builder:
         self.work_bytes = max(self.work_bytes, nbytes)
         return self.work_slot
 
+    def copied(self, v: Val) -> tuple[list[Call], Place]:
+        """Steps that copy an operand of the step being written, row-major, and where to."""
+        if self.copy_slot < 0:
+            self.copy_slot = self.n_slots
+            self.n_slots += 1
+            self.copy_entry = len(self.derived)
+            self.derived.append((self.arena_slot, -1, 0))
+        at = self.copy_used
+        self.copy_used = at + (self._bytes(v) + 63) // 64 * 64
+        self.copy_bytes = max(self.copy_bytes, self.copy_used)
+        place = Place(self.copy_slot, at // v.dtype.itemsize)
+        return [self.store(v, place)], place
+
     # steps ----------------------------------------------------------------------------------------
 
     def _write_all(self) -> list[Any]:
@@ -283,9 +334,12 @@ class Builder:
             return self._cat(v)
         if v.op in ("write", "write_at"):
             return self._write(v)
-        name = v.op[9:] if v.op.startswith("template:") else v.op
+        name = v.op.removeprefix("template:")
+        if name == "host":
+            name = f"host:{v.arg[0].__name__}"
         planner = PLANNERS.get(name)
         if planner is not None:
+            self.copy_used = 0
             steps = planner(self, v)
             if steps is not None:
                 return steps
@@ -355,7 +409,7 @@ class Builder:
                 by_size.setdefault(size, []).append(k)
         for b in self.out_slots:
             choices = by_size.get(b.size, [])
-            for k in choices if b.leaf < 0 else ():
+            for k in choices if b.leaf < 0 and b.first > self.last_failing else ():
                 if self._safe(k, b, last_read.get(k, -1)):
                     b.leaf = k
                     choices.remove(k)
@@ -400,9 +454,13 @@ class Builder:
         v = step.val
         reads = [self._reader(s) for s in v.srcs]
         writes = [(place, o) for o, place in step.outs]
+        origin = self.low.graph.origins.get(v.id, -1)
         multi = v.op == "host" or v.op.startswith("template:")
         def run(bufs: list[Any], addrs: list[int], scalars: list[Any]) -> None:
-            got = evaluate(v, [read(bufs, scalars) for read in reads])
+            try:
+                got = evaluate(v, [read(bufs, scalars) for read in reads])
+            except Exception as error:
+                raise Failed(origin) from error
             for place, out in writes:
                 value = got[out.arg] if multi else got
                 target = bufs[place.slot].numpy(out.dtype.storage, (place.offset + out.numel,))[place.offset :]

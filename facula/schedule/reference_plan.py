@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph.ir import Val
-from facula.graph.reference import decode, encode, evaluate, strided
+from facula.graph.reference import Failed, decode, encode, evaluate, strided
 from facula.runtime.buffers import Buffer
 from facula.schedule.lower import Lowered
 
@@ -38,7 +38,10 @@ class ReferencePlan:
         """Values of wanted entries as buffers."""
         env: dict[int, Any] = {}
         for v in self.order:
-            env[v.id] = value_of(v, [env[s.id] for s in v.srcs], self.low, leaves, scalars)
+            try:
+                env[v.id] = value_of(v, [env[s.id] for s in v.srcs], self.low, leaves, scalars)
+            except Exception as error:
+                raise Failed(self.low.graph.origins.get(v.id, -1)) from error
         out = []
         for entry in self.low.wanted:
             v = self.low.values[entry]

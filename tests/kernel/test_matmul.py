@@ -1,5 +1,6 @@
 """Matrix products against NumPy in float64."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -10,7 +11,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 import native
 
 from facula.kernel.matmul import Extra, Mat, plan_matmul
-from facula.llvm.tile_epilogue import ADD, ADD_SCALED, BIAS_M, BIAS_N, RELU, SCALE
+from facula.llvm.tile_epilogue import (
+    ADD,
+    ADD_SCALED,
+    BIAS_M,
+    BIAS_N,
+    GELU,
+    GELU_TANH,
+    RELU,
+    RELU_GRADIENT,
+    SCALE,
+    SIGMOID,
+    SILU,
+    TANH,
+)
 
 
 def mat(slot, x):
@@ -77,6 +91,25 @@ def check(a, b, dtype, tolerance=2e-5, **given):
         first = c
 
 
+def test_bfloat16(rng):
+    def rounded(shape):
+        bits = rng.standard_normal(shape).astype(np.float32).view(np.uint32)
+        return (bits >> 16).astype(np.uint16)
+
+    def wide(x):
+        return (x.astype(np.uint32) << 16).view(np.float32)
+
+    for m, n, k in ((20, 30, 40), (2, 20, 300), (300, 300, 300)):
+        a, b, c = rounded((m, k)), rounded((n, k)).T, np.zeros((m, n), np.uint16)
+        plan = plan_matmul(
+            *(m, n, k, (), mat(0, a), mat(1, b), mat(2, c), "bfloat16"), workspace_slot=3
+        )
+        native.run(plan.steps, [a, b, c, native.aligned(plan.workspace_bytes + 64)])
+        want = wide(a).astype(np.float64) @ wide(b)
+        scale = np.abs(wide(a)) @ np.abs(wide(b))
+        assert np.max(np.abs(wide(c) - want) / (np.abs(want) * 2**-8 + scale * 1e-6)) < 1
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.int32, np.int64, np.float16])
 def test_other_dtypes(dtype, rng):
     a = (rng.standard_normal((37, 50)) * 4).astype(dtype)
@@ -115,3 +148,37 @@ def test_epilogue(rng):
     native.run(plan.steps, arrays, [0.5, -3.0])
     want = np.maximum(0.5 * (a @ b) + bias + rows[:, None] + residual - 3 * residual, 0)
     np.testing.assert_allclose(arrays[2], want, atol=1e-4)
+
+
+ACTIVATIONS = {
+    GELU: lambda x: 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    GELU_TANH: lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    SILU: lambda x: x / (1 + np.exp(-x)),
+    TANH: np.tanh,
+    SIGMOID: lambda x: 1 / (1 + np.exp(-x)),
+}
+
+
+@pytest.mark.parametrize("fused", ACTIVATIONS, ids=lambda f: f.name)
+@pytest.mark.parametrize("m", [3, 40])
+def test_activation(fused, m, rng):
+    a, b = rng.standard_normal((m, 60)), rng.standard_normal((60, 50))
+    arrays = [x.astype(np.float32) for x in (a, b, np.zeros((m, 50)))]
+    plan = plan_matmul(
+        *(m, 50, 60, (), mat(0, arrays[0]), mat(1, arrays[1]), mat(2, arrays[2])),
+        epilogue=(fused,),
+    )
+    native.run(plan.steps, arrays, chunk=1)
+    np.testing.assert_allclose(arrays[2], ACTIVATIONS[fused](a @ b), atol=2e-5, rtol=1e-5)
+
+
+def test_relu_gradient(rng):
+    a, b, x = (rng.standard_normal(s).astype(np.float32) for s in ((30, 9), (9, 44), (30, 44)))
+    c = np.zeros((30, 44), np.float32)
+    plan = plan_matmul(
+        *(30, 44, 9, (), mat(0, a), mat(1, b), mat(2, c)),
+        epilogue=(RELU_GRADIENT,),
+        extras=(Extra(3, 44),),
+    )
+    native.run(plan.steps, [a, b, c, x])
+    np.testing.assert_allclose(c, np.where(x > 0, a @ b, 0), atol=1e-5)

@@ -80,11 +80,9 @@ def test_max(case, rng):
 
 
 @pytest.mark.parametrize("include,divisor", [(True, 0), (False, 0), (True, 7)])
-@pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
+@pytest.mark.parametrize("case", [c for c in CASES if c[5] == (1, 1)], ids=str)
 def test_mean(case, include, divisor, rng):
     pool, x, y = make(case, rng)
-    if pool.dilation != (1, 1):
-        pytest.skip("means have no dilation")
     native.run(plan_avg_pool(pool, image(0, x), image(1, y), include, divisor), [x, y], chunk=1)
     dy = rng.standard_normal(y.shape).astype(np.float32)
     want, want_dx = np.zeros(y.shape), np.zeros(x.shape)

@@ -12,7 +12,7 @@ def train(make):
         loss = nn.functional.mse_loss(model(x), y)
         loss.backward()
         optimizer.step()
-    print(f"{loss.item():.6f}", model[2].weight)
+    print(f"{loss.item():.5f}", model[2].weight)
 
 train(lambda p: torch.optim.SGD(p, lr=0.1))
 train(lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9))

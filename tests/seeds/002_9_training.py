@@ -1,6 +1,7 @@
 # --- left out by the text, as in the book it quotes
 import facula as torch
 
+torch.set_printoptions(sci_mode=False)
 from facula.utils.data import DataLoader, Dataset
 
 X_train = torch.tensor([
@@ -116,3 +117,4 @@ def compute_accuracy(model, dataloader):
 print(outputs)
 print(compute_accuracy(model, train_loader))
 print(model.layers[4].bias)
+torch.set_printoptions(profile="default")

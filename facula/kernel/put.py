@@ -1,0 +1,112 @@
+"""Writing at given places, as steps: scatters, `index_add`, the gradient of an embedding.
+
+    plan_rows:   out[a, index[i], b]       op= src[a, i, b]
+    plan_points: out[a, index[a, i, b], b] op= src[a, i, b]
+
+Tasks own parts of the result, cut by shape; each walks its indices in order.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from facula.kernel.matmul import kernel_name
+from facula.kernel.step import Step
+from facula.llvm.target import Target
+from facula.llvm.tile_put import PutShape, PutWriter
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class PutKernel:
+    """The code of a put."""
+
+    shape: PutShape
+
+    @functools.cached_property
+    def key(self) -> str:
+        return self.shape.key
+
+    def ir(self, target: Target) -> tuple[str, str]:
+        name = kernel_name(self.key)
+        return name, PutWriter(self.shape, target, name).write()
+
+
+_kernel = functools.cache(PutKernel)
+
+
+@dataclass(frozen=True)
+class Put:
+    """The numbers of a put: sizes over (a, i, b), places along the axis, and what is done there."""
+
+    sizes: Triple
+    size: int  # of the axis written along
+    dtype: str
+    itemsize: int
+    mode: str = "set"
+
+
+@dataclass(frozen=True)
+class Walk:
+    """An operand: where it starts, and its strides, usually over (a, i, b)."""
+
+    slot: int
+    offset: int
+    strides: tuple[int, ...]
+
+
+def _operands(index: Walk, src: Walk, out: Walk) -> list[int]:
+    return [x for w in (index, src, out) for x in (w.slot, w.offset)]
+
+
+def _kernel_of(kind: str, put: Put) -> PutKernel:
+    return _kernel(PutShape.of(kind, put.dtype, put.itemsize, put.mode))
+
+
+def plan_rows(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
+    """One index for a row of numbers, which are neighbours in `out`."""
+    a, i, b = put.sizes
+    work = a * i * b
+    per_a, block, ranges = a, b, 1
+    wanted = min(16, max(1, work // 16384))
+    if a >= wanted:
+        per_a = -(-a // wanted)
+    elif b >= 128:
+        # rows in parts: every task reads all indices, which is little beside the rows
+        block = -(-max(64, -(-b // wanted)) // 16) * 16
+    elif b >= 16:
+        ranges = min(4, wanted, put.size)
+    blocks, per_range = -(-b // block), -(-put.size // ranges)
+    args = [
+        *_operands(index, src, out),
+        index.strides[1],
+        *src.strides,
+        out.strides[0],
+        out.strides[1],
+    ]
+    args += [a, i, put.size, b, per_a, block, blocks, per_range, ranges]
+    tasks = -(-a // per_a) * blocks * ranges
+    cost = 0.1 * work * put.itemsize / 4 + 2.0 * a * i * ranges * blocks
+    return [Step(_kernel_of("rows", put), args, tasks, 0, cost)]
+
+
+def plan_points(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
+    """An index for every number."""
+    a, i, b = put.sizes
+    work = a * i * b
+    # loops a, j, k: the last is the longer of the other two; only b may be cut
+    order = (0, 2, 1) if b == 1 else (0, 1, 2)
+    per_a, block = a, put.sizes[order[2]]
+    wanted = min(16, max(1, work // 8192))
+    if a >= wanted:
+        per_a = -(-a // wanted)
+    elif order[2] == 2:
+        block = -(-max(16, -(-b // wanted)) // 16) * 16
+    blocks = -(-put.sizes[order[2]] // block)
+    strides = [w.strides[d] for w in (index, src) for d in order]
+    strides += [0 if d == 1 else out.strides[d] for d in order]
+    args = [*_operands(index, src, out), *strides, *(put.sizes[d] for d in order)]
+    args += [out.strides[1], put.size, per_a, block, blocks]
+    return [Step(_kernel_of("points", put), args, -(-a // per_a) * blocks, 0, 1.2 * work)]

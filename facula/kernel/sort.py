@@ -1,0 +1,65 @@
+"""Stable sorting of rows with their indices, and the first k of them, as steps."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from facula.kernel.matmul import kernel_name
+from facula.kernel.step import Step
+from facula.llvm.target import Target
+from facula.llvm.tile_sort import SortShape, SortWriter, bits_of, words_of
+
+
+@dataclass(frozen=True)
+class SortKernel:
+    """The code of a sort."""
+
+    shape: SortShape
+
+    @functools.cached_property
+    def key(self) -> str:
+        return self.shape.key
+
+    def ir(self, target: Target) -> tuple[str, str]:
+        name = kernel_name(self.key)
+        return name, SortWriter(self.shape, target, name).write()
+
+
+_kernel = functools.cache(SortKernel)
+
+
+@dataclass(frozen=True)
+class Sort:
+    """Rows x[a, :, b] in order; results are contiguous (a, k, b), with k of n numbers each."""
+
+    sizes: tuple[int, int, int]
+    dtype: str
+    k: int
+    descending: bool = False
+
+
+def plan_sort(
+    sort: Sort,
+    x: tuple[int, int, tuple[int, ...]],
+    values: tuple[int, int] | None,
+    places: tuple[int, int] | None,
+) -> list[Step]:
+    """A task is some rows. `values` and `places` are (slot, offset), None if nobody wants them.
+
+    plan_sort(Sort((8, 100, 1), "float32", 100), (0, 0, (100, 1, 1)), (1, 0), (2, 0))
+    """
+    a, n, b = sort.sizes
+    bits, words = bits_of(sort.dtype), words_of(sort.dtype)
+    first_k = 4 * sort.k < n
+    # a row's pairs; or the best so far and as many candidates
+    room = min(n, 2 * sort.k + 64) if first_k else n
+    row_ns = n * (1.5 if first_k else 1.2 * bits // 8) + 20
+    per_task = max(1, int(20_000 / row_ns))
+    flip = (-1 if bits == 64 else (1 << bits) - 1) if sort.descending else 0
+    slot, offset, strides = x
+    args = [slot, offset, *(values or (0, 0)), *(places or (0, 0)), *strides]
+    args += [a * b, n, b, sort.k, flip, per_task, room]
+    shape = SortShape(sort.dtype, first_k, values is not None, places is not None)
+    scratch = 256 * (bits // 8) * 4 + 2 * (room + 1) * 8 * words
+    return [Step(_kernel(shape), args, -(-a * b // per_task), scratch, a * b * row_ns)]

@@ -1,0 +1,258 @@
+"""Stable sorting of rows with their indices, as LLVM IR.
+
+Numbers become unsigned keys in the order wanted (NaN above all, -0 like 0), paired with their
+index: one 64-bit word where the key has at most 32 bits, two words else. Few pairs are sorted by
+insertion, more by radix, from the lowest byte up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facula.llvm.target import Target
+from facula.llvm.tile import Emit, Value, vec
+from facula.llvm.tile_gemm import TaskFrame
+
+ARGUMENTS = (
+    *("x", "x_off", "y", "y_off", "places", "places_off", "x_a", "x_i", "x_b"),
+    *("rows", "count", "columns", "k", "flip", "per_task", "room"),
+)
+FEW = 40  # pairs that insertion sorts
+# bits, and the bits of infinity
+_FLOATS = {
+    "float16": (16, 0x7C00),
+    "bfloat16": (16, 0x7F80),
+    "float32": (32, 0x7F800000),
+    "float64": (64, 0x7FF0000000000000),
+}
+
+
+def bits_of(dtype: str) -> int:
+    """The size of a key."""
+    if dtype in _FLOATS:
+        return _FLOATS[dtype][0]
+    return 8 if dtype == "bool" else int(dtype.removeprefix("u").removeprefix("int"))
+
+
+def words_of(dtype: str) -> int:
+    """64-bit words of a pair."""
+    return 2 if bits_of(dtype) == 64 else 1
+
+
+@dataclass(frozen=True)
+class SortShape:
+    """What is fixed in the code of a sort."""
+
+    dtype: str
+    first_k: bool = False  # far fewer than all
+    values: bool = True
+    places: bool = True
+
+    @property
+    def key(self) -> str:
+        return (
+            f"sort {self.dtype} {'first' if self.first_k else 'all'} {self.values:d}{self.places:d}"
+        )
+
+
+class SortWriter:
+    """Writes the kernel of a `SortShape`."""
+
+    def __init__(self, shape: SortShape, target: Target, name: str) -> None:
+        self.shape = shape
+        self.b = Emit(target, name)
+        self.bits, self.words = bits_of(shape.dtype), words_of(shape.dtype)
+        self.ty = f"i{self.bits}"
+        self.low = 0 if self.words == 2 else 32  # where the key begins in its word
+        self.arg = TaskFrame(self.b, list(ARGUMENTS), 0)
+
+    def write(self) -> str:
+        b, arg = self.b, self.arg
+        arg.load_all()
+        self.x = b.at(b.buffer(arg("x")), arg("x_off"), self.ty)
+        if self.shape.values:
+            self.y = b.at(b.buffer(arg("y")), arg("y_off"), self.ty)
+        if self.shape.places:
+            self.places = b.at(b.buffer(arg("places")), arg("places_off"), "i64")
+        self.counts = "%scratch"
+        self.room = arg("room")
+        self.one = b.at("%scratch", 256 * (self.bits // 8) // 2, "i64")  # counts are 32 bits
+        self.two = b.at(self.one, b.mul(b.add(self.room, 1), self.words), "i64")
+        last = b.least(b.mul("%t1", arg("per_task")), arg("rows"))
+        with b.loop(b.mul("%t0", arg("per_task")), last) as row:
+            self._row(row.i)
+        return b.module()
+
+    def _row(self, row: Value) -> None:
+        b, arg = self.b, self.arg
+        a, column = b.divmod(row, arg("columns"))
+        start = b.add(b.mul(a, arg("x_a")), b.mul(column, arg("x_b")))
+        x = b.at(self.x, start, self.ty)
+        if self.shape.first_k:
+            done = self._best(x)
+        else:
+            with b.loop(0, arg("count")) as i:
+                self._set(self.one, i.i, self._pair(x, i.i))
+            done = self._sorted(self.one, self.two, arg("count"))
+        to = b.add(b.mul(b.mul(a, arg("k")), arg("columns")), column)
+        with b.loop(0, arg("k")) as i:
+            pair = self._get(done, i.i)
+            place = pair[1] if self.words == 2 else b.let(f"and i64 {pair[0]}, {0xFFFFFFFF}")
+            at = b.add(to, b.mul(i.i, arg("columns")))
+            if self.shape.values:
+                value = b.load(self.ty, b.at(x, b.mul(place, arg("x_i")), self.ty))
+                b.store(self.ty, value, b.at(self.y, at, self.ty))
+            if self.shape.places:
+                b.store("i64", place, b.at(self.places, at, "i64"))
+
+    # -- pairs -------------------------------------------------------------------------------
+
+    def _key(self, x: str, i: Value) -> str:
+        """A number as an unsigned key, in 64 bits."""
+        b, ty, dtype = self.b, self.ty, self.shape.dtype
+        raw = b.load(ty, b.at(x, b.mul(i, self.arg("x_i")), ty))
+        sign = -(1 << self.bits - 1)
+        if dtype in _FLOATS:
+            double = b.let(f"shl {ty} {raw}, 1")
+            plain = b.let(f"select i1 {b.let(f'icmp eq {ty} {double}, 0')}, {ty} 0, {ty} {raw}")
+            spread = b.let(f"ashr {ty} {plain}, {self.bits - 1}")
+            turn = b.let(f"or {ty} {spread}, {sign}")
+            ordered = b.let(f"xor {ty} {plain}, {turn}")
+            nan = b.let(f"icmp ugt {ty} {double}, {2 * _FLOATS[dtype][1]}")
+            key = b.let(f"select i1 {nan}, {ty} -1, {ty} {ordered}")
+        elif dtype.startswith("int"):
+            key = b.let(f"xor {ty} {raw}, {sign}")
+        else:
+            key = raw
+        wide = key if self.bits == 64 else b.let(f"zext {ty} {key} to i64")
+        return b.let(f"xor i64 {wide}, {self.arg('flip')}")
+
+    def _pair(self, x: str, i: Value) -> list[Value]:
+        key = self._key(x, i)
+        if self.words == 2:
+            return [key, i]
+        high = self.b.let(f"shl i64 {key}, 32")
+        return [self.b.let(f"or i64 {high}, {i}")]
+
+    def _get(self, base: str, i: Value) -> list[Value]:
+        at = self.b.at(base, self.b.mul(i, self.words), "i64")
+        return [self.b.load("i64", self.b.at(at, w, "i64")) for w in range(self.words)]
+
+    def _set(self, base: str, i: Value, pair: list[Value]) -> None:
+        at = self.b.at(base, self.b.mul(i, self.words), "i64")
+        for w, value in enumerate(pair):
+            self.b.store("i64", value, self.b.at(at, w, "i64"))
+
+    # -- sorting -----------------------------------------------------------------------------
+
+    def _sorted(self, one: str, two: str, count: Value) -> str:
+        """Sorts the pairs at `one`; where they are afterwards."""
+        b = self.b
+        with b.choose(b.test("sle", count, FEW)) as c:
+            with c.yes, b.loop(1, count) as i:
+                self._insert(one, i.i, self._get(one, i.i))
+            with c.no:
+                end = self._radix(one, two, count)
+        return c.merge("ptr", one, end)
+
+    def _insert(self, base: str, i: Value, pair: list[Value]) -> None:
+        """Moves a pair down from position i to where it belongs."""
+        b, tag = self.b, self.b.fresh("W")
+        before = b.block
+        b.do(f"br label %{tag}.head")
+        b.label(f"{tag}.head")
+        place = len(b.lines)
+        b.lines.append("")
+        j = f"%{tag}.j"
+        b.do(f"br i1 {b.test('sgt', j, 0)}, label %{tag}.look, label %{tag}.done")
+        b.label(f"{tag}.look")
+        below = b.sub(j, 1)
+        other = self._get(base, below)
+        b.do(f"br i1 {b.test('ugt', other[0], pair[0])}, label %{tag}.move, label %{tag}.done")
+        b.label(f"{tag}.move")
+        self._set(base, j, other)
+        b.do(f"br label %{tag}.head")
+        b.lines[place] = f"  {j} = phi i64 [ {i}, %{before} ], [ {below}, %{tag}.move ]"
+        b.label(f"{tag}.done")
+        self._set(base, j, pair)
+
+    def _clear(self, tables: int) -> None:
+        b, n = self.b, self.b.target.vector_bytes // 4
+        with b.loop(0, 256 * tables, n) as i:
+            b.store(vec(n, "i32"), "zeroinitializer", b.at(self.counts, i.i, "i32"), "i32")
+
+    def _digit(self, key: Value, shift: Value) -> str:
+        b = self.b
+        return b.let(f"and i64 {b.let(f'lshr i64 {key}, {shift}')}, 255")
+
+    def _count(self, table: str, digit: str) -> None:
+        b = self.b
+        at = b.at(table, digit, "i32")
+        b.store("i32", b.let(f"add i32 {b.load('i32', at)}, 1"), at)
+
+    def _radix(self, one: str, two: str, count: Value) -> str:
+        b, passes = self.b, self.bits // 8
+        self._clear(passes)
+        with b.loop(0, count) as i:
+            key = self._get(one, i.i)[0]
+            for p in range(passes):
+                self._count(b.at(self.counts, 256 * p, "i32"), self._digit(key, self.low + 8 * p))
+        with b.loop(0, passes, 1, [("ptr", one), ("ptr", two)]) as p:
+            here, there = p.vars
+            table = b.at(self.counts, b.mul(p.i, 256), "i32")
+            shift = b.add(b.mul(p.i, 8), self.low)
+            first = self._digit(self._get(here, 0)[0], shift)
+            same = b.load("i32", b.at(table, first, "i32"))
+            many = b.let(f"zext i32 {same} to i64")
+            with b.choose(b.test("ne", many, count)) as c:
+                with c.yes:
+                    self._starts(table)
+                    with b.loop(0, count) as i:
+                        pair = self._get(here, i.i)
+                        at = b.at(table, self._digit(pair[0], shift), "i32")
+                        to = b.load("i32", at)
+                        b.store("i32", b.let(f"add i32 {to}, 1"), at)
+                        self._set(there, b.let(f"zext i32 {to} to i64"), pair)
+                with c.no:
+                    pass
+            p.next = [c.merge("ptr", there, here), c.merge("ptr", here, there)]
+        return p.vars[0]
+
+    def _starts(self, table: str) -> None:
+        """Counts become where each digit's pairs begin."""
+        b = self.b
+        with b.loop(0, 256, 1, [("i32", 0)]) as d:
+            at = b.at(table, d.i, "i32")
+            have = b.load("i32", at)
+            b.store("i32", d.vars[0], at)
+            d.next = [b.let(f"add i32 {d.vars[0]}, {have}")]
+
+    # -- the first k -------------------------------------------------------------------------
+
+    def _best(self, x: str) -> str:
+        """The k least pairs, sorted: candidates are gathered and, when many, thinned out."""
+        b, k, count = self.b, self.arg("k"), self.arg("count")
+        last = b.sub(count, 1)
+        start = [("i64", 0), ("i64", -1), ("ptr", self.one), ("ptr", self.two)]
+        with b.loop(0, count, 1, start) as i:
+            have, limit, here, there = i.vars
+            pair = self._pair(x, i.i)
+            self._set(here, have, pair)
+            wanted = b.let(f"or i1 {b.test('ult', pair[0], limit)}, {b.test('slt', have, k)}")
+            have = b.add(have, b.let(f"zext i1 {wanted} to i64"))
+            full = b.let(f"or i1 {b.test('eq', have, self.room)}, {b.test('eq', i.i, last)}")
+            with b.choose(full) as c:
+                with c.yes:
+                    end = self._sorted(here, there, have)
+                    moved = b.let(f"icmp ne ptr {end}, {here}")
+                    other = b.pick(moved, "ptr", here, there)
+                    worst = self._get(end, b.sub(k, 1))[0]
+                with c.no:
+                    pass
+            i.next = [
+                c.merge("i64", k, have),
+                c.merge("i64", worst, limit),
+                c.merge("ptr", end, here),
+                c.merge("ptr", other, there),
+            ]
+        return i.vars[2]

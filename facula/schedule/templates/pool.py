@@ -1,0 +1,82 @@
+"""Pooling over windows of one or two space dims."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from facula.graph.ir import Val
+from facula.kernel.pool import (
+    Pool,
+    plan_avg_pool,
+    plan_avg_pool_gradient,
+    plan_max_pool,
+)
+from facula.schedule.templates.common import planner, result
+from facula.schedule.templates.conv import flat_image, image_at, image_of, pair
+
+_TYPES = frozenset(("float32", "float64"))
+
+
+def _pool(image: tuple[int, ...], out: tuple[int, ...], kernel: Any, stride: Any, padding: Any, dilation: Any,
+          dtype: str) -> Pool:  # fmt: skip
+    n, c, h, w = flat_image(image, image)[0]
+    return Pool(
+        n,
+        c,
+        h,
+        w,
+        pair(out, 1),
+        pair(kernel, 1),
+        pair(stride, 1),
+        pair(padding, 0),
+        pair(dilation, 1),
+        dtype,
+    )
+
+
+@planner("max_pool")
+def _max(builder: Any, v: Val) -> list[Any] | None:
+    """Maxima, and where they are if somebody wants to know."""
+    (x,) = v.srcs
+    kernel, stride, padding, dilation, out = v.arg[1]
+    if x.dtype.name not in _TYPES or x.ndim not in (3, 4):
+        return None
+    values, places = result(builder, v, 0), result(builder, v, 1)
+    got = image_of(builder, x, False)
+    if got is None or values is None:
+        return None
+    pool = _pool(x.shape, out, kernel, stride, padding, dilation, x.dtype.name)
+    where = (places.slot, places.offset) if places else None
+    return got[0] + plan_max_pool(pool, got[1], image_at(v.shape, values), where)
+
+
+@planner("avg_pool")
+def _mean(builder: Any, v: Val) -> list[Any] | None:
+    """Means."""
+    (x,) = v.srcs
+    kernel, stride, padding, out, count_pad, divisor = v.arg[1]
+    to = result(builder, v)
+    if x.dtype.name not in _TYPES or x.ndim not in (3, 4) or to is None or (divisor or 0) < 0:
+        return None
+    got = image_of(builder, x, False)
+    if got is None:
+        return None
+    pool = _pool(x.shape, out, kernel, stride, padding, (1, 1), x.dtype.name)
+    return got[0] + plan_avg_pool(pool, got[1], image_at(v.shape, to), count_pad, divisor or 0)
+
+
+@planner("avg_pool_backward")
+def _mean_gradient(builder: Any, v: Val) -> list[Any] | None:
+    """The gradient of the means' input."""
+    (g,) = v.srcs
+    kernel, stride, padding, _, count_pad, divisor = v.arg[1]
+    to = result(builder, v)
+    if g.dtype.name not in _TYPES or g.ndim not in (3, 4) or to is None or (divisor or 0) < 0:
+        return None
+    got = image_of(builder, g, False)
+    if got is None:
+        return None
+    pool = _pool(v.shape, g.shape[2:], kernel, stride, padding, (1, 1), g.dtype.name)
+    return got[0] + plan_avg_pool_gradient(
+        pool, image_at(v.shape, to), got[1], count_pad, divisor or 0
+    )

@@ -1,0 +1,87 @@
+"""Writing at given places: `put` (an index names a slice) and `scatter` (one for every element)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from facula.graph.ir import Val
+from facula.graph.meta import contiguous_strides
+from facula.kernel.put import Put, Walk, plan_points, plan_rows
+from facula.schedule.codegen import Place
+from facula.schedule.fuse import NATIVE
+from facula.schedule.templates.common import grouped, planner, walk_of
+
+_SIXTEEN = ("float16", "bfloat16")
+
+
+def _supported(v: Val) -> bool:
+    _, mode, tag = v.arg
+    if tag is not None:  # operators check their indices in a step before
+        return False
+    if v.dtype.name not in NATIVE or not v.numel or not v.ndim:
+        return False
+    return v.srcs[1].dtype.name == "int64" and not (v.dtype.name == "bfloat16" and mode != "set")
+
+
+def _first(builder: Any, v: Val, place: Place) -> list[Any]:
+    """The old value, where it is not there already."""
+    return [] if v.id in builder.skip_copy else [builder.store(v.srcs[0], place)]
+
+
+def _numbers(v: Val, sizes: tuple[int, int, int]) -> Put:
+    axis, mode, _ = v.arg
+    return Put(sizes, v.shape[axis], v.dtype.name, v.dtype.itemsize, mode)
+
+
+@planner("put")
+def _put(builder: Any, v: Val) -> list[Any] | None:
+    """x with slices replaced or combined."""
+    if not _supported(v):
+        return None
+    _, index, src = v.srcs
+    axis = v.arg[0]
+    a, b = math.prod(v.shape[:axis]), math.prod(v.shape[axis + 1 :])
+    index_at = walk_of(builder, index, ())
+    src_at = walk_of(builder, src, (axis, axis + index.ndim))
+    if index_at is None or src_at is None:
+        return None
+    place = builder.memory.places[v.id]
+    put = _numbers(v, (a, index.numel, b))
+    steps = _first(builder, v, place) + index_at[0] + src_at[0]
+    out = Walk(place.slot, place.offset, (v.shape[axis] * b, b, 1))
+    where = index_at[1]
+    where = Walk(where.slot, where.offset, (0, where.strides[0], 0))
+    if not index.numel:
+        return steps
+    plan = plan_rows if b >= 4 else plan_points
+    return steps + plan(put, where, src_at[1], out)
+
+
+@planner("scatter")
+def _scatter(builder: Any, v: Val) -> list[Any] | None:
+    """x with elements replaced or combined."""
+    x, index, src = v.srcs
+    if not _supported(v):
+        return None
+    axis = v.arg[0]
+    shape = index.shape
+    cuts = (axis, axis + 1)
+    place = builder.memory.places[v.id]
+    # the result's own strides, walked over the index's shape
+    strides = contiguous_strides(v.shape)
+    out = grouped([1 if d == axis else n for d, n in enumerate(shape)], strides, cuts)
+    if out is None:
+        return None
+    ones = (1,) * src.ndim
+    part = src.g.slice(src, (0,) * src.ndim, shape, ones)  # a source may be larger than the index
+    index_at, src_at = walk_of(builder, index, cuts), walk_of(builder, part, cuts)
+    if index_at is None or src_at is None:
+        return None
+    steps = _first(builder, v, place) + index_at[0] + src_at[0]
+    if not index.numel:
+        return steps
+    a, b = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    put = _numbers(v, (a, shape[axis], b))
+    walk = Walk(place.slot, place.offset, (out[0], strides[axis], out[2]))
+    return steps + plan_points(put, index_at[1], src_at[1], walk)
