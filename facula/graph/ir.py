@@ -340,6 +340,9 @@ class Graph:
         axes = tuple(sorted(a % max(x.ndim, 1) for a in axes))
         if x.ndim == 0:
             axes = ()
+        if len(axes) > 3 and not kind.startswith("arg"):  # kernels have three inner dims at most
+            part = self.reduce(kind, self.reduce(kind, x, axes[3:]), axes[:3])
+            return part if keepdim else self.reshape(part, tuple(n for i, n in enumerate(x.shape) if i not in axes))
         shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
         kept = tuple(n for i, n in enumerate(shape) if i not in axes)
         d = {"argmax": dt.int64, "argmin": dt.int64, "any": dt.bool_, "all": dt.bool_}.get(kind, x.dtype)

@@ -366,6 +366,8 @@ class Fusion:
                 seen: set[int] = set()
                 for m in [*group.members, v] if group.cuts != before[1] else [v]:
                     seen |= self._check(group, m)
+                if _inner_loops(group) > 3:
+                    raise Unfusable(v.srcs[0] if v.op == "reduce" else None)
                 self.inlined |= seen
                 group.members.append(v)
                 group.reads |= {s.id for s in reads}
@@ -457,6 +459,11 @@ class Fusion:
             raise Unfusable
         if self.group_of.get(got[0].id) is self._current:
             raise Unfusable  # still being written by this very kernel
+
+
+def _inner_loops(group: Group) -> int:
+    """How many nested loops a row takes; kernels have three at most."""
+    return sum(1 for n, inner in zip(group.loop_sizes, group.loop_inner, strict=True) if inner and n != 1)
 
 
 def _fits(group: Group, v: Val) -> bool:
