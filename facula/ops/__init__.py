@@ -32,6 +32,7 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     multihead,
     resize,
     vision,
+    grouped,
     printing,
     complexes,
     clamp,
