@@ -6,6 +6,7 @@ Operators are attached by `facula.ops`; this file holds what a tensor is.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,14 @@ class Tensor:
         if not args and not kwargs and cls is not Tensor:
             return object.__new__(cls)
         return LEGACY[0](cls, *args, **kwargs)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Classes of users may take part in torch functions: that room is loaded for the first."""
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith("facula."):
+            if not OVERRIDES:
+                importlib.import_module("facula.overrides")
+            OVERRIDES[0](cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Everything was done in `__new__`, as PyTorch does."""
@@ -351,6 +360,7 @@ class Tensor:
         return evaluate(self._s).addr + self._off * self.meta.dtype.itemsize
 
 
+OVERRIDES: list[Callable] = []  # told of subclasses outside of facula; filled in by facula.overrides
 PLAIN: set[type] = {Tensor}  # classes whose instances behave as Tensor itself
 LEGACY: list[Callable] = [lambda cls, *a, **k: object.__new__(cls)]  # `torch.Tensor(2, 3)`, set by ops
 STRIDED: Any = LAYOUTS["strided"]

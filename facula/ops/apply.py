@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facula.autograd.node import Saved, grad_class, next_seq, save
+from facula.autograd.node import Saved, grad_class, next_seq, save, save_result
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import (
     ENGINE,
@@ -185,7 +185,7 @@ def attach(op: Op, inst: Inst, tensors: Sequence[Tensor], outs: Sequence[Tensor]
         outs[0]._rg, outs[0]._g = True, node
     node.saved = [save(tensors[i]) if i < len(tensors) else None for i in op.saves_inputs]
     for i in op.saves_outputs:
-        node.saved.append(Saved(outs[i], i))
+        node.saved.append(save_result(outs[i], i))
 
 
 # writing in place --------------------------------------------------------------------

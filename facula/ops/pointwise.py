@@ -154,7 +154,7 @@ def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
     """The fast path: one plain tensor in, one out."""
     insts = op.insts
     saves_in, saves_out = bool(op.saves_inputs), bool(op.saves_outputs)
-    from facula.autograd.node import Saved, save
+    from facula.autograd.node import save, save_result
 
     def record(a: Tensor) -> Tensor:
         m = a.meta
@@ -185,7 +185,7 @@ def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
             out._rg, out._g = True, node
             node.saved = [save(a)] if saves_in else []
             if saves_out:
-                node.saved.append(Saved(out, 0))
+                node.saved.append(save_result(out, 0))
         if tape.budget < 0 or tape.n > MAX_NODES:
             ENGINE.flush(tape)
         return out
@@ -398,7 +398,7 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
     insts = op.insts
     saves_a, saves_b = 0 in op.saves_inputs, 1 in op.saves_inputs
     saves_out = bool(op.saves_outputs)
-    from facula.autograd.node import Saved, save
+    from facula.autograd.node import save, save_result
 
     def with_number(t: Tensor, x: Any, left: bool) -> Tensor:
         if type(x) is int and not -(1 << 63) <= x < 1 << 63:
@@ -457,7 +457,7 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
                 if saves_b:
                     node.saved.append(save(c))
                 if saves_out:
-                    node.saved.append(Saved(out, 0))
+                    node.saved.append(save_result(out, 0))
             else:
                 node.saved = None
         if tape.budget < 0 or tape.n > MAX_NODES:
