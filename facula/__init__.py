@@ -65,7 +65,7 @@ _LAZY = frozenset(
 )
 _FROM = {
     "save": "serialization", "load": "serialization", "compile": "compiler.frontend",
-    "explain": "explain", "fork_rng": "random", "autocast": "amp", "vmap": "func",
+    "explain": "explanation", "fork_rng": "random", "autocast": "amp", "vmap": "func",
 }  # fmt: skip
 
 

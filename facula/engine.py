@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from facula import config
-from facula.graph.reference import BadIndex
+from facula.graph.reference import BadIndex, Failed
 from facula.graph.tape import ENGINE, LEAF, LOCAL, Storage, Tape
 from facula.schedule.lower import decode
 from facula.schedule.plan import Plan, build_plan
@@ -35,8 +35,8 @@ def live_entries(values: list[Storage | None]) -> tuple[bool, ...]:
 def flush(tape: Tape) -> None:
     """Evaluates everything on a tape; live storages get their buffers."""
     with _lock:
-        if LOCAL.tape is tape:
-            LOCAL.tape = Tape(tape.grad)
+        if tape.home["tape"] is tape:  # also where another thread asks for a value
+            tape.home["tape"] = Tape(tape.home, tape.grad)
         if not tape.key:
             return
         count = sys.getrefcount
@@ -53,31 +53,58 @@ def flush(tape: Tape) -> None:
         Counters.plans_run += 1
         try:
             results = plan.run(tape.leaves, tape.scalars)
-        except BaseException as error:
-            _give_up(tape)
+        except Failed as failed:
+            _recover(tape, live, failed.entry)
+            error = failed.__cause__
             if isinstance(error, BadIndex):
-                raise _bad_index(tape, error) from None
+                error = _bad_index(tape, error, failed.entry)
+            raise error from None  # type: ignore[misc]
+        except BaseException:
+            _give_up(tape)
             raise
-        for entry, buf in results:
-            s = values[entry]
-            if s is None:
-                continue
-            if s.pin is not None:
-                buf = _keep_address(tape, s, buf)
-            s.buf = buf
+        _store(tape, results)
         tape.key, tape.values = [], []
         tape.leaves, tape.scalars, tape.rebound = [], [], []
 
 
+def _store(tape: Tape, results: list[tuple[int, Any]]) -> None:
+    """Gives storages the buffers that a plan made."""
+    for entry, buf in results:
+        s = tape.values[entry]
+        if s is None:
+            continue
+        if s.pin is not None:
+            buf = _keep_address(tape, s, buf)
+        s.buf = buf
+
+
+def _recover(tape: Tape, live: tuple[bool, ...], entry: int) -> None:
+    """After an operator failed: what does not depend on it is evaluated all the same."""
+    lost: set[int] = set()
+    none_free = (False,) * len(tape.leaves)
+    while entry >= 0 and entry not in lost:
+        for inst, ins, first in _first_entries(tape.key):
+            if first == entry or not lost.isdisjoint(ins):
+                lost.update(range(first, first + max(len(inst.outs), 1)))
+        rest = tuple([wanted and i not in lost for i, wanted in enumerate(live)])
+        try:
+            _store(tape, build_plan(tape.key, rest, none_free, tape.scalars).run(tape.leaves, tape.scalars))
+            break
+        except Failed as another:
+            entry = another.entry
+    _give_up(tape)
+
+
 def _give_up(tape: Tape) -> None:
-    """After a failed run: what was written in place keeps its old value, the rest is lost."""
+    """What was written in place and has no new value keeps its old one; the rest is lost."""
     for s in tape.values:
         if s is not None and s.tape is tape:
             s.tape = None
     entries = [first for inst, _, first in _first_entries(tape.key) if inst.op is LEAF]
     order = {entry: k for k, entry in enumerate(entries)}
     for s, entry in reversed(tape.rebound):
-        s.buf, s.tape = tape.leaves[order[entry]], None
+        if s.buf is None:
+            s.buf, s.tape = tape.leaves[order[entry]], None
 
 
 def _first_entries(key: list[Any]) -> list[tuple[Any, tuple, int]]:
@@ -107,14 +134,14 @@ _REPORTS: dict[str, tuple[type[Exception], str]] = {
 }
 
 
-def _bad_index(tape: Tape, error: BadIndex) -> Exception:
+def _bad_index(tape: Tape, error: BadIndex, failed: int) -> Exception:
     """PyTorch's error for an index that a kernel found out of range, with the user's line."""
     tag = ("dim", error.tag) if isinstance(error.tag, int) else error.tag
     name, dim = tag if isinstance(tag, tuple) else (tag, None)
     kind, text = _REPORTS.get(name, (IndexError, "index {index} out of range for size {size} in " + str(name)))
     text = text.format(index=error.index, size=error.size, dim=dim)
     for entry, code, at in reversed(tape.marks):
-        if entry == error.entry:
+        if entry == failed:
             line = next((n for first, end, n in code.co_lines() if first <= at < end), code.co_firstlineno)
             text += f"\n  recorded at {code.co_filename}:{line}, in {code.co_qualname}"
             break
@@ -164,3 +191,9 @@ def evaluate_reference(tensors: list[Any]) -> list[Any]:
         else:
             out.append(t._values().copy())
     return out
+
+
+def forget_plans() -> None:
+    """Drops all plans; the next evaluation of anything builds its own again."""
+    with _lock:
+        _plans.clear()

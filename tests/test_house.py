@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "facula"
 MAX_FILE_LINES = 800
-MAX_FUNCTION_LINES = 90
+MAX_FUNCTION_LINES = 100
 
 # What a room may import besides itself. A room is the first component below the package.
 # PUBLIC stands for the API a user sees; rooms built on it may use each other freely.
@@ -33,7 +33,7 @@ ROOMS: dict[str, set[str]] = {
 # Everything not listed in ROOMS is written on the public API, which these rooms are not.
 INNER = {"graph", "schedule", "kernel", "llvm", "runtime", "engine"}
 # Files that tie the house together, or look into it on purpose.
-DOORS = {"__init__.py", "cli.py", "explain.py", "config.py"}
+DOORS = {"__init__.py", "cli.py", "explanation.py", "config.py"}
 
 # Modules that any room may import, because they import nothing of facula but each other.
 LEAVES = {

@@ -33,6 +33,14 @@ REDUCTIONS = frozenset("sum prod max min any all argmax argmin".split())
 VIEWS = frozenset("reshape permute expand slice as_strided".split())
 
 
+# without elements these are all the same: nothing is computed for them
+_NOTHING = UNARY | BINARY | VIEWS | {"where", "cast", "copy", "pad", "cat", "take", "gather", "check", "scan"}
+
+
+def _zero(d: dtype) -> Any:
+    return {"b": False, "f": 0.0, "c": 0j}.get(d.kind, 0)
+
+
 class Val:
     """A value of the primitive graph."""
 
@@ -148,12 +156,14 @@ class Graph:
         self._known: dict[tuple, Val] = {}
         self._unique = 0
         self.entry = -1  # the tape entry whose operator is being expanded
-        self.origins: dict[int, int] = {}  # check -> entry of the operator it belongs to
+        self.origins: dict[int, int] = {}  # what can fail -> entry of the operator it belongs to
 
     def make(self, op: str, d: dtype, shape: Sequence[int], srcs: tuple[Val, ...] = (),
              arg: Any = None, share: bool = True) -> Val:  # fmt: skip
         """A value, the known one if an equal one was made before."""
         shape = tuple(shape)
+        if 0 in shape and srcs and op in _NOTHING and srcs[0].op != "const":
+            return self.expand(self.make("const", d, (1,) * len(shape), (), _zero(d)), shape)
         key: tuple | None = None
         if share:
             # the type of a constant matters: 1, 1.0 and True are equal keys in Python
@@ -439,6 +449,7 @@ class Graph:
              srcs: Sequence[Val], arg: Any = None) -> list[Val]:  # fmt: skip
         """A Python function on NumPy arrays: fn(*arrays, *arg) -> array(s) of the given types."""
         whole = self.make("host", outs[0][0], outs[0][1], tuple(srcs), (fn, tuple(outs), arg))
+        self.origins.setdefault(whole.id, self.entry)
         return [self.make("out", d, s, (whole,), i) for i, (d, s) in enumerate(outs)]
 
     def view_of(self, x: Val, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Val:

@@ -296,11 +296,19 @@ def _scan(kind: str, x: Array, axis: int) -> Array:
 
 
 class BadIndex(IndexError):
-    """An index out of range, found while evaluating an operator recorded as tape entry `entry`."""
+    """An index out of range, found while evaluating."""
 
-    def __init__(self, index: int, size: int, tag: Any, entry: int = -1) -> None:
+    def __init__(self, index: int, size: int, tag: Any) -> None:
         super().__init__(index, size, tag)
-        self.index, self.size, self.tag, self.entry = index, size, tag, entry
+        self.index, self.size, self.tag = index, size, tag
+
+
+class Failed(Exception):
+    """The operator recorded as this tape entry failed; why is the exception's cause."""
+
+    def __init__(self, entry: int) -> None:
+        super().__init__(entry)
+        self.entry = entry
 
 
 def checked(index: Array, size: int, tag: Any, wrap: bool = True) -> Array:

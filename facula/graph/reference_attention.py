@@ -1,8 +1,8 @@
 """The NumPy meaning of attention: what its native kernels must give.
 
 Queries are (B, H, L, E), keys (B, H, S, E), values (B, H, S, Ev); a mask is (B | 1, H | 1, L | 1,
-S | 1): bool, true where a key counts, or numbers that are added to the scores. With `causal` query i
-sees keys 0 .. i. A query that sees no key gives 0.
+S | 1): bool, true where a key counts, or numbers that are added to the scores. With `causal` query
+i sees keys 0 .. i. A query that sees no key gives 0.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def sdpa(q: Array, k: Array, v: Array, *rest: object) -> list[Array]:
     return [np.matmul(p, v), lse]
 
 
-def sdpa_backward(g: Array, q: Array, k: Array, v: Array, out: Array, lse: Array, *rest: object) -> list[Array]:
+def sdpa_backward(
+    g: Array, q: Array, k: Array, v: Array, out: Array, lse: Array, *rest: object
+) -> list[Array]:
     """Gradients of queries, keys and values for the gradient g of the result."""
     *mask, causal, scale = rest
     s = _scores(q, k, mask[0] if mask else None, causal, scale)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The NumPy meaning of convolution, pooling windows and attention: what their native kernels must give.
+"""The NumPy meaning of convolution and pooling: what their native kernels must give.
 
 Images are (N, C, *space), weights (O, C / groups, *kernel); stride, padding and dilation have one
 number per space dim. A convolution here is PyTorch's: a correlation.
@@ -43,7 +43,9 @@ def conv_out(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in dims)
 
 
-def _columns(x: Array, w: Array, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int, out: Sizes) -> Array:
+def _columns(
+    x: Array, w: Array, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int, out: Sizes
+) -> Array:
     """(N, groups, C / groups * kernel, positions)."""
     kernel = w.shape[2:]
     view = windows(padded(x, padding), kernel, stride, dilation, out)
@@ -107,7 +109,7 @@ TEMPLATES["conv_input_grad"] = conv_input_grad
 TEMPLATES["conv_weight_grad"] = conv_weight_grad
 
 
-# pooling ------------------------------------------------------------------------------------------------
+# pooling -----------------------------------------------------------------------------------------
 
 
 def _lowest(d: np.dtype) -> Any:
@@ -121,10 +123,15 @@ def _padded_to(x: Array, padding: Sizes, need: list[int], value: Any) -> Array:
 
 
 def _reach(kernel: Sizes, stride: Sizes, dilation: Sizes, out: Sizes) -> list[int]:
-    return [(o - 1) * s + d * (k - 1) + 1 for k, s, d, o in zip(kernel, stride, dilation, out, strict=True)]
+    return [
+        (o - 1) * s + d * (k - 1) + 1
+        for k, s, d, o in zip(kernel, stride, dilation, out, strict=True)
+    ]
 
 
-def max_pool(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, out: Sizes) -> list[Array]:
+def max_pool(
+    x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, out: Sizes
+) -> list[Array]:
     """Largest element of each window, and its row-major index in the image's space."""
     wide = _padded_to(x, padding, _reach(kernel, stride, dilation, out), _lowest(x.dtype))
     view = windows(wide, kernel, stride, dilation, out)
@@ -140,7 +147,13 @@ def max_pool(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: S
 
 
 def _pool_counts(
-    size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, out: Sizes, count_pad: bool, divisor: int | None
+    size: Sizes,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    out: Sizes,
+    count_pad: bool,
+    divisor: int | None,
 ) -> Array:
     """What each window's sum is divided by."""
     count = np.ones((1,) * len(out), np.int64)
@@ -154,18 +167,32 @@ def _pool_counts(
 
 
 def avg_pool(
-    x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, out: Sizes, count_pad: bool, divisor: int | None
+    x: Array,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    out: Sizes,
+    count_pad: bool,
+    divisor: int | None,
 ) -> Array:
     """Mean of each window; `divisor` replaces the number of elements."""
     ones = (1,) * len(kernel)
     wide = _padded_to(x, padding, _reach(kernel, stride, ones, out), 0)
     view = windows(wide, kernel, stride, ones, out)
     total = view.sum(axis=tuple(range(2, 2 + len(kernel))))
-    return total / _pool_counts(x.shape[2:], kernel, stride, padding, out, count_pad, divisor).astype(x.dtype)
+    return total / _pool_counts(
+        x.shape[2:], kernel, stride, padding, out, count_pad, divisor
+    ).astype(x.dtype)
 
 
 def avg_pool_backward(
-    g: Array, kernel: Sizes, stride: Sizes, padding: Sizes, size: Sizes, count_pad: bool, divisor: int | None
+    g: Array,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    size: Sizes,
+    count_pad: bool,
+    divisor: int | None,
 ) -> Array:
     """The gradient of avg_pool's input, whose space dims are `size`."""
     out = g.shape[2:]
@@ -174,9 +201,13 @@ def avg_pool_backward(
     full = [max(f, n + 2 * p) for f, n, p in zip(need, size, padding, strict=True)]
     x = np.zeros((*g.shape[:2], *full), g.dtype)
     for place in itertools.product(*map(range, kernel)):
-        at = tuple(slice(i, i + (o - 1) * s + 1, s) for i, o, s in zip(place, out, stride, strict=True))
+        at = tuple(
+            slice(i, i + (o - 1) * s + 1, s) for i, o, s in zip(place, out, stride, strict=True)
+        )
         x[(slice(None), slice(None), *at)] += share
-    return x[(slice(None), slice(None), *[slice(p, p + n) for p, n in zip(padding, size, strict=True)])]
+    return x[
+        (slice(None), slice(None), *[slice(p, p + n) for p, n in zip(padding, size, strict=True)])
+    ]
 
 
 TEMPLATES["max_pool"] = max_pool
@@ -200,9 +231,13 @@ def adaptive_max_pool(x: Array, out: Sizes) -> list[Array]:
         part = x[(slice(None), slice(None), *[slice(a, b) for _, (a, b) in windows_])]
         best = np.argmax(part.reshape(*x.shape[:2], -1), axis=2)
         flat = np.zeros(best.shape, np.int64)
-        for n, (_, (a, _)), place in zip(size, windows_, np.unravel_index(best, part.shape[2:]), strict=True):
+        for n, (_, (a, _)), place in zip(
+            size, windows_, np.unravel_index(best, part.shape[2:]), strict=True
+        ):
             flat = flat * n + a + place
-        values[(slice(None), slice(None), *at)] = np.take_along_axis(x.reshape(*x.shape[:2], -1), flat[:, :, None], 2)[..., 0]
+        values[(slice(None), slice(None), *at)] = np.take_along_axis(
+            x.reshape(*x.shape[:2], -1), flat[:, :, None], 2
+        )[..., 0]
         index[(slice(None), slice(None), *at)] = flat
     return [values, index]
 

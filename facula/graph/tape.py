@@ -133,9 +133,10 @@ def _leaf_inst(m: Meta) -> Inst:
 class Tape:
     """What one thread has recorded since it last evaluated."""
 
-    __slots__ = ("budget", "grad", "key", "leaves", "marks", "n", "rebound", "scalars", "values", "views")
+    __slots__ = ("budget", "grad", "home", "key", "leaves", "marks", "n", "rebound", "scalars", "values", "views")
 
-    def __init__(self, grad: bool = True) -> None:
+    def __init__(self, home: dict[str, Any], grad: bool = True) -> None:
+        self.home = home  # the attributes of LOCAL in the thread that records here
         self.key: list[Any] = []
         self.values: list[Storage | None] = []  # per entry; None for leaves and overwritten ones
         self.leaves: list[Any] = []  # buffers, in order of their entries
@@ -221,7 +222,7 @@ class Local(threading.local):
     tape: Tape
 
     def __init__(self) -> None:
-        self.tape = Tape()
+        self.tape = Tape(self.__dict__)
 
 
 LOCAL = Local()

@@ -382,22 +382,28 @@ def plan_conv_input_gradient(
     weight: tuple[int, int],
     dx: Image,
     workspace_slot: int,
+    epilogue: tuple[Fused, ...] = (),
+    extras: tuple[Extra, ...] = (),
     target: Target | None = None,
 ) -> MatmulPlan:
     """The gradient of the input: for each phase of the stride, a convolution of dY.
 
-    The phases are independent of each other; all of `dx` is written.
+    The phases are independent of each other; all of `dx` is written. This is also a transposed
+    convolution, whose bias is the epilogue BIAS_M; an epilogue of a strided one may have no
+    operands that run along pixels.
     """
     k = conv.c_in * conv.window
     if _is_product(conv, dy):
         shape = (conv.c_in, conv.c_out)
-        return _plan_product(conv, shape, (1, k), dy, weight, dx, ((), ()), workspace_slot)
+        return _plan_product(
+            conv, shape, (1, k), dy, weight, dx, (epilogue, extras), workspace_slot
+        )
     if _by_winograd(conv, conv.o, conv.c, (conv.h, conv.w)):
         padding = (2 - conv.padding[0], 2 - conv.padding[1])
         return winograd.plan_winograd(
             *((conv.n, conv.o, conv.c), conv.out, (conv.h, conv.w), padding),
             *((*weight, 9, k), True, _triple(dy), _triple(dx), workspace_slot),
-            *((), (), target or Target.host()),
+            *(epilogue, extras, target or Target.host()),
         )
     layout = (conv.window, k, conv.c_out * k)
     steps, used = [], 0
@@ -406,7 +412,7 @@ def plan_conv_input_gradient(
         y = (dx.slot, dx.offset + a * h + b, (n, c, h * conv.stride[0], conv.stride[1]))
         plan = _plan(
             *(job, conv, layout, (dy, dy.strides), weight, y),
-            *(workspace_slot, (), (), target or Target.host()),
+            *(workspace_slot, epilogue, extras, target or Target.host()),
         )
         steps += plan.steps
         used = max(used, plan.workspace_bytes)

@@ -166,7 +166,7 @@ def tiling(p: Problem, target: Target) -> Tiling:
     blocks_m, blocks_n = -(-p.m // block_m), -(-p.n // block_n)
     # What several tasks would pack again and again is packed once, before.
     large = p.work >= _PACK_AHEAD
-    ahead_a, ahead_b = large and blocks_n >= 3, large and blocks_m >= 3
+    ahead_a, ahead_b = large and blocks_n >= 3 and p.m > 1, large and blocks_m >= 3
     part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
     block_k = _even(max(part or p.k, 1), _LONG_K, 8) if number.is_plain else max(part or p.k, 1)
     inner_m = min(block_m, rows * max(1, 458752 // (number.compute_bytes * block_k * rows)))
@@ -175,7 +175,7 @@ def tiling(p: Problem, target: Target) -> Tiling:
         block_k = _even(part, 128, 8)
         return Tiling(rows, vectors, block_m, block_n, block_k, inner_m, True, True, part=part)
     direct_b = number.is_plain and (block_m <= 2 * rows or p.n * depth <= 131072)
-    direct_a = number.is_plain and (block_n <= cols or p.m * depth <= 131072)
+    direct_a = number.is_plain and (block_n <= cols or p.m * depth <= 131072 or p.m == 1)
     return Tiling(
         *(rows, vectors, block_m, block_n, block_k, inner_m, direct_a, direct_b),
         *(ahead_a, ahead_b, False, part),

@@ -144,6 +144,11 @@ def run(
 
     state: a tuple of tensors (layers * directions, batch, features), h or (h, c).
     """
+    if mode == "LSTM" and torch.is_autocast_enabled("cpu"):
+        # PyTorch's LSTM is on autocast's list as a whole; RNN and GRU are not, their products are
+        d = torch.get_autocast_dtype("cpu")
+        input, state = input.to(d), tuple(s.to(d) for s in state)
+        flat_weights = [w.to(d) for w in flat_weights]
     directions = 2 if bidirectional else 1
     projected = mode == "LSTM" and state[0].size(-1) != state[1].size(-1)
     weights = iter(_grouped(flat_weights, has_biases, projected))

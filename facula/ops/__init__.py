@@ -19,6 +19,7 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     dropout,
     embedding,
     norms,
+    rms_norm,
     distances,
     pad,
     conv,
@@ -41,6 +42,7 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     host,
     scans,
     statistics,
+    special_functions,
     sorting,
     scatter,
     predicates,
@@ -49,3 +51,4 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     view_changes,
     legacy,
 )
+from facula.ops import autocast  # noqa: E402, F401  (last: it wraps operators by name)

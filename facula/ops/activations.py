@@ -14,7 +14,7 @@ from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import FUNCTIONAL, TORCH, functional, method, to_out
 from facula.tensor import Tensor, adopt_array
 
-# formulas: value(k, x, *numbers) and slope(k, x, *numbers) -----------------------------------------
+# formulas: value(k, x, *numbers) and slope(k, x, *numbers) ---------------------------------------
 
 
 def _gelu(k: Any, x: Any) -> Any:
@@ -128,45 +128,55 @@ SOFTPLUS = pointwise("softplus", _softplus, _softplus_slope)
 MISH = pointwise("mish", _mish, _mish_slope)
 LOG_SIGMOID = pointwise("log_sigmoid", _log_sigmoid, lambda k, x: (-x).sigmoid())
 HARD_SIGMOID = pointwise(
-    "hardsigmoid", _hard_sigmoid,
+    "hardsigmoid",
+    _hard_sigmoid,
     lambda k, x: _one_where(k, x, _inside(k, x, -3.0, 3.0)) / 6.0,
-)  # fmt: skip
+)
 HARD_SWISH = pointwise("hardswish", lambda k, x: x * _hard_sigmoid(k, x), _hard_swish_slope)
 HARD_TANH = pointwise(
-    "hardtanh", _clamped, lambda k, x, low, high: _one_where(k, x, _inside(k, x, low, high)),
+    "hardtanh",
+    _clamped,
+    lambda k, x, low, high: _one_where(k, x, _inside(k, x, low, high)),
     kinds="fiu",
-)  # fmt: skip
+)
 HARD_SHRINK = pointwise(
-    "hardshrink", lambda k, x, l: k.where((x >= -l) & (x <= l), k.like(x, 0.0), x),
+    "hardshrink",
+    lambda k, x, l: k.where((x >= -l) & (x <= l), k.like(x, 0.0), x),
     lambda k, x, l: _one_where(k, x, (x < -l) | (x > l) | x.ne(x)),
-)  # fmt: skip
+)
 SOFT_SHRINK = pointwise(
     "softshrink",
     lambda k, x, l: k.where(x > l, x - l, k.where(x < -l, x + l, x * 0.0)),
     lambda k, x, l: _one_where(k, x, (x < -l) | (x > l)),
-)  # fmt: skip
+)
 LEAKY_RELU = pointwise(
-    "leaky_relu", lambda k, x, slope: k.where(x > 0.0, x, x * slope),
+    "leaky_relu",
+    lambda k, x, slope: k.where(x > 0.0, x, x * slope),
     lambda k, x, slope: k.where(x > 0.0, k.like(x, 1.0), k.like(x, 1.0) * slope),
-)  # fmt: skip
+)
 RRELU_MEAN = pointwise(
-    "rrelu_with_noise", lambda k, x, slope: k.where(x > 0.0, x, x * slope),
+    "rrelu_with_noise",
+    lambda k, x, slope: k.where(x > 0.0, x, x * slope),
     lambda k, x, slope: k.where(x > 0.0, k.like(x, 1.0), k.like(x, 1.0) * slope),
-)  # fmt: skip
+)
 THRESHOLD = pointwise(
-    "threshold", lambda k, x, limit, value: k.where(x <= limit, k.like(x, 0) + value, x),
-    lambda k, x, limit, value: _one_where(k, x, x > limit), kinds="fiu",
-)  # fmt: skip
+    "threshold",
+    lambda k, x, limit, value: k.where(x <= limit, k.like(x, 0) + value, x),
+    lambda k, x, limit, value: _one_where(k, x, x > limit),
+    kinds="fiu",
+)
 SOFT_SIGN = pointwise("softsign", _soft_sign, _soft_sign_slope, grad_name="DivBackward0")
-TANH_SHRINK = pointwise("tanhshrink", lambda k, x: x - x.tanh(), _tanh_shrink_slope, grad_name="SubBackward0")
+TANH_SHRINK = pointwise(
+    "tanhshrink", lambda k, x: x - x.tanh(), _tanh_shrink_slope, grad_name="SubBackward0"
+)
 
 
-# functions ------------------------------------------------------------------------------------------
+# functions ---------------------------------------------------------------------------------------
 
 
 @functional("gelu")
 def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None) -> Tensor:
-    """x times the normal distribution function of x; approximate="tanh" is its common approximation.
+    """x times the normal distribution function of x; approximate="tanh" is a common short cut.
 
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
     """
@@ -217,7 +227,9 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 @functional("hardtanh")
-def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
     """x kept between min_val and max_val."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
@@ -277,7 +289,9 @@ def softsign(input):  # type: ignore[no-untyped-def]
 
 
 @functional("softplus")
-def softplus(input: Tensor, beta: float = 1, threshold: float = 20, *, out: Tensor | None = None) -> Tensor:
+def softplus(
+    input: Tensor, beta: float = 1, threshold: float = 20, *, out: Tensor | None = None
+) -> Tensor:
     """log(1 + exp(beta * x)) / beta; x itself where beta * x is above threshold."""
     return to_out(run(SOFTPLUS, input, False, beta, threshold), out)
 
@@ -306,7 +320,7 @@ def tanh(input):  # type: ignore[no-untyped-def]
     return TORCH["tanh"](input)
 
 
-# prelu ----------------------------------------------------------------------------------------------
+# prelu -------------------------------------------------------------------------------------------
 
 
 def _prelu_infer(x: Meta, w: Meta) -> Meta:
@@ -327,7 +341,11 @@ def _prelu_backward(n: Any, g: Tensor) -> tuple:
     x, w = n.tensor(0), n.tensor(1)
     above = x > 0
     gx = TORCH["where"](above, g, g * w) if n.needs(0) else None
-    gw = sum_to(TORCH["where"](above, TORCH["zeros"]((), dtype=g.dtype), g * x), n.inst.ins[1]) if n.needs(1) else None
+    gw = (
+        sum_to(TORCH["where"](above, TORCH["zeros"]((), dtype=g.dtype), g * x), n.inst.ins[1])
+        if n.needs(1)
+        else None
+    )
     return gx, gw
 
 
@@ -344,11 +362,14 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         channels = x.shape[1] if x.ndim > 1 else 1
         if channels != w.numel:
             raise RuntimeError(
-                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {w.numel} "
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{w.numel} "
                 f"and channel size = {channels}."
             )
     if w.ndim > 1:
-        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {w.ndim}")
+        raise RuntimeError(
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {w.ndim}"
+        )
     if w.ndim and x.ndim:
         weight = weight.reshape([-1 if i == 1 or x.ndim == 1 else 1 for i in range(x.ndim)])  # type: ignore[attr-defined]
     elif w.ndim:
@@ -356,7 +377,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return apply(PRELU, (input, weight))
 
 
-# glu ------------------------------------------------------------------------------------------------
+# glu ---------------------------------------------------------------------------------------------
 
 
 def _glu_infer(x: Meta, dim: int) -> Meta:
@@ -407,7 +428,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return apply(GLU, (input,), (wrap_dim(dim, input.meta.ndim),))
 
 
-# rrelu: random slopes -------------------------------------------------------------------------------
+# rrelu: random slopes ----------------------------------------------------------------------------
 
 
 def _rrelu_expand(g: Any, x: Any, noise: Any) -> Any:
@@ -415,8 +436,13 @@ def _rrelu_expand(g: Any, x: Any, noise: Any) -> Any:
     return g.cast(g.cast(x, w) * g.cast(noise, w), x.dtype)
 
 
-RRELU = Op("rrelu_with_noise", lambda x, noise: x.plain(), _rrelu_expand,
-           lambda n, g: (g * n.tensor(0).to(g.dtype), None), saves="1")  # fmt: skip
+RRELU = Op(
+    "rrelu_with_noise",
+    lambda x, noise: x.plain(),
+    _rrelu_expand,
+    lambda n, g: (g * n.tensor(0).to(g.dtype), None),
+    saves="1",
+)
 
 
 def _random_slopes(input: Tensor, lower: float, upper: float) -> Tensor:
@@ -436,8 +462,13 @@ def _random_slopes(input: Tensor, lower: float, upper: float) -> Tensor:
 
 
 @functional("rrelu")
-def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False,
-          inplace: bool = False) -> Tensor:  # fmt: skip
+def rrelu(
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Tensor:
     """leaky_relu with slopes drawn from [lower, upper) in training, their mean otherwise."""
     if lower > upper:
         raise RuntimeError("Lower bound should be less than or equal to the upper bound")
@@ -450,9 +481,10 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
 
 
 @functional("gumbel_softmax")
-def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10,
-                   dim: int = -1) -> Tensor:  # fmt: skip
-    """Differentiable samples of the categories with these logits; hard: one-hot, with soft gradients."""
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """Differentiable samples of categories; hard: one-hot ones, with soft gradients."""
     noise = -TORCH["empty_like"](logits).exponential_().log()
     soft = ((logits + noise) / tau).softmax(dim)
     if not hard:
@@ -462,7 +494,7 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     return TORCH["zeros_like"](logits).scatter(dim, index, one) - soft.detach() + soft
 
 
-# names ----------------------------------------------------------------------------------------------
+# names -------------------------------------------------------------------------------------------
 
 
 def _in_place_name(name: str) -> Callable[..., Tensor]:

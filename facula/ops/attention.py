@@ -72,7 +72,9 @@ def _expand(g: Any, q: Any, k: Any, v: Any, *rest: Any) -> Any:
         return g.const(0, q.dtype, (*lead, rows, width)), g.const(0, w, (*four, rows))
     operands = [_heads(g, g.cast(x, w), lead, r) for x, r in ((q, 1), (k, repeat), (v, repeat))]
     operands += [_mask4(g, m, lead, w) for m in mask]
-    out, lse = g.template("sdpa", [(w, (*four, rows, width)), (w, (*four, rows))], operands, (causal, scale))
+    out, lse = g.template(
+        "sdpa", [(w, (*four, rows, width)), (w, (*four, rows))], operands, (causal, scale)
+    )
     return g.cast(g.reshape(out, (*lead, rows, width)), q.dtype), lse
 
 
@@ -81,7 +83,12 @@ def _backward(n: Any, g: Tensor, _: Any = None) -> tuple:
     q, k, v, *mask = (n.tensor(i) for i in range(len(n.inst.ins)))
     none = (None,) * len(mask)
     if recording():
-        return (*_composed_backward(g, q, k, v, mask[0] if mask else None, causal, scale, repeat, n.inst.ins), *none)
+        return (
+            *_composed_backward(
+                g, q, k, v, mask[0] if mask else None, causal, scale, repeat, n.inst.ins
+            ),
+            *none,
+        )
     out, lse = n.tensor(-2).detach(), n.tensor(-1).detach()
     return (*apply(SDPA_BACKWARD, (g, q, k, v, out, lse, *mask), n.params), *none)
 
@@ -101,7 +108,10 @@ def _back_expand(g: Any, grad: Any, q: Any, k: Any, v: Any, out: Any, lse: Any, 
     operands += [lse] + [_mask4(g, m, lead, w) for m in mask]
     outs = [(w, (*four, *x.shape[-2:])) for x in (q, k, v)]
     grads = g.template("sdpa_backward", outs, operands, (causal, scale))
-    return [_gathered(g, y, x, lead, r) for y, x, r in zip(grads, (q, k, v), (1, repeat, repeat), strict=True)]
+    return [
+        _gathered(g, y, x, lead, r)
+        for y, x, r in zip(grads, (q, k, v), (1, repeat, repeat), strict=True)
+    ]
 
 
 def _gathered(g: Any, y: Any, x: Any, lead: Shape, repeat: int) -> Any:
@@ -125,7 +135,9 @@ def _repeated(x: Tensor, repeat: int) -> Tensor:
     return wide.reshape(*s[:-3], s[-3] * repeat, *s[-2:])
 
 
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+def attention_weights(
+    q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float
+) -> Tensor:
     """softmax of the scores, 0 for a query that sees no key."""
     s = TORCH["matmul"](q * scale, k.transpose(-2, -1))  # type: ignore[attr-defined, operator]
     low = TORCH["full"]((), -math.inf, dtype=s.meta.dtype)
@@ -136,12 +148,23 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, s
         s = TORCH["where"](mask, s, low) if mask.meta.dtype is dt.bool_ else s + mask
     p = s.softmax(-1)
     if causal or mask is not None:
-        p = TORCH["where"]((s == low).all(-1, keepdim=True), TORCH["zeros"]((), dtype=p.meta.dtype), p)
+        p = TORCH["where"](
+            (s == low).all(-1, keepdim=True), TORCH["zeros"]((), dtype=p.meta.dtype), p
+        )
     return p
 
 
-def _composed_backward(g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float,
-                       repeat: int, ins: tuple) -> tuple:  # fmt: skip
+def _composed_backward(
+    g: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float,
+    repeat: int,
+    ins: tuple,
+) -> tuple:
     """The derivative in public operators, for derivatives of it."""
     matmul = TORCH["matmul"]
     k2, v2 = _repeated(k, repeat), _repeated(v, repeat)
@@ -158,15 +181,25 @@ def _composed_backward(g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor 
 
 def _op(masked: bool, grad_name: str) -> Op:
     saves = "0 1 2 3 out0 out1" if masked else "0 1 2 out0 out1"
-    return Op("scaled_dot_product_attention", _infer, _expand, _backward, saves=saves, grad_name=grad_name,
-              materialize=False)  # fmt: skip
+    return Op(
+        "scaled_dot_product_attention",
+        _infer,
+        _expand,
+        _backward,
+        saves=saves,
+        grad_name=grad_name,
+        materialize=False,
+    )
 
 
 # the name tells which of PyTorch's CPU kernels would have run
 SDPA = {
-    (masked, flash): _op(masked, "ScaledDotProductFlashAttentionForCpuBackward0" if flash else "UnsafeViewBackward0")
-    for masked in (False, True) for flash in (False, True)
-}  # fmt: skip
+    (masked, flash): _op(
+        masked, "ScaledDotProductFlashAttentionForCpuBackward0" if flash else "UnsafeViewBackward0"
+    )
+    for masked in (False, True)
+    for flash in (False, True)
+}
 SDPA_BACKWARD = Op("scaled_dot_product_attention_backward", _back_infer, _back_expand)
 
 
@@ -185,11 +218,15 @@ def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, g
     if mask is not None:
         if mask.meta.dtype is not dt.bool_ and mask.meta.dtype.kind != "f":
             raise RuntimeError(
-                f"Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
+                "Expected attn_mask dtype to be bool or float or to match query dtype, but got "
+                "attn_mask.dtype: "
                 f"{_c(mask.meta)} and  query.dtype: {_c(a)} instead."
             )
         if causal:
-            raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+            raise RuntimeError(
+                "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
+                "is_causal=True"
+            )
     if not gqa:
         return 1
     heads = [m.shape[-3] if m.ndim > 2 else 1 for m in (a, b, c)]
@@ -207,13 +244,20 @@ def _c(m: Meta) -> str:
     return _c_name(m.dtype)
 
 
-def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
-                                 dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
-                                 enable_gqa: bool = False) -> Tensor:  # fmt: skip
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
     """softmax(query @ key.T * scale + mask) @ value.
 
-    Shapes: query (..., L, E), key (..., S, E), value (..., S, Ev) -> (..., L, Ev). A bool mask is true
-    where a key counts; enable_gqa lets several heads of queries share one of keys and values.
+    Shapes: query (..., L, E), key (..., S, E), value (..., S, Ev) -> (..., L, Ev). A bool mask is
+    true where a key counts; enable_gqa lets several heads of queries share one of keys and values.
     Source: Vaswani et al., "Attention is all you need", 2017.
     """
     repeat = _check(query, key, value, attn_mask, is_causal, enable_gqa)

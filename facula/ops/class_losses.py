@@ -14,7 +14,7 @@ from facula.ops.pointwise import opmath
 from facula.ops.registry import FUNCTIONAL, TORCH, functional
 from facula.tensor import Tensor
 
-# negative log likelihood: classes along dim 1 (dim 0 of a vector) ------------------------------------------------
+# negative log likelihood: classes along dim 1 (dim 0 of a vector) --------------------------------
 
 
 def _class_dim(m: Any) -> int:
@@ -31,7 +31,7 @@ def _picked(g: Any, x: Any, t: Any, rest: tuple, ignore: int) -> tuple:
     w, dim = opmath(x.dtype), _class_dim(x)
     t = g.cast(t, dt.int64)
     counts = t.ne(ignore)
-    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target")
+    safe = g.check(g.where(counts, t, 0), x.shape[dim], "target", wrap=False)
     weight = g.const(1.0, w, t.shape)
     if rest:
         flat = g.take(g.cast(rest[0], w), g.reshape(safe, (t.numel,)), 0)
@@ -56,7 +56,11 @@ def _nll_expand(g: Any, x: Any, t: Any, *rest: Any) -> Any:
     dim, safe, each = _picked(g, x, t, tuple(weight), ignore)
     got = g.reshape(g.gather(g.cast(x, w), g.reshape(safe, _spread(t.shape, dim)), dim), t.shape)
     # a weight of 0 must not turn an infinite score into NaN
-    loss = g.where(each.eq(0.0), 0.0, -got * each) if not weight else g.where(t.ne(ignore), -got * each, 0.0)
+    loss = (
+        g.where(each.eq(0.0), 0.0, -got * each)
+        if not weight
+        else g.where(t.ne(ignore), -got * each, 0.0)
+    )
     if reduction == "none":
         return g.cast(loss, x.dtype)
     total = _total(g, loss)
@@ -98,11 +102,21 @@ def _nll_back_back(n: Any, gg: Tensor) -> tuple:
 
 
 _NLL = {
-    (k, image): Op("nll_loss", _nll_infer, _nll_expand, _nll_backward, saves="1" if not k else "1 2",
-                   grad_name="NllLoss2DBackward0" if image else "NllLossBackward0")
-    for k in (0, 1) for image in (False, True)
-}  # fmt: skip
-NLL_BACKWARD = Op("nll_loss_backward", _nll_back_infer, _nll_back_expand, _nll_back_back, saves="1 2")
+    (k, image): Op(
+        "nll_loss",
+        _nll_infer,
+        _nll_expand,
+        _nll_backward,
+        saves="1" if not k else "1 2",
+        grad_name="NllLoss2DBackward0" if image else "NllLossBackward0",
+        marks=True,
+    )
+    for k in (0, 1)
+    for image in (False, True)
+}
+NLL_BACKWARD = Op(
+    "nll_loss_backward", _nll_back_infer, _nll_back_expand, _nll_back_back, saves="1 2", marks=True
+)
 
 
 def _check_nll(x: Meta, t: Meta, weight: Tensor | None) -> None:
@@ -110,14 +124,21 @@ def _check_nll(x: Meta, t: Meta, weight: Tensor | None) -> None:
         raise ValueError(f"Expected 1 or more dimensions (got {x.ndim})")
     if x.ndim > 1 and (not t.ndim or x.shape[0] != t.shape[0]):
         raise ValueError(
-            f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({t.shape[0] if t.ndim else 1})."
+            f"Expected input batch_size ({x.shape[0]}) to match target batch_size "
+            f"({t.shape[0] if t.ndim else 1})."
         )
-    if x.ndim == 1 and t.ndim == 1 and t.shape[0] != 1 or (x.ndim == 1 and t.ndim > 1):
-        raise ValueError(f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({t.shape[0]}).")
-    if x.ndim > 1 and t.ndim != x.ndim - 1 or (x.ndim > 2 and tuple(t.shape[1:]) != tuple(x.shape[2:])):
+    if (x.ndim == 1 and t.ndim == 1 and t.shape[0] != 1) or (x.ndim == 1 and t.ndim > 1):
+        raise ValueError(
+            f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({t.shape[0]})."
+        )
+    if (x.ndim > 1 and t.ndim != x.ndim - 1) or (
+        x.ndim > 2 and tuple(t.shape[1:]) != tuple(x.shape[2:])
+    ):
         if x.ndim == 2:
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-        raise RuntimeError(f"Expected target size {[x.shape[0], *x.shape[2:]]}, got {list(t.shape)}")
+        raise RuntimeError(
+            f"Expected target size {[x.shape[0], *x.shape[2:]]}, got {list(t.shape)}"
+        )
     if t.dtype not in (dt.int64, dt.uint8):
         raise RuntimeError(f"expected scalar type Long but found {t.dtype.short}")
     if x.dtype.kind != "f":
@@ -125,17 +146,27 @@ def _check_nll(x: Meta, t: Meta, weight: Tensor | None) -> None:
     classes = x.shape[_class_dim(x)]
     if weight is not None and (weight.meta.ndim != 1 or weight.meta.numel != classes):
         raise RuntimeError(
-            f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor "
+            f"weight tensor should be defined either for all {classes} classes or no classes but "
+            "got weight tensor "
             f"of shape: {list(weight.meta.shape)}"
         )
     if weight is not None and weight.meta.dtype is not x.dtype:
-        raise RuntimeError(f"expected scalar type {x.dtype.short} but found {weight.meta.dtype.short}")
+        raise RuntimeError(
+            f"expected scalar type {x.dtype.short} but found {weight.meta.dtype.short}"
+        )
 
 
 @functional("nll_loss")
-def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
-             ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean") -> Tensor:  # fmt: skip
-    """Minus the log probability that input gives the target class; the mean is weighted by class weights.
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log probability of the target class; the mean is weighted by class weights.
 
     Shapes: input (C), (N, C) or (N, C, d1, ...), target (), (N) or (N, d1, ...).
     """
@@ -146,7 +177,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     return apply(op, (input, target, *extra), (reduction, ignore_index))
 
 
-# margins between classes -------------------------------------------------------------------------------------
+# margins between classes -------------------------------------------------------------------------
 
 
 def _zero(x: Tensor) -> Tensor:
@@ -160,20 +191,34 @@ def _rows(input: Tensor) -> Tensor:
 def _check_rows(name: str, x: Meta, t: Meta, target_ndim: int) -> None:
     if x.ndim > 2 or (x.ndim == 2 and not x.shape[1]) or (x.ndim == 1 and not x.shape[0]):
         raise RuntimeError(
-            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(x.shape)}"
+            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: "
+            f"{list(x.shape)}"
         )
     rows = x.shape[0] if x.ndim == 2 else 1
     if target_ndim == 1:
         if t.ndim > 1 or t.numel != rows:
             raise RuntimeError(f"inconsistent target size, expected {rows} but got {list(t.shape)}")
-    elif tuple(t.shape) != tuple(x.shape) and not (x.ndim == 0 and t.numel == 1) and not (x.ndim == 1 and t.numel == x.numel):
-        raise RuntimeError(f"inconsistent target size: {list(t.shape)} for input of size: {list(x.shape)}")
+    elif (
+        tuple(t.shape) != tuple(x.shape)
+        and not (x.ndim == 0 and t.numel == 1)
+        and not (x.ndim == 1 and t.numel == x.numel)
+    ):
+        raise RuntimeError(
+            f"inconsistent target size: {list(t.shape)} for input of size: {list(x.shape)}"
+        )
 
 
 @functional("multi_margin_loss")
-def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
-                      size_average: bool | None = None, reduce: bool | None = None,
-                      reduction: str = "mean") -> Tensor:  # fmt: skip
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """Mean over classes of max(0, margin - x[target] + x[class]) ** p, without the target's own."""
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     if p not in (1, 2):
@@ -184,7 +229,9 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     x, t = _rows(input), target.reshape(-1, 1)  # type: ignore[attr-defined]
     classes = x.meta.shape[1]
     if weight is not None and weight.meta.numel != classes:
-        raise RuntimeError(f"inconsistent weight size, expected {classes} but got {list(weight.meta.shape)}")
+        raise RuntimeError(
+            f"inconsistent weight size, expected {classes} but got {list(weight.meta.shape)}"
+        )
     z = margin - x.gather(1, t) + x  # type: ignore[attr-defined]
     z = TORCH["where"](z > 0, z, _zero(x))
     if p == 2:
@@ -199,16 +246,25 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
 
 
 @functional("multilabel_margin_loss")
-def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
-                           reduction: str = "mean") -> Tensor:  # fmt: skip
-    """Sum over targets and other classes of max(0, 1 - x[target] + x[other]) / classes; a row's targets
-    end at the first negative one."""
+def multilabel_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Sum over targets and other classes of max(0, 1 - x[target] + x[other]) / classes.
+
+    The targets of a row end at the first negative one.
+    """
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     _check_rows("multilabel_margin_loss", input.meta, target.meta, 2)
     x, t = _rows(input), _rows(target)
     classes = x.meta.shape[1]
     place = TORCH["arange"](classes)
-    end = TORCH["where"](t < 0, place, TORCH["full"]((), classes, dtype=dt.int64)).amin(1, keepdim=True)
+    end = TORCH["where"](t < 0, place, TORCH["full"]((), classes, dtype=dt.int64)).amin(
+        1, keepdim=True
+    )
     valid = place < end
     safe = TORCH["where"](valid, t, TORCH["zeros_like"](t))
     # named[n, i]: class i is among the targets of row n
@@ -222,9 +278,14 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | N
 
 
 @functional("multilabel_soft_margin_loss")
-def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,
-                                size_average: bool | None = None, reduce: bool | None = None,
-                                reduction: str = "mean") -> Tensor:  # fmt: skip
+def multilabel_soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """Mean over classes of the binary cross entropy of sigmoid(input)."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     log_sigmoid = FUNCTIONAL["logsigmoid"]
@@ -239,9 +300,18 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
 
 
 @functional("linear_cross_entropy")
-def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None,
-                         weight: Tensor | None = None, reduction: str = "mean", ignore_index: int | None = None,
-                         label_smoothing: float = 0.0, options: Any = None) -> Tensor:  # fmt: skip
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
     """cross_entropy(linear(input, linear_weight, linear_bias), target, ...).
 
     Shapes: input (N, in), linear_weight (C, in) or (C, d1, ..., in).
@@ -254,11 +324,16 @@ def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *
     logits = FUNCTIONAL["linear"](input, linear_weight.reshape(-1, width), bias)  # type: ignore[attr-defined]
     if len(shape) > 2:
         logits = logits.reshape(-1, *shape[:-1])
+    if input.meta.ndim not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.meta.ndim}")
     if ignore_index is not None and target.meta.dtype.kind == "f":
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     if input.meta.ndim > 1 and target.meta.ndim and input.meta.shape[0] != target.meta.shape[0]:
         raise ValueError(
-            f"Expected input batch_size ({input.meta.shape[0]}) to match target batch_size ({target.meta.shape[0]})."
+            f"Expected input batch_size ({input.meta.shape[0]}) to match target batch_size "
+            f"({target.meta.shape[0]})."
         )
     ignore = -100 if ignore_index is None else ignore_index
-    return FUNCTIONAL["cross_entropy"](logits, target, weight, None, ignore, None, reduction, label_smoothing)
+    return FUNCTIONAL["cross_entropy"](
+        logits, target, weight, None, ignore, None, reduction, label_smoothing
+    )

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from facula.graph import reference_conv  # noqa: F401  (makes the templates known)
+from facula.graph import reference_conv
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -39,7 +39,7 @@ def _bias_grad(n: Any, g: Tensor) -> tuple:
     return (g.sum(dims) if n.needs(2) else None,)  # type: ignore[attr-defined]
 
 
-# convolution --------------------------------------------------------------------------------------------
+# convolution -------------------------------------------------------------------------------------
 
 
 def _conv_infer(x: Meta, w: Meta, *rest: Any) -> Meta:
@@ -56,7 +56,9 @@ def _conv_expand(g: Any, x: Any, w: Any, *rest: Any) -> Any:
     if not (x.numel and w.numel and all(shape)):
         y = g.const(0, t, shape)
     else:
-        (y,) = g.template("conv", [(t, shape)], (g.cast(x, t), g.cast(w, t)), (stride, padding, dilation, groups))
+        (y,) = g.template(
+            "conv", [(t, shape)], (g.cast(x, t), g.cast(w, t)), (stride, padding, dilation, groups)
+        )
     return g.cast(_bias_add(g, y, bias), x.dtype)
 
 
@@ -73,7 +75,7 @@ def _conv_backward(n: Any, g: Tensor) -> tuple:
 CONV = Op("convolution", _conv_infer, _conv_expand, _conv_backward, saves="0 1")
 
 
-# its adjoint in the input: the transposed convolution ------------------------------------------------------
+# its adjoint in the input: the transposed convolution --------------------------------------------
 
 
 def _input_grad_infer(g: Meta, w: Meta, *rest: Any) -> Meta:
@@ -107,19 +109,30 @@ def _input_grad_backward(n: Any, g: Tensor) -> tuple:
     return (ga, gw, *_bias_grad(n, g))
 
 
-CONV_INPUT_GRAD = Op("convolution", _input_grad_infer, _input_grad_expand, _input_grad_backward, saves="0 1")
+CONV_INPUT_GRAD = Op(
+    "convolution", _input_grad_infer, _input_grad_expand, _input_grad_backward, saves="0 1"
+)
 
 
-# its adjoint in the weight ----------------------------------------------------------------------------------
+# its adjoint in the weight -----------------------------------------------------------------------
 
 
-def _weight_grad_infer(g: Meta, x: Meta, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int,
-                       kernel: Sizes) -> Meta:  # fmt: skip
+def _weight_grad_infer(
+    g: Meta, x: Meta, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int, kernel: Sizes
+) -> Meta:
     return meta_of(g.dtype, (g.shape[1], x.shape[1] // groups, *kernel), g.device)
 
 
-def _weight_grad_expand(g: Any, grad: Any, x: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int,
-                        kernel: Sizes) -> Any:  # fmt: skip
+def _weight_grad_expand(
+    g: Any,
+    grad: Any,
+    x: Any,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+    kernel: Sizes,
+) -> Any:
     t = opmath(grad.dtype)
     shape = (grad.shape[1], x.shape[1] // groups, *kernel)
     if not (grad.numel and x.numel and all(shape)):
@@ -139,11 +152,16 @@ def _weight_grad_backward(n: Any, gg: Tensor) -> tuple:
     return ga, gx
 
 
-CONV_WEIGHT_GRAD = Op("convolution_backward", _weight_grad_infer, _weight_grad_expand, _weight_grad_backward,
-                      saves="0 1")  # fmt: skip
+CONV_WEIGHT_GRAD = Op(
+    "convolution_backward",
+    _weight_grad_infer,
+    _weight_grad_expand,
+    _weight_grad_backward,
+    saves="0 1",
+)
 
 
-# arguments ----------------------------------------------------------------------------------------------
+# arguments ---------------------------------------------------------------------------------------
 
 
 def per_dim(value: Any, k: int, name: str, what: str = "conv") -> Sizes:
@@ -153,41 +171,68 @@ def per_dim(value: Any, k: int, name: str, what: str = "conv") -> Sizes:
     if hasattr(value, "__index__"):
         return (value.__index__(),) * k
     if isinstance(value, (float, str)) or not isinstance(value, (tuple, list)):
-        raise TypeError(f"{what}{k}d(): argument '{name}' must be tuple of ints, not {type(value).__name__}")
+        raise TypeError(
+            f"{what}{k}d(): argument '{name}' must be tuple of ints, not {type(value).__name__}"
+        )
     if len(value) == 1:
         return (value[0].__index__(),) * k
     if len(value) != k:
-        raise RuntimeError(f"expected {name} to be a single integer value or a list of {k} values to match the "
-                           f"convolution dimensions, but got {name}={list(value)}")  # fmt: skip
+        raise RuntimeError(
+            f"expected {name} to be a single integer value or a list of {k} values to match the "
+            f"convolution dimensions, but got {name}={list(value)}"
+        )
     return tuple(v.__index__() for v in value)
 
 
-def _check(x: Meta, w: Meta, bias: Meta | None, k: int, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int,
-           transposed: bool) -> None:  # fmt: skip
-    for name, values, low in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
+def _check(
+    x: Meta,
+    w: Meta,
+    bias: Meta | None,
+    k: int,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+    transposed: bool,
+) -> None:
+    for name, values, low in (
+        ("stride", stride, 1),
+        ("padding", padding, 0),
+        ("dilation", dilation, 1),
+    ):
         if any(v < low for v in values):
             word = "non-positive" if low else "negative"
             raise RuntimeError(f"{word} {name} is not supported")
     if x.dtype is not w.dtype:
-        raise RuntimeError(f"Input type ({_type_name(x)}) and weight type ({_type_name(w)}) should be the same")
+        raise RuntimeError(
+            f"Input type ({_type_name(x)}) and weight type ({_type_name(w)}) should be the same"
+        )
     if bias is not None and bias.dtype is not x.dtype:
-        raise RuntimeError(f"Input type ({_type_name(x)}) and bias type ({_type_name(bias)}) should be the same")
+        raise RuntimeError(
+            f"Input type ({_type_name(x)}) and bias type ({_type_name(bias)}) should be the same"
+        )
     if w.shape[0] % groups:
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
+            "but got weight of "
             f"size [{list(w.shape)}] instead"
         )
-    channels, outputs = (w.shape[0], w.shape[1] * groups) if transposed else (w.shape[1] * groups, w.shape[0])
+    channels, outputs = (
+        (w.shape[0], w.shape[1] * groups) if transposed else (w.shape[1] * groups, w.shape[0])
+    )
     if x.shape[1] != channels:
         word = "transposed=1, " if transposed else ""
         raise RuntimeError(
-            f"Given {word}{'groups=' + str(groups) + ', '}weight of size {list(w.shape)}, expected input{list(x.shape)} "
+            f"Given {word}{'groups=' + str(groups) + ', '}weight of size {list(w.shape)}, "
+            f"expected input{list(x.shape)} "
             f"to have {channels} channels, but got {x.shape[1]} channels instead"
         )
     if bias is not None and (bias.ndim != 1 or bias.shape[0] != outputs):
         raise RuntimeError(
-            f"Given {'transposed=1, ' if transposed else ''}weight of size {list(w.shape)}, expected bias to be "
-            f"1-dimensional with {outputs} elements, but got bias of size {list(bias.shape)} instead"
+            f"Given {'transposed=1, ' if transposed else ''}weight of size {list(w.shape)}, "
+            "expected bias to be "
+            f"1-dimensional with {outputs} elements, but got bias of size {list(bias.shape)} "
+            "instead"
         )
     if not transposed:
         _check_window(x.shape[2:], w.shape[2:], padding, dilation)
@@ -199,7 +244,8 @@ def _check_window(size: Sizes, kernel: Sizes, padding: Sizes, dilation: Sizes) -
     if any(r > f for r, f in zip(reach, full, strict=True)):
         shown = [" x ".join(map(str, v)) for v in (full, reach)]
         raise RuntimeError(
-            f"Calculated padded input size per channel: ({shown[0]}). Kernel size: ({shown[1]}). Kernel size can't "
+            f"Calculated padded input size per channel: ({shown[0]}). Kernel size: ({shown[1]}). "
+            "Kernel size can't "
             "be greater than actual input size"
         )
 
@@ -214,19 +260,22 @@ def _batched(x: Tensor, w: Meta, groups: int, k: int, name: str) -> tuple[Tensor
         raise RuntimeError("non-positive groups is not supported")
     if w.ndim != k + 2:
         raise RuntimeError(
-            f"Expected {w.ndim}-dimensional input for {w.ndim}-dimensional weight {list(w.shape)}, but got "
+            f"Expected {w.ndim}-dimensional input for {w.ndim}-dimensional weight "
+            f"{list(w.shape)}, but got "
             f"{x.meta.ndim}-dimensional input of size {list(x.meta.shape)} instead"
         )
     if w.shape[0] < groups:
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size "
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but "
+            "got weight of size "
             f"{list(w.shape)} instead"
         )
     if x.meta.ndim == k + 1:
         return x.unsqueeze(0), True  # type: ignore[attr-defined]
     if x.meta.ndim != k + 2:
         raise RuntimeError(
-            f"Expected {k + 1}D (unbatched) or {k + 2}D (batched) input to {name}, but got input of size: "
+            f"Expected {k + 1}D (unbatched) or {k + 2}D (batched) input to {name}, but got input "
+            "of size: "
             f"{list(x.meta.shape)}"
         )
     return x, False
@@ -239,7 +288,8 @@ def _same_padding(x: Tensor, w: Meta, stride: Sizes, dilation: Sizes) -> tuple[T
     total = [d * (k - 1) for d, k in zip(dilation, w.shape[2:], strict=True)]
     if any(t % 2 for t in total):
         warnings.warn(
-            "Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy of the "
+            "Using padding='same' with even kernel lengths and odd dilation may require a "
+            "zero-padded copy of the "
             "input be created",
             stacklevel=4,
         )
@@ -250,8 +300,16 @@ def _same_padding(x: Tensor, w: Meta, stride: Sizes, dilation: Sizes) -> tuple[T
     return x, tuple(t // 2 for t in total)
 
 
-def convolve(x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int,
-             k: int) -> Tensor:  # fmt: skip
+def convolve(
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    k: int,
+) -> Tensor:
     """A convolution with k space dims."""
     name = f"conv{k}d"
     stride, dilation = per_dim(stride, k, "stride"), per_dim(dilation, k, "dilation")
@@ -264,49 +322,103 @@ def convolve(x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: An
         else:
             padding = 0
     padding = per_dim(padding, k, "padding")
-    _check(x.meta, w.meta, None if bias is None else bias.meta, k, stride, padding, dilation, groups, False)
+    _check(
+        x.meta,
+        w.meta,
+        None if bias is None else bias.meta,
+        k,
+        stride,
+        padding,
+        dilation,
+        groups,
+        False,
+    )
     y = apply(CONV, (x, w) if bias is None else (x, w, bias), (stride, padding, dilation, groups))
     return y.squeeze(0) if single else y
 
 
-def transpose(x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, output_padding: Any, groups: int,
-              dilation: Any, k: int) -> Tensor:  # fmt: skip
+def transpose(
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+    k: int,
+) -> Tensor:
     """A transposed convolution with k space dims."""
     stride, dilation = per_dim(stride, k, "stride"), per_dim(dilation, k, "dilation")
     padding, extra = per_dim(padding, k, "padding"), per_dim(output_padding, k, "output_padding")
     x, single = _batched(x, w.meta, groups, k, f"conv_transpose{k}d")
-    _check(x.meta, w.meta, None if bias is None else bias.meta, k, stride, padding, dilation, groups, True)
+    _check(
+        x.meta,
+        w.meta,
+        None if bias is None else bias.meta,
+        k,
+        stride,
+        padding,
+        dilation,
+        groups,
+        True,
+    )
     if any(e < 0 for e in extra):
         raise RuntimeError("negative output_padding is not supported")
     if any(e >= s and e >= d for e, s, d in zip(extra, stride, dilation, strict=True)):
         raise RuntimeError(
-            "output padding must be smaller than either stride or dilation, but got output_padding: "
+            "output padding must be smaller than either stride or dilation, but got "
+            "output_padding: "
             f"{list(extra)}, stride: {list(stride)}, dilation: {list(dilation)}"
         )
     dims = zip(x.meta.shape[2:], w.meta.shape[2:], stride, padding, extra, dilation, strict=True)
     size = tuple((n - 1) * s - 2 * p + d * (m - 1) + e + 1 for n, m, s, p, e, d in dims)
     if any(n <= 0 for n in size):
         raise RuntimeError(
-            f"Given input size per channel: ({' x '.join(map(str, x.meta.shape[2:]))}). Calculated output size per "
+            f"Given input size per channel: ({' x '.join(map(str, x.meta.shape[2:]))}). "
+            "Calculated output size per "
             f"channel: ({' x '.join(map(str, size))}). Output size is too small"
         )
-    y = apply(CONV_INPUT_GRAD, (x, w) if bias is None else (x, w, bias), (stride, padding, dilation, groups, size))
+    y = apply(
+        CONV_INPUT_GRAD,
+        (x, w) if bias is None else (x, w, bias),
+        (stride, padding, dilation, groups, size),
+    )
     return y.squeeze(0) if single else y
 
 
 def _make(k: int) -> None:
-    def conv(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
-             dilation: Any = 1, groups: int = 1) -> Tensor:  # fmt: skip
+    def conv(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
         return convolve(input, weight, bias, stride, padding, dilation, groups, k)
 
-    def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
-                       output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:  # fmt: skip
+    def conv_transpose(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Tensor:
         return transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, k)
 
     space = ", ".join("DHW"[3 - k :])
     for fn, name, shape in (
         (conv, f"conv{k}d", f"(out, C / groups, *kernel); input (N, C, {space}) or without N"),
-        (conv_transpose, f"conv_transpose{k}d", f"(C, out / groups, *kernel); input (N, C, {space}) or without N"),
+        (
+            conv_transpose,
+            f"conv_transpose{k}d",
+            f"(C, out / groups, *kernel); input (N, C, {space}) or without N",
+        ),
     ):
         fn.__name__ = fn.__qualname__ = name
         word = "Transposed convolution" if "transpose" in name else "Convolution"
@@ -318,8 +430,17 @@ for _k in (1, 2, 3):
     _make(_k)
 
 
-def convolution(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
-                transposed: bool, output_padding: Any, groups: int) -> Tensor:  # fmt: skip
+def convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+) -> Tensor:
     """Any convolution: `conv1d` to `conv3d` and their transposed forms."""
     k = weight.meta.ndim - 2
     if transposed:
@@ -339,7 +460,7 @@ def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tenso
 TORCH["conv_tbc"] = FUNCTIONAL["conv_tbc"] = conv_tbc
 
 
-# patches ------------------------------------------------------------------------------------------------
+# patches -----------------------------------------------------------------------------------------
 
 
 def _pair(value: Any, name: str) -> Sizes:
@@ -351,7 +472,9 @@ def _pair(value: Any, name: str) -> Sizes:
     return pair
 
 
-def _unfold_out(size: Sizes, kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes) -> Sizes:
+def _unfold_out(
+    size: Sizes, kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes
+) -> Sizes:
     return reference_conv.conv_out(size, kernel, stride, padding, dilation)
 
 
@@ -360,7 +483,9 @@ def _unfold_infer(x: Meta, kernel: Sizes, dilation: Sizes, padding: Sizes, strid
     return meta_of(x.dtype, (x.shape[0], x.shape[1] * kernel[0] * kernel[1], oh * ow), x.device)
 
 
-def _unfold_expand(g: Any, x: Any, kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes) -> Any:
+def _unfold_expand(
+    g: Any, x: Any, kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes
+) -> Any:
     n, c, h, w = x.shape
     (ph, pw), (kh, kw) = padding, kernel
     oh, ow = _unfold_out((h, w), kernel, dilation, padding, stride)
@@ -375,11 +500,15 @@ def _unfold_backward(n: Any, g: Tensor) -> Tensor:
     return apply(FOLD, (g,), (tuple(n.inst.ins[0].shape[2:]), *n.params))
 
 
-def _fold_infer(x: Meta, size: Sizes, kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes) -> Meta:
+def _fold_infer(
+    x: Meta, size: Sizes, kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes
+) -> Meta:
     return meta_of(x.dtype, (x.shape[0], x.shape[1] // (kernel[0] * kernel[1]), *size), x.device)
 
 
-def _fold_expand(g: Any, x: Any, size: Sizes, kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes) -> Any:
+def _fold_expand(
+    g: Any, x: Any, size: Sizes, kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes
+) -> Any:
     t = opmath(x.dtype)
     n, (kh, kw), (h, w) = x.shape[0], kernel, size
     c = x.shape[1] // (kh * kw)
@@ -396,18 +525,32 @@ def _fold_expand(g: Any, x: Any, size: Sizes, kernel: Sizes, dilation: Sizes, pa
 
 
 UNFOLD = Op("im2col", _unfold_infer, _unfold_expand, _unfold_backward, grad_name="Im2ColBackward0")
-FOLD = Op("col2im", _fold_infer, _fold_expand, lambda n, g: apply(UNFOLD, (g,), n.params[1:]),
-          grad_name="Col2ImBackward0")  # fmt: skip
+FOLD = Op(
+    "col2im",
+    _fold_infer,
+    _fold_expand,
+    lambda n, g: apply(UNFOLD, (g,), n.params[1:]),
+    grad_name="Col2ImBackward0",
+)
 
 
 def _check_patches(kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes) -> None:
-    for name, (a, b), low in (("kernel", kernel, 1), ("dilation", dilation, 1), ("stride", stride, 1), ("padding", padding, 0)):
+    for name, (a, b), low in (
+        ("kernel", kernel, 1),
+        ("dilation", dilation, 1),
+        ("stride", stride, 1),
+        ("padding", padding, 0),
+    ):
         if a < low or b < low:
             word = "greater than zero" if low else "non-negative"
-            raise RuntimeError(f"{name} should be {word}, but got {name}_height: {a} {name}_width: {b}")
+            raise RuntimeError(
+                f"{name} should be {word}, but got {name}_height: {a} {name}_width: {b}"
+            )
 
 
-def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+def unfold(
+    input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
     """The patches of images as columns: (N, C, H, W) -> (N, C * kernel, positions)."""
     names = ("kernel_size", "dilation", "padding", "stride")
     kernel, dilation, padding, stride = (
@@ -417,15 +560,19 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     m = input.meta
     if m.ndim not in (3, 4) or not all(m.shape[-3:]):
         raise RuntimeError(
-            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for "
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
+            "dimensions for "
             f"input, but got: {list(m.shape)}"
         )
     out = _unfold_out(m.shape[-2:], kernel, dilation, padding, stride)
     if min(out) < 1:
         raise RuntimeError(
-            f"Given input with spatial size ({m.shape[-2]}, {m.shape[-1]}), kernel_size=({kernel[0]}, {kernel[1]}), "
-            f"dilation=({dilation[0]}, {dilation[1]}), padding=({padding[0]}, {padding[1]}), stride=({stride[0]}, "
-            f"{stride[1]}), calculated shape of the array of sliding blocks as ({out[0]}, {out[1]}), but its "
+            f"Given input with spatial size ({m.shape[-2]}, {m.shape[-1]}), "
+            f"kernel_size=({kernel[0]}, {kernel[1]}), "
+            f"dilation=({dilation[0]}, {dilation[1]}), padding=({padding[0]}, {padding[1]}), "
+            f"stride=({stride[0]}, "
+            f"{stride[1]}), calculated shape of the array of sliding blocks as ({out[0]}, "
+            f"{out[1]}), but its "
             "components must be at least one."
         )
     x = input if m.ndim == 4 else input.unsqueeze(0)  # type: ignore[attr-defined]
@@ -433,37 +580,49 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     return y if m.ndim == 4 else y.squeeze(0)
 
 
-def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
-         stride: Any = 1) -> Tensor:  # fmt: skip
+def fold(
+    input: Tensor,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
+) -> Tensor:
     """Patches added up into images: the adjoint of `unfold`."""
     names = ("output_size", "kernel_size", "dilation", "padding", "stride")
     size, kernel, dilation, padding, stride = (
-        _pair(v, n) for v, n in zip((output_size, kernel_size, dilation, padding, stride), names, strict=True)
+        _pair(v, n)
+        for v, n in zip((output_size, kernel_size, dilation, padding, stride), names, strict=True)
     )
     _check_patches(kernel, dilation, padding, stride)
     m = input.meta
     if m.ndim not in (2, 3) or not all(m.shape[-2:]):
         raise RuntimeError(
-            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for "
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and "
+            "non-zero dimensions for "
             f"input, but got: {list(m.shape)}"
         )
     if m.shape[-2] % (kernel[0] * kernel[1]):
         raise RuntimeError(
-            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
+            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, "
+            "but got "
             f"input.size(1)={m.shape[-2]} and kernel_size=({kernel[0]}, {kernel[1]})."
         )
     out = _unfold_out(size, kernel, dilation, padding, stride)
     given = (
-        f"Given output_size=({size[0]}, {size[1]}), kernel_size=({kernel[0]}, {kernel[1]}), dilation=({dilation[0]}, "
+        f"Given output_size=({size[0]}, {size[1]}), kernel_size=({kernel[0]}, {kernel[1]}), "
+        f"dilation=({dilation[0]}, "
         f"{dilation[1]}), padding=({padding[0]}, {padding[1]}), stride=({stride[0]}, {stride[1]}), "
     )
     if min(out) < 1:
         raise RuntimeError(
-            f"{given}calculated shape of the array of sliding blocks as ({out[0]}, {out[1]}), which is too small (non-positive)"
+            f"{given}calculated shape of the array of sliding blocks as ({out[0]}, {out[1]}), "
+            "which is too small (non-positive)"
         )
     if m.shape[-1] != out[0] * out[1]:
         raise RuntimeError(
-            f"{given}expected size of input's dimension 2 to match the calculated number of sliding blocks "
+            f"{given}expected size of input's dimension 2 to match the calculated number of "
+            "sliding blocks "
             f"{out[0]} * {out[1]} = {out[0] * out[1]}, but got input.size(2)={m.shape[-1]}."
         )
     x = input if m.ndim == 3 else input.unsqueeze(0)  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from facula.ops.reduce import dims_of, reduced
 from facula.ops.registry import FUNCTIONAL, TORCH, functional, to_out
 from facula.tensor import Tensor, adopt_array
 
-# p-norms along dims -------------------------------------------------------------------------------------
+# p-norms along dims ------------------------------------------------------------------------------
 
 
 def p_norm_of(g: Any, x: Any, p: float, axes: tuple[int, ...]) -> Any:
@@ -74,7 +74,9 @@ def _norm_backward(n: Any, g: Tensor) -> Tensor:
     return p_norm_slope(x, norm, g, p, dims)
 
 
-NORM = Op("norm", _norm_infer, _norm_expand, _norm_backward, saves="0 out", grad_name="NormBackward1")
+NORM = Op(
+    "norm", _norm_infer, _norm_expand, _norm_backward, saves="0 out", grad_name="NormBackward1"
+)
 
 
 def p_norm(x: Tensor, p: float, dim: Any, keepdim: bool) -> Tensor:
@@ -87,12 +89,14 @@ def _at_least(x: Tensor, low: float) -> Tensor:
 
 
 @functional("normalize")
-def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+def normalize(
+    input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
+) -> Tensor:
     """input / max(its p-norm along dim, eps)."""
     return to_out(input / _at_least(p_norm(input, p, dim, True), eps), out)  # type: ignore[operator]
 
 
-# similarities -------------------------------------------------------------------------------------------
+# similarities ------------------------------------------------------------------------------------
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
@@ -102,7 +106,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
             raise TypeError(f"cosine_similarity(): argument must be Tensor, not {type(x).__name__}")
     d = promote_types(x1.meta.dtype, x2.meta.dtype)
     if d.kind not in "fc":
-        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {d.short}")
+        raise RuntimeError(
+            f"expected common dtype to be floating point, yet common dtype is {d.short}"
+        )
     shape = broadcast_shapes(x1.meta.shape, x2.meta.shape)
     x1, x2 = (x.to(d).expand(shape) for x in (x1, x2))  # type: ignore[attr-defined]
     unit = []
@@ -116,7 +122,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 TORCH["cosine_similarity"] = FUNCTIONAL["cosine_similarity"] = cosine_similarity
 
 
-def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
     """The p-norm of x1 - x2 + eps along the last dim."""
     return p_norm(x1 - x2 + eps, p, -1, keepdim)  # type: ignore[operator]
 
@@ -124,7 +132,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 TORCH["pairwise_distance"] = FUNCTIONAL["pairwise_distance"] = pairwise_distance
 
 
-# all pairs ----------------------------------------------------------------------------------------------
+# all pairs ---------------------------------------------------------------------------------------
 
 
 def _cdist_infer(a: Meta, b: Meta, p: float) -> Meta:
@@ -168,7 +176,12 @@ def _euclid(a: Tensor, b: Tensor) -> Tensor:
     return TORCH["where"](square > 0, square, low).sqrt()
 
 
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+def cdist(
+    x1: Tensor,
+    x2: Tensor,
+    p: float = 2.0,
+    compute_mode: str | None = "use_mm_for_euclid_dist_if_necessary",
+) -> Tensor:
     """p-norm distances between all rows of x1 and of x2, batch by batch."""
     a, b = x1.meta, x2.meta
     if a.dtype.kind != "f":
@@ -179,14 +192,21 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = "us
         if m.ndim < 2:
             raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {m.ndim}D")
     if a.shape[-1] != b.shape[-1]:
-        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {a.shape[-1]} X2: {b.shape[-1]}")
+        raise RuntimeError(
+            f"X1 and X2 must have the same number of columns. X1: {a.shape[-1]} X2: {b.shape[-1]}"
+        )
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
     modes = {None: 0, _MM + "_if_necessary": 0, _MM: 1, "donot_" + _MM: 2}
     if compute_mode not in modes:
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
     many = a.shape[-2] > 25 or b.shape[-2] > 25
-    if p == 2 and (modes[compute_mode] == 1 or (modes[compute_mode] == 0 and many)) and a.numel and b.numel:
+    if (
+        p == 2
+        and (modes[compute_mode] == 1 or (modes[compute_mode] == 0 and many))
+        and a.numel
+        and b.numel
+    ):
         return _euclid(x1, x2)
     return apply(CDIST, (x1, x2), (float(p),))
 
@@ -210,7 +230,7 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
 TORCH["pdist"] = FUNCTIONAL["pdist"] = pdist
 
 
-# bilinear -----------------------------------------------------------------------------------------------
+# bilinear ----------------------------------------------------------------------------------------
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -221,16 +241,19 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     for i in range(a.ndim - 1):
         if a.shape[i] != b.shape[i]:
             raise RuntimeError(
-                f"bilinear(): input batch dimensions do not match at dim {i}: got {a.shape[i]} and {b.shape[i]}"
+                f"bilinear(): input batch dimensions do not match at dim {i}: got {a.shape[i]} "
+                f"and {b.shape[i]}"
             )
     for k, m in ((1, a), (2, b)):
         if m.shape[-1] != w.shape[k]:
             raise RuntimeError(
-                f"bilinear(): input{k} size does not match weight size: got {m.shape[-1]} but expected {w.shape[k]}"
+                f"bilinear(): input{k} size does not match weight size: got {m.shape[-1]} but "
+                f"expected {w.shape[k]}"
             )
     if bias is not None and bias.meta.shape[0] != w.shape[0]:
         raise RuntimeError(
-            f"bilinear(): bias size does not match weight size: got {bias.meta.shape[0]} but expected {w.shape[0]}"
+            f"bilinear(): bias size does not match weight size: got {bias.meta.shape[0]} but "
+            f"expected {w.shape[0]}"
         )
     out, in1, in2 = w.shape
     x1, x2 = input1.reshape(-1, in1), input2.reshape(-1, in2)  # type: ignore[attr-defined]

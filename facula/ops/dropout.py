@@ -21,7 +21,7 @@ from facula.tensor import Tensor, adopt_array, empty_meta
 
 
 def _memory_order(m: Meta) -> Sequence[int] | None:
-    """Dims from the slowest to the fastest where a tensor is dense in another order than its dims'."""
+    """Dims from slowest to fastest where a tensor is dense in an order of its own."""
     if m.contiguous:
         return None
     order = sorted(range(m.ndim), key=lambda i: -m.strides[i])
@@ -34,7 +34,7 @@ def _memory_order(m: Meta) -> Sequence[int] | None:
 
 
 def draw_mask(m: Meta, keep: float) -> Tensor:
-    """True with probability `keep`, drawn in the order of memory that a tensor like m would have."""
+    """True with probability `keep`, drawn in the order of memory of a tensor like m."""
     if m.device is META:
         return empty_meta(meta_of(dt.bool_, m.shape, META))
     mask = draws.bernoulli(default_generator, m.numel, keep, "bool")
@@ -52,8 +52,13 @@ def _dropout_expand(g: Any, x: Any, mask: Any, keep: Any) -> Any:
     return g.cast(g.cast(x, w) * noise, x.dtype)
 
 
-DROPOUT = Op("mul", lambda x, mask: x.plain(), _dropout_expand,
-             lambda n, g: (apply(DROPOUT, (g, n.tensor(0)), (), n.scalars), None), saves="1")  # fmt: skip
+DROPOUT = Op(
+    "mul",
+    lambda x, mask: x.plain(),
+    _dropout_expand,
+    lambda n, g: (apply(DROPOUT, (g, n.tensor(0)), (), n.scalars), None),
+    saves="1",
+)
 
 
 def _alpha_expand(g: Any, x: Any, mask: Any, a: Any, b: Any, c: Any) -> Any:
@@ -85,7 +90,9 @@ def _feature_shape(m: Meta) -> tuple[int, ...]:
     return (*m.shape[:2], *[1] * (m.ndim - 2))
 
 
-def _dropped(input: Tensor, p: float, train: bool, inplace: bool, feature: bool, alpha: bool) -> Tensor:
+def _dropped(
+    input: Tensor, p: float, train: bool, inplace: bool, feature: bool, alpha: bool
+) -> Tensor:
     if not 0 <= p <= 1:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
     if p == 0 or not train or not input.meta.numel:
@@ -126,14 +133,18 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
 
 @functional("alpha_dropout")
-def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+def alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
     """Dropout that keeps mean and variance of what selu gives."""
     _check(p)
     return _dropped(input, p, training, inplace, False, True)
 
 
 @functional("feature_alpha_dropout")
-def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+def feature_alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
     """alpha_dropout of whole channels."""
     _check(p)
     return _dropped(input, p, training, inplace, True, True)
@@ -155,14 +166,18 @@ def _warn(text: str) -> None:
 
 
 @functional("dropout1d")
-def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
     """Zeros whole channels of (N, C, L) or (C, L)."""
     _check(p)
     n = input.meta.ndim
     if n not in (2, 3):
         raise RuntimeError(
-            f"dropout1d: Expected 2D or 3D input, but received a {n}D input. Note that dropout1d exists to "
-            "provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an "
+            f"dropout1d: Expected 2D or 3D input, but received a {n}D input. Note that dropout1d "
+            "exists to "
+            "provide channel-wise dropout on inputs with 1 spatial dimension, a channel "
+            "dimension, and an "
             "optional batch dimension (i.e. 2D or 3D inputs)."
         )
     if n == 3:
@@ -171,7 +186,9 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 
 @functional("dropout2d")
-def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
     """Zeros whole channels of (N, C, H, W).
 
     Source: Tompson et al., "Efficient object localization using convolutional networks", 2015.
@@ -180,32 +197,44 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     n = input.meta.ndim
     if n not in (3, 4):
         _warn(
-            f"dropout2d: Received a {n}-D input to dropout2d, which is deprecated and will result in an error "
-            "in a future release. To retain the behavior and silence this warning, please use dropout instead. "
-            "Note that dropout2d exists to provide channel-wise dropout on inputs with 2 spatial dimensions, a "
+            f"dropout2d: Received a {n}-D input to dropout2d, which is deprecated and will result "
+            "in an error "
+            "in a future release. To retain the behavior and silence this warning, please use "
+            "dropout instead. "
+            "Note that dropout2d exists to provide channel-wise dropout on inputs with 2 spatial "
+            "dimensions, a "
             "channel dimension, and an optional batch dimension (i.e. 3D or 4D inputs)."
         )
     elif n == 3:
         _warn(
-            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is "
-            "desired - input is interpreted as shape (N, C, L), where C is the channel dim. This behavior will "
-            "change in a future release to interpret the input as one without a batch dimension, i.e. shape "
-            "(C, H, W). To maintain the 1D channel-wise dropout behavior, please switch to using dropout1d "
+            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D "
+            "dropout behavior is "
+            "desired - input is interpreted as shape (N, C, L), where C is the channel dim. This "
+            "behavior will "
+            "change in a future release to interpret the input as one without a batch dimension, "
+            "i.e. shape "
+            "(C, H, W). To maintain the 1D channel-wise dropout behavior, please switch to using "
+            "dropout1d "
             "instead."
         )
     return _channels(input, p, training, inplace)
 
 
 @functional("dropout3d")
-def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout3d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
     """Zeros whole channels of (N, C, D, H, W)."""
     _check(p)
     n = input.meta.ndim
     if n not in (4, 5):
         _warn(
-            f"dropout3d: Received a {n}-D input to dropout3d, which is deprecated and will result in an error "
-            "in a future release. To retain the behavior and silence this warning, please use dropout instead. "
-            "Note that dropout3d exists to provide channel-wise dropout on inputs with 3 spatial dimensions, a "
+            f"dropout3d: Received a {n}-D input to dropout3d, which is deprecated and will result "
+            "in an error "
+            "in a future release. To retain the behavior and silence this warning, please use "
+            "dropout instead. "
+            "Note that dropout3d exists to provide channel-wise dropout on inputs with 3 spatial "
+            "dimensions, a "
             "channel dimension, and an optional batch dimension (i.e. 4D or 5D inputs)."
         )
     if n == 4:
@@ -213,7 +242,7 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     return _channels(input, p, training, inplace)
 
 
-# names under torch ------------------------------------------------------------------------------------
+# names under torch -------------------------------------------------------------------------------
 
 
 def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:

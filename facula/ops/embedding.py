@@ -19,12 +19,13 @@ _INDEX_TYPES = (dt.int64, dt.int32)
 def _check_index(name: str, arg: str, m: Meta) -> None:
     if m.dtype not in _INDEX_TYPES:
         raise RuntimeError(
-            f"Expected tensor for argument #1 '{arg}' to have one of the following scalar types: Long, Int; "
+            f"Expected tensor for argument #1 '{arg}' to have one of the following scalar types: "
+            "Long, Int; "
             f"but got torch.{m.dtype.short}Tensor instead (while checking arguments for {name})"
         )
 
 
-# embedding ----------------------------------------------------------------------------------------------
+# embedding ---------------------------------------------------------------------------------------
 
 
 def _infer(weight: Meta, index: Meta, *_: Any) -> Meta:
@@ -69,20 +70,25 @@ def _back_expand(g: Any, grad: Any, index: Any, rows: int, padding: int, by_freq
 
 
 def _back_backward(n: Any, gg: Tensor) -> tuple:
-    rows, padding, by_freq = n.params
+    _, padding, by_freq = n.params
     index = n.tensor(0)
     if by_freq:
         raise RuntimeError(
-            "embedding_backward: double backward with scale_grad_by_freq is not supported, as in PyTorch"
+            "embedding_backward: double backward with scale_grad_by_freq is not supported, as in "
+            "PyTorch"
         )
     out = gg.index_select(0, index.reshape(-1)).reshape(*index.meta.shape, gg.meta.shape[1])  # type: ignore[attr-defined]
     if padding >= 0:
-        out = TORCH["where"]((index == padding).unsqueeze(-1), TORCH["zeros"]((), dtype=gg.meta.dtype), out)
+        out = TORCH["where"](
+            (index == padding).unsqueeze(-1), TORCH["zeros"]((), dtype=gg.meta.dtype), out
+        )
     return out, None
 
 
 EMBEDDING = Op("embedding", _infer, _expand, _backward, saves="1", marks=True)
-EMBEDDING_BACKWARD = Op("embedding_dense_backward", _back_infer, _back_expand, _back_backward, saves="1", marks=True)
+EMBEDDING_BACKWARD = Op(
+    "embedding_dense_backward", _back_infer, _back_expand, _back_backward, saves="1", marks=True
+)
 
 
 def _padding_row(padding_idx: int | None, rows: int) -> int:
@@ -99,13 +105,14 @@ def _padding_row(padding_idx: int | None, rows: int) -> int:
 def _no_sparse(sparse: bool) -> None:
     if sparse:
         raise NotImplementedError(
-            "gradients of embeddings as sparse tensors are not available: use sparse=False, whose dense "
+            "gradients of embeddings as sparse tensors are not available: use sparse=False, whose "
+            "dense "
             "gradients have the same values"
         )
 
 
 def renorm_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
-    """Scales down, in place and without history, the rows that index names and are longer than max_norm."""
+    """Scales down, in place and without history, named rows longer than max_norm."""
     from facula.autograd.mode import no_grad
 
     if weight.meta.device is META:
@@ -120,12 +127,21 @@ def renorm_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float
         scale = TORCH["where"](norm > max_norm, max_norm / (norm + 1e-7), TORCH["ones_like"](norm))
         scaled = (w * scale).to(weight.meta.dtype)
         flat = index.detach().reshape(-1)  # type: ignore[attr-defined]
-        overwrite(weight.detach(), TORCH["index_copy"](weight.detach(), 0, flat, scaled), fresh=True)
+        overwrite(
+            weight.detach(), TORCH["index_copy"](weight.detach(), 0, flat, scaled), fresh=True
+        )
 
 
 @functional("embedding")
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
-              norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False) -> Tensor:  # fmt: skip
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """Rows of weight picked by index: out[..., :] = weight[input[...]].
 
     Shapes: input (*), weight (rows, width) -> (*, width).
@@ -136,10 +152,17 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
     return apply(EMBEDDING, (weight, input), (padding, bool(scale_grad_by_freq), bool(sparse)))
 
 
-def _torch_embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False,
-                     sparse: bool = False) -> Tensor:  # fmt: skip
+def _torch_embedding(
+    weight: Tensor,
+    indices: Tensor,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """Rows of weight picked by index."""
-    return apply(EMBEDDING, (weight, indices), (int(padding_idx), bool(scale_grad_by_freq), bool(sparse)))
+    return apply(
+        EMBEDDING, (weight, indices), (int(padding_idx), bool(scale_grad_by_freq), bool(sparse))
+    )
 
 
 _torch_embedding.__name__ = _torch_embedding.__qualname__ = "embedding"
@@ -147,20 +170,24 @@ TORCH["embedding"] = _torch_embedding
 
 
 @functional("_no_grad_embedding_renorm_")
-def _no_grad_embedding_renorm_(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
+def _no_grad_embedding_renorm_(
+    weight: Tensor, input: Tensor, max_norm: float, norm_type: float
+) -> None:
     """`embedding`'s max_norm, in place."""
     renorm_rows(weight, input, max_norm, norm_type)
 
 
-# bags ---------------------------------------------------------------------------------------------------
+# bags --------------------------------------------------------------------------------------------
 
 _MODES = {"sum": 0, "mean": 1, "max": 2}
 
 
 def _bag_of(g: Any, offsets: Any, n: int) -> Any:
-    """Which bag each of the n indices belongs to: how many offsets are at or before it, less one."""
+    """The bag of each of the n indices: how many offsets are at or before it, less one."""
     starts = g.reshape(g.cast(offsets, dt.int64), (1, offsets.shape[0]))
-    at = g.cast(g.iota((n, offsets.shape[0]), 0) >= g.expand(starts, (n, offsets.shape[0])), dt.int64)
+    at = g.cast(
+        g.iota((n, offsets.shape[0]), 0) >= g.expand(starts, (n, offsets.shape[0])), dt.int64
+    )
     return g.reduce("sum", at, 1, keepdim=False) - 1
 
 
@@ -168,7 +195,12 @@ def _bag_infer(weight: Meta, index: Meta, offsets: Meta, *rest: Any) -> tuple:
     bags = rest[-5]
     out = meta_of(weight.dtype, (bags, weight.shape[1]), weight.device)
     argmax = meta_of(dt.int64, (bags, weight.shape[1]), weight.device)
-    return (out, meta_of(dt.int64, index.shape, weight.device), meta_of(weight.dtype, (bags,), weight.device), argmax)
+    return (
+        out,
+        meta_of(dt.int64, index.shape, weight.device),
+        meta_of(weight.dtype, (bags,), weight.device),
+        argmax,
+    )
 
 
 def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> Any:
@@ -192,7 +224,11 @@ def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> An
         place = g.where(hit, g.iota((n, width), 0), n)
         first = g.put(g.const(n, dt.int64, (bags, width)), bag, place, 0, "min")
         safe = first.minimum(n - 1) if n else first
-        argmax = g.where(first < n, g.take(flat, g.reshape(safe, (bags * width,)), 0).reshape(bags, width) if n else first, -1)
+        argmax = g.where(
+            first < n,
+            g.take(flat, g.reshape(safe, (bags * width,)), 0).reshape(bags, width) if n else first,
+            -1,
+        )
         out = g.where(first < n, best, 0.0)
     else:
         out = g.put(g.const(0.0, w, (bags, width)), bag, g.where(column, rows, 0.0), 0, "add")
@@ -202,7 +238,7 @@ def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> An
 
 
 def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
-    bags, mode, padding, by_freq, sparse = n.params
+    _, mode, padding, by_freq, sparse = n.params
     _no_sparse(sparse)
     weight, index = n.inst.ins[0], n.tensor(1)
     has_scale = len(n.inst.ins) > 3
@@ -213,7 +249,11 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
         kept = TORCH["where"](argmax >= 0, g, TORCH["zeros"]((), dtype=g.meta.dtype))
         out = scatter_op(TORCH["zeros"](weight.shape, dtype=g.meta.dtype), 0, index_of, kept, "add")
         return (out, None, None, *([None] if has_scale else []))
-    per_bag = g / TORCH["where"](count < 1, TORCH["ones_like"](count), count).unsqueeze(1) if mode == 1 else g
+    per_bag = (
+        g / TORCH["where"](count < 1, TORCH["ones_like"](count), count).unsqueeze(1)
+        if mode == 1
+        else g
+    )
     per_row = per_bag.index_select(0, bag)
     gw = gs = None
     if n.needs(0):
@@ -226,14 +266,39 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     return (gw, None, None, *([gs] if has_scale else []))
 
 
-BAG = Op("_embedding_bag", _bag_infer, _bag_expand, _bag_backward,
-         saves="0 1 out1 out2 out3", materialize=False, marks=True, grad_name="EmbeddingBagBackward0")  # fmt: skip
-BAG_SCALED = Op("_embedding_bag", _bag_infer, _bag_expand, _bag_backward,
-                saves="0 1 3 out1 out2 out3", materialize=False, marks=True, grad_name="EmbeddingBagBackward0")  # fmt: skip
+BAG = Op(
+    "_embedding_bag",
+    _bag_infer,
+    _bag_expand,
+    _bag_backward,
+    saves="0 1 out1 out2 out3",
+    materialize=False,
+    grad_name="EmbeddingBagBackward0",
+    marks=True,
+)
+BAG_SCALED = Op(
+    "_embedding_bag",
+    _bag_infer,
+    _bag_expand,
+    _bag_backward,
+    saves="0 1 3 out1 out2 out3",
+    materialize=False,
+    grad_name="EmbeddingBagBackward0",
+    marks=True,
+)
 
 
-def _bags(weight: Tensor, index: Tensor, offsets: Tensor, by_freq: bool, mode: int, sparse: bool,
-          scale: Tensor | None, include_last: bool, padding: int) -> tuple[Tensor, ...]:  # fmt: skip
+def _bags(
+    weight: Tensor,
+    index: Tensor,
+    offsets: Tensor,
+    by_freq: bool,
+    mode: int,
+    sparse: bool,
+    scale: Tensor | None,
+    include_last: bool,
+    padding: int,
+) -> tuple[Tensor, ...]:
     bags = offsets.meta.shape[0]
     if include_last:
         bags -= 1
@@ -245,21 +310,30 @@ def _bags(weight: Tensor, index: Tensor, offsets: Tensor, by_freq: bool, mode: i
 
 
 def _check_bag(input: Tensor, weight: Tensor, offsets: Tensor | None, scale: Tensor | None) -> None:
-    if weight.meta.dtype.kind in "iu" and weight.meta.dtype.itemsize == 8 and input.meta.dtype.kind == "f":
+    if (
+        weight.meta.dtype.kind in "iu"
+        and weight.meta.dtype.itemsize == 8
+        and input.meta.dtype.kind == "f"
+    ):
         raise ValueError(
-            "Argument order of nn.functional.embedding_bag was changed. Usage `embedding_bag(weight, input, ...)` "
+            "Argument order of nn.functional.embedding_bag was changed. Usage "
+            "`embedding_bag(weight, input, ...)` "
             "is deprecated, and should now be `embedding_bag(input, weight, ...)`."
         )
     if scale is not None and input.meta.shape != scale.meta.shape:
         raise ValueError(
-            f"embedding_bag: If per_sample_weights ({tuple(scale.meta.shape)}) is not None, then it must have the "
+            f"embedding_bag: If per_sample_weights ({tuple(scale.meta.shape)}) is not None, then "
+            "it must have the "
             f"same shape as the input ({tuple(input.meta.shape)})"
         )
     if weight.meta.ndim != 2:
-        raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.meta.ndim}")
+        raise ValueError(
+            f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.meta.ndim}"
+        )
     if input.meta.ndim == 2 and offsets is not None:
         raise ValueError(
-            "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
+            "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of "
+            "fixed length "
             f"sequences. However, found offsets of type {type(offsets)}"
         )
     if input.meta.ndim == 1:
@@ -268,14 +342,25 @@ def _check_bag(input: Tensor, weight: Tensor, offsets: Tensor | None, scale: Ten
         if offsets.meta.ndim != 1:
             raise ValueError("offsets has to be a 1D Tensor")
     elif input.meta.ndim != 2:
-        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.meta.ndim}")
+        raise ValueError(
+            f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.meta.ndim}"
+        )
 
 
 @functional("embedding_bag")
-def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, max_norm: float | None = None,
-                  norm_type: float = 2, scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
-                  per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
-                  padding_idx: int | None = None) -> Tensor:  # fmt: skip
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
     """Sums, means or maxima of bags of rows of weight.
 
     Shapes: input (bags, size), or (n) with offsets (bags) that say where each begins.
@@ -298,33 +383,65 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
         renorm_rows(weight, input, max_norm, norm_type)
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(
-            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' "
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported "
+            "for mode='sum' "
             f"(got mode='{mode}'). Please open a feature request on GitHub."
         )
-    return _bags(weight, input, offsets, scale_grad_by_freq, _MODES[mode], sparse,
-                 per_sample_weights, include_last_offset, padding)[0]  # fmt: skip
+    return _bags(
+        weight,
+        input,
+        offsets,
+        scale_grad_by_freq,
+        _MODES[mode],
+        sparse,
+        per_sample_weights,
+        include_last_offset,
+        padding,
+    )[0]
 
 
-def _torch_bag(weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: bool = False, mode: int = 0,
-               sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
-               padding_idx: int | None = None) -> tuple[Tensor, ...]:  # fmt: skip
+def _torch_bag(
+    weight: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> tuple[Tensor, ...]:
     """(bags, bag of each index, size of each bag, index of each maximum)."""
-    return _bags(weight, indices, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights, include_last_offset,
-                 _padding_row(padding_idx, weight.meta.shape[0]))  # fmt: skip
+    return _bags(
+        weight,
+        indices,
+        offsets,
+        scale_grad_by_freq,
+        mode,
+        sparse,
+        per_sample_weights,
+        include_last_offset,
+        _padding_row(padding_idx, weight.meta.shape[0]),
+    )
 
 
 _torch_bag.__name__ = _torch_bag.__qualname__ = "embedding_bag"
 TORCH["embedding_bag"] = _torch_bag
 
 
-# one-hot ------------------------------------------------------------------------------------------------
+# one-hot -----------------------------------------------------------------------------------------
 
 ONE_HOT = Op(
-    "one_hot", lambda index, n: meta_of(dt.int64, (*index.shape, n), index.device),
+    "one_hot",
+    lambda index, n: meta_of(dt.int64, (*index.shape, n), index.device),
     lambda g, index, n: g.cast(
         g.iota((*index.shape, n), index.ndim).eq(
-            g.reshape(g.check(index, n, "one_hot"), (*index.shape, 1))), dt.int64),
-)  # fmt: skip
+            g.reshape(g.check(index, n, "one_hot", wrap=False), (*index.shape, 1))
+        ),
+        dt.int64,
+    ),
+    marks=True,
+)
 
 
 @functional("one_hot")
@@ -348,5 +465,3 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         elif num_classes <= values.max():
             raise RuntimeError("Class values must be smaller than num_classes.")
     return apply(ONE_HOT, (tensor,), (num_classes,))
-
-

@@ -121,7 +121,9 @@ def in_place(t: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
     """run(t) written back into t; what run saves of t is its value before."""
     if t._rg and LOCAL.tape.grad:
         if t._g is None:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation."
+            )
         return write_back(t, run(snapshot(t)))
     return write_back(t, run(t))
 

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -38,15 +37,21 @@ def reduce_tensor(loss: Tensor, reduction: str) -> Tensor:
     return loss.mean() if reduction == "mean" else loss.sum()  # type: ignore[attr-defined]
 
 
-# losses of pairs of elements: l(x, t, *numbers) ---------------------------------------------------------------
+# losses of pairs of elements: l(x, t, *numbers) --------------------------------------------------
 
 
 def _same(x: Meta, t: Meta) -> Any:
     return result_type((x, t))
 
 
-def elementwise_loss(name: str, value: Callable, slopes: tuple[Callable | None, Callable | None], *,
-                     grad_name: str | None = None, kinds: str = "f") -> Op:  # fmt: skip
+def elementwise_loss(
+    name: str,
+    value: Callable,
+    slopes: tuple[Callable | None, Callable | None],
+    *,
+    grad_name: str | None = None,
+    kinds: str = "f",
+) -> Op:
     """value(k, x, t, *numbers) reduced; `slopes` are its derivatives in x and t (None: none)."""
 
     def infer(x: Meta, t: Meta, reduction: str) -> Meta:
@@ -80,7 +85,9 @@ def elementwise_loss(name: str, value: Callable, slopes: tuple[Callable | None, 
         return expand
 
     def back_infer(which: int) -> Callable:
-        return lambda grad, x, t, reduction: meta_of((x, t)[which].dtype, broadcast_shapes(x.shape, t.shape), x.device)
+        return lambda grad, x, t, reduction: meta_of(
+            (x, t)[which].dtype, broadcast_shapes(x.shape, t.shape), x.device
+        )
 
     backs = [Op(name + "_backward", back_infer(i), back_expand(i)) for i in (0, 1)]
 
@@ -96,7 +103,9 @@ def elementwise_loss(name: str, value: Callable, slopes: tuple[Callable | None, 
                     scale = grad / max(math.prod(broadcast_shapes(x.meta.shape, t.meta.shape)), 1)
                 grads.append(sum_to(scale * slope(TENSORS, x, t, *n.scalars), n.inst.ins[i]))
             else:
-                grads.append(sum_to(apply(backs[i], (grad, x, t), n.params, n.scalars), n.inst.ins[i]))
+                grads.append(
+                    sum_to(apply(backs[i], (grad, x, t), n.params, n.scalars), n.inst.ins[i])
+                )
         return tuple(grads)
 
     return Op(name, infer, expand, backward, saves="0 1", grad_name=grad_name)
@@ -137,23 +146,35 @@ def _soft_margin(k: Any, x: Any, t: Any) -> Any:
 # PyTorch composes this one: the name is that of its last step
 _L1 = {
     reduction: elementwise_loss(
-        "l1_loss", lambda k, x, t: (x - t).abs(),
-        (lambda k, x, t: _sign(k, x - t), lambda k, x, t: _sign(k, t - x)), grad_name=name)
-    for reduction, name in (("none", "AbsBackward0"), ("mean", "MeanBackward0"), ("sum", "SumBackward0"))
-}  # fmt: skip
-SMOOTH_L1 = elementwise_loss("smooth_l1_loss", _smooth_l1, (_smooth_l1_slope, _negated(_smooth_l1_slope)))
+        "l1_loss",
+        lambda k, x, t: (x - t).abs(),
+        (lambda k, x, t: _sign(k, x - t), lambda k, x, t: _sign(k, t - x)),
+        grad_name=name,
+    )
+    for reduction, name in (
+        ("none", "AbsBackward0"),
+        ("mean", "MeanBackward0"),
+        ("sum", "SumBackward0"),
+    )
+}
+SMOOTH_L1 = elementwise_loss(
+    "smooth_l1_loss", _smooth_l1, (_smooth_l1_slope, _negated(_smooth_l1_slope))
+)
 HUBER = elementwise_loss("huber_loss", _huber, (_huber_slope, _negated(_huber_slope)))
 SOFT_MARGIN = elementwise_loss(
-    "soft_margin_loss", _soft_margin,
+    "soft_margin_loss",
+    _soft_margin,
     (lambda k, x, t: -t * (-t * x).sigmoid(), lambda k, x, t: -x * (-t * x).sigmoid()),
-)  # fmt: skip
+)
 
 
 def _warn_sizes(input: Tensor, target: Tensor) -> None:
     if target.meta.shape != input.meta.shape:
         warnings.warn(
-            f"Using a target size ({target.meta.shape}) that is different to the input size ({input.meta.shape}). "
-            "This will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+            f"Using a target size ({target.meta.shape}) that is different to the input size "
+            f"({input.meta.shape}). "
+            "This will likely lead to incorrect results due to broadcasting. Please ensure they "
+            "have the same size.",
             stacklevel=3,
         )
 
@@ -167,8 +188,14 @@ def _weighted(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
 
 
 @functional("l1_loss")
-def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
-            reduction: str = "mean", weight: Tensor | None = None) -> Tensor:  # fmt: skip
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
     """Mean (or sum) of absolute differences."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     _warn_sizes(input, target)
@@ -176,13 +203,21 @@ def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, red
     d = _same(input.meta, target.meta)
     if weight is not None or d.kind != "f":
         loss = (input - target).abs()  # type: ignore[operator]
-        return reduce_tensor(loss, reduction) if weight is None else _weighted(loss, weight, reduction)
+        return (
+            reduce_tensor(loss, reduction) if weight is None else _weighted(loss, weight, reduction)
+        )
     return apply(_L1[reduction], (input, target), (reduction,))
 
 
 @functional("smooth_l1_loss")
-def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
-                   reduction: str = "mean", beta: float = 1.0) -> Tensor:  # fmt: skip
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
     """Squared below beta, absolute above."""
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     _warn_sizes(input, target)
@@ -194,8 +229,13 @@ def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = No
 
 
 @functional("huber_loss")
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
-               weight: Tensor | None = None) -> Tensor:  # fmt: skip
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
     """Half the square below delta, delta times the distance less delta / 2 above."""
     check_reduction(reduction)
     _warn_sizes(input, target)
@@ -207,14 +247,19 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
 
 
 @functional("soft_margin_loss")
-def soft_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
-                     reduction: str = "mean") -> Tensor:  # fmt: skip
+def soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """log(1 + exp(-target * input)), target 1 or -1."""
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     return apply(SOFT_MARGIN, (input, target), (reduction,))
 
 
-# binary cross entropy -------------------------------------------------------------------------------------
+# binary cross entropy ----------------------------------------------------------------------------
 
 
 def _log_bounded(k: Any, v: Any) -> Any:
@@ -256,8 +301,13 @@ def _logits_pos_target_slope(k: Any, x: Any, t: Any, pos: Any) -> Any:
     return (pos - 1.0) * _softplus_of(-x) - x
 
 
-def _weighted_bce(name: str, value: Callable, slopes: tuple[Callable, Callable], extras: tuple[bool, bool],
-                  grad_name: str) -> Op:  # fmt: skip
+def _weighted_bce(
+    name: str,
+    value: Callable,
+    slopes: tuple[Callable, Callable],
+    extras: tuple[bool, bool],
+    grad_name: str,
+) -> Op:
     """A loss of (x, t[, weight][, pos_weight])."""
     has_weight, has_pos = extras
 
@@ -308,23 +358,39 @@ def _weighted_bce(name: str, value: Callable, slopes: tuple[Callable, Callable],
                 grads[which] = sum_to(out, n.inst.ins[which])
         return tuple(grads)
 
-    return Op(name, infer, expand, backward, saves=" ".join(map(str, range(2 + has_weight + has_pos))),
-              grad_name=grad_name)  # fmt: skip
+    return Op(
+        name,
+        infer,
+        expand,
+        backward,
+        saves=" ".join(map(str, range(2 + has_weight + has_pos))),
+        grad_name=grad_name,
+    )
 
 
 _BCE = {
-    w: _weighted_bce("binary_cross_entropy", _bce_value, (_bce_slope, _bce_target_slope), (w, False),
-                     "BinaryCrossEntropyBackward0")
+    w: _weighted_bce(
+        "binary_cross_entropy",
+        _bce_value,
+        (_bce_slope, _bce_target_slope),
+        (w, False),
+        "BinaryCrossEntropyBackward0",
+    )
     for w in (False, True)
-}  # fmt: skip
+}
 _BCE_LOGITS = {
     (w, p): _weighted_bce(
-        "binary_cross_entropy_with_logits", _logits_pos_value if p else _logits_value,
-        (_logits_pos_slope, _logits_pos_target_slope) if p
+        "binary_cross_entropy_with_logits",
+        _logits_pos_value if p else _logits_value,
+        (_logits_pos_slope, _logits_pos_target_slope)
+        if p
         else (lambda k, x, t: x.sigmoid() - t, lambda k, x, t: -x),
-        (w, p), "BinaryCrossEntropyWithLogitsBackward0")
-    for w in (False, True) for p in (False, True)
-}  # fmt: skip
+        (w, p),
+        "BinaryCrossEntropyWithLogitsBackward0",
+    )
+    for w in (False, True)
+    for p in (False, True)
+}
 
 
 def _expanded(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -332,15 +398,21 @@ def _expanded(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 @functional("binary_cross_entropy")
-def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
-                         size_average: bool | None = None, reduce: bool | None = None,
-                         reduction: str = "mean") -> Tensor:  # fmt: skip
-    """-(target * log(input) + (1 - target) * log(1 - input)) for probabilities; logs not below -100."""
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-(target * log(input) + (1 - target) * log(1 - input)); logs are kept above -100."""
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     x, t = input.meta, target.meta
     if t.shape != x.shape:
         raise ValueError(
-            f"Using a target size ({t.shape}) that is different to the input size ({x.shape}) is deprecated. Please "
+            f"Using a target size ({t.shape}) that is different to the input size ({x.shape}) is "
+            "deprecated. Please "
             "ensure they have the same size."
         )
     if x.dtype is not t.dtype:
@@ -352,10 +424,16 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
 
 
 @functional("binary_cross_entropy_with_logits")
-def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None,
-                                     size_average: bool | None = None, reduce: bool | None = None,
-                                     reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:  # fmt: skip
-    """binary_cross_entropy of sigmoid(input), without overflow; pos_weight scales positive targets."""
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """binary_cross_entropy of sigmoid(input); pos_weight scales positive targets."""
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     if target.meta.shape != input.meta.shape:
         raise ValueError(
@@ -364,9 +442,14 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     return _bce_logits(input, target, weight, pos_weight, reduction)
 
 
-def _bce_logits(input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str) -> Tensor:
+def _bce_logits(
+    input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
+) -> Tensor:
     # what needs a gradient other than input and target is composed
-    if any(p is not None and p._rg and recording() for p in (weight, pos_weight)) or target.meta.shape != input.meta.shape:
+    if (
+        any(p is not None and p._rg and recording() for p in (weight, pos_weight))
+        or target.meta.shape != input.meta.shape
+    ):
         loss = _composed_logits(input, target, pos_weight)
         return reduce_tensor(loss if weight is None else loss * weight, reduction)
     operands = [input, target] + [p for p in (weight, pos_weight) if p is not None]
@@ -380,8 +463,13 @@ def _composed_logits(x: Tensor, t: Tensor, pos: Tensor | None) -> Tensor:
     return (1 - t) * x - log_sigmoid  # type: ignore[operator]
 
 
-def _torch_bce_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None,
-                      reduction: int = 1) -> Tensor:  # fmt: skip
+def _torch_bce_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    pos_weight: Tensor | None = None,
+    reduction: int = 1,
+) -> Tensor:
     """`nn.functional.binary_cross_entropy_with_logits`; reduction 0 none, 1 mean, 2 sum."""
     return _bce_logits(input, target, weight, pos_weight, _word(reduction))
 

@@ -31,7 +31,7 @@ def at_least(x: Tensor, low: float) -> Tensor:
 
 _NAMES = {"none": "SubBackward0", "mean": "MeanBackward0", "sum": "SumBackward0"}
 
-# divergence -----------------------------------------------------------------------------------------------
+# divergence --------------------------------------------------------------------------------------
 
 
 def _kl(k: Any, x: Any, t: Any) -> Any:
@@ -39,15 +39,20 @@ def _kl(k: Any, x: Any, t: Any) -> Any:
 
 
 _KL = {
-    r: elementwise_loss("kl_div", _kl, (lambda k, x, t: -t, lambda k, x, t: t.log() + 1.0 - x), grad_name=name)
+    r: elementwise_loss(
+        "kl_div", _kl, (lambda k, x, t: -t, lambda k, x, t: t.log() + 1.0 - x), grad_name=name
+    )
     for r, name in _NAMES.items()
 }
 _KL_LOG = {
-    r: elementwise_loss("kl_div", lambda k, x, t: t.exp() * (t - x),
-                        (lambda k, x, t: -t.exp(), lambda k, x, t: t.exp() * (t - x + 1.0)),
-                        grad_name="MulBackward0" if r == "none" else name)
+    r: elementwise_loss(
+        "kl_div",
+        lambda k, x, t: t.exp() * (t - x),
+        (lambda k, x, t: -t.exp(), lambda k, x, t: t.exp() * (t - x + 1.0)),
+        grad_name="MulBackward0" if r == "none" else name,
+    )
     for r, name in _NAMES.items()
-}  # fmt: skip
+}
 
 
 def _kl_div(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
@@ -57,14 +62,22 @@ def _kl_div(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> 
 
 
 @functional("kl_div")
-def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
-           reduction: str = "mean", log_target: bool = False) -> Tensor:  # fmt: skip
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
     """target * (log(target) - input) for log probabilities `input`; reduction also "batchmean"."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     if reduction == "mean":
         warnings.warn(
-            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' "
-            "divides only by the batch size, and aligns with the KL div math definition.'mean' will be changed to "
+            "reduction: 'mean' divides the total loss by both the batch size and the support "
+            "size.'batchmean' "
+            "divides only by the batch size, and aligns with the KL div math definition.'mean' "
+            "will be changed to "
             "behave the same as 'batchmean' in the next major release.",
             stacklevel=2,
         )
@@ -74,12 +87,14 @@ def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, redu
     return _kl_div(input, target, check_reduction(reduction), log_target)
 
 
-def _torch_kl_div(input: Tensor, target: Tensor, reduction: int = 1, *, log_target: bool = False) -> Tensor:
+def _torch_kl_div(
+    input: Tensor, target: Tensor, reduction: int = 1, *, log_target: bool = False
+) -> Tensor:
     """`nn.functional.kl_div`; reduction 0 none, 1 mean, 2 sum."""
     return _kl_div(input, target, _word(reduction), log_target)
 
 
-# likelihoods ------------------------------------------------------------------------------------------------
+# likelihoods -------------------------------------------------------------------------------------
 
 
 def _stirling(k: Any, t: Any) -> Any:
@@ -102,34 +117,54 @@ def _poisson(log_input: bool, full: bool) -> dict[str, Op]:
         stirling = t.log() + 0.5 / t
         return out + k.where(t <= 1.0, stirling * 0.0, stirling)  # NaN at 0, as PyTorch's
 
-    return {r: elementwise_loss("poisson_nll_loss", value, (slope, target_slope), grad_name=n) for r, n in _NAMES.items()}
+    return {
+        r: elementwise_loss("poisson_nll_loss", value, (slope, target_slope), grad_name=n)
+        for r, n in _NAMES.items()
+    }
 
 
 _POISSON = {(log, full): _poisson(log, full) for log in (False, True) for full in (False, True)}
 
 
-def _poisson_loss(input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: str) -> Tensor:
+def _poisson_loss(
+    input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: str
+) -> Tensor:
     op = _POISSON[bool(log_input), bool(full)][reduction]
     return apply(op, (input, target), (reduction,), (float(eps),))
 
 
 @functional("poisson_nll_loss")
-def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False,
-                     size_average: bool | None = None, eps: float = 1e-8, reduce: bool | None = None,
-                     reduction: str = "mean") -> Tensor:  # fmt: skip
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: bool | None = None,
+    eps: float = 1e-8,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """Negative log likelihood of counts `target` under Poisson rates exp(input) (or input)."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     return _poisson_loss(input, target, log_input, full, eps, check_reduction(reduction))
 
 
-def _torch_poisson(input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: int) -> Tensor:
+def _torch_poisson(
+    input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: int
+) -> Tensor:
     """`nn.functional.poisson_nll_loss`; reduction 0 none, 1 mean, 2 sum."""
     return _poisson_loss(input, target, log_input, full, eps, _word(reduction))
 
 
 @functional("gaussian_nll_loss")
-def gaussian_nll_loss(input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6,
-                      reduction: str = "mean") -> Tensor:  # fmt: skip
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Any,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
     """Negative log likelihood of target under normal distributions of mean input and variance var.
 
     Source: Nix and Weigend, "Estimating the mean and variance of the target distribution", 1994.
@@ -144,7 +179,9 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Any, full: bool = Fals
     if v != x:
         if tuple(x[:-1]) == tuple(v):
             var = var.unsqueeze(-1)  # type: ignore[attr-defined]
-        elif not (tuple(x[:-1]) == tuple(v[:-1]) and v[-1:] == (1,)) and not _broadcasts(tuple(v), tuple(x)):
+        elif not (tuple(x[:-1]) == tuple(v[:-1]) and v[-1:] == (1,)) and not _broadcasts(
+            tuple(v), tuple(x)
+        ):
             raise ValueError("var is of incorrect size")
     check_reduction_word(reduction)
     # the bound counts for the value but not for the gradient
@@ -166,7 +203,7 @@ def check_reduction_word(reduction: str) -> None:
         raise ValueError(reduction + " is not valid")
 
 
-# margins ------------------------------------------------------------------------------------------------------
+# margins -----------------------------------------------------------------------------------------
 
 
 def _hinge(k: Any, x: Any, t: Any, margin: Any) -> Any:
@@ -185,10 +222,14 @@ def _is(t: Any, value: float) -> Any:
 
 
 _HINGE = {
-    r: elementwise_loss("hinge_embedding_loss", _hinge, (_hinge_slope, None),
-                        grad_name="AddBackward0" if r == "none" else n)
+    r: elementwise_loss(
+        "hinge_embedding_loss",
+        _hinge,
+        (_hinge_slope, None),
+        grad_name="AddBackward0" if r == "none" else n,
+    )
     for r, n in _NAMES.items()
-}  # fmt: skip
+}
 
 
 def _word_of(size_average: Any, reduce: Any, reduction: str) -> str:
@@ -201,8 +242,14 @@ def hinge_loss(input: Tensor, target: Tensor, margin: float, reduction: str) -> 
 
 
 @functional("hinge_embedding_loss")
-def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, size_average: bool | None = None,
-                         reduce: bool | None = None, reduction: str = "mean") -> Tensor:  # fmt: skip
+def hinge_embedding_loss(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """input where target is 1, max(0, margin - input) where it is -1."""
     return hinge_loss(input, target, margin, _word_of(size_average, reduce, reduction))
 
@@ -213,14 +260,21 @@ def ranking_loss(a: Tensor, b: Tensor, t: Tensor, margin: float, reduction: str)
 
 
 @functional("margin_ranking_loss")
-def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
-                        size_average: bool | None = None, reduce: bool | None = None,
-                        reduction: str = "mean") -> Tensor:  # fmt: skip
+def margin_ranking_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """max(0, -target * (input1 - input2) + margin)."""
     reduction = _word_of(size_average, reduce, reduction)
     if input1.meta.ndim != input2.meta.ndim or input1.meta.ndim != target.meta.ndim:
         raise RuntimeError(
-            "margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: "
+            "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
+            "input1: "
             f"{input1.meta.shape}, input2: {input2.meta.shape}, target: {target.meta.shape} "
         )
     return ranking_loss(input1, input2, target, margin, reduction)
@@ -232,9 +286,15 @@ def cosine_loss(a: Tensor, b: Tensor, t: Tensor, margin: float, reduction: str) 
     if n.ndim > 1:
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     if n.ndim == 1 and (x.ndim != 2 or y.ndim != 2):
-        raise RuntimeError(f"1D target tensor expects 2D input tensors, but found inputs with sizes {list(x.shape)} and {list(y.shape)}.")
+        raise RuntimeError(
+            "1D target tensor expects 2D input tensors, but found inputs with sizes "
+            f"{list(x.shape)} and {list(y.shape)}."
+        )
     if n.ndim == 0 and (x.ndim != 1 or y.ndim != 1):
-        raise RuntimeError(f"0D target tensor expects 1D input tensors, but found inputs with sizes {list(x.shape)} and {list(y.shape)}.")
+        raise RuntimeError(
+            "0D target tensor expects 1D input tensors, but found inputs with sizes "
+            f"{list(x.shape)} and {list(y.shape)}."
+        )
     prod, aa, bb = ((u * v).sum(-1) for u, v in ((a, b), (a, a), (b, b)))
     cos = prod / ((aa + 1e-12) * (bb + 1e-12)).sqrt()
     zero = TORCH["zeros"]((), dtype=cos.meta.dtype)
@@ -244,20 +304,34 @@ def cosine_loss(a: Tensor, b: Tensor, t: Tensor, margin: float, reduction: str) 
 
 
 @functional("cosine_embedding_loss")
-def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
-                          size_average: bool | None = None, reduce: bool | None = None,
-                          reduction: str = "mean") -> Tensor:  # fmt: skip
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """1 - cosine where target is 1, max(0, cosine - margin) where it is -1."""
     return cosine_loss(input1, input2, target, margin, _word_of(size_average, reduce, reduction))
 
 
-def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float, swap: bool, reduction: str,
-                 distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:  # fmt: skip
+def triplet_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float,
+    swap: bool,
+    reduction: str,
+    distance: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
     """max(0, d(anchor, positive) - d(anchor, negative) + margin)."""
     dims = [t.meta.ndim for t in (anchor, positive, negative)]
     if len(set(dims)) > 1:
         raise RuntimeError(
-            f"The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
+            "The anchor, positive, and negative tensors are expected to have the same number of "
+            "dimensions, but got: "
             f"anchor {dims[0]}D, positive {dims[1]}D, and negative {dims[2]}D inputs"
         )
     near, far = distance(anchor, positive), distance(anchor, negative)
@@ -267,9 +341,18 @@ def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: flo
 
 
 @functional("triplet_margin_loss")
-def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2,
-                        eps: float = 1e-6, swap: bool = False, size_average: bool | None = None,
-                        reduce: bool | None = None, reduction: str = "mean") -> Tensor:  # fmt: skip
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """max(0, |anchor - positive| - |anchor - negative| + margin)."""
     reduction = _word_of(size_average, reduce, reduction)
     if margin <= 0:
@@ -277,17 +360,38 @@ def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, marg
     return _triplet(anchor, positive, negative, margin, p, eps, swap, reduction)
 
 
-def _triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float, p: float, eps: float, swap: bool,
-             reduction: str) -> Tensor:  # fmt: skip
-    return triplet_loss(anchor, positive, negative, margin, swap, reduction,
-                        lambda a, b: pairwise_distance(a, b, p, eps))  # fmt: skip
+def _triplet(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float,
+    p: float,
+    eps: float,
+    swap: bool,
+    reduction: str,
+) -> Tensor:
+    return triplet_loss(
+        anchor,
+        positive,
+        negative,
+        margin,
+        swap,
+        reduction,
+        lambda a, b: pairwise_distance(a, b, p, eps),
+    )
 
 
 @functional("triplet_margin_with_distance_loss")
-def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative: Tensor, *,
-                                      distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
-                                      margin: float = 1.0, swap: bool = False,
-                                      reduction: str = "mean") -> Tensor:  # fmt: skip
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
     """triplet_margin_loss with any distance."""
     check_reduction_word(reduction)
     if margin <= 0:
@@ -296,7 +400,7 @@ def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative
     return triplet_loss(anchor, positive, negative, margin, swap, reduction, distance)
 
 
-# connectionist temporal classification --------------------------------------------------------------------------
+# connectionist temporal classification -----------------------------------------------------------
 
 
 def _log_add(*terms: np.ndarray) -> np.ndarray:
@@ -318,8 +422,14 @@ def _sweep(y: np.ndarray, skip: np.ndarray) -> np.ndarray:
     return alpha
 
 
-def ctc(log_probs: np.ndarray, targets: np.ndarray, input_lengths: np.ndarray, target_lengths: np.ndarray,
-        blank: int, zero_infinity: bool) -> list[np.ndarray]:  # fmt: skip
+def ctc(
+    log_probs: np.ndarray,
+    targets: np.ndarray,
+    input_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    blank: int,
+    zero_infinity: bool,
+) -> list[np.ndarray]:
     """Loss of each sequence and its derivative in log_probs, seen through the log softmax."""
     steps, n, classes = log_probs.shape
     loss, grad = np.empty(n), np.zeros((steps, n, classes))
@@ -360,24 +470,45 @@ def _ctc_infer(x: Meta, *rest: Any) -> tuple:
 
 
 def _ctc_expand(g: Any, x: Any, targets: Any, a: Any, b: Any, blank: int, zero: bool) -> Any:
-    return g.host(ctc, [(x.dtype, (x.shape[1],)), (x.dtype, x.shape)], (x, targets, a, b), (blank, zero))
+    return g.host(
+        ctc, [(x.dtype, (x.shape[1],)), (x.dtype, x.shape)], (x, targets, a, b), (blank, zero)
+    )
 
 
 def _ctc_backward(n: Any, g: Tensor, _: Any = None) -> tuple:
     grad = n.tensor(0).detach()
-    return TORCH["where"](g.unsqueeze(1) == 0, TORCH["zeros_like"](grad), grad * g.unsqueeze(1)), None, None, None  # type: ignore[attr-defined]
+    return (
+        TORCH["where"](g.unsqueeze(1) == 0, TORCH["zeros_like"](grad), grad * g.unsqueeze(1)),
+        None,
+        None,
+        None,
+    )  # type: ignore[attr-defined]
 
 
-CTC = Op("_ctc_loss", _ctc_infer, _ctc_expand, _ctc_backward, saves="out1", materialize=False,
-         grad_name="CtcLossBackward0")  # fmt: skip
+CTC = Op(
+    "_ctc_loss",
+    _ctc_infer,
+    _ctc_expand,
+    _ctc_backward,
+    saves="out1",
+    materialize=False,
+    grad_name="CtcLossBackward0",
+)
 
 
 def _lengths(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else TORCH["tensor"](list(value), dtype=dt.int64)
 
 
-def ctc_loss_of(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int,
-                reduction: str, zero_infinity: bool) -> Tensor:  # fmt: skip
+def ctc_loss_of(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int,
+    reduction: str,
+    zero_infinity: bool,
+) -> Tensor:
     """ctc_loss with a checked reduction."""
     lengths, sizes = _lengths(input_lengths), _lengths(target_lengths)
     m = log_probs.meta
@@ -411,63 +542,107 @@ def _check_ctc(m: Meta, targets: Tensor, lengths: Tensor, sizes: Tensor, blank: 
             raise RuntimeError(f"{name} must be of size batch_size")
     longest = int(lengths._values().max())
     if longest > m.shape[0]:
-        raise RuntimeError(f"Expected input_lengths to have value at most {m.shape[0]}, but got value {longest}")
+        raise RuntimeError(
+            f"Expected input_lengths to have value at most {m.shape[0]}, but got value {longest}"
+        )
     if int(lengths._values().min()) < 0 or int(sizes._values().min()) < 0:
         raise RuntimeError("Expected lengths to be non-negative")
     t, need = targets.meta, sizes._values()
     if t.ndim == 2 and (t.shape[0] != m.shape[1] or t.shape[1] < int(need.max())):
         raise RuntimeError(
-            f"Expected tensor to have size at least {int(need.max())} at dimension 1, but got size {list(t.shape)} "
+            f"Expected tensor to have size at least {int(need.max())} at dimension 1, but got "
+            f"size {list(t.shape)} "
             "for argument #2 'targets' (while checking arguments for ctc_loss_cpu)"
         )
     if t.ndim == 1 and t.shape[0] != int(need.sum()):
         raise RuntimeError(
-            f"Expected tensor to have size {int(need.sum())} at dimension 0, but got size {t.shape[0]} for argument "
+            f"Expected tensor to have size {int(need.sum())} at dimension 0, but got size "
+            f"{t.shape[0]} for argument "
             "#2 'targets' (while checking arguments for ctc_loss_cpu)"
         )
 
 
 @functional("ctc_loss")
-def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int = 0,
-             reduction: str = "mean", zero_infinity: bool = False) -> Tensor:  # fmt: skip
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor,
+    target_lengths: Tensor,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
     """Minus the log probability of all alignments of targets with the inputs.
 
     Shapes: log_probs (T, N, C) after log_softmax, targets (N, S) or joined, lengths (N).
     Source: Graves et al., "Connectionist temporal classification", 2006.
     """
-    return ctc_loss_of(log_probs, targets, input_lengths, target_lengths, blank, check_reduction(reduction), zero_infinity)
+    return ctc_loss_of(
+        log_probs,
+        targets,
+        input_lengths,
+        target_lengths,
+        blank,
+        check_reduction(reduction),
+        zero_infinity,
+    )
 
 
-# names under torch: reduction is a number there ---------------------------------------------------------------
+# names under torch: reduction is a number there --------------------------------------------------
 
 
 def _hinge_torch(input: Tensor, target: Tensor, margin: float = 1.0, reduction: Any = 1) -> Tensor:
     return hinge_loss(input, target, margin, _word(reduction))
 
 
-def _ranking_torch(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 1) -> Tensor:
+def _ranking_torch(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 1
+) -> Tensor:
     return ranking_loss(input1, input2, target, margin, _word(reduction))
 
 
-def _cosine_torch(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 1) -> Tensor:
+def _cosine_torch(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 1
+) -> Tensor:
     return cosine_loss(input1, input2, target, margin, _word(reduction))
 
 
-def _triplet_torch(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2,
-                   eps: float = 1e-6, swap: bool = False, reduction: Any = 1) -> Tensor:  # fmt: skip
+def _triplet_torch(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: Any = 1,
+) -> Tensor:
     return _triplet(anchor, positive, negative, margin, p, eps, swap, _word(reduction))
 
 
-def _ctc_torch(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int = 0,
-               reduction: Any = 1, zero_infinity: bool = False) -> Tensor:  # fmt: skip
-    return ctc_loss_of(log_probs, targets, input_lengths, target_lengths, blank, _word(reduction), zero_infinity)
+def _ctc_torch(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: Any = 1,
+    zero_infinity: bool = False,
+) -> Tensor:
+    return ctc_loss_of(
+        log_probs, targets, input_lengths, target_lengths, blank, _word(reduction), zero_infinity
+    )
 
 
 for _fn, _name in (
-    (_hinge_torch, "hinge_embedding_loss"), (_ranking_torch, "margin_ranking_loss"),
-    (_cosine_torch, "cosine_embedding_loss"), (_triplet_torch, "triplet_margin_loss"), (_ctc_torch, "ctc_loss"),
-    (_torch_kl_div, "kl_div"), (_torch_poisson, "poisson_nll_loss"),
-):  # fmt: skip
+    (_hinge_torch, "hinge_embedding_loss"),
+    (_ranking_torch, "margin_ranking_loss"),
+    (_cosine_torch, "cosine_embedding_loss"),
+    (_triplet_torch, "triplet_margin_loss"),
+    (_ctc_torch, "ctc_loss"),
+    (_torch_kl_div, "kl_div"),
+    (_torch_poisson, "poisson_nll_loss"),
+):
     _fn.__name__ = _fn.__qualname__ = _name
     _fn.__doc__ = f"`nn.functional.{_name}`; reduction 0 none, 1 mean, 2 sum."
     TORCH[_name] = _fn

@@ -22,8 +22,14 @@ def _none_or_dtype(input: Tensor | None) -> Any:
 
 
 @functional("_canonical_mask")
-def _canonical_mask(mask: Tensor | None, mask_name: str, other_type: Any, other_name: str, target_type: Any,
-                    check_other: bool = True) -> Tensor | None:  # fmt: skip
+def _canonical_mask(
+    mask: Tensor | None,
+    mask_name: str,
+    other_type: Any,
+    other_name: str,
+    target_type: Any,
+    check_other: bool = True,
+) -> Tensor | None:
     """A mask as numbers to add: -inf where a bool mask is true."""
     if mask is None:
         return None
@@ -32,7 +38,8 @@ def _canonical_mask(mask: Tensor | None, mask_name: str, other_type: Any, other_
         raise RuntimeError(f"only bool and floating types of {mask_name} are supported")
     if check_other and other_type is not None and d is not other_type:
         warnings.warn(
-            f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for both instead.",
+            f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type "
+            "for both instead.",
             stacklevel=2,
         )
     if d.is_floating_point:
@@ -42,17 +49,33 @@ def _canonical_mask(mask: Tensor | None, mask_name: str, other_type: Any, other_
 
 
 @functional("_in_projection_packed")
-def _in_projection_packed(q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor | None = None) -> list[Tensor]:
+def _in_projection_packed(
+    q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor | None = None
+) -> list[Tensor]:
     """Queries, keys and values projected with one weight (3 E, E)."""
     linear, width = FUNCTIONAL["linear"], q.shape[-1]
     if k is v and q is k:
         # one product; the parts are put side by side in memory
-        packed = linear(q, w, b).unflatten(-1, (3, width)).unsqueeze(0).transpose(0, -2).squeeze(-2).contiguous()  # type: ignore[attr-defined]
+        packed = (
+            linear(q, w, b)
+            .unflatten(-1, (3, width))
+            .unsqueeze(0)
+            .transpose(0, -2)
+            .squeeze(-2)
+            .contiguous()
+        )  # type: ignore[attr-defined]
         return [packed[0], packed[1], packed[2]]
     if k is v:
         w_q, w_kv = w.split([width, 2 * width])  # type: ignore[attr-defined]
         b_q, b_kv = (None, None) if b is None else b.split([width, 2 * width])  # type: ignore[attr-defined]
-        pair = linear(k, w_kv, b_kv).unflatten(-1, (2, width)).unsqueeze(0).transpose(0, -2).squeeze(-2).contiguous()
+        pair = (
+            linear(k, w_kv, b_kv)
+            .unflatten(-1, (2, width))
+            .unsqueeze(0)
+            .transpose(0, -2)
+            .squeeze(-2)
+            .contiguous()
+        )
         return [linear(q, w_q, b_q), pair[0], pair[1]]
     weights = w.chunk(3)  # type: ignore[attr-defined]
     biases = (None,) * 3 if b is None else b.chunk(3)  # type: ignore[attr-defined]
@@ -60,34 +83,57 @@ def _in_projection_packed(q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor 
 
 
 @functional("_in_projection")
-def _in_projection(q: Tensor, k: Tensor, v: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, b_q: Tensor | None = None,
-                   b_k: Tensor | None = None, b_v: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+def _in_projection(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    w_q: Tensor,
+    w_k: Tensor,
+    w_v: Tensor,
+    b_q: Tensor | None = None,
+    b_k: Tensor | None = None,
+    b_v: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values projected with a weight each."""
     e, ek, ev = q.shape[-1], k.shape[-1], v.shape[-1]
     for name, w, shape in (("query", w_q, (e, e)), ("key", w_k, (e, ek)), ("value", w_v, (e, ev))):
-        assert tuple(w.shape) == shape, f"expecting {name} weights shape of {shape}, but got {w.shape}"
+        assert tuple(w.shape) == shape, (
+            f"expecting {name} weights shape of {shape}, but got {w.shape}"
+        )
     for name, b in (("query", b_q), ("key", b_k), ("value", b_v)):
-        assert b is None or tuple(b.shape) == (e,), f"expecting {name} bias shape of {(e,)}, but got {b.shape}"
+        assert b is None or tuple(b.shape) == (e,), (
+            f"expecting {name} bias shape of {(e,)}, but got {b.shape}"
+        )
     linear = FUNCTIONAL["linear"]
     return linear(q, w_q, b_q), linear(k, w_k, b_k), linear(v, w_v, b_v)
 
 
 @functional("_mha_shape_check")
-def _mha_shape_check(query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None,
-                     attn_mask: Tensor | None, num_heads: int) -> bool:  # fmt: skip
+def _mha_shape_check(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    key_padding_mask: Tensor | None,
+    attn_mask: Tensor | None,
+    num_heads: int,
+) -> bool:
     """Whether the input is batched; AssertionError where the dims do not go together."""
     n = query.dim()
     if n not in (2, 3):
-        raise AssertionError(f"query should be unbatched 2D or batched 3D tensor but received {n}-D query tensor")
+        raise AssertionError(
+            f"query should be unbatched 2D or batched 3D tensor but received {n}-D query tensor"
+        )
     word = "batched" if n == 3 else "unbatched"
     dims = (key.dim(), value.dim())
     assert dims == (n, n), (
-        f"For {word} ({n}-D) `query`, expected `key` and `value` to be {n}-D but found {dims[0]}-D and {dims[1]}-D "
+        f"For {word} ({n}-D) `query`, expected `key` and `value` to be {n}-D but found "
+        f"{dims[0]}-D and {dims[1]}-D "
         "tensors respectively"
     )
     if key_padding_mask is not None:
         assert key_padding_mask.dim() == n - 1, (
-            f"For {word} ({n}-D) `query`, expected `key_padding_mask` to be `None` or {n - 1}-D but found "
+            f"For {word} ({n}-D) `query`, expected `key_padding_mask` to be `None` or {n - 1}-D "
+            "but found "
             f"{key_padding_mask.dim()}-D tensor instead"
         )
     if attn_mask is not None:
@@ -97,12 +143,15 @@ def _mha_shape_check(query: Tensor, key: Tensor, value: Tensor, key_padding_mask
         )
         if n == 2 and attn_mask.dim() == 3:
             expected = (num_heads, query.shape[0], key.shape[0])
-            assert tuple(attn_mask.shape) == expected, f"Expected `attn_mask` shape to be {expected} but got {attn_mask.shape}"
+            assert tuple(attn_mask.shape) == expected, (
+                f"Expected `attn_mask` shape to be {expected} but got {attn_mask.shape}"
+            )
     return n == 3
 
 
-def _with_learned_keys(k: Tensor, v: Tensor, bias_k: Tensor | None, bias_v: Tensor | None, static: bool,
-                       masks: list) -> tuple:  # fmt: skip
+def _with_learned_keys(
+    k: Tensor, v: Tensor, bias_k: Tensor | None, bias_v: Tensor | None, static: bool, masks: list
+) -> tuple:
     """Keys and values with one learned row appended."""
     if bias_k is None or bias_v is None:
         assert bias_k is None and bias_v is None
@@ -122,8 +171,14 @@ def _split_heads(x: Tensor, rows: int, heads: int, width: int) -> Tensor:
     return x.contiguous().view(x.shape[0], rows, width).transpose(0, 1)  # type: ignore[attr-defined]
 
 
-def _check_embedding(query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int,
-                     separate: bool) -> int:  # fmt: skip
+def _check_embedding(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    separate: bool,
+) -> int:
     width = query.shape[-1]
     assert width == embed_dim_to_check, (
         f"was expecting embedding dimension of {embed_dim_to_check}, but got {width}"
@@ -135,11 +190,15 @@ def _check_embedding(query: Tensor, key: Tensor, value: Tensor, embed_dim_to_che
             f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}"
         )
     else:
-        assert key.shape == value.shape, f"key shape {key.shape} does not match value shape {value.shape}"
+        assert key.shape == value.shape, (
+            f"key shape {key.shape} does not match value shape {value.shape}"
+        )
     return head
 
 
-def _attention_mask(mask: Tensor | None, length: int, source: int, batch: int, heads: int) -> Tensor | None:
+def _attention_mask(
+    mask: Tensor | None, length: int, source: int, batch: int, heads: int
+) -> Tensor | None:
     if mask is None:
         return None
     expected = {2: (length, source), 3: (batch * heads, length, source)}.get(mask.dim())
@@ -154,15 +213,33 @@ def _attention_mask(mask: Tensor | None, length: int, source: int, batch: int, h
 
 @functional("multi_head_attention_forward")
 def multi_head_attention_forward(
-    query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int, in_proj_weight: Tensor | None,
-    in_proj_bias: Tensor | None, bias_k: Tensor | None, bias_v: Tensor | None, add_zero_attn: bool, dropout_p: float,
-    out_proj_weight: Tensor, out_proj_bias: Tensor | None, training: bool = True, key_padding_mask: Tensor | None = None,
-    need_weights: bool = True, attn_mask: Tensor | None = None, use_separate_proj_weight: bool = False,
-    q_proj_weight: Tensor | None = None, k_proj_weight: Tensor | None = None, v_proj_weight: Tensor | None = None,
-    static_k: Tensor | None = None, static_v: Tensor | None = None, average_attn_weights: bool = True,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
+    average_attn_weights: bool = True,
     is_causal: bool = False,
-) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    """What `nn.MultiheadAttention` does, with its parameters as arguments: (result, weights or None).
+) -> tuple[Tensor, Tensor | None]:
+    """What `nn.MultiheadAttention` does, its parameters as arguments: (result, weights or None).
 
     Shapes: query (L, N, E), key and value (S, N, ...), or all without N.
     """
@@ -176,7 +253,9 @@ def multi_head_attention_forward(
             key_padding_mask = key_padding_mask.unsqueeze(0)  # type: ignore[attr-defined]
     length, batch, width = query.shape
     source = key.shape[0]
-    key_padding_mask = _canonical_mask(key_padding_mask, "key_padding_mask", _none_or_dtype(attn_mask), "attn_mask", query.dtype)
+    key_padding_mask = _canonical_mask(
+        key_padding_mask, "key_padding_mask", _none_or_dtype(attn_mask), "attn_mask", query.dtype
+    )
     if is_causal and attn_mask is None:
         raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
     if is_causal and key_padding_mask is None and not need_weights:
@@ -185,7 +264,9 @@ def multi_head_attention_forward(
         attn_mask = _canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, False)
         if key_padding_mask is not None:
             is_causal = False
-    head = _check_embedding(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight)
+    head = _check_embedding(
+        query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight
+    )
     if use_separate_proj_weight:
         weights = {"q": q_proj_weight, "k": k_proj_weight, "v": v_proj_weight}
         for name, w in weights.items():
@@ -193,11 +274,18 @@ def multi_head_attention_forward(
         biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)  # type: ignore[attr-defined]
         q, k, v = _in_projection(query, key, value, *weights.values(), *biases)  # type: ignore[arg-type]
     else:
-        assert in_proj_weight is not None, "use_separate_proj_weight is False but in_proj_weight is None"
+        assert in_proj_weight is not None, (
+            "use_separate_proj_weight is False but in_proj_weight is None"
+        )
         q, k, v = _in_projection_packed(query, key, value, in_proj_weight, in_proj_bias)
     attn_mask = _attention_mask(attn_mask, length, source, batch, num_heads)
     k, v, (attn_mask, key_padding_mask) = _with_learned_keys(
-        k, v, bias_k, bias_v, static_k is not None or static_v is not None, [attn_mask, key_padding_mask]
+        k,
+        v,
+        bias_k,
+        bias_v,
+        static_k is not None or static_v is not None,
+        [attn_mask, key_padding_mask],
     )
     rows = batch * num_heads
     q = _split_heads(q, rows, num_heads, head)
@@ -223,7 +311,9 @@ def multi_head_attention_forward(
     return (out if batched else out.squeeze(1)), weights_
 
 
-def _static_or_split(static: Tensor | None, x: Tensor, rows: int, heads: int, head: int, name: str) -> Tensor:
+def _static_or_split(
+    static: Tensor | None, x: Tensor, rows: int, heads: int, head: int, name: str
+) -> Tensor:
     if static is None:
         return _split_heads(x, rows, heads, head)
     assert static.shape[0] == rows, f"expecting {name}.size(0) of {rows}, but got {static.shape[0]}"
@@ -231,18 +321,25 @@ def _static_or_split(static: Tensor | None, x: Tensor, rows: int, heads: int, he
     return static
 
 
-def _merged_mask(mask: Tensor | None, padding: Tensor | None, batch: int, heads: int, source: int) -> Tensor | None:
+def _merged_mask(
+    mask: Tensor | None, padding: Tensor | None, batch: int, heads: int, source: int
+) -> Tensor | None:
     if padding is None:
         return mask
     assert tuple(padding.shape) == (batch, source), (
         f"expecting key_padding_mask shape of {(batch, source)}, but got {padding.shape}"
     )
-    padding = padding.view(batch, 1, 1, source).expand(-1, heads, -1, -1).reshape(batch * heads, 1, source)  # type: ignore[attr-defined]
+    padding = (
+        padding.view(batch, 1, 1, source)
+        .expand(-1, heads, -1, -1)
+        .reshape(batch * heads, 1, source)
+    )  # type: ignore[attr-defined]
     return padding if mask is None else mask + padding  # type: ignore[operator]
 
 
-def _with_weights(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float, head: int,
-                  is_causal: bool) -> tuple[Tensor, Tensor]:  # fmt: skip
+def _with_weights(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float, head: int, is_causal: bool
+) -> tuple[Tensor, Tensor]:
     assert not (is_causal and mask is None), "FIXME: is_causal not implemented for need_weights"
     q = q * math.sqrt(1.0 / head)  # type: ignore[operator]
     keys = k.transpose(-2, -1)  # type: ignore[attr-defined]
@@ -253,11 +350,23 @@ def _with_weights(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float
     return TORCH["bmm"](weights, v), weights
 
 
-def _without_weights(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float, is_causal: bool, batch: int,
-                     heads: int) -> Tensor:  # fmt: skip
+def _without_weights(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    p: float,
+    is_causal: bool,
+    batch: int,
+    heads: int,
+) -> Tensor:
     """Through the fused operator; the result as rows (L * N, E)."""
     if mask is not None:
-        mask = mask.unsqueeze(0) if mask.shape[0] == 1 and mask.dim() == 3 else mask.view(batch, heads, -1, k.shape[1])  # type: ignore[attr-defined]
+        mask = (
+            mask.unsqueeze(0)
+            if mask.shape[0] == 1 and mask.dim() == 3
+            else mask.view(batch, heads, -1, k.shape[1])
+        )  # type: ignore[attr-defined]
     q, k, v = (x.view(batch, heads, x.shape[1], x.shape[2]) for x in (q, k, v))  # type: ignore[attr-defined]
     out = FUNCTIONAL["scaled_dot_product_attention"](q, k, v, mask, p, is_causal)
     return out.permute(2, 0, 1, 3).contiguous().view(batch * q.shape[2], heads * v.shape[3])

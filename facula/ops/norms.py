@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from facula.graph.dtypes import dtype, finfo
+from facula.graph.dtypes import dtype
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, write_value
@@ -14,7 +14,7 @@ from facula.ops.pointwise import opmath
 from facula.ops.registry import FUNCTIONAL, TORCH, functional, to_out
 from facula.tensor import Tensor
 
-# batch norm: (N, C, ...) normalised over all dims but the second -----------------------------------------
+# batch norm: (N, C, ...) normalised over all dims but the second ---------------------------------
 
 
 def _others(ndim: int) -> tuple[int, ...]:
@@ -81,7 +81,9 @@ def _bn_train_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     tail = (None,) * (2 * has_stats)
     if recording():
         return (*_bn_composed(n, g, x, weight, n.scalars[1], has_b), *tail)
-    got = apply(BN_BACKWARD, (g, x, mean.detach(), invstd.detach(), *([weight] if has_w else [])), (has_w,))
+    got = apply(
+        BN_BACKWARD, (g, x, mean.detach(), invstd.detach(), *([weight] if has_w else [])), (has_w,)
+    )
     return (got[0], *_affine_grads(n, got, has_w, has_b), *tail)
 
 
@@ -121,7 +123,9 @@ def _bn_back_expand(g: Any, grad: Any, x: Any, mean: Any, invstd: Any, *rest: An
     return g.cast(gx, x.dtype), g.reshape(sum_gx, c), g.reshape(sum_g, c)
 
 
-def _bn_composed(n: Any, g: Tensor, x: Tensor, weight: Tensor | None, eps: float, has_b: bool) -> tuple:
+def _bn_composed(
+    n: Any, g: Tensor, x: Tensor, weight: Tensor | None, eps: float, has_b: bool
+) -> tuple:
     """The derivative in public operators, for derivatives of it."""
     dims = _others(x.meta.ndim)
     line = _line(x.meta.shape[1], x.meta.ndim)
@@ -140,10 +144,16 @@ def _bn_composed(n: Any, g: Tensor, x: Tensor, weight: Tensor | None, eps: float
 
 # the number of operands decides where the saved statistics stand
 BN_TRAIN = {
-    has_w: Op("native_batch_norm", _bn_train_infer, _bn_train_expand, _bn_train_backward,
-              saves="0 1 out1 out2" if has_w else "0 out1 out2", materialize=False)
+    has_w: Op(
+        "native_batch_norm",
+        _bn_train_infer,
+        _bn_train_expand,
+        _bn_train_backward,
+        saves="0 1 out1 out2" if has_w else "0 out1 out2",
+        materialize=False,
+    )
     for has_w in (True, False)
-}  # fmt: skip
+}
 BN_BACKWARD = Op("native_batch_norm_backward", _bn_back_infer, _bn_back_expand)
 
 
@@ -184,10 +194,15 @@ def _bn_eval_backward(n: Any, g: Tensor) -> tuple:
 
 
 BN_EVAL = {
-    has_w: Op("native_batch_norm", _bn_eval_infer, _bn_eval_expand, _bn_eval_backward,
-              saves="0 1 2 3" if has_w else "0 1 2")
+    has_w: Op(
+        "native_batch_norm",
+        _bn_eval_infer,
+        _bn_eval_expand,
+        _bn_eval_backward,
+        saves="0 1 2 3" if has_w else "0 1 2",
+    )
     for has_w in (True, False)
-}  # fmt: skip
+}
 
 
 def _check_channels(x: Meta, named: dict[str, Tensor | None]) -> None:
@@ -196,15 +211,25 @@ def _check_channels(x: Meta, named: dict[str, Tensor | None]) -> None:
             raise RuntimeError(f"{name} should contain {x.shape[1]} elements not {p.meta.numel}")
 
 
-def _normalise_batch(input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None,
-                     var: Tensor | None, training: bool, momentum: float, eps: float) -> tuple:  # fmt: skip
+def _normalise_batch(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple:
     """(result, saved mean, saved 1 / std); the latter two None in evaluation."""
     m = input.meta
     if m.ndim < 2 and not m.numel and not training:
         return input * 1, None, None
     if m.ndim < 2:
-        raise RuntimeError(f"Expected 2D or more input, but got a {m.ndim}D input") if m.ndim else RuntimeError(
-            "input has less than 2 dims"
+        raise (
+            RuntimeError(f"Expected 2D or more input, but got a {m.ndim}D input")
+            if m.ndim
+            else RuntimeError("input has less than 2 dims")
         )
     if m.dtype.kind != "f":
         raise RuntimeError(f"\"batch_norm\" not implemented for '{m.dtype.short}'")
@@ -214,7 +239,11 @@ def _normalise_batch(input: Tensor, weight: Tensor | None, bias: Tensor | None, 
     if not training:
         if mean is None or var is None:
             raise RuntimeError("running_mean must be defined in evaluation mode")
-        return apply(BN_EVAL[has[0]], (input, mean.detach(), var.detach(), *wb), has, (float(eps),)), None, None
+        return (
+            apply(BN_EVAL[has[0]], (input, mean.detach(), var.detach(), *wb), has, (float(eps),)),
+            None,
+            None,
+        )
     if not m.numel:
         return input * 1, *(TORCH["zeros"](m.shape[1], dtype=opmath(m.dtype)) for _ in range(2))
     stats = [] if mean is None or var is None else [mean.detach(), var.detach()]
@@ -232,13 +261,22 @@ def _normalise_batch(input: Tensor, weight: Tensor | None, bias: Tensor | None, 
 
 def _check_batch(size: Any) -> None:
     if _count(tuple(size)) == 1:
-        raise ValueError(f"Expected more than 1 value per channel when training, got input size {size}")
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {size}"
+        )
 
 
 @functional("batch_norm")
-def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
-               bias: Tensor | None = None, training: bool = False, momentum: float = 0.1,
-               eps: float = 1e-5) -> Tensor:  # fmt: skip
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
     """Normalises each channel over the batch (training) or with the running statistics.
 
     Shapes: input (N, C, ...), the others (C).
@@ -250,21 +288,44 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
             raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     elif eps < 0:
         raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
-    return _normalise_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
+    return _normalise_batch(
+        input, weight, bias, running_mean, running_var, training, momentum, eps
+    )[0]
 
 
-def _torch_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-                      running_var: Tensor | None, training: bool, momentum: float, eps: float,
-                      cudnn_enabled: bool = True) -> Tensor:  # fmt: skip
+def _torch_batch_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool = True,
+) -> Tensor:
     """`nn.functional.batch_norm` with torch's order of arguments."""
-    return _normalise_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
+    return _normalise_batch(
+        input, weight, bias, running_mean, running_var, training, momentum, eps
+    )[0]
 
 
-def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-                      running_var: Tensor | None, training: bool, momentum: float, eps: float, *,
-                      out: Any = None) -> tuple:  # fmt: skip
+def native_batch_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *,
+    out: Any = None,
+) -> tuple:
     """(result, mean, 1 / standard deviation)."""
-    y, mean, invstd = _normalise_batch(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    y, mean, invstd = _normalise_batch(
+        input, weight, bias, running_mean, running_var, training, momentum, eps
+    )
     if mean is None:
         mean = invstd = TORCH["empty"](0, dtype=opmath(input.meta.dtype))
     return to_out((y, *_stats_as(input, weight, mean.detach(), invstd.detach())), out)
@@ -282,17 +343,32 @@ _torch_batch_norm.__name__ = _torch_batch_norm.__qualname__ = "batch_norm"
 TORCH["batch_norm"], TORCH["native_batch_norm"] = _torch_batch_norm, native_batch_norm
 
 
-# instance norm: batch norm of every image by itself -------------------------------------------------------
+# instance norm: batch norm of every image by itself ----------------------------------------------
 
 
-def _instance_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-                   running_var: Tensor | None, use_input_stats: bool, momentum: float, eps: float) -> Tensor:  # fmt: skip
+def _instance_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+) -> Tensor:
     if not use_input_stats and (running_mean is None or running_var is None):
-        raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+        raise RuntimeError(
+            "Expected running_mean and running_var to be defined when use_input_stats is false"
+        )
     n, c = input.meta.shape[:2]
-    _check_channels(input.meta, {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias})
+    _check_channels(
+        input.meta,
+        {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias},
+    )
 
-    mean, var = (None if p is None else TORCH["cat"]([p.detach()] * n) for p in (running_mean, running_var))
+    mean, var = (
+        None if p is None else TORCH["cat"]([p.detach()] * n) for p in (running_mean, running_var)
+    )
     x = input.contiguous().view(1, n * c, *input.meta.shape[2:])  # type: ignore[attr-defined]
     w = None if weight is None else TORCH["cat"]([weight] * n)
     b = None if bias is None else TORCH["cat"]([bias] * n)
@@ -308,9 +384,16 @@ def _instance_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, ru
 
 
 @functional("instance_norm")
-def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
-                  weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True,
-                  momentum: float = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
     """Normalises each channel of each sample over its positions.
 
     Source: Ulyanov et al., "Instance normalization", 2016.
@@ -318,22 +401,36 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     if use_input_stats:
         size = input.meta.shape
         if math.prod(size[2:]) == 1:
-            raise ValueError(f"Expected more than 1 spatial element when training, got input size {size}")
-    return _instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps)
+            raise ValueError(
+                f"Expected more than 1 spatial element when training, got input size {size}"
+            )
+    return _instance_norm(
+        input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps
+    )
 
 
-def _torch_instance_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-                         running_var: Tensor | None, use_input_stats: bool, momentum: float, eps: float,
-                         cudnn_enabled: bool = True) -> Tensor:  # fmt: skip
+def _torch_instance_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool = True,
+) -> Tensor:
     """`nn.functional.instance_norm` with torch's order of arguments."""
-    return _instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps)
+    return _instance_norm(
+        input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps
+    )
 
 
 _torch_instance_norm.__name__ = _torch_instance_norm.__qualname__ = "instance_norm"
 TORCH["instance_norm"] = _torch_instance_norm
 
 
-# group norm ---------------------------------------------------------------------------------------------
+# group norm --------------------------------------------------------------------------------------
 
 
 def _grouped(g: Any, x: Any, groups: int) -> Any:
@@ -368,11 +465,17 @@ def _gn_backward(n: Any, g: Tensor | None, g_mean: Tensor | None, g_rstd: Tensor
         return (_as(grads[0] + _gn_of_stats(x, mean, rstd, g_mean, g_rstd), x.meta), *grads[1:])
     if recording():
         return _gn_composed(g, x, weight, groups, n.scalars[0], has_b)
-    got = apply(GN_BACKWARD, (g, x, mean.detach(), rstd.detach(), *([weight] if has_w else [])), (groups, has_w))
+    got = apply(
+        GN_BACKWARD,
+        (g, x, mean.detach(), rstd.detach(), *([weight] if has_w else [])),
+        (groups, has_w),
+    )
     return (got[0], *_affine_grads(n, got, has_w, has_b))
 
 
-def _gn_of_stats(x: Tensor, mean: Tensor, rstd: Tensor, g_mean: Tensor | None, g_rstd: Tensor | None) -> Tensor:
+def _gn_of_stats(
+    x: Tensor, mean: Tensor, rstd: Tensor, g_mean: Tensor | None, g_rstd: Tensor | None
+) -> Tensor:
     """What gradients of the returned statistics add to x's."""
     v = x.reshape(*mean.meta.shape, -1)  # type: ignore[attr-defined]
     out = TORCH["zeros_like"](v)
@@ -400,10 +503,16 @@ def _gn_back_expand(g: Any, grad: Any, x: Any, mean: Any, rstd: Any, *rest: Any)
     gx = (scaled - g.mean(scaled, 2) - xhat * g.mean(scaled * xhat, 2)) * r
     axes, c = _others(x.ndim), (x.shape[1],)
     sum_gx = g.reduce("sum", gw * g.reshape(xhat, x.shape), axes)
-    return g.cast(g.reshape(gx, x.shape), x.dtype), g.reshape(sum_gx, c), g.reshape(g.reduce("sum", gw, axes), c)
+    return (
+        g.cast(g.reshape(gx, x.shape), x.dtype),
+        g.reshape(sum_gx, c),
+        g.reshape(g.reduce("sum", gw, axes), c),
+    )
 
 
-def _gn_composed(g: Tensor, x: Tensor, weight: Tensor | None, groups: int, eps: float, has_b: bool) -> tuple:
+def _gn_composed(
+    g: Tensor, x: Tensor, weight: Tensor | None, groups: int, eps: float, has_b: bool
+) -> tuple:
     shape = x.meta.shape
     line, dims = _line(shape[1], x.meta.ndim), _others(x.meta.ndim)
     v = x.reshape(shape[0], groups, -1)  # type: ignore[attr-defined]
@@ -421,27 +530,37 @@ def _gn_composed(g: Tensor, x: Tensor, weight: Tensor | None, groups: int, eps: 
 
 
 GROUP_NORM = {
-    has_w: Op("native_group_norm", _gn_infer, _gn_expand, _gn_backward,
-              saves="0 1 out1 out2" if has_w else "0 out1 out2", materialize=False)
+    has_w: Op(
+        "native_group_norm",
+        _gn_infer,
+        _gn_expand,
+        _gn_backward,
+        saves="0 1 out1 out2" if has_w else "0 out1 out2",
+        materialize=False,
+    )
     for has_w in (True, False)
-}  # fmt: skip
+}
 GN_BACKWARD = Op("native_group_norm_backward", _gn_back_infer, _gn_back_expand)
 
 
-def _group_norm(input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple:
+def _group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple:
     m = input.meta
     c = m.shape[1]
     if num_groups <= 0:
         raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
     if c % num_groups:
         raise RuntimeError(
-            "Expected number of channels in input to be divisible by num_groups, but got input of shape "
+            "Expected number of channels in input to be divisible by num_groups, but got input of "
+            "shape "
             f"{list(m.shape)} and num_groups={num_groups}"
         )
     for name, p in (("weight", weight), ("bias", bias)):
         if p is not None and (p.meta.ndim != 1 or p.meta.numel != c):
             raise RuntimeError(
-                f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} "
+                f"Expected {name} to be a vector of size equal to the number of channels in "
+                f"input, but got {name} "
                 f"of shape {list(p.meta.shape)} and input of shape {list(m.shape)}"
             )
     if not m.numel:
@@ -453,34 +572,58 @@ def _group_norm(input: Tensor, num_groups: int, weight: Tensor | None, bias: Ten
 
 
 @functional("group_norm")
-def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
-               eps: float = 1e-5) -> Tensor:  # fmt: skip
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
     """Normalises groups of channels of each sample.
 
     Source: Wu and He, "Group normalization", 2018.
     """
     if input.meta.ndim < 2:
-        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.meta.ndim}")
+        raise RuntimeError(
+            f"Expected at least 2 dimensions for input tensor but received {input.meta.ndim}"
+        )
     size = input.meta.shape
-    _check_batch([size[0] * size[1] // num_groups if num_groups > 0 else 1, max(num_groups, 1), *size[2:]])
+    _check_batch(
+        [size[0] * size[1] // num_groups if num_groups > 0 else 1, max(num_groups, 1), *size[2:]]
+    )
     return _group_norm(input, num_groups, weight, bias, eps)[0]
 
 
-def _torch_group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
-                      eps: float = 1e-5, cudnn_enabled: bool = True) -> Tensor:  # fmt: skip
+def _torch_group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> Tensor:
     """`nn.functional.group_norm`."""
     return _group_norm(input, num_groups, weight, bias, eps)[0]
 
 
-def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int,
-                      group: int, eps: float) -> tuple:  # fmt: skip
+def native_group_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    N: int,
+    C: int,
+    HxW: int,
+    group: int,
+    eps: float,
+) -> tuple:
     """(result, mean, 1 / standard deviation)."""
     y, mean, rstd = _group_norm(input, group, weight, bias, eps)
     return (y, *_stats_as(input, weight, mean, rstd))
 
 
-def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None, bias: Tensor | None,
-                      eps: float) -> tuple:  # fmt: skip
+def native_layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple:
     """(result, mean, 1 / standard deviation)."""
     from facula.ops.nn_ops import LAYER_NORM
 
@@ -494,142 +637,3 @@ def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | Non
 _torch_group_norm.__name__ = _torch_group_norm.__qualname__ = "group_norm"
 TORCH["group_norm"], TORCH["native_group_norm"] = _torch_group_norm, native_group_norm
 TORCH["native_layer_norm"] = native_layer_norm
-
-
-# rms norm -----------------------------------------------------------------------------------------------
-
-
-def _rms_infer(x: Meta, *rest: Any) -> tuple:
-    k = rest[-2]
-    stats = meta_of(opmath(x.dtype), (*x.shape[: x.ndim - k], *[1] * k), x.device)
-    return _rms_result(x, rest[0] if isinstance(rest[0], Meta) else None), stats
-
-
-def _rms_result(x: Meta, w: Meta | None) -> Meta:
-    from facula.graph.dtypes import promote_types
-
-    return x.plain() if w is None or w.dtype is x.dtype else x.with_dtype(promote_types(x.dtype, w.dtype))
-
-
-def _rms_expand(g: Any, x: Any, *rest: Any) -> Any:
-    *vals, k, has_w = rest
-    eps = vals.pop()
-    w = opmath(x.dtype)
-    axes = tuple(range(x.ndim - k, x.ndim))
-    v = g.cast(x, w)
-    rstd = (g.mean(v * v, axes) + g.cast(eps, w)).rsqrt()
-    y = v * rstd
-    d = x.dtype
-    if has_w:
-        from facula.graph.dtypes import promote_types
-
-        d = promote_types(d, vals[0].dtype)
-        y = g.cast(g.cast(y, opmath(d)) * g.cast(vals[0], opmath(d)), d)
-    return g.cast(y, d), rstd
-
-
-def _rms_backward(n: Any, g: Tensor, _: Any = None) -> tuple:
-    k, has_w = n.params
-    x, rstd = n.tensor(0), n.tensor(-1)
-    weight = n.tensor(1) if has_w else None
-    dims = tuple(range(x.meta.ndim - k, x.meta.ndim))
-    lead = tuple(range(x.meta.ndim - k))
-    if recording():
-        rstd = ((x * x).mean(dims, keepdim=True) + n.scalars[0]).rsqrt()
-    else:
-        rstd = rstd.detach()
-    gx = gw = None
-    if n.needs(0):
-        if recording():
-            scaled = g * weight if weight is not None else g
-            xhat = x * rstd
-            gx = (scaled - xhat * (scaled * xhat).mean(dims, keepdim=True)) * rstd
-        else:
-            gx = apply(RMS_INPUT, (g, x, rstd, *([weight] if has_w else [])), (k, has_w))
-    if has_w and n.needs(1):
-        gw = g * (x * rstd)
-        gw = _as(gw.sum(lead).reshape(n.inst.ins[1].shape) if lead else gw, n.inst.ins[1])  # type: ignore[attr-defined]
-    return (gx, gw) if has_w else (gx,)
-
-
-def _rms_input_expand(g: Any, grad: Any, x: Any, rstd: Any, *rest: Any) -> Any:
-    *weight, k, has_w = rest
-    w = opmath(x.dtype)
-    axes = tuple(range(x.ndim - k, x.ndim))
-    gw = g.cast(grad, w)
-    if has_w:
-        gw = gw * g.cast(weight[0], w)
-    xhat = g.cast(x, w) * rstd
-    return g.cast((gw - xhat * g.mean(gw * xhat, axes)) * rstd, x.dtype)
-
-
-RMS_NORM = {
-    has_w: Op("_fused_rms_norm", _rms_infer, _rms_expand, _rms_backward, grad_name="MulBackward0",
-              saves="0 1 out1" if has_w else "0 out1", materialize=False)
-    for has_w in (True, False)
-}  # fmt: skip
-RMS_INPUT = Op("rms_norm_backward", lambda g, x, *r: x.plain(), _rms_input_expand)
-
-
-@functional("rms_norm")
-def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
-    """Divides by the root mean square over the last dims, `normalized_shape`, then scales.
-
-    Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
-    """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    k, m = len(shape), input.meta
-    if not k:
-        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []")
-    if weight is not None and tuple(weight.meta.shape) != shape:
-        raise RuntimeError(
-            "Expected weight to be of same shape as normalized_shape, but got weight of shape "
-            f"{list(weight.meta.shape)} and normalized_shape = {list(shape)}"
-        )
-    if m.ndim < k or tuple(m.shape[m.ndim - k :]) != shape:
-        raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], "
-            f"but got input of size{list(m.shape)}"
-        )
-    if eps is None:
-        eps = finfo(opmath(m.dtype)).eps
-    if m.dtype.kind == "c":
-        rms = (input * input).mean(tuple(range(m.ndim - k, m.ndim)), keepdim=True)  # type: ignore[attr-defined]
-        out = input * (rms + eps).rsqrt()
-        return out if weight is None else out * weight
-    operands = [input] if weight is None else [input, weight]
-    return apply(RMS_NORM[weight is not None], operands, (k, weight is not None), (float(eps),))[0]
-
-
-TORCH["rms_norm"] = rms_norm
-
-
-# local response -----------------------------------------------------------------------------------------
-
-
-@functional("local_response_norm")
-def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """Divides by a power of the mean square over `size` neighbouring channels.
-
-    Source: Krizhevsky et al., "ImageNet classification with deep CNNs", 2012.
-    """
-    m = input.meta
-    if m.ndim < 3:
-        raise ValueError(f"Expected 3D or higher dimensionality input (got {m.ndim} dimensions)")
-    if not m.numel:
-        return input
-    # a sum over neighbouring channels of the padded squares
-    square = (input * input).reshape(m.shape[0], m.shape[1], -1)  # type: ignore[operator]
-    lo, hi = size // 2, (size - 1) // 2
-    parts = []
-    if lo:
-        parts.append(TORCH["zeros"]((m.shape[0], lo, square.meta.shape[2]), dtype=m.dtype))
-    parts.append(square)
-    if hi:
-        parts.append(TORCH["zeros"]((m.shape[0], hi, square.meta.shape[2]), dtype=m.dtype))
-    padded = TORCH["cat"](parts, 1) if len(parts) > 1 else square
-    total = padded[:, : m.shape[1]]
-    for i in range(1, size):
-        total = total + padded[:, i : i + m.shape[1]]
-    div = (total / size * alpha + k) ** beta
-    return input / div.reshape(m.shape)  # type: ignore[operator]

@@ -14,7 +14,7 @@ from facula.tensor import Tensor
 
 Pairs = tuple[tuple[int, int], ...]  # (in front, behind) of each dim
 
-# constant: negative amounts cut off ------------------------------------------------------------------------
+# constant: negative amounts cut off --------------------------------------------------------------
 
 
 def _constant_infer(x: Meta, pairs: Pairs, kind: str) -> Meta:
@@ -22,7 +22,8 @@ def _constant_infer(x: Meta, pairs: Pairs, kind: str) -> Meta:
     for i, (n, (lo, hi)) in enumerate(zip(x.shape, pairs, strict=True)):
         if n + lo + hi < 0:
             raise RuntimeError(
-                f"The input size {n}, plus negative padding {lo} and {hi} resulted in a negative output size, which "
+                f"The input size {n}, plus negative padding {lo} and {hi} resulted in a negative "
+                "output size, which "
                 f"is invalid. Check dimension {i} of your input."
             )
         shape.append(n + lo + hi)
@@ -32,7 +33,9 @@ def _constant_infer(x: Meta, pairs: Pairs, kind: str) -> Meta:
 def cut_and_pad(g: Any, x: Any, pairs: Pairs, value: Any) -> Any:
     """x with constants added, or elements cut off where a number is negative."""
     starts = [max(-lo, 0) for lo, _ in pairs]
-    sizes = [max(n - s - max(-hi, 0), 0) for n, s, (_, hi) in zip(x.shape, starts, pairs, strict=True)]
+    sizes = [
+        max(n - s - max(-hi, 0), 0) for n, s, (_, hi) in zip(x.shape, starts, pairs, strict=True)
+    ]
     x = g.slice(x, starts, sizes, [1] * x.ndim)
     lo, hi = [max(p, 0) for p, _ in pairs], [max(p, 0) for _, p in pairs]
     if not any(lo) and not any(hi):
@@ -75,7 +78,8 @@ def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor
         raise RuntimeError("Length of pad must be even but instead it equals " + str(len(pad)))
     if len(pad) > 2 * m.ndim:
         raise RuntimeError(
-            f"Length of pad should be no more than twice the number of dimensions of the input. Pad length is "
+            "Length of pad should be no more than twice the number of dimensions of the input. "
+            "Pad length is "
             f"{len(pad)} while the input has {m.ndim} dimensions."
         )
     pairs = _pairs(pad, m.ndim)
@@ -92,7 +96,7 @@ def _pairs(pad: Sequence[int], ndim: int) -> Pairs:
     return tuple([(0, 0)] * (ndim - len(given)) + given[::-1])
 
 
-# reflection, replication, circular: every result element is one of the input's --------------------------------
+# reflection, replication, circular: every result element is one of the input's -------------------
 
 
 def _source(g: Any, n: int, lo: int, hi: int, mode: str) -> Any:
@@ -109,7 +113,9 @@ def _source(g: Any, n: int, lo: int, hi: int, mode: str) -> Any:
 
 
 def _mirror_infer(x: Meta, pairs: Pairs, mode: str) -> Meta:
-    return meta_of(x.dtype, [n + lo + hi for n, (lo, hi) in zip(x.shape, pairs, strict=True)], x.device)
+    return meta_of(
+        x.dtype, [n + lo + hi for n, (lo, hi) in zip(x.shape, pairs, strict=True)], x.device
+    )
 
 
 def _mirror_expand(g: Any, x: Any, pairs: Pairs, mode: str) -> Any:
@@ -134,12 +140,20 @@ def _mirror_back_expand(g: Any, grad: Any, pairs: Pairs, mode: str, shape: tuple
 
 
 MIRROR_BACKWARD = Op(
-    "pad_backward", lambda grad, pairs, mode, shape: meta_of(grad.dtype, shape, grad.device), _mirror_back_expand,
+    "pad_backward",
+    lambda grad, pairs, mode, shape: meta_of(grad.dtype, shape, grad.device),
+    _mirror_back_expand,
     lambda n, g: apply(_mirror_op(n.params[1], n.params[0]), (g,), n.params[:2]),
-)  # fmt: skip
+)
 _MIRROR = {
-    (mode, k): Op("pad", _mirror_infer, _mirror_expand, _mirror_backward, grad_name=f"{word}Pad{k}DBackward0")
-    for mode, word in (("reflect", "Reflection"), ("replicate", "Replication"), ("circular", "Circular"))
+    (mode, k): Op(
+        "pad", _mirror_infer, _mirror_expand, _mirror_backward, grad_name=f"{word}Pad{k}DBackward0"
+    )
+    for mode, word in (
+        ("reflect", "Reflection"),
+        ("replicate", "Replication"),
+        ("circular", "Circular"),
+    )
     for k in (1, 2, 3)
 }
 
@@ -154,7 +168,8 @@ def _check_mirror(x: Meta, pairs: Pairs, k: int, mode: str) -> None:
     for i, (n, (lo, hi)) in enumerate(zip(x.shape, pairs, strict=True)):
         if mode == "reflect" and (lo >= n or hi >= n) and (lo or hi):
             raise RuntimeError(
-                "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
+                "Argument #4: Padding size should be less than the corresponding input dimension, "
+                "but got: padding "
                 f"({lo}, {hi}) at dimension {i} of input {list(x.shape)}"
             )
         if mode == "circular" and (lo > n or hi > n):
@@ -163,25 +178,34 @@ def _check_mirror(x: Meta, pairs: Pairs, k: int, mode: str) -> None:
             raise RuntimeError("Negative padding value is resulting in an empty dimension")
         if i >= x.ndim - k and x.numel and n + lo + hi < 1:
             raise RuntimeError(f"input (W: {n}) is too small. Calculated output W: {n + lo + hi}")
-    if x.ndim - k <= 1 and not all(x.shape[x.ndim - k :]) or (x.ndim - k == 2 and not all(x.shape[1:])):
+    if (x.ndim - k <= 1 and not all(x.shape[x.ndim - k :])) or (
+        x.ndim - k == 2 and not all(x.shape[1:])
+    ):
         raise RuntimeError(
-            f"Expected {k + 1}D or {k + 2}D (batch mode) tensor with possibly 0 batch size and other non-zero "
+            f"Expected {k + 1}D or {k + 2}D (batch mode) tensor with possibly 0 batch size and "
+            "other non-zero "
             f"dimensions for input, but got: {list(x.shape)}"
         )
 
 
 @functional("pad")
-def pad(input: Tensor, pad: list[int], mode: str = "constant", value: float | None = None) -> Tensor:
+def pad(
+    input: Tensor, pad: list[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
     """input with a border: pad gives (front, behind) for the last dim, then the one before, ...
 
     mode: "constant" (with value), "reflect", "replicate" or "circular".
     """
     if len(pad) % 2:
-        raise RuntimeError(f"Padding length must be divisible by 2; got padding of length {len(pad)}")
+        raise RuntimeError(
+            f"Padding length must be divisible by 2; got padding of length {len(pad)}"
+        )
     m = input.meta
     if len(pad) // 2 > m.ndim:
-        raise RuntimeError("Padding length should be less than or equal to two times the input dimension but got "
-                           f"padding length {len(pad)} and input of dimension {m.ndim}")  # fmt: skip
+        raise RuntimeError(
+            "Padding length should be less than or equal to two times the input dimension but got "
+            f"padding length {len(pad)} and input of dimension {m.ndim}"
+        )
     if mode == "constant":
         return constant_pad_nd(input, pad, 0 if value is None else value)
     if value is not None and value != 0:

@@ -44,20 +44,26 @@ def pooled_size(n: int, k: int, s: int, p: int, d: int, ceil: bool) -> int:
     return out - 1 if ceil and (out - 1) * s >= n + p else out
 
 
-def _window(what: str, m: Meta, k: int, kernel: Any, stride: Any, padding: Any, dilation: Any,
-            ceil: bool) -> tuple[Sizes, Sizes, Sizes, Sizes, Sizes]:  # fmt: skip
+def _window(
+    what: str, m: Meta, k: int, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> tuple[Sizes, Sizes, Sizes, Sizes, Sizes]:
     """(kernel, stride, padding, dilation, out), checked."""
     kernel = per_dim(kernel, k, "kernel_size")
     stride = kernel if stride is None or stride in ((), []) else per_dim(stride, k, "stride")
     padding, dilation = per_dim(padding, k, "padding"), per_dim(dilation, k, "dilation")
     if m.ndim not in (k + 1, k + 2):
         raise RuntimeError(
-            f"{what}() Expected {k + 1}D or {k + 2}D input tensor, but got {list(m.shape)}"
-            if k == 1 else f"{k + 1}D or {k + 2}D (batch mode) tensor expected for input, but got: {list(m.shape)}"
+            f"{what}(): {k + 1}D or {k + 2}D (batch mode) tensor expected for input, but got: "
+            f"{list(m.shape)}"
         )
-    if not all(m.shape[-k:]) or (m.ndim == k + 2 and not m.shape[1]) or (m.ndim == k + 1 and not m.shape[0]):
+    if (
+        not all(m.shape[-k:])
+        or (m.ndim == k + 2 and not m.shape[1])
+        or (m.ndim == k + 1 and not m.shape[0])
+    ):
         raise RuntimeError(
-            f"Expected {k + 1}D or {k + 2}D (batch mode) tensor with optional 0 dim batch size for input, but got: "
+            f"Expected {k + 1}D or {k + 2}D (batch mode) tensor with optional 0 dim batch size "
+            "for input, but got: "
             f"{list(m.shape)}"
         )
     for name, values in (("kernel size", kernel), ("stride", stride), ("dilation", dilation)):
@@ -70,7 +76,8 @@ def _window(what: str, m: Meta, k: int, kernel: Any, stride: Any, padding: Any, 
             raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
         if p > (d * (n - 1) + 1) // 2:
             raise RuntimeError(
-                f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={n} and "
+                f"pad should be at most half of effective kernel size, but got pad={p}, "
+                f"kernel_size={n} and "
                 f"dilation={d}"
             )
     dims = zip(m.shape[-k:], kernel, stride, padding, dilation, strict=True)
@@ -78,7 +85,8 @@ def _window(what: str, m: Meta, k: int, kernel: Any, stride: Any, padding: Any, 
     if min(out) < 1:
         shown = ["x".join(map(str, (m.shape[-k - 1], *v))) for v in (m.shape[-k:], out)]
         raise RuntimeError(
-            f"Given input size: ({shown[0]}). Calculated output size: ({shown[1]}). Output size is too small"
+            f"Given input size: ({shown[0]}). Calculated output size: ({shown[1]}). Output size "
+            "is too small"
         )
     return kernel, stride, padding, dilation, out
 
@@ -89,7 +97,7 @@ def _lead(x: Any, k: int) -> tuple[int, int]:
     return (1, lead[0]) if len(lead) == 1 else (lead[0], lead[1])
 
 
-# max ----------------------------------------------------------------------------------------------------
+# max ---------------------------------------------------------------------------------------------
 
 
 def _max_infer(x: Meta, *params: Any) -> tuple[Meta, Meta]:
@@ -109,7 +117,9 @@ def _max_template(name: str) -> Callable[..., Any]:
         if not x.numel:
             return g.const(0, x.dtype, shape), g.const(0, dt.int64, shape)
         wide = g.reshape(g.cast(x, w), (n, c, *x.shape[x.ndim - k :]))
-        values, index = g.template(name, [(w, (n, c, *out)), (dt.int64, (n, c, *out))], (wide,), params)
+        values, index = g.template(
+            name, [(w, (n, c, *out)), (dt.int64, (n, c, *out))], (wide,), params
+        )
         return g.cast(g.reshape(values, shape), x.dtype), g.reshape(index, shape)
 
     return expand
@@ -143,29 +153,62 @@ def _pick_expand(g: Any, x: Any, index: Any, k: int) -> Any:
 
 
 # elements of images by index in their space, the adjoint of MAX_BACKWARD
-PICK = Op("max_pool_double_backward", lambda x, index, k: meta_of(x.dtype, index.shape, x.device), _pick_expand,
-          lambda n, g: (apply(MAX_BACKWARD, (g, n.tensor(0)), (tuple(n.inst.ins[0].shape), n.params[0])), None),
-          saves="1")  # fmt: skip
-MAX_BACKWARD = Op("max_pool_backward", lambda g, i, shape, k: meta_of(g.dtype, shape, g.device), _max_back_expand,
-                  lambda n, g: (apply(PICK, (g, n.tensor(0)), (n.params[1],)), None), saves="1")  # fmt: skip
+PICK = Op(
+    "max_pool_double_backward",
+    lambda x, index, k: meta_of(x.dtype, index.shape, x.device),
+    _pick_expand,
+    lambda n, g: (
+        apply(MAX_BACKWARD, (g, n.tensor(0)), (tuple(n.inst.ins[0].shape), n.params[0])),
+        None,
+    ),
+    saves="1",
+)
+MAX_BACKWARD = Op(
+    "max_pool_backward",
+    lambda g, i, shape, k: meta_of(g.dtype, shape, g.device),
+    _max_back_expand,
+    lambda n, g: (apply(PICK, (g, n.tensor(0)), (n.params[1],)), None),
+    saves="1",
+)
 
 
 def _max_op(name: str, grad_name: str) -> Op:
-    return Op(name, _max_infer, _max_template(name), _max_backward, saves="out1", materialize=False,
-              grad_name=grad_name)  # fmt: skip
+    return Op(
+        name,
+        _max_infer,
+        _max_template(name),
+        _max_backward,
+        saves="out1",
+        materialize=False,
+        grad_name=grad_name,
+    )
 
 
-MAX_POOL = {1: _max_op("max_pool", "SqueezeBackward1"), 2: _max_op("max_pool", "MaxPool2DWithIndicesBackward0"),
-            3: _max_op("max_pool", "MaxPool3DWithIndicesBackward0")}  # fmt: skip
+MAX_POOL = {
+    1: _max_op("max_pool", "SqueezeBackward1"),
+    2: _max_op("max_pool", "MaxPool2DWithIndicesBackward0"),
+    3: _max_op("max_pool", "MaxPool3DWithIndicesBackward0"),
+}
 ADAPTIVE_MAX = {
-    k: _max_op("adaptive_max_pool", "SqueezeBackward1" if k == 1 else f"AdaptiveMaxPool{k}DBackward0")
+    k: _max_op(
+        "adaptive_max_pool", "SqueezeBackward1" if k == 1 else f"AdaptiveMaxPool{k}DBackward0"
+    )
     for k in (1, 2, 3)
 }
 
 
-def _max_pool(k: int, input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-              ceil_mode: bool = False) -> tuple[Tensor, Tensor]:  # fmt: skip
-    params = _window(f"max_pool{k}d", input.meta, k, kernel_size, stride, padding, dilation, ceil_mode)
+def _max_pool(
+    k: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> tuple[Tensor, Tensor]:
+    params = _window(
+        f"max_pool{k}d", input.meta, k, kernel_size, stride, padding, dilation, ceil_mode
+    )
     return apply(MAX_POOL[k], (input,), params)
 
 
@@ -176,20 +219,40 @@ def _name(fn: Callable, name: str, doc: str) -> Callable:
 
 
 def _publish_max(k: int) -> None:
-    def with_indices(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-                     ceil_mode: bool = False, return_indices: bool = False) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def with_indices(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> tuple[Tensor, Tensor]:
         return _max_pool(k, input, kernel_size, stride, padding, dilation, ceil_mode)
 
-    def values_only(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-                    ceil_mode: bool = False, return_indices: bool = False) -> Tensor:  # fmt: skip
+    def values_only(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Tensor:
         return _max_pool(k, input, kernel_size, stride, padding, dilation, ceil_mode)[0]
 
     def function(*args: Any, **kwargs: Any) -> Any:
         wants = kwargs.get("return_indices", args[6] if len(args) > 6 else False)
         return (with_indices if wants else values_only)(*args, **kwargs)
 
-    def torch_function(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-                       ceil_mode: bool = False) -> Tensor:  # fmt: skip
+    def torch_function(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+    ) -> Tensor:
         return _max_pool(k, input, kernel_size, stride, padding, dilation, ceil_mode)[0]
 
     name = f"max_pool{k}d"
@@ -206,7 +269,7 @@ for _k in (1, 2, 3):
 TORCH["max_pool1d_with_indices"] = FUNCTIONAL["max_pool1d_with_indices"]
 
 
-# mean ---------------------------------------------------------------------------------------------------
+# mean --------------------------------------------------------------------------------------------
 
 
 def _avg_infer(x: Meta, kernel: Sizes, stride: Sizes, padding: Sizes, out: Sizes, *_: Any) -> Meta:
@@ -227,8 +290,17 @@ def _avg_expand(g: Any, x: Any, *params: Any) -> Any:
     return g.cast(g.reshape(y, shape), x.dtype)
 
 
-def _avg_back_expand(g: Any, grad: Any, shape: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, out: Sizes,
-                     count_pad: bool, divisor: int | None) -> Any:  # fmt: skip
+def _avg_back_expand(
+    g: Any,
+    grad: Any,
+    shape: Sizes,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    out: Sizes,
+    count_pad: bool,
+    divisor: int | None,
+) -> Any:
     k, w = len(out), opmath(grad.dtype)
     if not grad.numel:
         return g.const(0, grad.dtype, shape)
@@ -240,44 +312,88 @@ def _avg_back_expand(g: Any, grad: Any, shape: Sizes, kernel: Sizes, stride: Siz
     return g.cast(g.reshape(y, shape), grad.dtype)
 
 
-AVG_BACKWARD = Op("avg_pool_backward", lambda g, shape, *_: meta_of(g.dtype, shape, g.device), _avg_back_expand,
-                  lambda n, g: apply(AVG_POOL[len(n.params[1])], (g,), n.params[1:]))  # fmt: skip
+AVG_BACKWARD = Op(
+    "avg_pool_backward",
+    lambda g, shape, *_: meta_of(g.dtype, shape, g.device),
+    _avg_back_expand,
+    lambda n, g: apply(AVG_POOL[len(n.params[1])], (g,), n.params[1:]),
+)
 AVG_POOL = {
-    k: Op("avg_pool", _avg_infer, _avg_expand,
-          lambda n, g: apply(AVG_BACKWARD, (g,), (tuple(n.inst.ins[0].shape), *n.params)),
-          grad_name="SqueezeBackward1" if k == 1 else f"AvgPool{k}DBackward0")
+    k: Op(
+        "avg_pool",
+        _avg_infer,
+        _avg_expand,
+        lambda n, g: apply(AVG_BACKWARD, (g,), (tuple(n.inst.ins[0].shape), *n.params)),
+        grad_name="SqueezeBackward1" if k == 1 else f"AvgPool{k}DBackward0",
+    )
     for k in (1, 2, 3)
-}  # fmt: skip
+}
 
 
-def _avg_pool(k: int, input: Tensor, kernel: Any, stride: Any, padding: Any, ceil: bool, count_pad: bool,
-              divisor: int | None) -> Tensor:  # fmt: skip
+def _avg_pool(
+    k: int,
+    input: Tensor,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    ceil: bool,
+    count_pad: bool,
+    divisor: int | None,
+) -> Tensor:
     if divisor == 0:
         raise RuntimeError("divisor must be not zero")
-    kernel, stride, padding, _, out = _window(f"avg_pool{k}d", input.meta, k, kernel, stride, padding, 1, ceil)
+    kernel, stride, padding, _, out = _window(
+        f"avg_pool{k}d", input.meta, k, kernel, stride, padding, 1, ceil
+    )
     params = (kernel, stride, padding, out, bool(count_pad), divisor)
     return apply(AVG_POOL[k], (input,), params)
 
 
-def avg_pool1d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True) -> Tensor:  # fmt: skip
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
     """The mean of each window over the last dim."""
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
-def avg_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True, divisor_override: int | None = None, *,
-               out: Tensor | None = None) -> Tensor:  # fmt: skip
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
     """The mean of each window over the last two dims."""
-    y = _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    y = _avg_pool(
+        2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
     return to_out(y, out)
 
 
-def avg_pool3d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True, divisor_override: int | None = None, *,
-               out: Tensor | None = None) -> Tensor:  # fmt: skip
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
     """The mean of each window over the last three dims."""
-    y = _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    y = _avg_pool(
+        3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
     return to_out(y, out)
 
 
@@ -286,24 +402,32 @@ for _fn in (avg_pool1d, avg_pool2d, avg_pool3d):
 TORCH["avg_pool1d"] = avg_pool1d
 
 
-def _lp_pool(k: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+def _lp_pool(
+    k: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool
+) -> Tensor:
     kernel = per_dim(kernel_size, k, "kernel_size")
     out = _avg_pool(k, input.pow(norm_type), kernel_size, stride, 0, ceil_mode, True, None)  # type: ignore[attr-defined]
     positive = out.sign() * out.abs().relu()  # type: ignore[attr-defined]
     return (positive * math.prod(kernel)).pow(1.0 / norm_type)
 
 
-def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: int, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
     """The p-norm of each window over the last dim."""
     return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
-def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
     """The p-norm of each window over the last two dims."""
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
-def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+def lp_pool3d(
+    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
     """The p-norm of each window over the last three dims."""
     return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
 
@@ -312,7 +436,7 @@ for _fn in (lp_pool1d, lp_pool2d, lp_pool3d):
     FUNCTIONAL[_fn.__name__] = _fn
 
 
-# adaptive: windows of nearly equal size that give the size asked for -----------------------------------------
+# adaptive: windows of nearly equal size that give the size asked for -----------------------------
 
 
 def adaptive_out(m: Meta, k: int, size: Any, what: str) -> Sizes:
@@ -325,13 +449,18 @@ def adaptive_out(m: Meta, k: int, size: Any, what: str) -> Sizes:
         raise RuntimeError(f"{what}: internal error: output_size.size() must be {k}")
     out = tuple(n if o is None else int(o) for n, o in zip(m.shape[-k:], size, strict=True))
     if m.ndim not in (k + 1, k + 2):
-        raise RuntimeError(f"{what}(): Expected {k + 1}D or {k + 2}D tensor, but got {list(m.shape)}")
+        raise RuntimeError(
+            f"{what}(): Expected {k + 1}D or {k + 2}D tensor, but got {list(m.shape)}"
+        )
     if any(o < 0 for o in out):
-        raise RuntimeError(f"elements of output_size must be greater than or equal to 0 but received {list(out)}")
+        raise RuntimeError(
+            f"elements of output_size must be greater than or equal to 0 but received {list(out)}"
+        )
     for i in range(m.ndim - k, m.ndim):
         if m.shape[i] == 0:
             raise RuntimeError(
-                f"{what}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes "
+                f"{what}(): Expected input to have non-zero size for non-batch dimensions, but "
+                "input has sizes "
                 f"{list(m.shape)} with dimension {i} being empty"
             )
     return out
@@ -347,7 +476,7 @@ def _shares(g: Any, n: int, out: int, d: Any) -> Any:
 
 
 def _along(g: Any, x: Any, axis: int, out: int, back: bool) -> Any:
-    """Means of the windows along an axis (or the gradient of that: `out` is then the input's size)."""
+    """Means of windows along an axis; `back`: the gradient, with `out` the size of the input."""
     lead, n, inner = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
     shape = (*x.shape[:axis], out, *x.shape[axis + 1 :])
     if n == out:
@@ -356,7 +485,9 @@ def _along(g: Any, x: Any, axis: int, out: int, back: bool) -> Any:
     if many % few == 0:
         size = many // few
         if back:
-            v = g.expand(g.reshape(x, (lead, few, 1, inner)), (lead, few, size, inner)) / float(size)
+            v = g.expand(g.reshape(x, (lead, few, 1, inner)), (lead, few, size, inner)) / float(
+                size
+            )
         else:
             v = g.mean(g.reshape(x, (lead, few, size, inner)), 2)
         return g.reshape(v, shape)
@@ -384,17 +515,27 @@ def _adaptive_back_expand(g: Any, grad: Any, shape: Sizes, out: Sizes) -> Any:
     return g.cast(v, grad.dtype)
 
 
-ADAPTIVE_BACKWARD = Op("adaptive_avg_pool_backward", lambda g, shape, out: meta_of(g.dtype, shape, g.device),
-                       _adaptive_back_expand,
-                       lambda n, g: apply(ADAPTIVE_AVG[len(n.params[1]), False], (g,), n.params[1:]))  # fmt: skip
+ADAPTIVE_BACKWARD = Op(
+    "adaptive_avg_pool_backward",
+    lambda g, shape, out: meta_of(g.dtype, shape, g.device),
+    _adaptive_back_expand,
+    lambda n, g: apply(ADAPTIVE_AVG[len(n.params[1]), False], (g,), n.params[1:]),
+)
 ADAPTIVE_AVG = {
     (k, one): Op(
         "adaptive_avg_pool",
-        lambda x, out: meta_of(x.dtype, (*x.shape[: x.ndim - len(out)], *out), x.device), _adaptive_expand,
+        lambda x, out: meta_of(x.dtype, (*x.shape[: x.ndim - len(out)], *out), x.device),
+        _adaptive_expand,
         lambda n, g: apply(ADAPTIVE_BACKWARD, (g,), (tuple(n.inst.ins[0].shape), *n.params)),
-        grad_name="SqueezeBackward1" if k == 1 else "MeanBackward1" if one else f"AdaptiveAvgPool{k}DBackward0")
-    for k in (1, 2, 3) for one in (False, True)
-}  # fmt: skip
+        grad_name="SqueezeBackward1"
+        if k == 1
+        else "MeanBackward1"
+        if one
+        else f"AdaptiveAvgPool{k}DBackward0",
+    )
+    for k in (1, 2, 3)
+    for one in (False, True)
+}
 
 
 def _publish_adaptive(k: int) -> None:
@@ -405,7 +546,9 @@ def _publish_adaptive(k: int) -> None:
             raise RuntimeError(unsupported(name, input.meta.dtype))
         return apply(ADAPTIVE_AVG[k, all(o == 1 for o in out)], (input,), (out,))
 
-    def with_indices(input: Tensor, output_size: Any, return_indices: bool = False) -> tuple[Tensor, Tensor]:
+    def with_indices(
+        input: Tensor, output_size: Any, return_indices: bool = False
+    ) -> tuple[Tensor, Tensor]:
         out = adaptive_out(input.meta, k, output_size, f"adaptive_max_pool{k}d")
         return apply(ADAPTIVE_MAX[k], (input,), (out,))
 
@@ -420,7 +563,9 @@ def _publish_adaptive(k: int) -> None:
     FUNCTIONAL[f"adaptive_avg_pool{k}d"] = _name(avg, f"adaptive_avg_pool{k}d", "Means " + doc)
     name = f"adaptive_max_pool{k}d"
     FUNCTIONAL[name] = _name(function, name, "Largest elements " + doc)
-    FUNCTIONAL[name + "_with_indices"] = _name(with_indices, name + "_with_indices", "Largest elements, with their indices, " + doc)
+    FUNCTIONAL[name + "_with_indices"] = _name(
+        with_indices, name + "_with_indices", "Largest elements, with their indices, " + doc
+    )
     FUNCTIONAL["_" + name] = _name(values_only, "_" + name, "Largest elements " + doc)
 
 

@@ -73,7 +73,7 @@ def _line(g: Any, w: Any, axis: int, ndim: int) -> Any:
 
 def _dense(g: Any, kind: str, n: int, out: int, step: float, d: Any) -> Any:
     """(out, n) weights of antialiased resizing: the filter is as wide as the step."""
-    kind, _, aligned = kind.partition(":")
+    kind = kind.partition(":")[0]
     size = 2.0 if kind == "aa-linear" else 4.0
     wide = max(step, 1.0)
     support = size * 0.5 * wide
@@ -106,7 +106,11 @@ def _resized(g: Any, x: Any, axis: int, part: tuple[str, int, int, float], back:
     if kind.startswith("nearest") and n == out and step == 1.0:
         return x
     total = None
-    zero = g.const(0.0, x.dtype, tuple(n if i == axis else m for i, m in enumerate(x.shape))) if back else None
+    zero = (
+        g.const(0.0, x.dtype, tuple(n if i == axis else m for i, m in enumerate(x.shape)))
+        if back
+        else None
+    )
     for index, weight in _taps(g, kind, n, out, step, x.dtype):
         w = None if weight is None else _line(g, weight, axis, x.ndim)
         if back:
@@ -145,8 +149,14 @@ def _back_expand(g: Any, grad: Any, plan: Plan) -> Any:
 
 
 def _names() -> dict[str, str]:
-    names = {"linear1": "UpsampleLinear1D", "linear2": "UpsampleBilinear2D", "linear3": "UpsampleTrilinear3D",
-             "cubic2": "UpsampleBicubic2D", "aa-linear2": "UpsampleBilinear2DAa", "aa-cubic2": "UpsampleBicubic2DAa"}  # fmt: skip
+    names = {
+        "linear1": "UpsampleLinear1D",
+        "linear2": "UpsampleBilinear2D",
+        "linear3": "UpsampleTrilinear3D",
+        "cubic2": "UpsampleBicubic2D",
+        "aa-linear2": "UpsampleBilinear2DAa",
+        "aa-cubic2": "UpsampleBicubic2DAa",
+    }
     for k in (1, 2, 3):
         names[f"nearest{k}"] = f"UpsampleNearest{k}D"
         names[f"nearest-exact{k}"] = f"UpsampleNearestExact{k}D"
@@ -157,27 +167,44 @@ def _sized(x: Any, plan: Plan, which: int) -> Any:
     return meta_of(x.dtype, (*x.shape[: x.ndim - len(plan)], *[p[which] for p in plan]), x.device)
 
 
-BACKWARD = Op("upsample_backward", lambda g, plan: _sized(g, plan, 1), _back_expand,
-              lambda n, g: apply(_op_of(n.params[0]), (g,), n.params))  # fmt: skip
+BACKWARD = Op(
+    "upsample_backward",
+    lambda g, plan: _sized(g, plan, 1),
+    _back_expand,
+    lambda n, g: apply(_op_of(n.params[0]), (g,), n.params),
+)
 _OPS = {
-    key: Op("upsample", lambda x, plan: _sized(x, plan, 2), _expand, lambda n, g: apply(BACKWARD, (g,), n.params),
-            grad_name=name + "Backward0")
+    key: Op(
+        "upsample",
+        lambda x, plan: _sized(x, plan, 2),
+        _expand,
+        lambda n, g: apply(BACKWARD, (g,), n.params),
+        grad_name=name + "Backward0",
+    )
     for key, name in _names().items()
-}  # fmt: skip
+}
 
 
 def _op_of(plan: Plan) -> Op:
     return _OPS[plan[0][0].partition(":")[0] + str(len(plan))]
 
 
-# arguments ----------------------------------------------------------------------------------------------
+# arguments ---------------------------------------------------------------------------------------
 
 _DIMS = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
-_KIND = {"nearest": "nearest", "nearest-exact": "nearest-exact", "linear": "linear", "bilinear": "linear",
-         "trilinear": "linear", "bicubic": "cubic"}  # fmt: skip
+_KIND = {
+    "nearest": "nearest",
+    "nearest-exact": "nearest-exact",
+    "linear": "linear",
+    "bilinear": "linear",
+    "trilinear": "linear",
+    "bicubic": "cubic",
+}
 
 
-def _space(input: Tensor, size: Any, scale: Any, recompute: bool | None) -> tuple[Sizes, list[float | None]]:
+def _space(
+    input: Tensor, size: Any, scale: Any, recompute: bool | None
+) -> tuple[Sizes, list[float | None]]:
     """Output sizes and the scales that positions are computed with."""
     k = input.meta.ndim - 2
     shape = tuple(input.meta.shape[2:])
@@ -187,8 +214,10 @@ def _space(input: Tensor, size: Any, scale: Any, recompute: bool | None) -> tupl
         if isinstance(size, (tuple, list)):
             if len(size) != k:
                 raise ValueError(
-                    "Input and output must have the same number of spatial dimensions, but got input with spatial "
-                    f"dimensions of {list(shape)} and output size of {list(size)}. Please provide input tensor in "
+                    "Input and output must have the same number of spatial dimensions, but got "
+                    "input with spatial "
+                    f"dimensions of {list(shape)} and output size of {list(size)}. Please provide "
+                    "input tensor in "
                     "(N, C, d1, d2, ...,dK) format and output size in (o1, o2, ...,oK) format."
                 )
             out = tuple(s.__index__() for s in size)
@@ -202,8 +231,10 @@ def _space(input: Tensor, size: Any, scale: Any, recompute: bool | None) -> tupl
     if isinstance(scale, (tuple, list)):
         if len(scale) != k:
             raise ValueError(
-                "Input and scale_factor must have the same number of spatial dimensions, but got input with spatial "
-                f"dimensions of {list(shape)} and scale_factor of shape {list(scale)}. Please provide input tensor in "
+                "Input and scale_factor must have the same number of spatial dimensions, but got "
+                "input with spatial "
+                f"dimensions of {list(shape)} and scale_factor of shape {list(scale)}. Please "
+                "provide input tensor in "
                 "(N, C, d1, d2, ...,dK) format and scale_factor in (s1, s2, ...,sK) format."
             )
         scales = [float(s) for s in scale]
@@ -214,9 +245,15 @@ def _space(input: Tensor, size: Any, scale: Any, recompute: bool | None) -> tupl
 
 
 @functional("interpolate")
-def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
-                align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
-                antialias: bool = False) -> Tensor:  # fmt: skip
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
     """Images (N, C, *space) resized to `size` or by `scale_factor`.
 
     mode: nearest, nearest-exact, linear (3D input), bilinear, bicubic (4D), trilinear (5D), area.
@@ -224,7 +261,8 @@ def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode:
     if mode in ("nearest", "area", "nearest-exact"):
         if align_corners is not None:
             raise ValueError(
-                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | "
+                "align_corners option can only be set with the interpolating modes: linear | "
+                "bilinear | bicubic | "
                 "trilinear"
             )
     elif align_corners is None:
@@ -232,26 +270,39 @@ def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode:
     out, scales = _space(input, size, scale_factor, recompute_scale_factor)
     m = input.meta
     if antialias and not (mode in ("bilinear", "bicubic") and m.ndim == 4):
-        raise ValueError("Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input")
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
+            "tensor as input"
+        )
     if mode == "area":
         if m.ndim not in (3, 4, 5):
             raise NotImplementedError(_refused(m.ndim, mode))
         return FUNCTIONAL[f"adaptive_avg_pool{m.ndim - 2}d"](input, out)
     if mode not in _KIND or m.ndim not in (3, 4, 5) or _DIMS.get(mode, m.ndim) != m.ndim:
         if mode in _DIMS and m.ndim in (3, 4, 5):
-            raise NotImplementedError(f"Got {m.ndim}D input, but {mode} mode needs {_DIMS[mode]}D input")
+            raise NotImplementedError(
+                f"Got {m.ndim}D input, but {mode} mode needs {_DIMS[mode]}D input"
+            )
         raise NotImplementedError(_refused(m.ndim, mode))
     return _resize(input, _KIND[mode], out, scales, bool(align_corners), antialias)
 
 
 def _refused(ndim: int, mode: str) -> str:
     return (
-        f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {ndim}D) for the modes: nearest | linear | "
+        f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {ndim}D) for the modes: "
+        "nearest | linear | "
         f"bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
     )
 
 
-def _resize(input: Tensor, kind: str, out: Sizes, scales: Sequence[float | None], align: bool, antialias: bool) -> Tensor:
+def _resize(
+    input: Tensor,
+    kind: str,
+    out: Sizes,
+    scales: Sequence[float | None],
+    align: bool,
+    antialias: bool,
+) -> Tensor:
     shape = tuple(input.meta.shape)
     if min(out) < 1 or not all(shape[1:]):
         raise RuntimeError(
@@ -259,7 +310,7 @@ def _resize(input: Tensor, kind: str, out: Sizes, scales: Sequence[float | None]
             f"(H: {shape[-2]}, W: {shape[-1]}) output (H: {out[0]}, W: {out[-1]})"
         )
     d = input.meta.dtype
-    if d.kind not in "f" and not (d is dt.uint8):
+    if d.kind not in "f" and d is not dt.uint8:
         raise RuntimeError(f"\"upsample_{kind}_out_frame\" not implemented for '{d.short}'")
     word = ("aa-" if antialias else "") + kind
     if align and not kind.startswith("nearest"):
@@ -272,7 +323,10 @@ def _resize(input: Tensor, kind: str, out: Sizes, scales: Sequence[float | None]
 
 
 def _deprecated(name: str) -> None:
-    warnings.warn(f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=3)
+    warnings.warn(
+        f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.",
+        stacklevel=3,
+    )
 
 
 @functional("upsample")

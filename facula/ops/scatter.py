@@ -80,7 +80,7 @@ def _reduce_expand(g: Any, x: Any, index: Any, src: Any, dim: int, reduce: str, 
         return x
     d = x.dtype
     w = dt.uint8 if d.kind == "b" else opmath(d)
-    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, dim)
+    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, ("gather", dim), wrap=False)
     if not x.ndim:
         out = _reduce_values(g, *[g.reshape(v, (v.numel,)) for v in (x, index, src)], 0, reduce, include_self, w)
         return g.cast(g.reshape(out, ()), d)
@@ -159,7 +159,7 @@ def _prod_gradients(g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tenso
     return gx, gs
 
 
-SCATTER_REDUCE = Op("scatter_reduce", _reduce_infer, _reduce_expand, _reduce_backward, saves="1 0 2 out")
+SCATTER_REDUCE = Op("scatter_reduce", _reduce_infer, _reduce_expand, _reduce_backward, saves="1 0 2 out", marks=True)
 
 
 def _reduced(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool) -> Tensor:
@@ -225,7 +225,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     n = input.meta.shape[d] if input.meta.ndim else 1
     named = TORCH["zeros"](n, dtype=dt.bool_)
     where = index.reshape(-1)  # type: ignore[attr-defined]
-    named = index_copy(named, 0, where, TORCH["ones"](where.meta.numel, dtype=dt.bool_))
+    named = put_at(named, TORCH["ones"]((), dtype=dt.bool_), [where], (0,), "set")
     mask = named.reshape([-1 if i == d else 1 for i in range(input.meta.ndim)])  # type: ignore[attr-defined]
     return TORCH["where"](mask, fill, input)
 
@@ -263,7 +263,7 @@ def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     if not input.meta.numel and index.meta.numel:
         raise IndexError("take(): tried to take from an empty tensor")
     flat = input.reshape(-1)  # type: ignore[attr-defined]
-    return to_out(gather(flat, 0, index.reshape(-1)).reshape(index.meta.shape), out)  # type: ignore[attr-defined]
+    return to_out(flat[index], out)
 
 
 @both("put")
@@ -291,12 +291,18 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 inplace(put)
 
 
+def _from_end(index: Tensor, n: int) -> Tensor:
+    """Indices with negative ones counted from the end."""
+    return TORCH["where"](index < 0, index + n, index)  # type: ignore[operator]
+
+
 @both("take_along_dim")
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
     """Elements along dim at indices, both broadcast against each other."""
     if indices.meta.dtype is not dt.int64:
         raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.meta.dtype.short}")
     if dim is None:
+        indices = _from_end(indices, input.meta.numel)
         return to_out(gather(input.reshape(-1), 0, indices.reshape(-1)), out)  # type: ignore[attr-defined]
     if input.meta.ndim != indices.meta.ndim:
         raise RuntimeError(
@@ -304,6 +310,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
             f"{input.meta.ndim} dimensions for input, and {indices.meta.ndim} dimensions for indices"
         )
     d = wrap_dim(dim, input.meta.ndim)
+    indices = _from_end(indices, input.meta.shape[d])
     a = [1 if i == d else n for i, n in enumerate(input.meta.shape)]
     b = [1 if i == d else n for i, n in enumerate(indices.meta.shape)]
     shape = broadcast_shapes(tuple(a), tuple(b))

@@ -12,15 +12,15 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
-from facula.ops.pooling import MAX_BACKWARD, PICK, _flat, _name, per_dim
 from facula.ops.pointwise import opmath
+from facula.ops.pooling import MAX_BACKWARD, PICK, _flat, _name, per_dim
 from facula.ops.registry import FUNCTIONAL, TORCH
 from facula.tensor import Tensor
 
 Sizes = tuple[int, ...]
 
 
-# fractional max pooling ---------------------------------------------------------------------------------
+# fractional max pooling --------------------------------------------------------------------------
 
 
 def _starts(sample: float, n: int, out: int, kernel: int) -> list[int]:
@@ -29,11 +29,15 @@ def _starts(sample: float, n: int, out: int, kernel: int) -> list[int]:
         return [n - kernel]
     alpha = sample.dtype.type(n - kernel) / sample.dtype.type(out - 1)  # type: ignore[attr-defined]
     first = int(sample * alpha)
-    return [int((sample.dtype.type(i) + sample) * alpha) - first for i in range(out - 1)] + [n - kernel]  # type: ignore[attr-defined]
+    return [int((sample.dtype.type(i) + sample) * alpha) - first for i in range(out - 1)] + [
+        n - kernel
+    ]  # type: ignore[attr-defined]
 
 
-def fractional_windows(x: np.ndarray, samples: np.ndarray, kernel: Sizes, out: Sizes) -> list[np.ndarray]:
-    """Largest elements of random windows and their indices, image by image and channel by channel."""
+def fractional_windows(
+    x: np.ndarray, samples: np.ndarray, kernel: Sizes, out: Sizes
+) -> list[np.ndarray]:
+    """Largest elements of random windows, and their indices."""
     k, size = len(out), x.shape[2:]
     values = np.empty((*x.shape[:2], *out), x.dtype)
     index = np.empty(values.shape, np.int64)
@@ -76,24 +80,43 @@ def _fractional_backward(n: Any, g: Tensor, _: Any = None) -> tuple:
 
 
 FRACTIONAL = {
-    k: Op("fractional_max_pool", _fractional_infer, _fractional_expand, _fractional_backward, saves="out1",
-          materialize=False, grad_name=f"FractionalMaxPool{k}DBackward0")
+    k: Op(
+        "fractional_max_pool",
+        _fractional_infer,
+        _fractional_expand,
+        _fractional_backward,
+        saves="out1",
+        materialize=False,
+        grad_name=f"FractionalMaxPool{k}DBackward0",
+    )
     for k in (2, 3)
-}  # fmt: skip
+}
 
 
 def _publish_fractional(k: int) -> None:
     name = f"fractional_max_pool{k}d"
 
-    def with_indices(input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None,
-                     return_indices: bool = False, _random_samples: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def with_indices(
+        input: Tensor,
+        kernel_size: Any,
+        output_size: Any = None,
+        output_ratio: Any = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         if output_size is None and output_ratio is None:
             raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
         m = input.meta
         if output_size is None:
-            ratio = (output_ratio,) * k if isinstance(output_ratio, (int, float)) else tuple(output_ratio)
+            ratio = (
+                (output_ratio,) * k
+                if isinstance(output_ratio, (int, float))
+                else tuple(output_ratio)
+            )
             if len(ratio) > k:
-                raise ValueError(f"{name} requires output_ratio to either be a single Int or tuple of Ints.")
+                raise ValueError(
+                    f"{name} requires output_ratio to either be a single Int or tuple of Ints."
+                )
             output_size = [int(n * r) for n, r in zip(m.shape[-k:], ratio, strict=True)]
         out, kernel = per_dim(output_size, k, "output_size"), per_dim(kernel_size, k, "kernel_size")
         _check_fractional(name, m, k, kernel, out)
@@ -102,9 +125,17 @@ def _publish_fractional(k: int) -> None:
             _random_samples = TORCH["rand"]((batch, m.shape[-k - 1], k), dtype=m.dtype)
         return apply(FRACTIONAL[k], (input, _random_samples), (kernel, out))
 
-    def values_only(input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None,
-                    return_indices: bool = False, _random_samples: Tensor | None = None) -> Tensor:  # fmt: skip
-        return with_indices(input, kernel_size, output_size, output_ratio, False, _random_samples)[0]
+    def values_only(
+        input: Tensor,
+        kernel_size: Any,
+        output_size: Any = None,
+        output_ratio: Any = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ) -> Tensor:
+        return with_indices(input, kernel_size, output_size, output_ratio, False, _random_samples)[
+            0
+        ]
 
     def function(*args: Any, **kwargs: Any) -> Any:
         wants = kwargs.get("return_indices", args[4] if len(args) > 4 else False)
@@ -119,7 +150,8 @@ def _publish_fractional(k: int) -> None:
 def _check_fractional(name: str, m: Meta, k: int, kernel: Sizes, out: Sizes) -> None:
     if m.ndim not in (k + 1, k + 2) or not all(m.shape[-k - 1 :]):
         raise RuntimeError(
-            f"{name}(): Expected input to have non-zero size for non-batch dimensions, but got {list(m.shape)}"
+            f"{name}(): Expected input to have non-zero size for non-batch dimensions, but got "
+            f"{list(m.shape)}"
         )
     if min(kernel) < 1:
         raise RuntimeError(f"{name}: kernel_size must be greater than zero, but got {list(kernel)}")
@@ -134,7 +166,7 @@ for _k in (2, 3):
     _publish_fractional(_k)
 
 
-# unpooling ----------------------------------------------------------------------------------------------
+# unpooling ---------------------------------------------------------------------------------------
 
 
 def _unpool_expand(g: Any, x: Any, index: Any, size: Sizes) -> Any:
@@ -143,23 +175,31 @@ def _unpool_expand(g: Any, x: Any, index: Any, size: Sizes) -> Any:
     if not math.prod(shape) or not x.numel:
         return g.const(0, x.dtype, shape)
     rows = math.prod(shape[: len(shape) - k])
-    checked = g.check(_flat(g, index, k), math.prod(size), "max index")
+    checked = g.check(_flat(g, index, k), math.prod(size), "max index", wrap=False)
     out = g.scatter(g.const(0, x.dtype, (rows, math.prod(size))), checked, _flat(g, x, k), 1, "set")
     return g.reshape(out, shape)
 
 
 UNPOOL = {
-    k: Op("max_unpool", lambda x, i, size: meta_of(x.dtype, (*x.shape[: x.ndim - len(size)], *size), x.device),
-          _unpool_expand, lambda n, g: (apply(PICK, (g, n.tensor(0)), (len(n.params[0]),)), None), saves="1",
-          grad_name="SqueezeBackward1" if k == 1 else f"MaxUnpool{k}DBackward0")
+    k: Op(
+        "max_unpool",
+        lambda x, i, size: meta_of(x.dtype, (*x.shape[: x.ndim - len(size)], *size), x.device),
+        _unpool_expand,
+        lambda n, g: (apply(PICK, (g, n.tensor(0)), (len(n.params[0]),)), None),
+        saves="1",
+        grad_name="SqueezeBackward1" if k == 1 else f"MaxUnpool{k}DBackward0",
+        marks=True,
+    )
     for k in (1, 2, 3)
-}  # fmt: skip
+}
 
 
 def unpool_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, asked: Any) -> Sizes:
     """The space dims of the result: what max pooling gives this size from, or what is asked."""
     k = len(kernel)
-    default = tuple((n - 1) * s + m - 2 * p for n, m, s, p in zip(size, kernel, stride, padding, strict=True))
+    default = tuple(
+        (n - 1) * s + m - 2 * p for n, m, s, p in zip(size, kernel, stride, padding, strict=True)
+    )
     if asked is None:
         return default
     asked = tuple(asked)
@@ -167,18 +207,27 @@ def unpool_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, asked
         asked = asked[2:]
     if len(asked) != k:
         raise ValueError(
-            f"output_size should be a sequence containing {k} or {k + 2} elements, but it has a length of '{len(asked)}'"
+            f"output_size should be a sequence containing {k} or {k + 2} elements, but it has a "
+            f"length of '{len(asked)}'"
         )
     for d in range(k):
         low, high = default[d] - stride[d], default[d] + stride[d]
         if not low < asked[d] < high:
-            raise ValueError(f'invalid output_size "{list(asked)}" (dim {d} must be between {low} and {high})')
+            raise ValueError(
+                f'invalid output_size "{list(asked)}" (dim {d} must be between {low} and {high})'
+            )
     return asked
 
 
 def _publish_unpool(k: int) -> None:
-    def function(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
-                 output_size: Any = None) -> Tensor:  # fmt: skip
+    def function(
+        input: Tensor,
+        indices: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        output_size: Any = None,
+    ) -> Tensor:
         kernel = per_dim(kernel_size, k, "kernel_size")
         steps = kernel if stride is None else per_dim(stride, k, "stride")
         edges = per_dim(padding, k, "padding")
@@ -187,15 +236,26 @@ def _publish_unpool(k: int) -> None:
         if i.dtype is not dt.int64:
             raise RuntimeError(f"elements in indices should be type int64 but got: {i.dtype.short}")
         if m.ndim not in (k + 1, k + 2):
-            raise RuntimeError(f"Input to max_unpooling{k}d should be a {k + 1}d or {k + 2}d Tensor, but got a tensor with {m.ndim} dimensions.")
+            raise RuntimeError(
+                f"Input to max_unpooling{k}d should be a {k + 1}d or {k + 2}d Tensor, but got a "
+                f"tensor with {m.ndim} dimensions."
+            )
         if tuple(i.shape) != tuple(m.shape):
-            raise RuntimeError(f"Expected shape of indices to be same as that of the input tensor ({list(m.shape)}) but got indices tensor with shape: {list(i.shape)}")
+            raise RuntimeError(
+                "Expected shape of indices to be same as that of the input tensor "
+                f"({list(m.shape)}) but got indices tensor with shape: {list(i.shape)}"
+            )
         if not all(m.shape[1:]):
-            raise RuntimeError(f"max_unpooling{k}d_forward_out_cpu(): Expected input to have non-zero size for non-batch dimensions, but got {list(m.shape)}")
+            raise RuntimeError(
+                f"max_unpooling{k}d_forward_out_cpu(): Expected input to have non-zero size for "
+                f"non-batch dimensions, but got {list(m.shape)}"
+            )
         return apply(UNPOOL[k], (input, indices), (size,))
 
     name = f"max_unpool{k}d"
-    FUNCTIONAL[name] = _name(function, name, "Elements put back where max pooling found them; zeros elsewhere.")
+    FUNCTIONAL[name] = _name(
+        function, name, "Elements put back where max pooling found them; zeros elsewhere."
+    )
 
 
 for _k in (1, 2, 3):

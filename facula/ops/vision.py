@@ -14,7 +14,7 @@ from facula.ops.apply import apply
 from facula.ops.registry import FUNCTIONAL, TORCH, functional
 from facula.tensor import Tensor
 
-# channels and space ---------------------------------------------------------------------------------------
+# channels and space ------------------------------------------------------------------------------
 
 
 def _shuffle_infer(x: Meta, r: int) -> Meta:
@@ -48,25 +48,40 @@ def _channels_expand(g: Any, x: Any, groups: int) -> Any:
     return g.reshape(v, x.shape)
 
 
-PIXEL_SHUFFLE = Op("pixel_shuffle", _shuffle_infer, _shuffle_expand, lambda n, g: apply(PIXEL_UNSHUFFLE, (g,), n.params))
-PIXEL_UNSHUFFLE = Op("pixel_unshuffle", _unshuffle_infer, _unshuffle_expand,
-                     lambda n, g: apply(PIXEL_SHUFFLE, (g,), n.params))  # fmt: skip
+PIXEL_SHUFFLE = Op(
+    "pixel_shuffle",
+    _shuffle_infer,
+    _shuffle_expand,
+    lambda n, g: apply(PIXEL_UNSHUFFLE, (g,), n.params),
+)
+PIXEL_UNSHUFFLE = Op(
+    "pixel_unshuffle",
+    _unshuffle_infer,
+    _unshuffle_expand,
+    lambda n, g: apply(PIXEL_SHUFFLE, (g,), n.params),
+)
 CHANNEL_SHUFFLE = Op(
-    "channel_shuffle", lambda x, groups: x.plain(), _channels_expand,
+    "channel_shuffle",
+    lambda x, groups: x.plain(),
+    _channels_expand,
     lambda n, g: apply(CHANNEL_SHUFFLE, (g,), (n.inst.ins[0].shape[1] // n.params[0],)),
-)  # fmt: skip
+)
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """(..., C * r * r, H, W) as (..., C, H * r, W * r)."""
     m, r = input.meta, upscale_factor
     if m.ndim < 3:
-        raise RuntimeError(f"pixel_shuffle expects input to have at least 3 dimensions, but got input with {m.ndim} dimension(s)")
+        raise RuntimeError(
+            "pixel_shuffle expects input to have at least 3 dimensions, but got input with "
+            f"{m.ndim} dimension(s)"
+        )
     if r <= 0:
         raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
     if m.shape[-3] % (r * r):
         raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, "
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
+            "of upscale_factor, "
             f"but input.size(-3)={m.shape[-3]} is not divisible by {r * r}"
         )
     return apply(PIXEL_SHUFFLE, (input,), (r,))
@@ -76,13 +91,17 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """(..., C, H * r, W * r) as (..., C * r * r, H, W)."""
     m, r = input.meta, downscale_factor
     if m.ndim < 3:
-        raise RuntimeError(f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {m.ndim} dimension(s)")
+        raise RuntimeError(
+            "pixel_unshuffle expects input to have at least 3 dimensions, but got input with "
+            f"{m.ndim} dimension(s)"
+        )
     if r <= 0:
         raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
     for axis, word in ((-2, "height"), (-1, "width")):
         if m.shape[axis] % r:
             raise RuntimeError(
-                f"pixel_unshuffle expects {word} to be divisible by downscale_factor, but input.size({axis})="
+                f"pixel_unshuffle expects {word} to be divisible by downscale_factor, but "
+                f"input.size({axis})="
                 f"{m.shape[axis]} is not divisible by {r}"
             )
     return apply(PIXEL_UNSHUFFLE, (input,), (r,))
@@ -92,11 +111,18 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Channels of the groups interleaved."""
     m = input.meta
     if m.ndim <= 2:
-        raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(m.shape)}")
+        raise RuntimeError(
+            f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(m.shape)}"
+        )
     if groups <= 0:
-        raise RuntimeError(f"Number of groups to divide channels in must be positive. Value of groups:{groups}")
+        raise RuntimeError(
+            f"Number of groups to divide channels in must be positive. Value of groups:{groups}"
+        )
     if m.shape[1] % groups:
-        raise RuntimeError(f"Number of channels must be divisible by groups. Got {m.shape[1]} channels and {groups} groups.")
+        raise RuntimeError(
+            f"Number of channels must be divisible by groups. Got {m.shape[1]} channels and "
+            f"{groups} groups."
+        )
     return apply(CHANNEL_SHUFFLE, (input,), (groups,))
 
 
@@ -105,7 +131,7 @@ for _fn in (pixel_shuffle, pixel_unshuffle, channel_shuffle):
 FUNCTIONAL["native_channel_shuffle"] = TORCH["native_channel_shuffle"] = channel_shuffle
 
 
-# sampling -------------------------------------------------------------------------------------------------
+# sampling ----------------------------------------------------------------------------------------
 
 
 def _where(c: Tensor, a: Any, b: Any) -> Tensor:
@@ -130,7 +156,7 @@ def _reflected(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def _place(x: Tensor, n: int, padding: str, align: bool, fold: bool = True) -> Tensor:
-    """Coordinates in [-1, 1] as positions among n elements, brought inside where padding says so."""
+    """Coordinates in [-1, 1] as positions among n elements, inside where padding says so."""
     at = (x + 1) / 2 * (n - 1) if align else ((x + 1) * n - 1) / 2  # type: ignore[operator]
     return _inside(at, n, padding, align) if fold else at
 
@@ -158,7 +184,7 @@ def _pick(flat: Tensor, index: list[Tensor], size: tuple[int, ...]) -> Tensor:
 
 def _long(x: Tensor) -> Tensor:
     # far outside of what int64 holds: any place outside will do
-    return _bounded(x.detach(), -2.0**31, 2.0**31).to(dt.int64)  # type: ignore[attr-defined]
+    return _bounded(x.detach(), -(2.0**31), 2.0**31).to(dt.int64)  # type: ignore[attr-defined]
 
 
 def _linear_sample(flat: Tensor, at: list[Tensor], size: tuple[int, ...]) -> Tensor:
@@ -187,12 +213,17 @@ def _cubic(t: Tensor) -> list[Tensor]:
     return [far(t + 1), near(t), near(1 - t), far(2 - t)]  # type: ignore[operator]
 
 
-def _cubic_sample(flat: Tensor, at: list[Tensor], size: tuple[int, ...], padding: str, align: bool) -> Tensor:
+def _cubic_sample(
+    flat: Tensor, at: list[Tensor], size: tuple[int, ...], padding: str, align: bool
+) -> Tensor:
     low = [x.detach().floor() for x in at]  # type: ignore[attr-defined]
     weights = [_cubic(x - b) for x, b in zip(at, low, strict=True)]
     total = None
     for i, j in itertools.product(range(4), repeat=2):
-        places = [_long(_inside(b + (k - 1), n, padding, align)) for b, k, n in zip(low, (i, j), size, strict=True)]
+        places = [
+            _long(_inside(b + (k - 1), n, padding, align))
+            for b, k, n in zip(low, (i, j), size, strict=True)
+        ]
         part = _pick(flat, places, size) * (weights[0][i] * weights[1][j]).unsqueeze(1)
         total = part if total is None else total + part
     return total  # type: ignore[return-value]
@@ -206,11 +237,16 @@ def _sample(input: Tensor, grid: Tensor, mode: str, padding: str, align: bool) -
     size = tuple(m.shape[2:])
     flat = input.reshape(m.shape[0], m.shape[1], -1)  # type: ignore[attr-defined]
     # the grid names the last dim first
-    at = [_place(grid[..., k - 1 - i], n, padding, align, mode != "bicubic") for i, n in enumerate(size)]
+    at = [
+        _place(grid[..., k - 1 - i], n, padding, align, mode != "bicubic")
+        for i, n in enumerate(size)
+    ]
     if mode == "bilinear":
         return _linear_sample(flat, at, size)
     if mode == "nearest":
-        return _pick(flat, [_long(TORCH["round"](x.detach())) for x in at], size) + _no_grad_part(at)  # type: ignore[attr-defined]
+        return _pick(flat, [_long(TORCH["round"](x.detach())) for x in at], size) + _no_grad_part(
+            at
+        )  # type: ignore[attr-defined]
     return _cubic_sample(flat, at, size, padding, align)
 
 
@@ -227,40 +263,53 @@ def _check_grid(x: Meta, grid: Meta) -> None:
         )
     if x.ndim not in (4, 5) or x.ndim != grid.ndim:
         raise RuntimeError(
-            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with "
+            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but "
+            "got input with "
             f"sizes {list(x.shape)} and grid with sizes {list(grid.shape)}"
         )
     if x.shape[0] != grid.shape[0]:
         raise RuntimeError(
-            "grid_sampler(): expected grid and input to have same batch size, but got input with sizes "
+            "grid_sampler(): expected grid and input to have same batch size, but got input with "
+            "sizes "
             f"{list(x.shape)} and grid with sizes {list(grid.shape)}"
         )
     if grid.shape[-1] != x.ndim - 2:
         raise RuntimeError(
-            f"grid_sampler(): expected grid to have size {x.ndim - 2} in last dimension, but got grid with sizes "
+            f"grid_sampler(): expected grid to have size {x.ndim - 2} in last dimension, but got "
+            "grid with sizes "
             f"{list(grid.shape)}"
         )
     for i in range(2, x.ndim):
         if x.shape[i] <= 0:
             raise RuntimeError(
-                "grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes "
+                "grid_sampler(): expected input to have non-empty spatial dimensions, but input "
+                "has sizes "
                 f"{list(x.shape)} with dimension {i} being empty"
             )
 
 
 @functional("grid_sample")
-def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros",
-                align_corners: bool | None = None) -> Tensor:  # fmt: skip
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
     """Images sampled at the places of grid, in [-1, 1] from edge to edge.
 
     Shapes: input (N, C, H, W), grid (N, Ho, Wo, 2) with (x, y); or one dim more each.
     Source: Jaderberg et al., "Spatial transformer networks", 2015.
     """
     if mode not in _MODES:
-        raise ValueError(f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'")
+        raise ValueError(
+            "nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or "
+            f"'bicubic', but got: '{mode}'"
+        )
     if padding_mode not in _PADDINGS:
         raise ValueError(
-            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
+            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or "
+            "'reflection', but got: "
             f"'{padding_mode}'"
         )
     if align_corners is None:
@@ -274,16 +323,22 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
 
 def _warn_align(name: str) -> None:
     warnings.warn(
-        f"Default {name} and {'affine_grid' if name == 'grid_sample' else 'grid_sample'} behavior has changed to "
-        "align_corners=False since 1.3.0. Please specify align_corners=True if the old behavior is desired. See the "
+        f"Default {name} and {'affine_grid' if name == 'grid_sample' else 'grid_sample'} behavior "
+        "has changed to "
+        "align_corners=False since 1.3.0. Please specify align_corners=True if the old behavior "
+        "is desired. See the "
         f"documentation of {name} for details.",
         stacklevel=3,
     )
 
 
-def grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Tensor:
+def grid_sampler(
+    input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Tensor:
     """`grid_sample` with numbers for the modes."""
-    return grid_sample(input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
+    return grid_sample(
+        input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners
+    )
 
 
 TORCH["grid_sampler"] = TORCH["grid_sampler_2d"] = TORCH["grid_sampler_3d"] = grid_sampler
@@ -311,14 +366,16 @@ def affine_grid(theta: Tensor, size: list[int], align_corners: bool | None = Non
     shapes = {4: (2, 3), 5: (3, 4)}
     if len(size) not in shapes:
         raise NotImplementedError(
-            "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. "
+            "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, "
+            "respectively. "
             f"Got size {list(size)}."
         )
     rows, columns = shapes[len(size)]
     if m.ndim != 3 or tuple(m.shape[1:]) != (rows, columns):
         word = "2D" if rows == 2 else "3D"
         raise ValueError(
-            f"Expected a batch of {word} affine matrices of shape Nx{rows}x{columns} for size {list(size)}. "
+            f"Expected a batch of {word} affine matrices of shape Nx{rows}x{columns} for size "
+            f"{list(size)}. "
             f"Got {list(m.shape)}."
         )
     if min(size) <= 0:
@@ -332,7 +389,9 @@ def _affine(theta: Tensor, size: list[int], align: bool) -> Tensor:
     for i, count in reversed(list(enumerate(space))):
         shape = [count if j == i else 1 for j in range(len(space))]
         lines.append(_coordinates(count, align, d).reshape(shape).expand(space))  # type: ignore[attr-defined]
-    base = TORCH["stack"]([*lines, TORCH["ones"](space, dtype=d)], -1).reshape(1, -1, len(space) + 1)
+    base = TORCH["stack"]([*lines, TORCH["ones"](space, dtype=d)], -1).reshape(
+        1, -1, len(space) + 1
+    )
     grid = TORCH["bmm"](base.expand(n, -1, -1), theta.transpose(1, 2))  # type: ignore[attr-defined]
     return grid.view(n, *space, len(space))
 

@@ -93,6 +93,8 @@ def split(e: Expr, shape: Sequence[int], sizes: Sequence[int]) -> list[Expr]:
 def reshaped(exprs: Sequence[Expr], out_shape: Sequence[int], src_shape: Sequence[int], sizes: Sequence[int]) -> tuple[Expr, ...]:
     """Source coordinates of a reshape: matched in groups of dims with equal products."""
     n = len(sizes)
+    if 0 in out_shape:
+        return tuple([zero(n)] * len(src_shape))
     result: list[Expr] = []
     i, j = len(out_shape) - 1, len(src_shape) - 1
     while i >= 0 or j >= 0:

@@ -38,13 +38,14 @@ class Memory:
     scalar_slots: dict[tuple[str, Any], int] = field(default_factory=dict)
     constants: list[Any] = field(default_factory=list)
     n_scalars: int = 0
-    checks: list[Val] = field(default_factory=list)
+    checks: list[tuple[Any, bool, int]] = field(default_factory=list)  # tag, counts from the end, value
 
-    def check_number(self, v: Val) -> int:
-        """What a bad index of this check is reported with."""
-        if v not in self.checks:
-            self.checks.append(v)
-        return self.checks.index(v)
+    def check_number(self, v: Val, tag: Any, wrap: bool = True) -> int:
+        """What a bad index found by this value is reported with."""
+        check = (tag, wrap, v.id)
+        if check not in self.checks:
+            self.checks.append(check)
+        return self.checks.index(check)
 
     def constant(self, value: Any, floating: bool) -> int:
         """The scalar slot of a number known now."""
@@ -336,7 +337,7 @@ class Writer:
             below = self.stmt("sub", dt.int64, (index, limit))
             index = self.stmt("where", dt.int64, (self.stmt("lt", dt.bool_, (index, zero)), below, index))
         # its number is an argument: which operator it belongs to must not make another kernel
-        self.params.append(self.memory.check_number(v))
+        self.params.append(self.memory.check_number(v, tag, wrap))
         number = self.stmt("param", dt.int64, (len(self.params) - 1,))
         return self.stmt("check", dt.int64, (index, limit, 0, number))
 

@@ -123,6 +123,13 @@ def _prod(xs: Iterable[int]) -> int:
     return out
 
 
+def _under_views(v: Val) -> Val:
+    """The value that views are views of."""
+    while v.op in VIEWS:
+        v = v.srcs[0]
+    return v
+
+
 class Fusion:
     """Groups and heavy steps of one graph, in order of running."""
 
@@ -133,7 +140,7 @@ class Fusion:
         for v in order:
             for s in {s.id: s for s in v.srcs}.values():
                 self.users.setdefault(s.id, []).append(v)
-        self.heavy = {v.id for v in order if not is_native(v) and v.op != "out"}
+        self.heavy = {v.id for v in order if not is_native(v) and v.op != "out" and v.op not in LEAVES}
         self.forced: set[int] = set()
         while not self._placed():
             pass
@@ -185,6 +192,7 @@ class Fusion:
             if v.id in self.wanted and v.id not in self.heavy and v.op != "out":
                 found.add(v.id)
         self._add_shared(found)
+        self._bound_reads(found)
         return found
 
     def _needs_memory(self, v: Val, found: set[int]) -> None:
@@ -216,6 +224,27 @@ class Fusion:
                 found.add(v.id)
                 total = reads = 1
             cost[v.id], loads[v.id] = total, reads
+
+    def _bound_reads(self, found: set[int]) -> None:
+        """Parts of long sums get memory, so that no kernel has to read more than it may."""
+        reads: dict[int, set[int]] = {}  # what computing a value reads
+
+        def of(v: Val) -> set[int]:
+            base = _under_views(v)
+            return {base.id} if base.id in found else reads[base.id]
+
+        for v in self.order:
+            if v.op in LEAVES or v.id in self.heavy or v.op == "out":
+                reads[v.id] = set() if v.op in ("const", "scalar", "iota") else {v.id}
+                continue
+            total = set[int]().union(*map(of, v.srcs))
+            while len(total) > MAX_READS:
+                part = max(v.srcs, key=lambda s: len(of(s)))
+                if len(of(part)) < 2:
+                    break
+                found.add(_under_views(part).id)
+                total = set[int]().union(*map(of, v.srcs))
+            reads[v.id] = total
 
     # placing
 

@@ -10,7 +10,7 @@ import numpy as np
 from facula import config
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
-from facula.graph.reference import BadIndex, decode, encode, evaluate
+from facula.graph.reference import BadIndex, Failed, decode, encode, evaluate
 from facula.kernel.program import ITEMSIZE
 from facula.kernel.step import Step
 from facula.kernel.transpose import plan_transpose
@@ -66,7 +66,7 @@ class NativePlan:
         self.n_slots = builder.n_slots
         self.kernels = builder.kernels
         origins = builder.low.graph.origins
-        self.checks = [(v.arg[1], v.arg[2], origins.get(v.id, -1)) for v in builder.memory.checks]
+        self.checks = [(tag, wrap, origins.get(v, -1)) for tag, wrap, v in builder.memory.checks]
         self.fusion = builder.fusion
         self.descriptions = builder.descriptions
 
@@ -90,7 +90,7 @@ class NativePlan:
     def _raise(self, status: tuple[int, int, int, int]) -> None:
         _, index, size, number = status
         tag, wrap, entry = self.checks[number]
-        raise BadIndex(index + size if index < 0 and not wrap else index, size, tag, entry)
+        raise Failed(entry) from BadIndex(index + size if index < 0 and not wrap else index, size, tag)
 
 
 _workspace: list[Any] = [None]
@@ -134,6 +134,7 @@ class Builder:
         """All decisions, in order."""
         self._find_readers()
         self.stored = self._stored()
+        self.last_failing = self._last_failing()
         self._make_blocks()
         self._assign_slots()
         calls = self._write_all()
@@ -160,6 +161,27 @@ class Builder:
 
     def _stored(self) -> set[int]:
         return {c for c in self.fusion.candidates if c in self.wanted or self.readers.get(c)}
+
+    def _last_failing(self) -> int:
+        """The last step that can find a bad index, or runs on the host, where anything is raised.
+
+        Memory of leaves is only taken over after it: up to there all can be had back.
+        """
+        risky = {v.id for v in self.vals.values() if v.op in ("check", "host")}
+        last = -1
+        for number, step in enumerate(self.steps if risky else ()):
+            seen: set[int] = set()
+            stack = list(step.members) if isinstance(step, Group) else [step]
+            for m in list(stack):
+                stack += m.srcs
+            while stack and number > last:
+                v = stack.pop()
+                if v.id in risky:
+                    last = number
+                if v.id not in seen and v.id not in self.fusion.stage:
+                    seen.add(v.id)
+                    stack += v.srcs
+        return last
 
     # memory ---------------------------------------------------------------------------------------
 
@@ -201,7 +223,7 @@ class Builder:
                 self.blocks[v.id] = block
                 self.skip_copy.add(v.id)
                 return
-            if old.op == "buffer" and self.free[old.arg]:
+            if old.op == "buffer" and self.free[old.arg] and number > self.last_failing:
                 self._block(v, number)
                 self.blocks[v.id].leaf = old.arg
                 self.skip_copy.add(v.id)
@@ -280,6 +302,11 @@ class Builder:
 
     def copied(self, v: Val) -> tuple[list[Call], Place]:
         """Steps that copy an operand of the step being written, row-major, and where to."""
+        place = self.spare(v)
+        return [self.store(v, place)], place
+
+    def spare(self, v: Val) -> Place:
+        """Memory for a value like v while the step is written; not shared within it."""
         if self.copy_slot < 0:
             self.copy_slot = self.n_slots
             self.n_slots += 1
@@ -288,8 +315,7 @@ class Builder:
         at = self.copy_used
         self.copy_used = at + (self._bytes(v) + 63) // 64 * 64
         self.copy_bytes = max(self.copy_bytes, self.copy_used)
-        place = Place(self.copy_slot, at // v.dtype.itemsize)
-        return [self.store(v, place)], place
+        return Place(self.copy_slot, at // v.dtype.itemsize)
 
     # steps ----------------------------------------------------------------------------------------
 
@@ -382,8 +408,6 @@ class Builder:
         last_read = {v.arg: self._last(v) for v in self.vals.values() if v.op == "buffer"}
         viewed = {v.srcs[0].arg for v in self.vals.values() if v.op == "buffer_at" and v.srcs[0].op == "buffer"}
         sizes = [m.numel * m.dtype.itemsize for m in self.low.leaves]
-        # memory taken over before the last check could not be given back after a bad index
-        checked = max((n for n, calls in self.calls_of.items() if _may_fail(calls)), default=-1)
         taken = {b.leaf for b in self.out_slots if b.leaf >= 0} | viewed
         by_size: dict[int, list[int]] = {}
         for k, size in enumerate(sizes):
@@ -391,7 +415,7 @@ class Builder:
                 by_size.setdefault(size, []).append(k)
         for b in self.out_slots:
             choices = by_size.get(b.size, [])
-            for k in choices if b.leaf < 0 and b.first > checked else ():
+            for k in choices if b.leaf < 0 and b.first > self.last_failing else ():
                 if self._safe(k, b, last_read.get(k, -1)):
                     b.leaf = k
                     choices.remove(k)
@@ -436,9 +460,13 @@ class Builder:
         v = step.val
         reads = [self._reader(s) for s in v.srcs]
         writes = [(place, o) for o, place in step.outs]
+        origin = self.low.graph.origins.get(v.id, -1)
         multi = v.op == "host" or v.op.startswith("template:")
         def run(bufs: list[Any], addrs: list[int], scalars: list[Any]) -> None:
-            got = evaluate(v, [read(bufs, scalars) for read in reads])
+            try:
+                got = evaluate(v, [read(bufs, scalars) for read in reads])
+            except Exception as error:
+                raise Failed(origin) from error
             for place, out in writes:
                 value = got[out.arg] if multi else got
                 target = bufs[place.slot].numpy(out.dtype.storage, (place.offset + out.numel,))[place.offset :]
@@ -500,15 +528,6 @@ class StoreWriter(Writer):
         self.stmt("store", self.v.dtype, (("access", operand), value))
         self._close()
         return self._finish()
-
-
-def _may_fail(calls: list[Any]) -> bool:
-    """Whether a step can find a bad index, or runs on the host, where anything can be raised."""
-    return any(
-        c.val.op == "host" if isinstance(c, HostStep)
-        else isinstance(c, Call) and any(s.op == "check" for s in c.program.stmts)
-        for c in calls
-    )  # fmt: skip
 
 
 def _same_walk(call: Call, leaf: int, slot: int) -> bool:

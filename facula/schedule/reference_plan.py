@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph.ir import Val
-from facula.graph.reference import BadIndex, decode, encode, evaluate, strided
+from facula.graph.reference import Failed, decode, encode, evaluate, strided
 from facula.runtime.buffers import Buffer
 from facula.schedule.lower import Lowered
 
@@ -40,9 +40,8 @@ class ReferencePlan:
         for v in self.order:
             try:
                 env[v.id] = value_of(v, [env[s.id] for s in v.srcs], self.low, leaves, scalars)
-            except BadIndex as bad:
-                bad.entry = self.low.graph.origins.get(v.id, -1)
-                raise
+            except Exception as error:
+                raise Failed(self.low.graph.origins.get(v.id, -1)) from error
         out = []
         for entry in self.low.wanted:
             v = self.low.values[entry]

@@ -25,8 +25,8 @@ CASES = [
     Conv(1, 130, 7, 7, 15, (3, 3), (1, 1), (1, 1)),
     Conv(1, 2, 1, 40, 3, (1, 5), (1, 2), (0, 2)),
     Conv(2, 8, 12, 12, 30, (1, 1), groups=2),
-    Conv(3, 33, 14, 15, 40, (3, 3), (1, 1), (1, 0)),
-    Conv(2, 32, 30, 75, 35, (3, 3), (1, 1), (1, 1)),
+    Conv(3, 64, 18, 15, 72, (3, 3), (1, 1), (0, 1)),
+    Conv(1, 64, 30, 75, 66, (3, 3), (1, 1), (1, 1)),
     Conv(2, 9, 12, 21, 9, (3, 3), (2, 1), (1, 1), groups=9),
     Conv(5, 20, 3, 2, 30, (3, 3), (2, 2), (1, 1), groups=2),
     Conv(17, 20, 1, 1, 150, (3, 3), (1, 1), (1, 1)),
@@ -123,10 +123,15 @@ def test_forward(conv, rng):
 def test_input_gradient(conv, rng):
     x, w, dy = arrays(conv, rng)
     want, _ = gradients(conv, x, w, dy)
-    compare(
-        lambda: plan_conv_input_gradient(conv, image(2, dy), (1, 0), image(0, x), 3),
-        *([x, w, dy], x, want),
-    )
+    bias = rng.standard_normal(conv.c).astype(np.float32)  # as of a transposed convolution
+
+    def plan():
+        return plan_conv_input_gradient(
+            *(conv, image(2, dy), (1, 0), image(0, x), 4, (BIAS_M,)),
+            (Extra(3, 1, (0, conv.c_in)),),
+        )
+
+    compare(plan, [x, w, dy, bias], x, want + bias[:, None, None])
 
 
 @pytest.mark.parametrize("conv", CASES, ids=range(len(CASES)))
