@@ -232,7 +232,7 @@ class Builder:
 
     def _touches(self, s: Val, old: Val) -> bool:
         """Whether reading an operand reads the old value."""
-        return s is old or s.id not in self.fusion.stage and any(x is old for x in self.fusion.inputs(s))
+        return s is old or (s.id not in self.fusion.stage and any(x is old for x in self.fusion.inputs(s)))
 
     def _assign_slots(self) -> None:
         """Leaves, results, memory taken over from leaves, the arena, then views with offsets."""
