@@ -376,12 +376,12 @@ class Writer:
 
     # memory -----------------------------------------------------------------------------------
 
-    def memory_of(self, v: Val) -> tuple[int, int, tuple[int, ...]]:
-        """(slot, offset, strides) of a value that is a strided view of memory."""
+    def memory_of(self, v: Val, own: bool = True) -> tuple[int, int, tuple[int, ...]]:
+        """(slot, offset, strides) of a value that is a strided view of memory (`own`: or has its own)."""
         place = self.memory.places.get(v.id)
-        if place is not None:
+        if place is not None and own:
             return place.slot, place.offset, place.strides or contiguous_strides(v.shape)
-        got = strided_base(v, set(self.memory.places))
+        got = strided_base(v, set(self.memory.places) - (set() if own else {v.id}))
         if got is None or got[0].id not in self.memory.places:
             raise Unfusable
         base, strides, offset = got
@@ -395,11 +395,8 @@ class Writer:
         return self._load_affine(v.dtype, slot, offset, dot(at, strides, len(self.sizes)), mask)
 
     def _load_strided(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
-        place = self.memory.places.get(v.id)
-        if place is None:
-            slot, offset, strides = self.memory_of(v)
-        else:
-            slot, offset, strides = place.slot, place.offset, place.strides or contiguous_strides(v.shape)
+        # a view that is itself a result has memory of its own: still to be written, not read
+        slot, offset, strides = self.memory_of(v, own=v.op == "buffer_at" or v.id not in self.members)
         return self._load_affine(v.dtype, slot, offset, dot(at, strides, len(self.sizes)), mask)
 
     def _load_affine(self, d: dtype, slot: int, offset: int, e: Expr, mask: int | None) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from facula.graph.ir import BINARY, UNARY, Val
-from facula.schedule.affine import Expr, NeedSplit, Unfusable, dot, split, strided_base, through_view, zero
+from facula.schedule.affine import Expr, NeedSplit, Unfusable, dot, row_major, split, strided_base, through_view, zero
 from facula.graph.meta import contiguous_strides
 
 LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
@@ -176,7 +176,7 @@ class Fusion:
                 if v.op in ("write", "write_at"):
                     self._needs_memory(v.srcs[0], found)
             elif v.op in ("as_strided", "buffer_at"):
-                self._needs_memory(v.srcs[0], found)
+                self._needs_memory(v.srcs[0], found, flat=True)
             elif v.op in ("take", "gather"):
                 self._needs_memory(v.srcs[0], found)
             if v.op == "reduce":
@@ -186,12 +186,17 @@ class Fusion:
         self._add_shared(found)
         return found
 
-    def _needs_memory(self, v: Val, found: set[int]) -> None:
-        """v is read by something that wants an address: the base of its views, or v itself."""
+    def _needs_memory(self, v: Val, found: set[int], flat: bool = False) -> None:
+        """v is read by something that wants an address: the base of its views, or v itself.
+
+        `flat`: the reader wants its elements one after the other.
+        """
         if v.op in ("buffer", "buffer_at", "out") or v.id in self.heavy:
             return
         if v.op in VIEWS or v.op == "as_strided":
             got = strided_base(v, found)
+            if flat and got is not None and not row_major(v.shape, got[1]):
+                got = None
             if got is not None and got[0].op not in ("const", "scalar", "iota"):
                 base = got[0]
                 if base.op not in ("buffer", "buffer_at", "out") and base.id not in self.heavy:
