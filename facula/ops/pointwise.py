@@ -15,7 +15,7 @@ from facula.graph.dtypes import default_dtype, dtype, promote_types
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage
-from facula.ops.apply import apply
+from facula.ops.apply import apply, check_overlap
 from facula.ops.inplace import write_back
 from facula.ops.registry import TORCH, to_out
 from facula.tensor import Tensor
@@ -507,6 +507,7 @@ def binary(
             return record(other, self)
 
         def augmented(self: Tensor, other: Any) -> Any:
+            check_overlap(self, (other,))
             got = record(self, other)
             return got if got is NotImplemented else write_back(self, got)
 
@@ -520,6 +521,7 @@ def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), met
             inplace: bool = True, torch: bool = True) -> None:  # fmt: skip
     """Makes function(input, ..., *, out=None) known, with its method and in-place variant."""
     def run_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_overlap(self, args)
         since = next_seq()
         return write_back(self, function(self, *args, **kwargs), since)
 
