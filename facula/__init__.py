@@ -12,8 +12,8 @@ from __future__ import annotations
 import importlib as _importlib
 from typing import Any
 
-from facula import engine as _engine  # noqa: F401  (fills in who evaluates)
-from facula import ops as _ops  # noqa: F401  (fills the registry)
+from facula import engine as _engine
+from facula import ops as _ops
 from facula.graph import dtypes as _dtypes
 from facula.graph import formats as _formats
 from facula.graph.dtypes import dtype as dtype

@@ -81,7 +81,7 @@ class Tensor:
             from facula.graph.meta import wrap_dim
 
             wrap_dim(dim, n)
-            raise IndexError("Dimension specified as %d but tensor has no dimensions" % dim)
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
         return self.meta.shape[dim]
 
     def stride(self, dim: int | None = None) -> Any:

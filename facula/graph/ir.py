@@ -130,7 +130,7 @@ class Val:
             return lambda o: self.g.binary(name, self, o)
         raise AttributeError(f"values of the primitive graph have no {name!r}")
 
-    def to(self, d: dtype) -> Val:
+    def to(self, d: dtype) -> Val:  # type: ignore[valid-type]
         return self.g.cast(self, d)
 
     def sum(self, axes: Sequence[int] | int, keepdim: bool = True) -> Val:
@@ -393,7 +393,7 @@ class Graph:
         if length < 16384 or rows >= 64:
             return None
         last = axes[-1]
-        if len(axes) > 1 and 64 <= length // x.shape[axes[0]] and x.shape[axes[0]] > 1:
+        if len(axes) > 1 and length // x.shape[axes[0]] >= 64 and x.shape[axes[0]] > 1:
             return self.reduce(kind, self.reduce(kind, x, axes[1:]), axes[:1])
         n = x.shape[last]
         if n < 4096:

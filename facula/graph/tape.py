@@ -41,8 +41,19 @@ class Op:
     backward(ctx, *grads) -> gradients of the tensor inputs (None where there is none).
     """
 
-    __slots__ = ("backward", "expand", "grad_class", "infer", "insts", "materialize", "marks", "n_scalars",
-                 "name", "saves_inputs", "saves_outputs")  # fmt: skip
+    __slots__ = (
+        "backward",
+        "expand",
+        "grad_class",
+        "infer",
+        "insts",
+        "marks",
+        "materialize",
+        "n_scalars",
+        "name",
+        "saves_inputs",
+        "saves_outputs",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -107,7 +118,7 @@ class Inst:
         # types of the parameters, where numbers of different types could be taken for each other
         self.types = tuple(map(type, params)) if any(isinstance(p, (int, float, complex)) for p in params) else None
         # what the short way of recording can do: operands are read as they lie
-        self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
+        self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))  # type: ignore[attr-defined]
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
 """Every public operator, one place each: arguments, shape rule, expansion, derivative."""
 
-from facula.ops import (  # noqa: F401  (importing an operator's file makes it known)
+from facula.ops import (
     pointwise,
     elementwise,
     math_ops,
@@ -47,8 +47,13 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     scatter,
     predicates,
     products,
+    linalg_solve,
+    linalg_spectral,
+    linalg_more,
+    fourier,
+    windows,
     storage,
     view_changes,
     legacy,
 )
-from facula.ops import autocast  # noqa: E402, F401  (last: it wraps operators by name)
+from facula.ops import autocast

@@ -168,7 +168,10 @@ def infer_sequence(data: Any) -> tuple[np.ndarray, Dtype]:
         if not issubclass(k, (bool, int, float, complex)):
             raise TypeError(f"new(): invalid data type '{k.__name__}'" if k is str else
                             f"Could not infer dtype of {k.__name__}")  # fmt: skip
-        e = dt.bool_ if k is bool else dt.int64 if issubclass(k, int) else dt.default_dtype() if issubclass(k, float) else dt.default_dtype().to_complex()
+        e = (
+            dt.bool_ if k is bool else dt.int64 if issubclass(k, int)
+            else dt.default_dtype() if issubclass(k, float) else dt.default_dtype().to_complex()
+        )  # fmt: skip
         if order[e.kind] > order[d.kind]:
             d = e
     if d is dt.int64:
@@ -400,7 +403,7 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
         floats = any(isinstance(x, (float, np.floating)) for x in (start, end, step))
         dtype = out.dtype if out is not None else dt.default_dtype() if floats else dt.int64
     if dtype.kind in "iu":
-        start, end, step = int(start), (end if isinstance(end, int) else end), int(step) or step
+        start, end, step = int(start), end, int(step) or step
     count = max(0, math.ceil((end - start) / step))
     m = meta_of(dtype, (count,), device_of(device))
     if m.device is META:

@@ -114,8 +114,8 @@ def copy_out(result: Any, out: Any) -> Any:
 
 def resize(t: Tensor, shape: tuple[int, ...]) -> None:
     """Gives t another shape; keeps its storage where that is large enough."""
-    from facula.runtime.buffers import alloc
     from facula.graph.tape import evaluate
+    from facula.runtime.buffers import alloc
 
     m = meta_of(t.meta.dtype, shape, t.meta.device)
     if t.meta.device is not META:

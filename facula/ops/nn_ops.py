@@ -243,7 +243,10 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     k = len(shape)
     if k == 0:
-        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []")
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
+            "element, but got normalized_shape = []"
+        )
     for name, p in (("weight", weight), ("bias", bias)):
         if p is not None and tuple(p.meta.shape) != shape:
             raise RuntimeError(
@@ -455,7 +458,7 @@ def _check_classes(m: Meta, t: Meta) -> None:
             raise ValueError(f"Expected input batch_size (1) to match target batch_size ({t.numel}).")
         return
     if t.ndim != m.ndim - 1:
-        if t.ndim == 0 or t.ndim > m.ndim - 1 and m.ndim == 2:
+        if t.ndim == 0 or (t.ndim > m.ndim - 1 and m.ndim == 2):
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
         raise RuntimeError(f"Expected target size {[m.shape[0], *m.shape[2:]]}, got {list(t.shape)}")
     if m.shape[0] != t.shape[0]:

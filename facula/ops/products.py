@@ -250,7 +250,10 @@ def _multi_dot(tensors: Any, *, out: Tensor | None = None) -> Tensor:
         if 0 < i < len(mats) - 1 and t.meta.ndim != 2:
             raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {t.meta.ndim}D")
         if t.meta.dtype is not mats[0].meta.dtype:
-            raise RuntimeError(f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {mats[0].meta.dtype.short} and tensor {i} {t.meta.dtype.short}")
+            raise RuntimeError(
+                "multi_dot(): all tensors must have be the same dtype but tensor 0 is "
+                f"{mats[0].meta.dtype.short} and tensor {i} {t.meta.dtype.short}"
+            )
     if first == 1:
         mats[0] = mats[0].unsqueeze(0)
     if last == 1:
@@ -317,13 +320,19 @@ def _parse(equation: str, operands: list[Tensor]) -> tuple[list[list[Any]], list
         plain = term.replace("...", "")
         if not all(c.isalpha() for c in plain):
             bad = next(c for c in plain if not c.isalpha())
-            raise ValueError(f"einsum(): invalid subscript given at index {equation.find(bad)} in the equation string, subscripts must be in [a-zA-Z]")
+            raise ValueError(
+                f"einsum(): invalid subscript given at index {equation.find(bad)} in the equation "
+                "string, subscripts must be in [a-zA-Z]"
+            )
         spare = t.meta.ndim - len(plain)
         if "..." in term:
             if term.count("...") > 1:
                 raise ValueError(f"einsum(): found '.' for operand {k} for which an ellipsis was already found")
             if spare < 0:
-                raise ValueError(f"einsum(): the number of subscripts in the equation ({len(plain)}) is more than the number of dimensions ({t.meta.ndim}) for operand {k}")
+                raise ValueError(
+                    f"einsum(): the number of subscripts in the equation ({len(plain)}) is more "
+                    f"than the number of dimensions ({t.meta.ndim}) for operand {k}"
+                )
             before, _, after = term.partition("...")
             labels.append([*before, *[i - spare for i in range(spare)], *after])
             widest = max(widest, spare)
@@ -384,7 +393,7 @@ def _pair(a: Tensor, la: list, b: Tensor, lb: list, keep: set) -> tuple[Tensor, 
     shared = [x for x in la if x in lb]
     batch, summed = [x for x in shared if x in keep], [x for x in shared if x not in keep]
     ra, rb = [x for x in la if x not in shared], [x for x in lb if x not in shared]
-    size = {x: n for x, n in zip(la, a.meta.shape)}
+    size = dict(zip(la, a.meta.shape))
     for x, n in zip(lb, b.meta.shape):
         size[x] = max(size.get(x, 1), n) if size.get(x, 1) == 1 or n == size[x] else _clash(x, size[x], n)
     if any(0 in t.meta.shape for t in (a, b)):

@@ -9,7 +9,16 @@ from typing import Any
 
 from facula.autograd.node import grad_class, next_seq
 from facula.graph.dtypes import int64
-from facula.graph.meta import META, Meta, Size, contiguous_strides, meta, meta_of, view_strides, wrap_dim
+from facula.graph.meta import (
+    META,
+    Meta,
+    Size,
+    contiguous_strides,
+    meta,
+    meta_of,
+    view_strides,
+    wrap_dim,
+)
 from facula.graph.tape import LOCAL, Inst, Op
 from facula.ops.apply import apply
 from facula.ops.registry import TORCH, both, only_method

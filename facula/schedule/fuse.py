@@ -12,8 +12,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from facula.graph.ir import BINARY, UNARY, Val
-from facula.schedule.affine import Expr, NeedSplit, Unfusable, dot, split, strided_base, through_view, zero
 from facula.graph.meta import contiguous_strides
+from facula.schedule.affine import (
+    Expr,
+    NeedSplit,
+    Unfusable,
+    dot,
+    split,
+    strided_base,
+    through_view,
+    zero,
+)
 
 LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
 VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
@@ -183,9 +192,7 @@ class Fusion:
                         self._needs_memory(s, found)
                 if v.op in ("write", "write_at"):
                     self._needs_memory(v.srcs[0], found)
-            elif v.op in ("as_strided", "buffer_at"):
-                self._needs_memory(v.srcs[0], found)
-            elif v.op in ("take", "gather"):
+            elif v.op in ("as_strided", "buffer_at") or v.op in ("take", "gather"):
                 self._needs_memory(v.srcs[0], found)
             if v.op == "reduce":
                 found.add(v.id)
