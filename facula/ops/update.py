@@ -280,6 +280,13 @@ def fused_update(fn: Callable, columns: Sequence[Sequence[Tensor | None]], optio
     return True
 
 
+def step_done() -> None:
+    """An optimizer's step ends: what was recorded is evaluated, so that each step is one plan."""
+    tape = LOCAL.tape
+    if tape.key:
+        ENGINE.flush(tape)
+
+
 def _fits(flat: list[Tensor], width: int) -> bool:
     """Whether every row has one plain geometry of a floating dtype."""
     for i in range(0, len(flat), width):
