@@ -224,6 +224,7 @@ def _powers(x: Tensor, n: int) -> Tensor:
 
 def _linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """Rows of powers 0 .. N-1 of the last dim."""
+    x = x if x.meta.ndim else x.reshape(1)  # type: ignore[attr-defined]
     n = x.meta.shape[-1] if N is None else N
     if n < 2:
         raise RuntimeError(f"N must be greater than 1. Got {N}")

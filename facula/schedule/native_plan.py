@@ -11,7 +11,9 @@ from facula import config
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
 from facula.graph.reference import BadIndex, Failed, decode, encode, evaluate
+from facula.kernel.program import ITEMSIZE
 from facula.kernel.step import Step
+from facula.kernel.transpose import plan_transpose
 from facula.llvm.loops import LoopKernel, pack
 from facula.runtime.buffers import alloc, alloc_many
 from facula.runtime.jit import compile_kernels
@@ -547,7 +549,25 @@ def _same_walk(call: Call, leaf: int, slot: int) -> bool:
 _kernels: dict[Any, LoopKernel] = {}
 
 
+def _transposed(call: Call) -> Step | None:
+    """The step of a call that only copies, between layouts contiguous along different dims."""
+    program = call.program
+    ops = [s.op for s in program.stmts]
+    if program.n_inner or len(call.slots) != 2 or ops not in (["load", "store"], ["load", "cast", "cast", "store"]):
+        return None
+    load, store = program.stmts[0].args[0].buf, program.stmts[-1].args[0].buf
+    dtype = program.buffers[load]
+    if dtype != program.buffers[store] or len(program.stmts[0].args) > 1:
+        return None
+    walks = dict(zip([a.buf for a in program.accesses], call.strides, strict=True))
+    src, dst = ((call.slots[k], call.offsets[k], walks[k]) for k in (load, store))
+    return plan_transpose(call.outer, src, dst, ITEMSIZE[dtype])
+
+
 def _step(call: Call) -> Step:
+    copy = _transposed(call)
+    if copy is not None:
+        return copy
     kernel = _kernels.get(call.program)
     if kernel is None:
         if config.VERIFY:
