@@ -51,7 +51,6 @@ ALLOWED: dict[tuple[str, str], str] = {
         "facula.llvm.loops",
     ): "the engine's hand: from steps to native code",
     ("schedule/native_plan.py", "facula.runtime"): "the same",
-    ("compiler/", "facula.engine"): "torch.compile: what it does is the engine's own",
 }
 
 # Imports of the base installation beside the standard library.

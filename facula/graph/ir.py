@@ -340,6 +340,9 @@ class Graph:
         axes = tuple(sorted(a % max(x.ndim, 1) for a in axes))
         if x.ndim == 0:
             axes = ()
+        if len(axes) > 3 and not kind.startswith("arg"):  # kernels have three inner dims at most
+            part = self.reduce(kind, self.reduce(kind, x, axes[3:]), axes[:3])
+            return part if keepdim else self.reshape(part, tuple(n for i, n in enumerate(x.shape) if i not in axes))
         shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
         kept = tuple(n for i, n in enumerate(shape) if i not in axes)
         d = {"argmax": dt.int64, "argmin": dt.int64, "any": dt.bool_, "all": dt.bool_}.get(kind, x.dtype)
@@ -433,11 +436,27 @@ class Graph:
     # the heavy ones
 
     def matmul(self, a: Val, b: Val) -> Val:
-        """(..., m, k) @ (..., k, n) with equal or broadcasting leading dims."""
+        """(..., m, k) @ (..., k, n) with equal or broadcasting leading dims.
+
+        Operands that were widened from a 16-bit type are read as they were before.
+        """
+        d = a.dtype
+        narrow = self._unwidened(a), self._unwidened(b)
+        if narrow[0] and narrow[1] and narrow[0].dtype is narrow[1].dtype:
+            a, b = narrow
         lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a = self.expand(a, lead + a.shape[-2:])
         b = self.expand(b, lead + b.shape[-2:])
-        return self.make("matmul", a.dtype, (*lead, a.shape[-2], b.shape[-1]), (a, b))
+        return self.make("matmul", d, (*lead, a.shape[-2], b.shape[-1]), (a, b))
+
+    def _unwidened(self, v: Val) -> Val | None:
+        """A view of 16-bit floats that v is the float32 value of."""
+        if v.op == "cast" and v.dtype is dt.float32 and v.srcs[0].dtype in (dt.float16, dt.bfloat16):
+            return v.srcs[0]
+        if v.op not in ("reshape", "permute", "expand"):
+            return None
+        src = self._unwidened(v.srcs[0])
+        return None if src is None else self.make(v.op, src.dtype, v.shape, (src,), v.arg)
 
     def template(self, name: str, outs: Sequence[tuple[dtype, tuple[int, ...]]],
                  srcs: Sequence[Val], arg: Any = None) -> list[Val]:  # fmt: skip
