@@ -22,8 +22,10 @@ demo: $(VENV)/.demo  ## Learn handwritten digits, draw what was learned (MNIST=f
 test: $(VENV)/.test  ## Run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-examples: $(VENV)/.base  ## Run every program of the tutorials and compare what it prints
+examples: $(VENV)/.demo  ## Run the tutorials' programs, comparing what they print, then examples/
 	$(BIN)/python tests/seeds/check.py
+	for script in $(filter-out examples/common.py,$(wildcard examples/*.py)); do \
+		echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 conformance: $(VENV)/.torch  ## Compare with PyTorch (installs it): seeds, then the conformance scripts
 	$(BIN)/python tools/record_seed_outputs.py --check
