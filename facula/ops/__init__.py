@@ -52,8 +52,11 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     linalg_more,
     fourier,
     windows,
+    aten as _aten,
     storage,
     view_changes,
     legacy,
 )
 from facula.ops import autocast  # noqa: E402, F401  (last: it wraps operators by name)
+
+aten = _aten.aten  # `torch.ops.aten`: the room is also PyTorch's namespace

@@ -176,6 +176,9 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     return overwrite(self, apply(COPY_IN, (src,), (meta_of(m.dtype, m.shape, m.device),)), fresh=True)
 
 
+FILL = Op("fill", lambda *a: None, lambda *a: None, lambda n, g: TORCH["zeros_like"](g))
+
+
 @only_method("fill_")
 def fill_(self: Tensor, value: Any) -> Tensor:
     """All elements become value."""
@@ -190,8 +193,10 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     check_writable(self)
     value_t = filled(meta_of(self.meta.dtype, self.meta.shape, self.meta.device), value)
     if self._rg and LOCAL.tape.grad:
-        # the old elements get no gradient any more
-        value_t._rg = False
+        # the old elements get a gradient of zeros
+        from facula.ops.shape import give_history
+
+        give_history(FILL, self, value_t, ())
     return overwrite(self, value_t, fresh=True)
 
 
