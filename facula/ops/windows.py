@@ -36,7 +36,7 @@ def _cosine(m: int, sym: bool) -> np.ndarray:
 
 
 def _centre(m: int, sym: bool) -> float:
-    return -(m - 1 if sym else m) / 2
+    return -(m if not sym and m > 1 else m - 1) / 2
 
 
 def _exponential(m: int, sym: bool, center: float | None, tau: float) -> np.ndarray:
