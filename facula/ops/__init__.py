@@ -32,6 +32,7 @@ from facula.ops import (
     multihead,
     resize,
     vision,
+    grouped,
     printing,
     complexes,
     clamp,

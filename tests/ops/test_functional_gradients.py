@@ -33,7 +33,10 @@ OTHERS = {
     "gelu tanh": (lambda x: F.gelu(x, approximate="tanh"), [X]),
     "glu": (lambda x: F.glu(x, 1), [X]),
     "prelu": (F.prelu, [X, CHANNELS]),
-    "batch norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), [X, CHANNELS, CHANNELS]),
+    "batch norm": (
+        lambda x, w, b: F.batch_norm(x, None, None, w, b, True),
+        [X, CHANNELS, CHANNELS],
+    ),
     "group norm": (lambda x, w: F.group_norm(x, 2, w), [X, CHANNELS]),
     "rms norm": (lambda x, w: F.rms_norm(x, (5,), w, 1e-5), [X, RNG.rand(5)]),
     "conv": (
