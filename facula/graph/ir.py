@@ -510,7 +510,7 @@ class Graph:
 def _pieces(v: Val) -> list[tuple[int, int, Val]]:
     """(axis, start, part) of a sum of a few parts that are padded with zeros along one axis, or none."""
     if v.op == "add":
-        a, b = (_pieces(s) if s.op == "pad" or s.op == "add" and s.srcs[1].op == "pad" else [] for s in v.srcs)
+        a, b = (_pieces(s) if s.op == "pad" or (s.op == "add" and s.srcs[1].op == "pad") else [] for s in v.srcs)
         return [*a, *b] if a and b and len(a) + len(b) < 4 else []
     if v.op != "pad" or v.srcs[1].op != "const" or v.srcs[1].arg != 0:
         return []
