@@ -44,7 +44,7 @@ format: $(VENV)/.dev  ## Format, and mend what can be mended
 	$(BIN)/ruff format .
 
 clean:  ## Remove the environment and everything generated
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output bench-output conformance-output
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output bench-output examples/output conformance-output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -109,6 +109,7 @@ def main():
     criterion = TrimmedLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     loader = DataLoader(train, batch_size=100, shuffle=True)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
     losses = []
     for epoch in range(1, EPOCHS + 1):
         for points, labels in loader:
@@ -117,6 +118,7 @@ def main():
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
+        scheduler.step()
         with torch.no_grad():
             right = (model(test.points).argmax(1) == test.labels).float().mean().item()
         if epoch % 10 == 0:
