@@ -49,6 +49,7 @@ from facula.runtime.threads import get_num_threads as get_num_threads  # noqa: E
 from facula.runtime.threads import set_num_threads as set_num_threads  # noqa: E402
 
 newaxis = None
+_forget_plans = _engine.forget_plans
 layout, memory_format = _formats.layout, _formats.memory_format
 globals().update(_formats.LAYOUTS, **_formats.FORMATS)
 get_default_dtype, set_default_dtype = _dtypes.default_dtype, _dtypes.set_default_dtype

@@ -6,6 +6,7 @@ Operators are attached by `facula.ops`; this file holds what a tensor is.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,8 @@ class Tensor:
     _g: Any = None  # edge: None for leaves, a node, or (node, number of result)
     _grad: Tensor | None = None
     _base: Tensor | None = None  # what it is a view of
+    _made: str | None = None  # "no_grad" or "multi": a view that may not be written with gradients
+    _quiet: bool = False  # `.data` and its views: writing them is not seen by saved values
     _conj: bool = False
     _s: Storage
     meta: Meta
@@ -42,6 +45,14 @@ class Tensor:
         if not args and not kwargs and cls is not Tensor:
             return object.__new__(cls)
         return LEGACY[0](cls, *args, **kwargs)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Classes of users may take part in torch functions: that room is loaded for the first."""
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith("facula."):
+            if not OVERRIDES:
+                importlib.import_module("facula.overrides")
+            OVERRIDES[0](cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Everything was done in `__new__`, as PyTorch does."""
@@ -281,6 +292,7 @@ class Tensor:
     def data(self) -> Tensor:
         """The same memory without a history; writing to it is not tracked."""
         t = wrap(self._s, self.meta, self._off, type(self) if type(self) in PLAIN else Tensor)
+        t._quiet = True
         return t
 
     @data.setter
@@ -290,7 +302,8 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same memory without a history."""
         t = wrap(self._s, self.meta, self._off)
-        t._base = self._base if self._base is not None else self
+        if self._quiet or (self._base is not None and self._base._quiet):
+            t._quiet = True
         return t
 
     def detach_(self) -> Tensor:
@@ -351,6 +364,7 @@ class Tensor:
         return evaluate(self._s).addr + self._off * self.meta.dtype.itemsize
 
 
+OVERRIDES: list[Callable] = []  # told of subclasses outside of facula; filled in by facula.overrides
 PLAIN: set[type] = {Tensor}  # classes whose instances behave as Tensor itself
 LEGACY: list[Callable] = [lambda cls, *a, **k: object.__new__(cls)]  # `torch.Tensor(2, 3)`, set by ops
 STRIDED: Any = LAYOUTS["strided"]

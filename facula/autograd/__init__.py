@@ -24,7 +24,7 @@ _HOME = {
     "gradgradcheck": "facula.autograd.gradcheck",
     "Variable": "facula.autograd.variable",
 }
-_MODULES = ("anomaly", "forward_ad", "function", "functional", "grad_mode", "graph", "profiler",
+_MODULES = ("anomaly_mode", "anomaly", "forward_ad", "function", "functional", "grad_mode", "graph", "profiler",
             "variable")  # fmt: skip
 
 __all__ = list(_HOME)
@@ -34,9 +34,11 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         home = importlib.import_module(_HOME[name])
         value = getattr(home, name)
-        if name == "gradcheck":  # the function, though the module has its name
-            globals()[name] = value
+        if home.__name__.endswith(".gradcheck"):  # the function, though the module has its name
+            globals()["gradcheck"] = home.gradcheck
         return value
+    if name == "anomaly_mode":
+        name = "anomaly"
     if name in _MODULES:
         return importlib.import_module("facula.autograd." + name)
     raise AttributeError(f"module 'facula.autograd' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from facula.autograd.node import FREED, SECOND_TIME, Node, Saved, next_seq, save, unpack
+from facula.autograd.node import FREED, SECOND_TIME, Node, next_seq, save, save_result, unpack
 from facula.graph.tape import LOCAL, Inst, Op
 from facula.tensor import Tensor, wrap
 
@@ -208,7 +208,7 @@ def _attach(node: Any, args: tuple, inputs: list, edges: list, out: Any) -> Any:
         if t is None:
             kept.append(None)
         elif id(t) in made:
-            kept.append(Saved(t, made[id(t)]))
+            kept.append(save_result(t, made[id(t)]))
         else:
             kept.append(save(t))
     node.saved = kept

@@ -174,6 +174,25 @@ class Packed:
         self.packed = pack(tensor)
 
 
+class PackedResult(Packed):
+    """A result that went through the user's pack hook."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, tensor: Any, number: int) -> None:
+        from facula.tensor import wrap
+
+        super().__init__(wrap(tensor._s, tensor.meta, tensor._off))
+        self.number = number
+
+
+def save_result(tensor: Any, number: int) -> Any:
+    """A result as its own node keeps it."""
+    if HOOKS and HOOKS[-1][0] is not None:
+        return PackedResult(tensor, number)
+    return Saved(tensor, number)
+
+
 def save(tensor: Any) -> Any:
     """An input as a node keeps it."""
     if HOOKS and HOOKS[-1][0] is not None:
@@ -190,6 +209,12 @@ def unpack(node: Node, kept: Any) -> Any:
         return tensor
     if type(kept) is Packed:
         return kept.unpack(kept.packed)
+    if type(kept) is PackedResult:
+        got = kept.unpack(kept.packed)
+        tensor = type(got)._make_subclass(type(got), got)
+        tensor._rg = True
+        tensor._g = (node, kept.number) if node.n_outs > 1 else node
+        return tensor
     if kept.storage.version != kept.version:
         raise changed(node, kept.meta, kept.storage.version, kept.version, kept.number)
     from facula.tensor import wrap

@@ -77,7 +77,7 @@ def write_back(t: Tensor, result: Tensor, since: int | None = None) -> Tensor:
     if r.dtype is not m.dtype:
         check_result_type(r.dtype, m.dtype)
         result = result.to(m.dtype)  # type: ignore[attr-defined]
-    check_writable(t)
+    check_writable(t, result._rg)
     if result._rg and t.meta.device is not META:
         keep_old_value(t, result, since)
     return overwrite(t, result, fresh=True)

@@ -15,7 +15,7 @@ from facula.graph.dtypes import default_dtype, dtype, promote_types
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage
-from facula.ops.apply import apply
+from facula.ops.apply import apply, check_overlap
 from facula.ops.inplace import write_back
 from facula.ops.registry import TORCH, to_out
 from facula.tensor import Tensor
@@ -154,7 +154,7 @@ def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
     """The fast path: one plain tensor in, one out."""
     insts = op.insts
     saves_in, saves_out = bool(op.saves_inputs), bool(op.saves_outputs)
-    from facula.autograd.node import Saved, save
+    from facula.autograd.node import save, save_result
 
     def record(a: Tensor) -> Tensor:
         m = a.meta
@@ -185,7 +185,7 @@ def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
             out._rg, out._g = True, node
             node.saved = [save(a)] if saves_in else []
             if saves_out:
-                node.saved.append(Saved(out, 0))
+                node.saved.append(save_result(out, 0))
         if tape.budget < 0 or tape.n > MAX_NODES:
             ENGINE.flush(tape)
         return out
@@ -398,7 +398,7 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
     insts = op.insts
     saves_a, saves_b = 0 in op.saves_inputs, 1 in op.saves_inputs
     saves_out = bool(op.saves_outputs)
-    from facula.autograd.node import Saved, save
+    from facula.autograd.node import save, save_result
 
     def with_number(t: Tensor, x: Any, left: bool) -> Tensor:
         if type(x) is int and not -(1 << 63) <= x < 1 << 63:
@@ -457,7 +457,7 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
                 if saves_b:
                     node.saved.append(save(c))
                 if saves_out:
-                    node.saved.append(Saved(out, 0))
+                    node.saved.append(save_result(out, 0))
             else:
                 node.saved = None
         if tape.budget < 0 or tape.n > MAX_NODES:
@@ -507,6 +507,7 @@ def binary(
             return record(other, self)
 
         def augmented(self: Tensor, other: Any) -> Any:
+            check_overlap(self, (other,))
             got = record(self, other)
             return got if got is NotImplemented else write_back(self, got)
 
@@ -520,6 +521,7 @@ def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), met
             inplace: bool = True, torch: bool = True) -> None:  # fmt: skip
     """Makes function(input, ..., *, out=None) known, with its method and in-place variant."""
     def run_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_overlap(self, args)
         since = next_seq()
         return write_back(self, function(self, *args, **kwargs), since)
 
@@ -536,6 +538,20 @@ def operands(name: str, input: Any, other: Any) -> None:
     """TypeError in PyTorch's words where an operand is neither tensor nor number."""
     for place, arg, x in ((1, "input", input), (2, "other", other)):
         if not isinstance(x, Tensor) and _number_of(x) is None:
+            raise TypeError(
+                f"{name}(): argument '{arg}' (position {place}) must be Tensor, not {type(x).__name__}"
+            )
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got "
+            f"({type(input).__name__}, {type(other).__name__})"
+        )
+
+
+def need_tensors(name: str, **given: Any) -> None:
+    """TypeError in PyTorch's words where an argument is no tensor."""
+    for place, (arg, x) in enumerate(given.items(), 1):
+        if not isinstance(x, Tensor):
             raise TypeError(
                 f"{name}(): argument '{arg}' (position {place}) must be Tensor, not {type(x).__name__}"
             )

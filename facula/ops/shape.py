@@ -57,10 +57,12 @@ def make_view(op: Op, t: Tensor, shape: Sequence[int], strides: tuple[int, ...],
               params: tuple = ()) -> Tensor:  # fmt: skip
     """A view of t that knows its derivative: `op` supplies name and backward."""
     out = view(t, tuple(shape), strides, offset)
-    if t._rg and LOCAL.tape.grad:
-        give_history(op, t, out, params)
     if LOCAL.tape.grad:
+        if t._rg:
+            give_history(op, t, out, params)
         _remember(out._base, out)
+    else:
+        out._made = "no_grad"
     return out
 
 
@@ -581,6 +583,8 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
+    if isinstance(start, Tensor) and (start.meta.ndim or start.meta.dtype.kind not in "iu"):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     start = int(start)
     n = input.meta.shape[d]
     if not -n <= start <= n:
@@ -626,6 +630,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     parts, start = [], 0
     for size in sizes:
         parts.append(_narrowed(tensor, d, start, size, 1, SPLIT_PART))
+        parts[-1]._made = "multi"
         start += size
     return tuple(parts)
 
@@ -650,7 +655,10 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices along a dim."""
     if input.meta.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    return tuple([select(input, dim, i) for i in range(input.meta.shape[wrap_dim(dim, input.meta.ndim)])])
+    parts = [select(input, dim, i) for i in range(input.meta.shape[wrap_dim(dim, input.meta.ndim)])]
+    for part in parts:
+        part._made = "multi"
+    return tuple(parts)
 
 
 # joining ----------------------------------------------------------------------------------

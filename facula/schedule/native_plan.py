@@ -302,6 +302,11 @@ class Builder:
 
     def copied(self, v: Val) -> tuple[list[Call], Place]:
         """Steps that copy an operand of the step being written, row-major, and where to."""
+        place = self.spare(v)
+        return [self.store(v, place)], place
+
+    def spare(self, v: Val) -> Place:
+        """Memory for a value like v while the step is written; not shared within it."""
         if self.copy_slot < 0:
             self.copy_slot = self.n_slots
             self.n_slots += 1
@@ -310,8 +315,7 @@ class Builder:
         at = self.copy_used
         self.copy_used = at + (self._bytes(v) + 63) // 64 * 64
         self.copy_bytes = max(self.copy_bytes, self.copy_used)
-        place = Place(self.copy_slot, at // v.dtype.itemsize)
-        return [self.store(v, place)], place
+        return Place(self.copy_slot, at // v.dtype.itemsize)
 
     # steps ----------------------------------------------------------------------------------------
 
@@ -393,7 +397,7 @@ class Builder:
             return None
         base, strides, offset = got
         place = self.memory.places[base.id]
-        if place.strides is not None:
+        if place.strides is not None and base.op != "buffer_at":
             return None
         return place.slot, place.offset + offset, strides
 

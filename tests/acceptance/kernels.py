@@ -6,9 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
-import facula as torch
 from facula import engine
+from facula.graph.tape import flush
+from facula.runtime.plan import NativePlan as NativeRun
+from facula.schedule.native_plan import NativePlan
 
 
 @dataclass
@@ -16,11 +19,11 @@ class Ran:
     """Plans run while watching, in order."""
 
     plans: list[Any] = field(default_factory=list)
-    built: int = 0
+    built: int = 0  # how many of them had to be built
 
     @property
     def names(self) -> list[str]:
-        """The kind of each native step: 'loop' for a fused loop kernel."""
+        """The kind of each native step; 'loop' is a fused loop kernel."""
         return [step.kernel.key.split()[0] for plan in self.plans for step in plan.kernels]
 
     @property
@@ -29,36 +32,24 @@ class Ran:
         return {step.kernel.key for plan in self.plans for step in plan.kernels}
 
     @property
-    def loops(self) -> int:
-        """How many fused loop kernels ran."""
-        return self.names.count("loop")
-
-    @property
     def host_steps(self) -> int:
-        """Steps that NumPy did."""
-        from facula.runtime.plan import NativePlan
-
-        return sum(not isinstance(part, NativePlan) for plan in self.plans for part in plan.segments)
+        """Steps that are left to NumPy."""
+        return sum(type(part) is not NativeRun for plan in self.plans for part in plan.segments)
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[Ran]:
-    """What is recorded inside is evaluated inside, and only that."""
-    torch.utils.flush() if hasattr(torch.utils, "flush") else _flush()
+    """Notes the plans of what is recorded inside; all of it is evaluated at the end."""
+    flush()
     ran = Ran()
-    original = engine.build_plan
     before = engine.Counters.plans_built
-    run_of = {}
+    run = NativePlan.run
 
-    def noting(tape_key: Any) -> None:
-        run_of[id(tape_key)] = tape_key
+    def noting(plan: NativePlan, leaves: list[Any], scalars: list[Any]) -> Any:
+        ran.plans.append(plan)
+        return run(plan, leaves, scalars)
 
-    lookup = engine._plans
-    engine._plans = _Watching(lookup, ran)
-    try:
+    with mock.patch.object(NativePlan, "run", noting):
         yield ran
-        _flush()
-    finally:
-        engine._plans = dict(engine._plans)
-        engine.build_plan = original
+        flush()
     ran.built = engine.Counters.plans_built - before

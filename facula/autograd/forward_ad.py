@@ -1,0 +1,78 @@
+"""Forward-mode derivatives: tangents travel by differentiating the backward pass once more."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from facula.autograd.mode import enable_grad
+from facula.ops.gradients import grad
+from facula.ops.registry import TORCH
+
+__all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
+
+_levels: list[list[tuple[Any, Any]]] = []  # per level: (primal as used, its tangent)
+
+
+class UnpackedDualTensor(NamedTuple):
+    """A value and its tangent (None where it has none)."""
+
+    primal: Any
+    tangent: Any
+
+
+def enter_dual_level() -> int:
+    """Begins a level of forward-mode derivatives; levels do not nest."""
+    if _levels:
+        raise RuntimeError("Nested forward mode AD is not supported at the moment")
+    _levels.append([])
+    return 0
+
+
+def exit_dual_level(*, level: int | None = None) -> None:
+    """Ends the level: its tangents are forgotten."""
+    if not _levels:
+        raise RuntimeError("Trying to exit a forward AD level that was not entered")
+    _levels.pop()
+
+
+class dual_level:
+    """Inside, `make_dual` gives tensors tangents that follow them through operators."""
+
+    def __enter__(self) -> int:
+        return enter_dual_level()
+
+    def __exit__(self, *exc: object) -> None:
+        exit_dual_level()
+
+
+def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
+    """tensor with a tangent."""
+    if not _levels:
+        raise RuntimeError(
+            "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
+        )
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        raise ValueError(f"Expected primal to be floating point or complex, but got: {tensor.dtype}")
+    with enable_grad():
+        primal = tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
+    _levels[-1].append((primal, tangent))
+    return primal
+
+
+def unpack_dual(tensor: Any, *, level: int | None = None) -> UnpackedDualTensor:
+    """(value, tangent) of what was computed from dual tensors."""
+    pairs = _levels[-1] if _levels else []
+    for primal, tangent in pairs:
+        if primal is tensor:
+            return UnpackedDualTensor(tensor, tangent)
+    if not tensor.requires_grad or not pairs:
+        return UnpackedDualTensor(tensor, None)
+    with enable_grad():
+        weight = TORCH["zeros_like"](tensor).requires_grad_()
+        grads = grad(tensor, [p for p, _ in pairs], weight, create_graph=True, retain_graph=True, allow_unused=True)
+        met = [(g, t) for g, (_, t) in zip(grads, pairs) if g is not None and g.requires_grad]
+        if not met:
+            reached = any(g is not None for g in grads)
+            return UnpackedDualTensor(tensor, TORCH["zeros_like"](tensor) if reached else None)
+        (got,) = grad([g for g, _ in met], weight, [t for _, t in met], retain_graph=True, allow_unused=True)
+    return UnpackedDualTensor(tensor, TORCH["zeros_like"](tensor) if got is None else got)

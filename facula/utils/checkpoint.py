@@ -1,0 +1,164 @@
+"""Checkpointing: forget what a part of a model computed, and compute it again for its gradients."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import facula as torch
+
+__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_debug_enabled",
+           "set_checkpoint_early_stop"]  # fmt: skip
+
+
+class CheckpointError(RuntimeError):
+    """The second computation did not save what the first one did."""
+
+
+def noop_context_fn() -> tuple[Any, Any]:
+    """Contexts for the first and the second computation that do nothing."""
+    return contextlib.nullcontext(), contextlib.nullcontext()
+
+
+class _Recomputed:
+    """What a checkpointed function saved, by order; computed again when first asked for."""
+
+    def __init__(self, run: Callable[[], Any], preserve_rng: bool, context: Any, check: bool) -> None:
+        self.run, self.context, self.check = run, context, check
+        self.rng = torch.get_rng_state() if preserve_rng else None
+        self.metas: list[Any] = []
+        self.values: list[Any] | None = None
+
+    def pack(self, t: Any) -> int:
+        """The number that stands for a saved tensor."""
+        self.metas.append((tuple(t.shape), t.dtype))
+        return len(self.metas) - 1
+
+    def unpack(self, number: int) -> Any:
+        """The saved tensor of a number."""
+        if self.values is None:
+            self._again()
+        got = self.values[number]  # type: ignore[index]
+        self.values[number] = None  # type: ignore[index]
+        if got is None:
+            self._again()
+            got = self.values[number]  # type: ignore[index]
+        return got
+
+    def _again(self) -> None:
+        values: list[Any] = []
+
+        def keep(t: Any) -> Any:
+            values.append(t.detach() if t.requires_grad else t)
+            if t.requires_grad:
+                values[-1].requires_grad_()
+            return t
+
+        state = torch.get_rng_state() if self.rng is not None else None
+        if self.rng is not None:
+            torch.set_rng_state(self.rng)
+        try:
+            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), self.context:
+                self.run()
+        finally:
+            if state is not None:
+                torch.set_rng_state(state)
+        if self.check:
+            self._compare(values)
+        self.values = values
+
+    def _compare(self, values: list) -> None:
+        if len(values) != len(self.metas):
+            raise CheckpointError(
+                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
+                f"recomputation.\nNumber of tensors saved during forward: {len(self.metas)}\nNumber of tensors saved "
+                f"during recomputation: {len(values)}."
+            )
+        for i, ((shape, dtype), t) in enumerate(zip(self.metas, values)):
+            if (shape, dtype) != (tuple(t.shape), t.dtype):
+                raise CheckpointError(
+                    "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than "
+                    f"during the forward pass.\ntensor at position {i}:\nsaved metadata: {shape}, {dtype}\nrecomputed "
+                    f"metadata: {tuple(t.shape)}, {t.dtype}"
+                )
+
+
+class _Reentrant(torch.autograd.Function):
+    """The old way: the backward pass runs the function and a backward pass of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Callable, preserve: bool, *args: Any) -> Any:
+        ctx.function = function
+        ctx.rng = torch.get_rng_state() if preserve else None
+        ctx.args = args
+        with torch.no_grad():
+            return function(*args)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        args = tuple(a.detach().requires_grad_(a.requires_grad) if isinstance(a, torch.Tensor) else a for a in ctx.args)
+        state = torch.get_rng_state()
+        if ctx.rng is not None:
+            torch.set_rng_state(ctx.rng)
+        try:
+            with torch.enable_grad():
+                outs = ctx.function(*args)
+        finally:
+            torch.set_rng_state(state)
+        outs = (outs,) if isinstance(outs, torch.Tensor) else outs
+        pairs = [(o, g) for o, g in zip(outs, grads) if isinstance(o, torch.Tensor) and o.requires_grad]
+        if not pairs:
+            raise RuntimeError("none of output has requires_grad=True, this checkpoint() is not necessary")
+        torch.autograd.backward([o for o, _ in pairs], [g for _, g in pairs])
+        return (None, None, *[a.grad if isinstance(a, torch.Tensor) else None for a in args])
+
+
+def checkpoint(function: Callable, *args: Any, use_reentrant: bool | None = None, context_fn: Callable = noop_context_fn,
+               determinism_check: str = "default", debug: bool = False, early_stop: bool = True, **kwargs: Any) -> Any:  # fmt: skip
+    """function(*args, **kwargs); what it saves for gradients is computed again when they are wanted."""
+    preserve = kwargs.pop("preserve_rng_state", True)
+    if use_reentrant:
+        if kwargs:
+            raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
+        return _Reentrant.apply(function, preserve, *args)
+    if not torch.is_grad_enabled():
+        return function(*args, **kwargs)
+    first, second = context_fn()
+    kept = _Recomputed(lambda: function(*args, **kwargs), preserve, second, determinism_check != "none")
+    with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack), first:
+        return function(*args, **kwargs)
+
+
+def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any) -> Any:
+    """A chain of modules in `segments` checkpointed parts; the last part is not checkpointed."""
+    preserve = kwargs.pop("preserve_rng_state", True)
+    if kwargs:
+        raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
+    parts = list(functions.children()) if isinstance(functions, torch.nn.Sequential) else list(functions)
+    size = len(parts) // segments
+
+    def runner(start: int, end: int) -> Callable:
+        def run(x: Any) -> Any:
+            for part in parts[start:end]:
+                x = part(x)
+            return x
+
+        return run
+
+    start = 0
+    for start in range(0, size * (segments - 1), size):
+        input = checkpoint(runner(start, start + size), input, use_reentrant=use_reentrant, preserve_rng_state=preserve)
+    return runner(size * (segments - 1), len(parts))(input)
+
+
+@contextlib.contextmanager
+def set_checkpoint_early_stop(enable: bool) -> Any:
+    """Kept for programs that set it: the second computation always runs to its end."""
+    yield
+
+
+@contextlib.contextmanager
+def set_checkpoint_debug_enabled(enabled: bool | None) -> Any:
+    """Kept for programs that set it."""
+    yield
