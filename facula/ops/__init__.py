@@ -52,6 +52,8 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     linalg_more,
     fourier,
     windows,
+    memory_formats,
+    names,
     aten as _aten,
     storage,
     view_changes,
