@@ -12,8 +12,8 @@ from __future__ import annotations
 import importlib as _importlib
 from typing import Any
 
-from facula import engine as _engine  # noqa: F401  (fills in who evaluates)
-from facula import ops as _ops  # noqa: F401  (fills the registry)
+from facula import engine as _engine
+from facula import ops as _ops
 from facula.graph import dtypes as _dtypes
 from facula.graph import formats as _formats
 from facula.graph.dtypes import dtype as dtype
@@ -49,6 +49,7 @@ from facula.runtime.threads import get_num_threads as get_num_threads  # noqa: E
 from facula.runtime.threads import set_num_threads as set_num_threads  # noqa: E402
 
 newaxis = None
+_forget_plans = _engine.forget_plans
 layout, memory_format = _formats.layout, _formats.memory_format
 globals().update(_formats.LAYOUTS, **_formats.FORMATS)
 get_default_dtype, set_default_dtype = _dtypes.default_dtype, _dtypes.set_default_dtype

@@ -16,7 +16,7 @@ _plans: dict[tuple, Plan] = {}
 _lock = threading.RLock()
 
 # references that a comprehension over a list sees for an object that nobody else refers to
-_UNREFERENCED = [sys.getrefcount(x) for x in [object()]][0]
+_UNREFERENCED = [sys.getrefcount(x) for x in [object()]][0]  # noqa: RUF015
 
 
 class Counters:

@@ -35,6 +35,8 @@ class Tensor:
     _g: Any = None  # edge: None for leaves, a node, or (node, number of result)
     _grad: Tensor | None = None
     _base: Tensor | None = None  # what it is a view of
+    _made: str | None = None  # "no_grad" or "multi": a view that may not be written with gradients
+    _quiet: bool = False  # `.data` and its views: writing them is not seen by saved values
     _conj: bool = False
     _s: Storage
     meta: Meta
@@ -90,7 +92,7 @@ class Tensor:
             from facula.graph.meta import wrap_dim
 
             wrap_dim(dim, n)
-            raise IndexError("Dimension specified as %d but tensor has no dimensions" % dim)
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
         return self.meta.shape[dim]
 
     def stride(self, dim: int | None = None) -> Any:
@@ -290,6 +292,7 @@ class Tensor:
     def data(self) -> Tensor:
         """The same memory without a history; writing to it is not tracked."""
         t = wrap(self._s, self.meta, self._off, type(self) if type(self) in PLAIN else Tensor)
+        t._quiet = True
         return t
 
     @data.setter
@@ -299,7 +302,8 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same memory without a history."""
         t = wrap(self._s, self.meta, self._off)
-        t._base = self._base if self._base is not None else self
+        if self._quiet or (self._base is not None and self._base._quiet):
+            t._quiet = True
         return t
 
     def detach_(self) -> Tensor:

@@ -1,6 +1,5 @@
 """Which PyTorch facula follows."""
 
-from facula import __version__
 
 debug = False
 cuda = None

@@ -10,7 +10,6 @@ import pytest
 
 from facula import cli
 
-
 ROOT = Path(cli.__file__).resolve().parent.parent
 
 

@@ -148,7 +148,10 @@ class Function(metaclass=_Meta):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """Batching rule."""
-        raise NotImplementedError("To use autograd.Function with vmap, you must either override the vmap staticmethod or set generate_vmap_rule=True.")
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or "
+            "set generate_vmap_rule=True."
+        )
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:

@@ -21,9 +21,9 @@ def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str |
 
 def reset() -> None:
     """Forgets the plans that were built."""
-    from facula import engine
+    import facula
 
-    engine.forget_plans()
+    facula._forget_plans()
 
 
 def allow_in_graph(fn: Any) -> Any:

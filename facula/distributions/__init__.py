@@ -50,7 +50,7 @@ from facula.distributions.relaxed_bernoulli import RelaxedBernoulli
 from facula.distributions.relaxed_categorical import RelaxedOneHotCategorical
 from facula.distributions.studentT import StudentT
 from facula.distributions.transformed_distribution import TransformedDistribution
-from facula.distributions.transforms import *  # noqa: F403
+from facula.distributions.transforms import *
 from facula.distributions.uniform import Uniform
 from facula.distributions.von_mises import VonMises
 from facula.distributions.weibull import Weibull

@@ -251,7 +251,7 @@ class _Real(Constraint):
     """Everything but NaN."""
 
     def check(self, value: Any) -> Any:
-        return value == value  # noqa: PLR0124
+        return value == value
 
 
 class _GreaterThan(_Above):

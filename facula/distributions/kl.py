@@ -21,8 +21,10 @@ _KL_MEMOIZE: dict[tuple[type, type], Callable[[Any, Any], Any]] = {}
 def register_kl(type_p: type, type_q: type) -> Callable[[Any], Any]:
     """Decorator: register a function of (p, q) for two types of distributions.
 
-    >>> @register_kl(Normal, Normal)
-    ... def kl_normal_normal(p, q): ...
+    >>> from facula.distributions import Normal
+    >>> class Mine(Normal): ...
+    >>> @register_kl(Mine, Normal)
+    ... def kl_mine_normal(p, q): ...
     """
     if not isinstance(type_p, type) or not isinstance(type_q, type):
         raise TypeError("issubclass() arg 1 must be a class")

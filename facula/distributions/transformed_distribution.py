@@ -15,6 +15,8 @@ __all__ = ["TransformedDistribution"]
 class TransformedDistribution(Distribution):
     """The distribution of f(X) for X from `base_distribution` and f the `transforms` in turn.
 
+    >>> from facula.distributions import Normal
+    >>> from facula.distributions.transforms import ExpTransform
     >>> TransformedDistribution(Normal(0.0, 1.0), [ExpTransform()])  # log-normal
     TransformedDistribution()
     """

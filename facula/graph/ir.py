@@ -10,6 +10,7 @@ one dtype already, shapes broadcast.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -129,7 +130,7 @@ class Val:
             return lambda o: self.g.binary(name, self, o)
         raise AttributeError(f"values of the primitive graph have no {name!r}")
 
-    def to(self, d: dtype) -> Val:
+    def to(self, d: dtype) -> Val:  # type: ignore[valid-type]
         return self.g.cast(self, d)
 
     def sum(self, axes: Sequence[int] | int, keepdim: bool = True) -> Val:
@@ -224,7 +225,34 @@ class Graph:
             raise TypeError(f"{name} of {a.dtype.name} and {b.dtype.name}: cast them first")
         shape = broadcast_shapes(a.shape, b.shape)
         d = dt.bool_ if name in TO_BOOL else a.dtype
+        if name == "add" and a.shape == b.shape:
+            joined = self._side_by_side(a, b)
+            if joined is not None:
+                return joined
         return self.make(name, d, shape, (self.expand(a, shape), self.expand(b, shape)))
+
+    def _side_by_side(self, a: Val, b: Val) -> Val | None:
+        """Slices' gradients, each padded with zeros, as one `cat`: from four on, where they fit together.
+
+        Added up they would be one kernel for every number of slices, and a quadratic one.
+        """
+        left, right = _pieces(a), _pieces(b)
+        pieces = [*left, *right]
+        if not left or not right or (len(pieces) < 4 and all(src.op != "cat" for _, _, src in pieces)):
+            return None
+        axis = pieces[0][0]
+        pieces.sort(key=lambda p: p[1])
+        fit = all(p[1] + p[2].shape[axis] == q[1] for p, q in itertools.pairwise(pieces))
+        if not fit or any(p[0] != axis for p in pieces):
+            return None
+        parts: list[Val] = []
+        for _, _, src in pieces:
+            parts += src.srcs if src.op == "cat" and src.arg == axis else (src,)
+        whole = self.cat(parts, axis)
+        lo, hi = [0] * a.ndim, [0] * a.ndim
+        lo[axis] = pieces[0][1]
+        hi[axis] = a.shape[axis] - lo[axis] - whole.shape[axis]
+        return self.pad(whole, lo, hi)
 
     def where(self, c: Val, a: Any, b: Any) -> Val:
         """a where c holds, else b."""
@@ -340,6 +368,9 @@ class Graph:
         axes = tuple(sorted(a % max(x.ndim, 1) for a in axes))
         if x.ndim == 0:
             axes = ()
+        if len(axes) > 3 and not kind.startswith("arg"):  # kernels have three inner dims at most
+            part = self.reduce(kind, self.reduce(kind, x, axes[3:]), axes[:3])
+            return part if keepdim else self.reshape(part, tuple(n for i, n in enumerate(x.shape) if i not in axes))
         shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
         kept = tuple(n for i, n in enumerate(shape) if i not in axes)
         d = {"argmax": dt.int64, "argmin": dt.int64, "any": dt.bool_, "all": dt.bool_}.get(kind, x.dtype)
@@ -365,7 +396,7 @@ class Graph:
         if length < 16384 or rows >= 64:
             return None
         last = axes[-1]
-        if len(axes) > 1 and 64 <= length // x.shape[axes[0]] and x.shape[axes[0]] > 1:
+        if len(axes) > 1 and length // x.shape[axes[0]] >= 64 and x.shape[axes[0]] > 1:
             return self.reduce(kind, self.reduce(kind, x, axes[1:]), axes[:1])
         n = x.shape[last]
         if n < 4096:
@@ -433,11 +464,27 @@ class Graph:
     # the heavy ones
 
     def matmul(self, a: Val, b: Val) -> Val:
-        """(..., m, k) @ (..., k, n) with equal or broadcasting leading dims."""
+        """(..., m, k) @ (..., k, n) with equal or broadcasting leading dims.
+
+        Operands that were widened from a 16-bit type are read as they were before.
+        """
+        d = a.dtype
+        narrow = self._unwidened(a), self._unwidened(b)
+        if narrow[0] and narrow[1] and narrow[0].dtype is narrow[1].dtype:
+            a, b = narrow  # type: ignore[assignment]
         lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a = self.expand(a, lead + a.shape[-2:])
         b = self.expand(b, lead + b.shape[-2:])
-        return self.make("matmul", a.dtype, (*lead, a.shape[-2], b.shape[-1]), (a, b))
+        return self.make("matmul", d, (*lead, a.shape[-2], b.shape[-1]), (a, b))
+
+    def _unwidened(self, v: Val) -> Val | None:
+        """A view of 16-bit floats that v is the float32 value of."""
+        if v.op == "cast" and v.dtype is dt.float32 and v.srcs[0].dtype in (dt.float16, dt.bfloat16):
+            return v.srcs[0]
+        if v.op not in ("reshape", "permute", "expand"):
+            return None
+        src = self._unwidened(v.srcs[0])
+        return None if src is None else self.make(v.op, src.dtype, v.shape, (src,), v.arg)
 
     def template(self, name: str, outs: Sequence[tuple[dtype, tuple[int, ...]]],
                  srcs: Sequence[Val], arg: Any = None) -> list[Val]:  # fmt: skip
@@ -458,6 +505,17 @@ class Graph:
             return x
         simple = _simple_view(self, x, shape, strides, offset)
         return self.as_strided(x, shape, strides, offset) if simple is None else simple
+
+
+def _pieces(v: Val) -> list[tuple[int, int, Val]]:
+    """(axis, start, part) of a sum of a few parts that are padded with zeros along one axis, or none."""
+    if v.op == "add":
+        a, b = (_pieces(s) if s.op == "pad" or (s.op == "add" and s.srcs[1].op == "pad") else [] for s in v.srcs)
+        return [*a, *b] if a and b and len(a) + len(b) < 4 else []
+    if v.op != "pad" or v.srcs[1].op != "const" or v.srcs[1].arg != 0:
+        return []
+    padded = [d for d, (lo, hi) in enumerate(zip(*v.arg, strict=True)) if lo or hi]
+    return [(padded[0], v.arg[0][padded[0]], v.srcs[0])] if len(padded) == 1 else []
 
 
 def _divisor(n: int) -> int | None:

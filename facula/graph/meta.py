@@ -72,7 +72,7 @@ class Meta:
         kind = "" if self.contiguous else f" strides={self.strides}"
         return f"<{self.dtype.name}{list(self.shape)}{kind}{' offset' if self.offset else ''}>"
 
-    def with_dtype(self, d: dtype) -> Meta:
+    def with_dtype(self, d: dtype) -> Meta:  # type: ignore[valid-type]
         """The contiguous geometry of this shape with another dtype."""
         return meta_of(d, self.shape, self.device)
 
@@ -95,7 +95,7 @@ class Device:
         if isinstance(device, Device):
             return device
         if isinstance(device, int):
-            device, index = "cuda", device
+            device, index = "cuda", device  # type: ignore[assignment]
         if not isinstance(device, str):
             raise TypeError(
                 f"device(): argument 'type' (position 1) must be str, not {type(device).__name__}"

@@ -408,7 +408,7 @@ def _matmul(a: Array, b: Array) -> Array:
     if a.dtype.kind == "b":
         return np.matmul(a.astype(np.int64), b.astype(np.int64)) != 0
     if a.dtype == np.float16:
-        return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
+        return np.matmul(a.astype(np.float32), b.astype(np.float32))  # rounded to the result's type
     return np.matmul(a, b)
 
 

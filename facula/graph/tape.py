@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from facula import config
 from facula.graph.meta import Meta, meta_of
 
 # bounds on what is recorded before it is evaluated
@@ -41,8 +42,19 @@ class Op:
     backward(ctx, *grads) -> gradients of the tensor inputs (None where there is none).
     """
 
-    __slots__ = ("backward", "expand", "grad_class", "infer", "insts", "materialize", "marks", "n_scalars",
-                 "name", "saves_inputs", "saves_outputs")  # fmt: skip
+    __slots__ = (
+        "backward",
+        "expand",
+        "grad_class",
+        "infer",
+        "insts",
+        "marks",
+        "materialize",
+        "n_scalars",
+        "name",
+        "saves_inputs",
+        "saves_outputs",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -107,7 +119,7 @@ class Inst:
         # types of the parameters, where numbers of different types could be taken for each other
         self.types = tuple(map(type, params)) if any(isinstance(p, (int, float, complex)) for p in params) else None
         # what the short way of recording can do: operands are read as they lie
-        self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))
+        self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))  # type: ignore[attr-defined]
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
 
     def __repr__(self) -> str:
@@ -145,7 +157,7 @@ class Tape:
         self.marks: list[tuple[int, Any, int]] = []  # (entry, code, place in it) of operators that check
         self.rebound: list[tuple[Storage, int]] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
-        self.budget = MAX_BYTES
+        self.budget = -1 if config.EAGER else MAX_BYTES
         self.grad = grad
 
     def leaf(self, s: Storage) -> int:

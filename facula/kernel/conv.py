@@ -388,7 +388,8 @@ def plan_conv_input_gradient(
 ) -> MatmulPlan:
     """The gradient of the input: for each phase of the stride, a convolution of dY.
 
-    The phases are independent of each other; all of `dx` is written. This is also a transposed
+    The phases are independent of each other. All of `dx` is written but for phases that no tap
+    reaches (`leaves_gaps`): those the caller fills with zeros beforehand. This is also a transposed
     convolution, whose bias is the epilogue BIAS_M; an epilogue of a strided one may have no
     operands that run along pixels.
     """
@@ -408,6 +409,8 @@ def plan_conv_input_gradient(
     layout = (conv.window, k, conv.c_out * k)
     steps, used = [], 0
     for job, (a, b) in _backward_jobs(conv):
+        if not job.depth:
+            continue
         n, c, h = dx.strides
         y = (dx.slot, dx.offset + a * h + b, (n, c, h * conv.stride[0], conv.stride[1]))
         plan = _plan(
@@ -417,6 +420,13 @@ def plan_conv_input_gradient(
         steps += plan.steps
         used = max(used, plan.workspace_bytes)
     return MatmulPlan(steps, used)
+
+
+def leaves_gaps(conv: Conv) -> bool:
+    """Whether the input gradient has elements that no output depends on, phase by phase."""
+    if _by_winograd(conv, conv.o, conv.c, (conv.h, conv.w)):
+        return False
+    return any(not job.depth for job, _ in _backward_jobs(conv))
 
 
 @functools.lru_cache(maxsize=1024)

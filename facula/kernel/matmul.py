@@ -95,6 +95,12 @@ class Problem:
     dtype: str
     a_strides: tuple[int, int]
     b_strides: tuple[int, int]
+    out: str = ""  # C's dtype, where it is not the operands'
+
+    @property
+    def held(self) -> Number:
+        """What C is stored as."""
+        return NUMBERS[self.out or self.dtype]
 
     @property
     def count(self) -> int:
@@ -168,12 +174,13 @@ def tiling(p: Problem, target: Target) -> Tiling:
     large = p.work >= _PACK_AHEAD
     ahead_a, ahead_b = large and blocks_n >= 3 and p.m > 1, large and blocks_m >= 3
     part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
-    block_k = _even(max(part or p.k, 1), _LONG_K, 8) if number.is_plain else max(part or p.k, 1)
+    block_k = _even(max(part or p.k, 1), _LONG_K, 8) if p.held.is_plain else max(part or p.k, 1)
     inner_m = min(block_m, rows * max(1, 458752 // (number.compute_bytes * block_k * rows)))
     depth = part or p.k
     if part and block_n <= 4 * cols:  # A is read once, in place
         block_k = _even(part, 128, 8)
-        return Tiling(rows, vectors, block_m, block_n, block_k, inner_m, True, True, part=part)
+        plain = number.is_plain
+        return Tiling(rows, vectors, block_m, block_n, block_k, inner_m, plain, plain, part=part)
     direct_b = number.is_plain and (block_m <= 2 * rows or p.n * depth <= 131072)
     direct_a = number.is_plain and (block_n <= cols or p.m * depth <= 131072 or p.m == 1)
     return Tiling(
@@ -281,8 +288,9 @@ def plan_matmul(
     extras: tuple[Extra, ...] = (),
     workspace_slot: int = -1,
     target: Target | None = None,
+    out_dtype: str = "",
 ) -> MatmulPlan:
-    """The steps that compute C. `extras` are the operands of the epilogue, in order.
+    """The steps that compute C, of `out_dtype` if that is given. `extras` are the operands of the epilogue, in order.
 
     The workspace slot is used if `workspace_bytes` of the answer is not zero.
     """
@@ -293,7 +301,8 @@ def plan_matmul(
     sizes, strides = merge_batch(batch, [x.batch_strides for x in operands])
     a_strides = (a.rows_stride if m > 1 else 1, a.cols_stride if k > 1 else 1)
     b_strides = (b.rows_stride if k > 1 else 1, b.cols_stride if n > 1 else 1)
-    problem = Problem(m, n, k, sizes, dtype, a_strides, b_strides)
+    out = out_dtype if out_dtype != dtype else ""
+    problem = Problem(m, n, k, sizes, dtype, a_strides, b_strides, out)
     t = tiling(problem, target)
     if t.dot:
         return MatmulPlan([_dot_step(problem, t, epilogue, operands, strides, target)])
@@ -303,7 +312,7 @@ def plan_matmul(
         return _plan_parts(problem, t, epilogue, operands, strides, target, workspace_slot)
     shape = GemmShape(
         *(dtype, problem.a_unit, problem.b_unit, t.rows, t.vectors),
-        *(len(sizes), False, epilogue),
+        *(len(sizes), False, epilogue, out),
     )
     step = _gemm_step(problem, t, shape, operands, strides, target)
     return MatmulPlan([step])
@@ -328,7 +337,7 @@ def _plan_ahead(p, t, epilogue, operands, strides, target, slot) -> MatmulPlan:
         )
         steps.append(step)
         p, units[1] = dataclasses.replace(p, b_strides=(depth, 1)), "packed"
-    shape = GemmShape(p.dtype, *units, t.rows, t.vectors, len(p.batch), False, epilogue)
+    shape = GemmShape(p.dtype, *units, t.rows, t.vectors, len(p.batch), False, epilogue, p.out)
     steps.append(_gemm_step(p, t, shape, [a, b, c, *extras], [a_batch, b_batch, *other], target))
     return MatmulPlan(steps, used * NUMBERS[p.dtype].compute_bytes)
 
@@ -364,17 +373,15 @@ def _plan_parts(p, t, epilogue, operands, strides, target, slot) -> MatmulPlan:
         sheets,
     ]
     q = dataclasses.replace(p, batch=batch, k=t.part)
-    held = "float64" if number.compute == "double" else number.name
-    if not number.is_plain:
-        raise NotImplementedError("split products of half precision")
-    shape = GemmShape(held, p.a_unit, p.b_unit, t.rows, t.vectors, len(batch), True, ())
+    held = "" if number.is_plain else "float32"
+    shape = GemmShape(p.dtype, p.a_unit, p.b_unit, t.rows, t.vectors, len(batch), True, (), held)
     step = _gemm_step(q, t, shape, [a, b, Mat(slot, p.n, 1)], split, target, p.k)
     rows = max(1, 4096 // p.n)
     tasks = -(-p.m // rows)
     args = [slot, 0, p.m * p.n, parts, c.slot, c.offset, c.rows_stride, p.m, p.n, rows]
     args += [*p.batch, *sheets[:-1], *strides[2], tasks]
     args += extra_arguments(epilogue, extras, strides[3:])
-    kernel = kernel_of(ReduceShape(p.dtype, len(p.batch), epilogue))
+    kernel = kernel_of(ReduceShape(p.held.name, len(p.batch), epilogue))
     cost = 0.1 * math.prod(batch) * p.m * p.n
     last = Step(kernel, args, tasks * p.count, 0, cost)
     return MatmulPlan([step, last], math.prod(batch) * p.m * p.n * number.compute_bytes)
@@ -417,7 +424,7 @@ def _gemm_step(
 
 def _dot_step(p: Problem, t: Tiling, epilogue, operands, strides, target) -> Step:
     number = NUMBERS[p.dtype]
-    shape = DotShape(p.dtype, t.rows, t.vectors, len(p.batch), epilogue)
+    shape = DotShape(p.dtype, t.rows, t.vectors, len(p.batch), epilogue, p.out)
     tasks_m, tasks_n = -(-p.m // t.block_m), -(-p.n // t.block_n)
     lanes = target.vector_bytes // number.compute_bytes
     spare_row = -(-t.block_n // lanes) * lanes

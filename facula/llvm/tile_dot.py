@@ -36,11 +36,12 @@ class DotShape:
     cols: int
     n_batch: int
     fused: tuple[Fused, ...]
+    out: str = ""  # C's dtype, where it is not the operands'
 
     @property
     def key(self) -> str:
         ends = "+".join(f.key for f in self.fused)
-        return f"dot {self.dtype} {self.rows}x{self.cols} batch{self.n_batch} [{ends}]"
+        return f"dot {self.dtype}{self.out and '>' + self.out} {self.rows}x{self.cols} batch{self.n_batch} [{ends}]"
 
 
 class DotWriter:
@@ -50,10 +51,11 @@ class DotWriter:
         self.shape = shape
         self.b = Emit(target, name)
         self.number = NUMBERS[shape.dtype]
+        self.out = NUMBERS[shape.out or shape.dtype]
         self.ty = self.number.compute
         self.lanes = lanes_of(self.b, self.number)
         self.arg = TaskFrame(self.b, dot_arguments(shape.n_batch, shape.fused), shape.n_batch)
-        self.epilogue = EpilogueWriter(self.b, self.number, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, self.out, shape.fused)
 
     def write(self) -> str:
         self.arg.load_all()
@@ -71,13 +73,13 @@ class DotWriter:
         nb = b.least(arg("block_n"), b.sub(arg("n"), n0))
         a = b.at(arg.pointer("a", self.number), b.mul(m0, arg("as_m")), stored)
         bp = b.at(arg.pointer("b", self.number), b.mul(n0, arg("bs_n")), stored)
-        c = b.at(arg.pointer("c", self.number), b.mul(m0, arg("cs_m")), stored)
+        c = b.at(arg.pointer("c", self.out), b.mul(m0, arg("cs_m")), self.out.stored)
         self.epilogue.open(arg, arg.batch_offset)
         with b.loop(0, nb, self.shape.cols) as j, b.loop(0, mb, self.shape.rows) as i:
             self._tile(a, bp, i.i, j.i, mb, nb)
         write_block(
-            *(b, self.number, self.epilogue, "%scratch", arg("spare_row")),
-            *(b.at(c, n0, stored), arg("cs_m"), (mb, nb), (m0, n0)),
+            *(b, self.out, self.epilogue, "%scratch", arg("spare_row")),
+            *(b.at(c, n0, self.out.stored), arg("cs_m"), (mb, nb), (m0, n0)),
         )
 
     def _rows(self, base: str, first: str, total: Value, stride: str, count: int) -> list[str]:

@@ -45,12 +45,13 @@ class GemmShape:
     n_batch: int
     split: bool  # the last batch index counts stretches of k
     fused: tuple[Fused, ...]
+    out: str = ""  # C's dtype, where it is not the operands'
 
     @property
     def key(self) -> str:
         ends = "+".join(f.key for f in self.fused)
         return (
-            f"gemm {self.dtype} a{self.a_unit} b{self.b_unit} {self.rows}x{self.vectors} "
+            f"gemm {self.dtype}{self.out and '>' + self.out} a{self.a_unit} b{self.b_unit} {self.rows}x{self.vectors} "
             f"batch{self.n_batch}{' split' if self.split else ''} [{ends}]"
         )
 
@@ -97,11 +98,12 @@ class GemmWriter:
         self.shape = shape
         self.b = Emit(target, name)
         self.number = NUMBERS[shape.dtype]
+        self.out = NUMBERS[getattr(shape, "out", "") or shape.dtype]
         self.ty = self.number.compute
         self.lanes = lanes_of(self.b, self.number)
         self.rows, self.cols = shape.rows, shape.vectors * self.lanes
         self.arg = TaskFrame(self.b, gemm_arguments(shape.n_batch, shape.fused), shape.n_batch)
-        self.epilogue = EpilogueWriter(self.b, self.number, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, self.out, shape.fused)
 
     def write(self) -> str:
         b = self.b
@@ -154,8 +156,9 @@ class GemmWriter:
         self.bp = arg.pointer("b", self.held("b"))
         if self.shape.b_unit != "packed":
             self.bp = b.at(self.bp, b.mul(self.n0, arg("bs_n")), stored)
-        self.cp = b.at(arg.pointer("c", self.number), b.mul(self.m0, arg("cs_m")), stored)
-        self.cp = b.at(self.cp, self.n0, stored)
+        c = self.out.stored
+        self.cp = b.at(arg.pointer("c", self.out), b.mul(self.m0, arg("cs_m")), c)
+        self.cp = b.at(self.cp, self.n0, c)
         self.depth = arg("k")
         if self.shape.split:
             used = b.mul(arg.batch[-1], arg("k"))
@@ -238,7 +241,7 @@ class GemmWriter:
 
     def _tile(self, row, col, left, a_panel, a_stride, b_panel, b_stride) -> None:
         b = self.b
-        c = b.at(self.cp, b.add(b.mul(row, self.arg("cs_m")), col), self.number.stored)
+        c = b.at(self.cp, b.add(b.mul(row, self.arg("cs_m")), col), self.out.stored)
         whole = b.both(b.test("sge", left[0], self.rows), b.test("sge", left[1], self.cols))
         start = self._start(b.both(whole, b.let(f"xor i1 {self.first}, true")), c)
         acc = micro_kernel(
@@ -257,7 +260,7 @@ class GemmWriter:
     def _start(self, resumed: str, c: str) -> list[str]:
         """What the accumulators hold at first: zeros, or what earlier stretches of k left in C."""
         b, v = self.b, vec(self.lanes, self.ty)
-        if not self.number.is_plain:
+        if not self.out.is_plain:
             return ["zeroinitializer"] * (self.rows * self.shape.vectors)
         earlier = []
         with b.choose(resumed) as way:
@@ -292,8 +295,8 @@ class GemmWriter:
                 value = acc[i * self.shape.vectors + j]
                 if at:
                     value = self.epilogue.apply(self.lanes, value, row, columns[j])
-                b.put(self.lanes, self.number, value, b.at(c, j * self.lanes, self.number.stored))
-            c = b.at(c, self.arg("cs_m"), self.number.stored)
+                b.put(self.lanes, self.out, value, b.at(c, j * self.lanes, self.out.stored))
+            c = b.at(c, self.arg("cs_m"), self.out.stored)
 
     def _store_ragged(self, acc, c, left, at) -> None:
         """By way of memory: rows and columns past the edge are left out, earlier sums are added."""
@@ -302,10 +305,10 @@ class GemmWriter:
             b.store(vec(n, ty), value, b.at(self.spare, i * n, ty), ty)
         with b.loop(0, b.least(left[0], self.rows)) as i:
             spare = b.at(self.spare, b.mul(i.i, self.cols), ty)
-            out = b.at(c, b.mul(i.i, self.arg("cs_m")), self.number.stored)
+            out = b.at(c, b.mul(i.i, self.arg("cs_m")), self.out.stored)
             with b.loop(0, b.least(left[1], self.cols), n) as j:
                 mask = b.mask(n, b.sub(left[1], j.i))
-                place = b.at(out, j.i, self.number.stored)
+                place = b.at(out, j.i, self.out.stored)
                 value = b.load(vec(n, ty), b.at(spare, j.i, ty), ty)
                 value = self._with_earlier(value, place, mask)
                 with b.choose(self.last) as way:
@@ -313,9 +316,9 @@ class GemmWriter:
                         self.epilogue.start_tile()
                         row, col = b.add(at[0], i.i), b.add(at[1], j.i)
                         final = self.epilogue.apply(n, value, row, col, mask)
-                        b.put(n, self.number, final, place, mask)
+                        b.put(n, self.out, final, place, mask)
                     with way.no:
-                        b.put(n, self.number, value, place, mask)
+                        b.put(n, self.out, value, place, mask)
 
     def _with_earlier(self, value: str, place: str, mask: str) -> str:
         """Add what earlier stretches of k left in C."""
@@ -324,7 +327,7 @@ class GemmWriter:
             with way.yes:
                 pass
             with way.no:
-                before = b.fetch(n, self.number, place, mask)
+                before = b.fetch(n, self.out, place, mask)
                 total = b.plus(n, ty, value, before)
         return way.merge(vec(n, ty), value, total)
 

@@ -1,4 +1,3 @@
-# ruff: noqa: UP007
 """Types of the arguments that take one number or one per dimension."""
 
 from typing import TypeVar, Union  # Union: what programs print and compare

@@ -1,6 +1,6 @@
 """Every public operator, one place each: arguments, shape rule, expansion, derivative."""
 
-from facula.ops import (  # noqa: F401  (importing an operator's file makes it known)
+from facula.ops import (
     pointwise,
     elementwise,
     math_ops,
@@ -32,6 +32,7 @@ from facula.ops import (  # noqa: F401  (importing an operator's file makes it k
     multihead,
     resize,
     vision,
+    grouped,
     printing,
     complexes,
     clamp,

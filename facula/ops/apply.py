@@ -191,16 +191,78 @@ def attach(op: Op, inst: Inst, tensors: Sequence[Tensor], outs: Sequence[Tensor]
 # writing in place --------------------------------------------------------------------
 
 
-def check_writable(t: Tensor) -> None:
-    """PyTorch's rules on in-place writes to tensors that want gradients."""
-    if t._rg and LOCAL.tape.grad:
-        if t._g is None:
+def check_writable(t: Tensor, wanted: bool = False) -> None:
+    """PyTorch's rules on in-place writes where gradients are wanted, by t or by what is written."""
+    if not LOCAL.tape.grad:
+        return
+    base = t._base
+    if base is not None and (wanted or t._rg or base._rg):
+        if t._made is not None:
+            raise RuntimeError(_MAY_NOT[t._made])
+        if t._rg and base._g is None:
             raise RuntimeError(
-                "a leaf Variable that requires grad is being used in an in-place operation."
+                "a view of a leaf Variable that requires grad is being used in an in-place operation."
             )
-    if t._base is not None and LOCAL.tape.grad and t._base._rg and t._base._g is None and t._rg:
+    if t._rg and t._g is None:
         raise RuntimeError(
-            "a view of a leaf Variable that requires grad is being used in an in-place operation."
+            "a leaf Variable that requires grad is being used in an in-place operation."
+        )
+
+
+_MAY_NOT = {
+    "no_grad": "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given "
+    "that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
+    "the view and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) "
+    "or both outside (if you want the inplace to be tracked).",
+    "multi": "Output of a function that returns multiple views is a view and is being modified inplace. Such "
+    "functions do not allow the output views to be modified inplace. You should replace the inplace operation by "
+    "an out-of-place one.",
+}
+
+
+def check_overlap(t: Tensor, operands: Sequence[Any]) -> None:
+    """RuntimeError where t is written from a tensor that lies across it in the same memory."""
+    for o in operands:
+        if isinstance(o, Tensor) and o._s is t._s and o is not t and _lies_across(t, o):
+            check_writable(t, o._rg)
+            raise RuntimeError(
+                "unsupported operation: some elements of the input tensor and the written-to tensor "
+                "refer to a single memory location. Please clone() the tensor before performing the "
+                "operation."
+            )
+
+
+def _lies_across(t: Tensor, o: Tensor) -> bool:
+    """Whether two tensors that each fill a range of one storage meet without being the same."""
+    a, b = t.meta, o.meta
+    if not a.numel or not b.numel or not (_fills_range(a) and _fills_range(b)):
+        return False
+    start, other = t._off * a.dtype.itemsize, o._off * b.dtype.itemsize
+    end, other_end = start + a.numel * a.dtype.itemsize, other + b.numel * b.dtype.itemsize
+    if (start, end) == (other, other_end):
+        return a.strides != b.strides
+    return start < other_end and other < end
+
+
+def _fills_range(m: Meta) -> bool:
+    """Whether the elements lie side by side, in any order of dims."""
+    if m.contiguous:
+        return True
+    at = 1
+    for s, n in sorted((s, n) for n, s in zip(m.shape, m.strides, strict=True) if n != 1):
+        if s != at:
+            return False
+        at *= n
+    return True
+
+
+def check_no_repeats(t: Tensor) -> None:
+    """RuntimeError where elements of t are one in memory (an expanded dim)."""
+    m = t.meta
+    if not m.contiguous and m.numel > 1 and any(s == 0 and n > 1 for s, n in zip(m.strides, m.shape, strict=True)):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation."
         )
 
 
@@ -209,21 +271,24 @@ def overwrite(t: Tensor, value: Tensor, fresh: bool = False) -> Tensor:
 
     `fresh`: value was made for this and is used nowhere else, so its entry may be taken over.
     """
-    check_writable(t)
-    if t.meta.numel > 1 and any(s == 0 and n > 1 for s, n in zip(t.meta.strides, t.meta.shape, strict=True)):
-        raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a "
-            "single memory location. Please clone() the tensor before performing the operation."
-        )
+    check_writable(t, value._rg)
+    check_no_repeats(t)
     if t.meta.device is META:
         return t
+    record_write(t, value, fresh)
+    return t
+
+
+def record_write(t: Tensor, value: Tensor, fresh: bool = False) -> None:
+    """The write with its history, after all checks."""
     write_value(t, value, fresh)
+    if t._quiet or (t._base is not None and t._base._quiet):
+        t._s.version -= 1
     if LOCAL.tape.grad and (value._rg or t._rg):
         _rebase_history(t, value)
     tape = LOCAL.tape
     if tape.budget < 0 or tape.n > MAX_NODES:
         ENGINE.flush(tape)
-    return t
 
 
 def write_value(t: Tensor, value: Tensor, fresh: bool = False) -> None:
@@ -315,6 +380,8 @@ def _write_reinterpreted(t: Tensor, value: Tensor) -> None:
 def _rebase_history(t: Tensor, value: Tensor) -> None:
     base = t._base
     if base is None:
+        if t.__dict__.get("_retains"):
+            _move_retained(t, value)
         t._rg, t._g = value._rg, value._g
         _refresh_views(t)
         return
@@ -323,6 +390,17 @@ def _rebase_history(t: Tensor, value: Tensor) -> None:
     strided_scatter_history(base, t, value)
     as_strided_history(base, t)
     _refresh_views(base, but=t)
+
+
+def _move_retained(t: Tensor, value: Tensor) -> None:
+    """A tensor that keeps its gradient keeps that of its new value."""
+    node, number = t._g if type(t._g) is tuple else (t._g, 0)
+    refs = node.retained[number]
+    refs[:] = [r for r in refs if r() is not t]
+    t._retains = False
+    if value._g is not None:
+        t._rg, t._g = value._rg, value._g
+        t.retain_grad()
 
 
 def _refresh_views(base: Tensor, but: Tensor | None = None) -> None:
@@ -337,4 +415,4 @@ def _refresh_views(base: Tensor, but: Tensor | None = None) -> None:
                 as_strided_history(base, v)
 
 
-__all__ = ["apply", "attach", "check_writable", "entries_of", "overwrite", "write_value"]
+__all__ = ["apply", "attach", "check_no_repeats", "check_overlap", "check_writable", "entries_of", "overwrite", "record_write", "write_value"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.meta import broadcast_shapes as _broadcast
 from facula.graph.meta import Meta, Size, meta_of, wrap_dim
+from facula.graph.meta import broadcast_shapes as _broadcast
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import sum_to

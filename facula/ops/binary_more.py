@@ -154,7 +154,7 @@ def _logaddexp(base: float) -> Any:
 
 
 def _complex_logaddexp(g: Any, a: Any, b: Any) -> Any:
-    (ra, ia), (rb, ib) = parts(g, a), parts(g, b)
+    (ra, _), (rb, _) = parts(g, a), parts(g, b)
     first = ra >= rb
     top, low = g.where(first, a, b), g.where(first, b, a)
     gap = (low - top).exp()

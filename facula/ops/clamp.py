@@ -346,7 +346,7 @@ def _lerp_infer(a: Meta, b: Meta, *w: Any) -> Meta:
 def _lerp_expand(g: Any, a: Any, b: Any, weight: Any, *kind: Any) -> Any:
     w = opmath(a.dtype)
     x, y, t = g.cast(a, w), g.cast(b, w), g.cast(weight, w)
-    near = (t.abs() < 0.5) if w.kind == "f" else t.abs() < 0.5
+    near = t.abs() < 0.5
     return g.cast(g.where(near, x + t * (y - x), y - (y - x) * (1 - t)), a.dtype)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype as Dtype
 from facula.graph.meta import CPU, META, Device, Meta, broadcast_shapes, meta_of
-from facula.graph.tape import LOCAL, Op
-from facula.ops.apply import apply, check_writable, overwrite
+from facula.graph.tape import LOCAL, Op, flush
+from facula.ops.apply import apply, check_no_repeats, check_overlap, check_writable, record_write
 from facula.ops.create import Pin, device_of
 from facula.ops.registry import TORCH, both, method, only_method
 from facula.tensor import Tensor, empty_meta, wrap
@@ -155,17 +155,21 @@ def _sum_cast(g: Tensor, m: Meta) -> Tensor:
     return sum_to(g, m)
 
 
+# the same where the old value wants gradients: it gets zeros
+COPY_OVER = Op("copy", lambda old, src, m: m, lambda g, old, src, m: g.expand(g.cast(src, m.dtype), m.shape),
+               lambda n, g: (_no_gradient(n, g) if n.needs(0) else None, _sum_cast(g, n.inst.ins[1]) if n.needs(1) else None),
+               grad_name="CopyBackwards")  # fmt: skip
+
+
 @only_method("copy_")
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Copies src's elements into self, broadcast and converted."""
     if not isinstance(src, Tensor):
         src = TORCH["tensor"](src, dtype=self.meta.dtype)
-    if self is src:
-        return self
     m = self.meta
     if src.meta.device is META and m.device is not META:
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
-    check_writable(self)
+    check_writable(self, src._rg)
     if src.meta.shape != m.shape:
         if tuple(broadcast_shapes(src.meta.shape, m.shape)) != tuple(m.shape):
             raise RuntimeError(
@@ -173,31 +177,58 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
             )
     if m.device is META or src.meta.device is META:
         return self
-    return overwrite(self, apply(COPY_IN, (src,), (meta_of(m.dtype, m.shape, m.device),)), fresh=True)
+    same = src._s is self._s and src.meta is m and src._off == self._off
+    if not same:
+        check_overlap(self, (src,))
+        check_no_repeats(self)
+    plain = (meta_of(m.dtype, m.shape, m.device),)
+    if self._rg and LOCAL.tape.grad:
+        new = apply(COPY_OVER, (self, src), plain)
+    else:
+        new = apply(COPY_IN, (src,), plain)
+    record_write(self, new, fresh=True)
+    return self
 
 
-FILL = Op("fill", lambda *a: None, lambda *a: None, lambda n, g: TORCH["zeros_like"](g))
+def _no_gradient(n: Any, g: Tensor) -> Tensor:
+    return TORCH["zeros"](n.inst.ins[0].shape, dtype=g.meta.dtype)
+
+
+def _fill_expand(g: Any, old: Any, value: Any, kind: Any) -> Any:
+    return g.expand(g.cast(value, old.dtype), old.shape)
+
+
+FILL = Op("fill", lambda m, kind: m.plain(), _fill_expand, _no_gradient, grad_name="FillBackward2")
+ZERO = Op("zero", lambda m, kind: m.plain(), _fill_expand, _no_gradient, grad_name="ZeroBackward0")
 
 
 @only_method("fill_")
 def fill_(self: Tensor, value: Any) -> Tensor:
     """All elements become value."""
-    from facula.ops.create import filled
-
     if isinstance(value, Tensor):
         if value.meta.ndim:
             raise RuntimeError(
                 f"fill_ only supports 0-dimension value tensor but got tensor with {value.meta.ndim} dimensions."
             )
         return copy_(self, value)
-    check_writable(self)
-    value_t = filled(meta_of(self.meta.dtype, self.meta.shape, self.meta.device), value)
-    if self._rg and LOCAL.tape.grad:
-        # the old elements get a gradient of zeros
-        from facula.ops.shape import give_history
+    return _filled_with(FILL, self, value)
 
-        give_history(FILL, self, value_t, ())
-    return overwrite(self, value_t, fresh=True)
+
+def _filled_with(op: Op, t: Tensor, value: Any) -> Tensor:
+    from facula.ops.create import filled
+    from facula.ops.pointwise import number_type
+
+    check_writable(t)
+    m = t.meta
+    if m.device is META:
+        return t
+    plain = meta_of(m.dtype, m.shape, m.device)
+    if t._rg and LOCAL.tape.grad and not isinstance(value, complex):
+        new = apply(op, (t,), (number_type(value),), (value,))
+    else:
+        new = filled(plain, value)
+    record_write(t, new, fresh=True)  # elements that are one in memory may be filled
+    return t
 
 
 TORCH["fill_"] = fill_
@@ -206,7 +237,7 @@ TORCH["fill_"] = fill_
 @only_method("zero_")
 def zero_(self: Tensor) -> Tensor:
     """All elements become 0."""
-    return fill_(self, 0)
+    return _filled_with(ZERO, self, 0)
 
 
 TORCH["zero_"] = zero_
@@ -225,6 +256,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """The elements as a NumPy array that shares memory with self."""
     t = self
+    flush()  # what was recorded before must not see what NumPy writes
     if force:
         t = t.detach()
     elif t._rg:

@@ -168,7 +168,10 @@ def infer_sequence(data: Any) -> tuple[np.ndarray, Dtype]:
         if not issubclass(k, (bool, int, float, complex)):
             raise TypeError(f"new(): invalid data type '{k.__name__}'" if k is str else
                             f"Could not infer dtype of {k.__name__}")  # fmt: skip
-        e = dt.bool_ if k is bool else dt.int64 if issubclass(k, int) else dt.default_dtype() if issubclass(k, float) else dt.default_dtype().to_complex()
+        e = (
+            dt.bool_ if k is bool else dt.int64 if issubclass(k, int)
+            else dt.default_dtype() if issubclass(k, float) else dt.default_dtype().to_complex()
+        )  # fmt: skip
         if order[e.kind] > order[d.kind]:
             d = e
     if d is dt.int64:

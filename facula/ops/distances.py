@@ -223,6 +223,9 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
         raise RuntimeError("pdist only supports floating-point dtypes")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
+    if m.shape[0] < 2 or not m.shape[1]:
+        pairs = m.shape[0] * (m.shape[0] - 1) // 2
+        return (input * 0).sum() * TORCH["zeros"](pairs, dtype=m.dtype)  # type: ignore[operator]
     i, j = (adopt_array(np.ascontiguousarray(k)) for k in np.triu_indices(m.shape[0], 1))
     return p_norm(input.index_select(0, i) - input.index_select(0, j), p, -1, False)  # type: ignore[attr-defined]
 

@@ -77,7 +77,7 @@ def write_back(t: Tensor, result: Tensor, since: int | None = None) -> Tensor:
     if r.dtype is not m.dtype:
         check_result_type(r.dtype, m.dtype)
         result = result.to(m.dtype)  # type: ignore[attr-defined]
-    check_writable(t)
+    check_writable(t, result._rg)
     if result._rg and t.meta.device is not META:
         keep_old_value(t, result, since)
     return overwrite(t, result, fresh=True)
@@ -114,8 +114,8 @@ def copy_out(result: Any, out: Any) -> Any:
 
 def resize(t: Tensor, shape: tuple[int, ...]) -> None:
     """Gives t another shape; keeps its storage where that is large enough."""
-    from facula.runtime.buffers import alloc
     from facula.graph.tape import evaluate
+    from facula.runtime.buffers import alloc
 
     m = meta_of(t.meta.dtype, shape, t.meta.device)
     if t.meta.device is not META:

@@ -178,6 +178,8 @@ def _ln_backward(n: Any, g: Tensor, *_: Any) -> tuple:
         gx = apply(LN_INPUT, (g, x, mean, rstd, *([w] if has_w else [])), (k, has_w))
     grads.append(gx)
     lead = tuple(range(x.meta.ndim - k))
+    if has_w or has_b:
+        g = g.to(ins[1].dtype)  # type: ignore[attr-defined]  # parameters may be of a wider type
     if has_w:
         xhat = ((x.to(mean.meta.dtype) - mean) * rstd).to(g.meta.dtype)  # type: ignore[attr-defined]
         grads.append((g * xhat).sum(lead).reshape(ins[1].shape) if n.needs(1) and lead else (g * xhat if n.needs(1) else None))  # type: ignore[attr-defined]
@@ -243,7 +245,10 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     k = len(shape)
     if k == 0:
-        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []")
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
+            "element, but got normalized_shape = []"
+        )
     for name, p in (("weight", weight), ("bias", bias)):
         if p is not None and tuple(p.meta.shape) != shape:
             raise RuntimeError(
@@ -455,7 +460,7 @@ def _check_classes(m: Meta, t: Meta) -> None:
             raise ValueError(f"Expected input batch_size (1) to match target batch_size ({t.numel}).")
         return
     if t.ndim != m.ndim - 1:
-        if t.ndim == 0 or t.ndim > m.ndim - 1 and m.ndim == 2:
+        if t.ndim == 0 or (t.ndim > m.ndim - 1 and m.ndim == 2):
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
         raise RuntimeError(f"Expected target size {[m.shape[0], *m.shape[2:]]}, got {list(t.shape)}")
     if m.shape[0] != t.shape[0]:

@@ -447,6 +447,8 @@ def _gn_expand(g: Any, x: Any, *rest: Any) -> Any:
     *vals, groups, has_w, has_b = rest
     eps = vals.pop()
     w = opmath(x.dtype)
+    if not x.numel:
+        return x, *[g.const(0.0, w, (x.shape[0], groups)) for _ in range(2)]
     v = _grouped(g, g.cast(x, w), groups)
     mean = g.mean(v, 2)
     centred = v - mean
@@ -477,6 +479,8 @@ def _gn_of_stats(
     x: Tensor, mean: Tensor, rstd: Tensor, g_mean: Tensor | None, g_rstd: Tensor | None
 ) -> Tensor:
     """What gradients of the returned statistics add to x's."""
+    if not x.meta.numel:
+        return x.detach()
     v = x.reshape(*mean.meta.shape, -1)  # type: ignore[attr-defined]
     out = TORCH["zeros_like"](v)
     if g_mean is not None:
@@ -495,6 +499,8 @@ def _gn_back_infer(grad: Meta, x: Meta, *rest: Any) -> tuple:
 def _gn_back_expand(g: Any, grad: Any, x: Any, mean: Any, rstd: Any, *rest: Any) -> Any:
     *weight, groups, has_w = rest
     w = opmath(x.dtype)
+    if not x.numel:
+        return x, *[g.const(0.0, w, (x.shape[1],)) for _ in range(2)]
     gw, n = g.cast(grad, w), x.shape[0]
     m, r = (g.reshape(v, (n, groups, 1)) for v in (mean, rstd))
     xhat = (_grouped(g, g.cast(x, w), groups) - m) * r
@@ -563,9 +569,6 @@ def _group_norm(
                 f"input, but got {name} "
                 f"of shape {list(p.meta.shape)} and input of shape {list(m.shape)}"
             )
-    if not m.numel:
-        stats = (input * 0).sum().expand(m.shape[0], num_groups)  # type: ignore[attr-defined]
-        return input * 1, stats * 1, stats * 1
     operands = [input] + [p for p in (weight, bias) if p is not None]
     params = (num_groups, weight is not None, bias is not None)
     return apply(GROUP_NORM[weight is not None], operands, params, (float(eps),))

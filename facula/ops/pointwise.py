@@ -15,9 +15,9 @@ from facula.graph.dtypes import default_dtype, dtype, promote_types
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage
-from facula.ops.apply import apply
-from facula.ops.registry import TORCH, to_out
+from facula.ops.apply import apply, check_overlap
 from facula.ops.inplace import write_back
+from facula.ops.registry import TORCH, to_out
 from facula.tensor import Tensor
 
 _new = object.__new__
@@ -395,7 +395,7 @@ def _number_of(x: Any) -> Any:
 
 def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, Any], Any]:
     op, number_op = b.op, b.number_op
-    insts, number_insts = op.insts, number_op.insts
+    insts = op.insts
     saves_a, saves_b = 0 in op.saves_inputs, 1 in op.saves_inputs
     saves_out = bool(op.saves_outputs)
     from facula.autograd.node import save, save_result
@@ -470,7 +470,7 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
 def _on_one_device(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Operands on one device: a 0-d CPU tensor goes along with any."""
     da, db = a.meta.device, b.meta.device
-    if da is db or not (META in (da, db)):
+    if da is db or META not in (da, db):
         return a, b
     if (da is META and b.meta.ndim == 0) or (db is META and a.meta.ndim == 0):
         return (a.to("meta"), b.to("meta"))  # type: ignore[attr-defined]
@@ -507,6 +507,7 @@ def binary(
             return record(other, self)
 
         def augmented(self: Tensor, other: Any) -> Any:
+            check_overlap(self, (other,))
             got = record(self, other)
             return got if got is NotImplemented else write_back(self, got)
 
@@ -520,6 +521,7 @@ def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), met
             inplace: bool = True, torch: bool = True) -> None:  # fmt: skip
     """Makes function(input, ..., *, out=None) known, with its method and in-place variant."""
     def run_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_overlap(self, args)
         since = next_seq()
         return write_back(self, function(self, *args, **kwargs), since)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.meta import CPU, DEFAULT_DEVICES, Device, broadcast_shapes, meta_of
-from facula.ops.pointwise import number_type, result_type as _result_type
+from facula.ops.pointwise import number_type
+from facula.ops.pointwise import result_type as _result_type
 from facula.ops.registry import TORCH, both, only_torch
 from facula.tensor import Tensor
 

@@ -306,13 +306,13 @@ ANY, ALL = _truth_op("any"), _truth_op("all")
 
 
 @both("any")
-def any(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:  # noqa: A001
+def any(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """Whether any element is true (non-zero), along dims."""
     return to_out(apply(ANY, (input,), (_truth_dims(dim, input), keepdim)), out)
 
 
 @both("all")
-def all(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:  # noqa: A001
+def all(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """Whether all elements are true (non-zero), along dims."""
     return to_out(apply(ALL, (input,), (_truth_dims(dim, input), keepdim)), out)
 

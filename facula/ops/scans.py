@@ -211,7 +211,7 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
 
 def _heights(y: Tensor, x: Any, dx: Any, dim: int) -> tuple[Tensor, Any, int]:
     d = wrap_dim(dim, y.meta.ndim)
-    if isinstance(dx, Tensor) or isinstance(dx, bool):
+    if isinstance(dx, Tensor | bool):
         raise RuntimeError("trapezoid: Currently, we only support dx as a real number.")
     n = y.meta.shape[d]
     pairs = y.narrow(d, 1, n - 1) + y.narrow(d, 0, n - 1) if n else y  # type: ignore[attr-defined]

@@ -9,7 +9,16 @@ from typing import Any
 
 from facula.autograd.node import grad_class, next_seq
 from facula.graph.dtypes import int64
-from facula.graph.meta import META, Meta, Size, contiguous_strides, meta, meta_of, view_strides, wrap_dim
+from facula.graph.meta import (
+    META,
+    Meta,
+    Size,
+    contiguous_strides,
+    meta,
+    meta_of,
+    view_strides,
+    wrap_dim,
+)
 from facula.graph.tape import LOCAL, Inst, Op
 from facula.ops.apply import apply
 from facula.ops.registry import TORCH, both, only_method
@@ -48,10 +57,12 @@ def make_view(op: Op, t: Tensor, shape: Sequence[int], strides: tuple[int, ...],
               params: tuple = ()) -> Tensor:  # fmt: skip
     """A view of t that knows its derivative: `op` supplies name and backward."""
     out = view(t, tuple(shape), strides, offset)
-    if t._rg and LOCAL.tape.grad:
-        give_history(op, t, out, params)
     if LOCAL.tape.grad:
+        if t._rg:
+            give_history(op, t, out, params)
         _remember(out._base, out)
+    else:
+        out._made = "no_grad"
     return out
 
 
@@ -619,6 +630,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     parts, start = [], 0
     for size in sizes:
         parts.append(_narrowed(tensor, d, start, size, 1, SPLIT_PART))
+        parts[-1]._made = "multi"
         start += size
     return tuple(parts)
 
@@ -643,7 +655,10 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices along a dim."""
     if input.meta.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    return tuple([select(input, dim, i) for i in range(input.meta.shape[wrap_dim(dim, input.meta.ndim)])])
+    parts = [select(input, dim, i) for i in range(input.meta.shape[wrap_dim(dim, input.meta.ndim)])]
+    for part in parts:
+        part._made = "multi"
+    return tuple(parts)
 
 
 # joining ----------------------------------------------------------------------------------

@@ -519,7 +519,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None,
         free = free.clamp(min=0)  # type: ignore[attr-defined]
     gap = x - mean
     right = gap if weights is None else gap * weights
-    out = gap @ conj_of(right).t() if weights is None else gap @ conj_of(right).t()
+    out = gap @ conj_of(right).t()
     out = out / free if not isinstance(free, (int, float)) or free else out / TORCH["zeros"](())
     return out.squeeze()
 

@@ -2,8 +2,8 @@
 
 The arithmetic of an optimizer is a Python function on one parameter's tensors, written with public
 in-place methods. `fused_update` records it once for all parameters: when the plan is built, the same
-function runs on stand-ins that write primitives. Numbers are arguments of the plan; only whether they
-are 0 or 1, which such functions may ask, is part of its key.
+function runs on stand-ins that write primitives. Numbers are arguments of the plan; whether one
+is 0 or 1 is part of its key if the function asks that of it (as of a weight decay, but not of a rate).
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ class CannotFuse(Exception):
 class Number:
     """A run-time number: arithmetic in double precision, as Python does it."""
 
-    __slots__ = ("g", "one", "val", "zero")
+    __slots__ = ("asked", "g", "name", "one", "val", "zero")
 
-    def __init__(self, g: Graph, val: Val, zero: bool = False, one: bool = False) -> None:
+    def __init__(self, g: Graph, val: Val, zero: bool = False, one: bool = False,
+                 name: str = "", asked: set[str] | None = None) -> None:  # fmt: skip
         self.g, self.val, self.zero, self.one = g, val, zero, one
+        self.name, self.asked = name, asked
 
     def _with(self, name: str, other: Any, swap: bool = False) -> Any:
         if isinstance(other, Lane):
@@ -65,7 +67,13 @@ class Number:
     def __neg__(self) -> Number:
         return Number(self.g, -self.val)
 
+    def _ask(self) -> None:
+        if self.asked is None:
+            raise CannotFuse  # the result of arithmetic
+        self.asked.add(self.name)
+
     def __eq__(self, o: object) -> bool:
+        self._ask()
         if o == 0:
             return self.zero
         if o == 1:
@@ -78,6 +86,7 @@ class Number:
     __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
+        self._ask()
         return not self.zero
 
 
@@ -182,6 +191,8 @@ class Lane:
 
 
 def _expand_with(fn: Callable) -> Callable:
+    asked = _asked.setdefault(fn, set())
+
     def expand(g: Graph, *args: Any) -> list[Val]:
         *vals, rows, columns, options, names = args
         width = sum(c for c in columns)
@@ -189,7 +200,7 @@ def _expand_with(fn: Callable) -> Callable:
         keyword: dict[str, Any] = {}
         for name, kind in zip(names, options, strict=True):
             if isinstance(kind, tuple) and kind and kind[0] == "number":
-                keyword[name] = Number(g, g.cast(numbers.pop(0), dt.float64), kind[1], kind[2])
+                keyword[name] = Number(g, g.cast(numbers.pop(0), dt.float64), kind[1], kind[2], name, asked)
             else:
                 keyword[name] = kind
         out: list[Val] = []
@@ -212,17 +223,19 @@ def _infer(*args: Any) -> tuple[Meta, ...]:
 
 _ops: dict[Callable, Op] = {}
 _refused: set[tuple] = set()
+_asked: dict[Callable, set[str]] = {}  # the numbers whose being 0 or 1 an update asks for
 _NUMBER, _ZERO, _ONE = ("number", False, False), ("number", True, False), ("number", False, True)
 
 
-def _describe(options: dict[str, Any]) -> tuple[list[Any], list[float]] | None:
+def _describe(options: dict[str, Any], asked: set[str]) -> tuple[list[Any], list[float]] | None:
     """What is known of the options, and the numbers among them."""
     kinds: list[Any] = []
     numbers: list[float] = []
-    for value in options.values():
+    for name, value in options.items():
         kind = type(value)
         if kind is float or kind is int:
-            kinds.append(_ZERO if value == 0 else _ONE if value == 1 else _NUMBER)
+            plain = name not in asked or value not in (0, 1)
+            kinds.append(_NUMBER if plain else _ONE if value else _ZERO)
             numbers.append(float(value))
         elif value is None or kind is bool or kind is str:
             kinds.append(value)
@@ -237,7 +250,8 @@ def fused_update(fn: Callable, columns: Sequence[Sequence[Tensor | None]], optio
     columns: parameters, gradients, then states (None where an update has no such state). False if
     it cannot be done so: then the caller runs fn on the tensors themselves.
     """
-    described = _describe(options)
+    asked = _asked.setdefault(fn, set())
+    described = _describe(options, asked)
     if described is None or not columns[0]:
         return False
     kinds, numbers = described
@@ -253,8 +267,11 @@ def fused_update(fn: Callable, columns: Sequence[Sequence[Tensor | None]], optio
     except AttributeError:
         return False
     if inst is None:
+        known = len(asked)
         if not _fits(flat, len(given)) or not _can(op, fn, flat, params, numbers, len(given)):
-            return False
+            return len(asked) > known and fused_update(fn, columns, options)
+        if len(asked) > known:
+            return fused_update(fn, columns, options)
         inst = op.inst(tuple([t.meta for t in flat]), params, len(numbers))
     tape = LOCAL.tape
     entries: list[Any] = [inst]
@@ -278,6 +295,14 @@ def fused_update(fn: Callable, columns: Sequence[Sequence[Tensor | None]], optio
     if tape.budget < 0 or tape.n > MAX_NODES:
         ENGINE.flush(tape)
     return True
+
+
+def end_of_step() -> None:
+    """Evaluates what is recorded: a training loop that looks at nothing is then one plan, again and
+    again, and not a long one that is cut somewhere else every time."""
+    tape = LOCAL.tape
+    if tape.key:
+        ENGINE.flush(tape)
 
 
 def _fits(flat: list[Tensor], width: int) -> bool:

@@ -278,7 +278,7 @@ def istft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: 
     end = start + length if length is not None else total - (n_fft // 2 if center else 0)
     stop = min(end, total)
     signal, weight = signal.narrow(-1, start, stop - start), weight.narrow(-1, start, stop - start)
-    if bool((weight.abs().min() < 1e-11)):
+    if bool(weight.abs().min() < 1e-11):
         raise RuntimeError("window overlap add min: 1")
     out = signal / weight
     if end > total:

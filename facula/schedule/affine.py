@@ -158,13 +158,15 @@ def strided_base(v: Val, stop: frozenset[int] | set[int]) -> tuple[Val, tuple[in
     if base.op == "as_strided" and base.id not in stop:
         strides: tuple[int, ...] = base.arg[0]
         offset = base.arg[1]
-        inner = base
-        base = base.srcs[0]
-        if _is_view(base, stop):
+        shape, inner = base.shape, base.srcs[0]
+        under = strided_base(inner, stop)
+        if under is None or not row_major(inner.shape, under[1]):
             return None
-        shape = inner.shape
+        base, offset = under[0], offset + under[2]
     else:
         strides, offset, shape = contiguous_strides(base.shape), 0, base.shape
+        if base.op == "buffer_at":
+            strides = base.arg[0]
     for view in reversed(chain):
         got = _viewed(view, shape, strides, offset)
         if got is None:
@@ -188,8 +190,9 @@ def _viewed(v: Val, shape: tuple[int, ...], strides: tuple[int, ...], offset: in
     return None if new is None else (new, offset)
 
 
-def _is_view(v: Val, stop: frozenset[int] | set[int]) -> bool:
-    return v.op in ("reshape", "permute", "expand", "slice", "as_strided") and v.id not in stop
+def row_major(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether elements lie one after the other, in order."""
+    return all(n == 1 or s == t for n, s, t in zip(shape, strides, contiguous_strides(shape), strict=True))
 
 
 def numel(shape: Sequence[int]) -> int:

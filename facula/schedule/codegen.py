@@ -403,7 +403,7 @@ class Writer:
             raise Unfusable
         base, strides, offset = got
         place = self.memory.places[base.id]
-        if place.strides is not None:
+        if place.strides is not None and base.op != "buffer_at":
             raise Unfusable
         return place.slot, place.offset + offset, strides
 
@@ -479,12 +479,13 @@ class Writer:
                     inner_sizes, [strides[a.buf] for a in program.accesses], self.scalars, self.params)  # fmt: skip
 
     def _vector(self, outer: list[int], inner: list[int], loops: list[list[int]], strides: dict[int, list[int]]) -> str:
-        """Vectorise the dim along which most accesses are contiguous."""
+        """Vectorise the dim along which most accesses are contiguous, of those in the inner loops."""
         if not inner:
             return "outer"
         last_outer, last_inner = len(outer) - 1, len(loops) - 1
-        along_inner = sum(s[last_inner] == 1 for s in strides.values())
-        along_outer = sum(s[last_outer] == 1 for s in strides.values()) if loops[last_outer] else 0
+        walks = [s for s in strides.values() if any(s[len(outer) :])]
+        along_inner = sum(s[last_inner] == 1 for s in walks)
+        along_outer = sum(s[last_outer] == 1 for s in walks) if loops[last_outer] else 0
         if along_inner >= along_outer or outer[-1] < 4:
             return "inner"
         return "outer"

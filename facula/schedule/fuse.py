@@ -12,8 +12,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from facula.graph.ir import BINARY, UNARY, Val
-from facula.schedule.affine import Expr, NeedSplit, Unfusable, dot, split, strided_base, through_view, zero
 from facula.graph.meta import contiguous_strides
+from facula.schedule.affine import (
+    Expr,
+    NeedSplit,
+    Unfusable,
+    dot,
+    row_major,
+    split,
+    strided_base,
+    through_view,
+    zero,
+)
 
 LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
 VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
@@ -184,7 +194,7 @@ class Fusion:
                 if v.op in ("write", "write_at"):
                     self._needs_memory(v.srcs[0], found)
             elif v.op in ("as_strided", "buffer_at"):
-                self._needs_memory(v.srcs[0], found)
+                self._needs_memory(v.srcs[0], found, flat=True)
             elif v.op in ("take", "gather"):
                 self._needs_memory(v.srcs[0], found)
             if v.op == "reduce":
@@ -195,12 +205,17 @@ class Fusion:
         self._bound_reads(found)
         return found
 
-    def _needs_memory(self, v: Val, found: set[int]) -> None:
-        """v is read by something that wants an address: the base of its views, or v itself."""
+    def _needs_memory(self, v: Val, found: set[int], flat: bool = False) -> None:
+        """v is read by something that wants an address: the base of its views, or v itself.
+
+        `flat`: the reader wants its elements one after the other.
+        """
         if v.op in ("buffer", "buffer_at", "out") or v.id in self.heavy:
             return
         if v.op in VIEWS or v.op == "as_strided":
             got = strided_base(v, found)
+            if flat and got is not None and not row_major(v.shape, got[1]):
+                got = None
             if got is not None and got[0].op not in ("const", "scalar", "iota"):
                 base = got[0]
                 if base.op not in ("buffer", "buffer_at", "out") and base.id not in self.heavy:
@@ -359,6 +374,8 @@ class Fusion:
                 seen: set[int] = set()
                 for m in [*group.members, v] if group.cuts != before[1] else [v]:
                     seen |= self._check(group, m)
+                if _inner_loops(group) > 3:
+                    raise Unfusable(v.srcs[0] if v.op == "reduce" else None)
                 self.inlined |= seen
                 group.members.append(v)
                 group.reads |= {s.id for s in reads}
@@ -450,6 +467,11 @@ class Fusion:
             raise Unfusable
         if self.group_of.get(got[0].id) is self._current:
             raise Unfusable  # still being written by this very kernel
+
+
+def _inner_loops(group: Group) -> int:
+    """How many nested loops a row takes; kernels have three at most."""
+    return sum(1 for n, inner in zip(group.loop_sizes, group.loop_inner, strict=True) if inner and n != 1)
 
 
 def _fits(group: Group, v: Val) -> bool:

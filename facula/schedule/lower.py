@@ -38,7 +38,7 @@ def decode(key: list[Any]) -> list[tuple[Inst, tuple[int, ...]]]:
 
 
 def _number_dtype(x: Any) -> tuple[dtype, bool]:
-    if isinstance(x, bool) or isinstance(x, int):
+    if isinstance(x, int):  # bool is one as well
         return dt.int64, False
     if isinstance(x, complex):
         return dt.complex128, True

@@ -11,7 +11,9 @@ from facula import config
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
 from facula.graph.reference import BadIndex, Failed, decode, encode, evaluate
+from facula.kernel.program import ITEMSIZE
 from facula.kernel.step import Step
+from facula.kernel.transpose import plan_transpose
 from facula.llvm.loops import LoopKernel, pack
 from facula.runtime.buffers import alloc, alloc_many
 from facula.runtime.jit import compile_kernels
@@ -230,7 +232,7 @@ class Builder:
 
     def _touches(self, s: Val, old: Val) -> bool:
         """Whether reading an operand reads the old value."""
-        return s is old or s.id not in self.fusion.stage and any(x is old for x in self.fusion.inputs(s))
+        return s is old or (s.id not in self.fusion.stage and any(x is old for x in self.fusion.inputs(s)))
 
     def _assign_slots(self) -> None:
         """Leaves, results, memory taken over from leaves, the arena, then views with offsets."""
@@ -300,6 +302,11 @@ class Builder:
 
     def copied(self, v: Val) -> tuple[list[Call], Place]:
         """Steps that copy an operand of the step being written, row-major, and where to."""
+        place = self.spare(v)
+        return [self.store(v, place)], place
+
+    def spare(self, v: Val) -> Place:
+        """Memory for a value like v while the step is written; not shared within it."""
         if self.copy_slot < 0:
             self.copy_slot = self.n_slots
             self.n_slots += 1
@@ -308,8 +315,7 @@ class Builder:
         at = self.copy_used
         self.copy_used = at + (self._bytes(v) + 63) // 64 * 64
         self.copy_bytes = max(self.copy_bytes, self.copy_used)
-        place = Place(self.copy_slot, at // v.dtype.itemsize)
-        return [self.store(v, place)], place
+        return Place(self.copy_slot, at // v.dtype.itemsize)
 
     # steps ----------------------------------------------------------------------------------------
 
@@ -391,7 +397,7 @@ class Builder:
             return None
         base, strides, offset = got
         place = self.memory.places[base.id]
-        if place.strides is not None:
+        if place.strides is not None and base.op != "buffer_at":
             return None
         return place.slot, place.offset + offset, strides
 
@@ -547,7 +553,25 @@ def _same_walk(call: Call, leaf: int, slot: int) -> bool:
 _kernels: dict[Any, LoopKernel] = {}
 
 
+def _transposed(call: Call) -> Step | None:
+    """The step of a call that only copies, between layouts contiguous along different dims."""
+    program = call.program
+    ops = [s.op for s in program.stmts]
+    if program.n_inner or len(call.slots) != 2 or ops not in (["load", "store"], ["load", "cast", "cast", "store"]):
+        return None
+    load, store = program.stmts[0].args[0].buf, program.stmts[-1].args[0].buf
+    dtype = program.buffers[load]
+    if dtype != program.buffers[store] or len(program.stmts[0].args) > 1:
+        return None
+    walks = dict(zip([a.buf for a in program.accesses], call.strides, strict=True))
+    src, dst = ((call.slots[k], call.offsets[k], walks[k]) for k in (load, store))
+    return plan_transpose(call.outer, src, dst, ITEMSIZE[dtype])
+
+
 def _step(call: Call) -> Step:
+    copy = _transposed(call)
+    if copy is not None:
+        return copy
     kernel = _kernels.get(call.program)
     if kernel is None:
         if config.VERIFY:

@@ -78,7 +78,7 @@ def test_scalars_of_both_kinds_and_reported_index() -> None:
     x, y = np.ones(2), np.zeros(2)
     assert plan.run([x.ctypes.data, y.ctypes.data], [2.5, -3]) == 1
     assert plan.status == (1, 7, 5, 3)
-    assert y.tolist() == [2.5, 2.5]  # later steps were run
+    assert y.tolist() == [0, 0]  # later steps were not run
 
 
 def test_number_of_threads_can_change_at_any_time() -> None:
@@ -104,7 +104,7 @@ def test_concurrent_callers() -> None:
     def call() -> None:
         for _ in range(100):
             if not np.array_equal(_run(plan, 200), expected):
-                wrong.append(1)
+                wrong.append(1)  # noqa: PERF401 (seen by the other threads at once)
 
     callers = [python_threads.Thread(target=call) for _ in range(4)]
     for caller in callers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def grouped(
 ) -> tuple[int, ...] | None:
     """A stride for each group of dims that `cuts` make."""
     ends = [0, *cuts, len(shape)]
-    got = [merged(shape[a:b], strides[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    got = [merged(shape[a:b], strides[a:b]) for a, b in itertools.pairwise(ends)]
     return None if None in got else tuple(got)  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
-from facula.kernel.conv import Conv, Image, plan_conv, plan_conv_input_gradient
+from facula.kernel.conv import Conv, Image, leaves_gaps, plan_conv, plan_conv_input_gradient
 from facula.kernel.conv_weight import plan_conv_weight_gradient
 from facula.schedule.codegen import Place
 from facula.schedule.templates.common import contiguous, planned, planner, result
@@ -93,6 +93,8 @@ def _input_gradient(builder: Any, v: Val) -> list[Any] | None:
     if conv.out != flat_image(g, g)[0][2:]:
         return None  # output padding: fewer windows than the size has room for
     dx = image_at(v.shape, to)
+    if leaves_gaps(conv):
+        steps = [*steps, builder.store(v.g.const(0, v.dtype, v.shape), to)]
     return steps + planned(builder, lambda slot: plan_conv_input_gradient(conv, dy, w, dx, slot))
 
 

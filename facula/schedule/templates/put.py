@@ -61,7 +61,7 @@ def _put(builder: Any, v: Val) -> list[Any] | None:
 @planner("scatter")
 def _scatter(builder: Any, v: Val) -> list[Any] | None:
     """x with elements replaced or combined."""
-    x, index, src = v.srcs
+    _, index, src = v.srcs
     if not _supported(v):
         return None
     axis = v.arg[0]

@@ -1,0 +1,189 @@
+"""How many kernels common computations take, and that they stay few."""
+
+import math
+
+import pytest
+
+import facula as torch
+import facula.nn as nn
+import facula.nn.functional as F
+
+from .kernels import watched
+
+
+def evaluated(*tensors):
+    for t in tensors:
+        t.detach().sum().item()
+    return tensors if len(tensors) > 1 else tensors[0]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def gelu(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+COUNTS = {
+    "softmax": (lambda x, w, t: x.softmax(-1), 1),
+    "softmax over rows": (lambda x, w, t: x.softmax(0), 1),
+    "log_softmax": (lambda x, w, t: x.log_softmax(-1), 1),
+    "layer norm": (lambda x, w, t: F.layer_norm(x, (100,), w, w), 1),
+    "rms norm": (lambda x, w, t: F.rms_norm(x, (100,), w), 1),
+    "gelu by hand": (lambda x, w, t: gelu(x), 1),
+    "gelu": (lambda x, w, t: F.gelu(x), 1),
+    "standard deviation": (lambda x, w, t: x.std(), 1),
+    "mean square": (lambda x, w, t: ((x - w) ** 2).mean(), 1),
+    "cross entropy": (lambda x, w, t: F.cross_entropy(x, t), 2),
+    "cross entropy of each": (lambda x, w, t: F.cross_entropy(x, t, reduction="none"), 1),
+    "linear and relu": (lambda x, w, t: F.linear(x, w.reshape(1, 100).expand(8, 100)).relu(), 2),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_forward(name):
+    compute, most = COUNTS[name]
+    x, w, t = evaluated(torch.randn(64, 100), torch.randn(100), torch.randint(0, 100, (64,)))
+    with watched() as ran:
+        kept = compute(x, w, t)
+    assert kept is not None
+    assert 1 <= len(ran.names) <= most, ran.names
+    assert not ran.host_steps
+
+
+@pytest.mark.parametrize("compute", [lambda x: x.softmax(-1), lambda x: x.log_softmax(-1), gelu, F.gelu,
+                                     lambda x: F.layer_norm(x, (100,))])  # fmt: skip
+def test_backward_is_one_kernel(compute):
+    x, g = evaluated(torch.randn(64, 100), torch.randn(64, 100))
+    y = compute(x.requires_grad_())
+    evaluated(y)
+    with watched() as ran:
+        kept = torch.autograd.grad(y, x, g)
+    assert kept
+    assert ran.names == ["loop"]
+
+
+@pytest.mark.parametrize(
+    "make", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop]
+)
+def test_an_optimizer_step(make):
+    """At most one kernel for each parameter."""
+    model = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 5))
+    optimizer = make(model.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.ones(4, 20)).sum().backward()
+        evaluated(*[p.grad for p in model.parameters()])
+        with watched() as ran:
+            optimizer.step()
+        assert set(ran.names) == {"loop"}
+        assert len(ran.names) <= 4
+        assert not ran.host_steps
+
+
+# plans --------------------------------------------------------------------------------------------
+
+
+def test_a_number_that_changes_is_no_new_plan():
+    x = evaluated(torch.randn(100))
+    with watched() as ran:
+        for k in range(20):
+            y = torch.add(x * (0.1 + k), x, alpha=0.5 * k - 7.25).clamp(-k - 1.5, k + 0.5) ** (
+                2.5 + k
+            )
+            y.tolist()
+    assert ran.built == 1
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+@pytest.mark.parametrize("read", [True, False], ids=["loss read", "nothing read"])
+def test_a_schedule_is_no_new_plan(make, read):
+    """One plan for the first step, which makes the optimizer's state, and one for all others.
+
+    400 steps: Adam's first bias correction is exactly 1 from step 356 on.
+    """
+    model = nn.Linear(3, 2)
+    evaluated(*model.parameters())
+    x = evaluated(torch.randn(4, 3))
+    optimizer = make(model.parameters(), lr=1.0)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 1 / (k + 1.5))
+    with watched() as ran:
+        for _ in range(400):
+            loss = model(x).square().sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            if read:
+                loss.item()
+    # a second one where `loss` of the step before is still named when the next is recorded
+    assert ran.built <= 3, ran.built
+    assert len(ran.plans) == 400
+
+
+# lengths ------------------------------------------------------------------------------------------
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(50, 16)
+        self.q, self.k, self.v = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+        self.norm, self.out = nn.LayerNorm(16), nn.Linear(16, 5)
+
+    def forward(self, x):
+        h = self.embed(x)
+        weights = (self.q(h) @ self.k(h).transpose(-1, -2) / 4.0).softmax(-1)
+        return self.out(self.norm(h + weights @ self.v(h)).mean(1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.rnn, self.out = (
+            nn.Embedding(50, 16),
+            nn.GRU(16, 16, batch_first=True),
+            nn.Linear(16, 5),
+        )
+
+    def forward(self, x):
+        return self.out(self.rnn(self.embed(x))[0][:, -1])
+
+
+def kernels_by_length(model, train, lengths):
+    """For each length the kernels that no shorter one used."""
+    target = torch.randint(0, 5, (2,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    seen, new = set(), {}
+    for length in lengths:
+        x = evaluated(torch.randint(0, 50, (2, length)))
+        with watched() as ran:
+            loss = F.cross_entropy(model(x), target)
+            if train:
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            loss.item()
+        new[length] = ran.keys - seen
+        seen |= ran.keys
+    return new
+
+
+def test_forty_lengths_of_attention():
+    """Sizes are arguments of kernels, but for the tile of a small product: at most 14 rows of at
+    most 3 registers for each way its operands may lie. Loops are those of lengths 1 to 5."""
+    new = kernels_by_length(Attention(), True, range(1, 41))
+    loops = {length: [k for k in keys if k.startswith("loop")] for length, keys in new.items()}
+    assert sum(map(len, loops.values())) <= 45
+    assert not any(loops[length] for length in range(6, 41))
+    assert sum(map(len, new.values())) <= 130
+    assert not any(new[length] for length in range(31, 41))
+
+
+def test_lengths_of_a_recurrence():
+    """The time steps are unrolled, but each runs the same kernels."""
+    new = kernels_by_length(Recurrent(), False, [*range(1, 17), 24, 40])
+    assert sum(map(len, new.values())) <= 40
+    assert not new[16] | new[24] | new[40]

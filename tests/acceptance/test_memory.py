@@ -1,0 +1,97 @@
+"""Memory: temporaries are reused, and loops do not grow."""
+
+import gc
+
+import pytest
+
+import facula as torch
+import facula.nn as nn
+import facula.nn.functional as F
+from facula.runtime import buffers
+
+MEGA = 1_000_000
+BUFFER = 4_200_000  # with the rounding of its size class
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    """Counts from here, with nothing cached."""
+    torch.manual_seed(0)
+    torch.zeros(1).item()
+    gc.collect()
+    from facula.schedule import native_plan
+
+    native_plan._workspace[0] = None  # temporaries of earlier plans
+    buffers.empty_cache()
+
+
+def grown(compute):
+    """(most bytes in use while computing, bytes in use afterwards), both above those before."""
+    buffers.reset_peak()
+    before = buffers.memory_stats().current
+    kept = compute()
+    gc.collect()
+    stats = buffers.memory_stats()
+    assert kept is not None
+    return stats.peak - before, stats.current - before
+
+
+def chain(x):
+    for k in range(25):
+        x = (x * 1.01 + k).tanh() if k % 2 else x.sin() * 0.5
+    return x
+
+
+def test_a_chain_of_pointwise_operators():
+    x = torch.randn(MEGA)
+    x[0].item()
+    peak, after = grown(lambda: (y := chain(x)).sum().item() and y)
+    assert peak <= 3 * BUFFER
+    assert after <= 2 * BUFFER
+
+
+def test_a_chain_that_cannot_fuse():
+    """Products between: what is no longer read makes room for what comes."""
+
+    def compute():
+        y = x
+        for _ in range(12):
+            y = (y @ w).relu().softmax(-1)
+        y.sum().item()
+        return y
+
+    x, w = torch.randn(1000, 1000), torch.randn(1000, 1000)
+    (x.sum() + w.sum()).item()
+    peak, _ = grown(compute)
+    assert peak <= 5 * BUFFER, peak / BUFFER
+
+
+def loop(keep, steps):
+    model = nn.Sequential(nn.Linear(100, 300), nn.ReLU(), nn.Linear(300, 10))
+    optimizer = torch.optim.Adam(model.parameters())
+    x, y = torch.randn(64, 100), torch.randint(0, 10, (64,))
+    kept = []
+    used = []
+    for _ in range(steps):
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        kept.append(keep(loss))
+        del loss
+        used.append(buffers.memory_stats().current)
+    return used
+
+
+def test_losses_read():
+    used = loop(lambda loss: loss.item(), 60)
+    assert used[-1] == used[5]
+
+
+@pytest.mark.parametrize(
+    "keep", [lambda loss: loss.detach(), lambda loss: loss], ids=["detached", "whole"]
+)
+def test_losses_kept(keep):
+    """A loss that is kept holds its four bytes' block, not the step's other memory."""
+    used = loop(keep, 60)
+    assert used[-1] - used[5] <= 1 << 20  # one slab

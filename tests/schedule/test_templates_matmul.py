@@ -1,0 +1,40 @@
+"""Products of 16-bit floats read them as they are, and give float32."""
+
+import numpy as np
+import pytest
+from graphs import compare, host_steps, lowered
+
+from facula.graph import dtypes as dt
+from facula.schedule.native_plan import Builder
+
+SHAPES = [
+    ((), 5, 7, 9),
+    ((), 70, 90, 200),
+    ((3,), 20, 40, 17),
+    ((), 2, 300, 64),
+    ((), 30, 20, 9000),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("half", [dt.float16, dt.bfloat16])
+def test_halves(shape, half):
+    """In every layout of the operands, in every way that products are cut."""
+    batch, m, n, k = shape
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, (*batch, *s)).astype(np.float32) for s in ((m, k), (k, n)))
+    last = (*range(len(batch)), len(batch) + 1, len(batch))
+
+    def make(g, a, b):
+        x, y = (g.cast(g.cast(v, half), dt.float32) for v in (a, b))
+        return [g.matmul(x, y), g.matmul(g.permute(y, last), g.permute(x, last))]
+
+    def other(g, a, b):
+        return make(g, a, g.permute(b, last))[:1]
+
+    compare(make, a, b)
+    compare(other, a, np.ascontiguousarray(np.swapaxes(b, -1, -2)))
+    low = lowered(make, [a, b])
+    plan = Builder(low, (False, False), []).build()
+    assert not host_steps(plan)
+    assert any(half.name in s.kernel.key and s.kernel.key[:4] != "loop" for s in plan.kernels)
