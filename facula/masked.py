@@ -48,16 +48,24 @@ def _count(x: Any, mask: Any, dims: tuple, keepdim: bool) -> Any:
     return torch.sum(mask, dims, keepdim=keepdim) if x.dim() else mask.long()
 
 
-def sum(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None) -> Any:
+def sum(
+    input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
+) -> Any:
     """Sum of the elements where mask is True."""
-    dtype = dtype or (input.dtype if input.dtype.is_floating_point or input.dtype.is_complex else torch.int64)
+    dtype = dtype or (
+        input.dtype if input.dtype.is_floating_point or input.dtype.is_complex else torch.int64
+    )
     x = _filled(_converted(input, dtype), mask, 0)
     return torch.sum(x, _dims(x, dim), keepdim=keepdim, dtype=dtype) if x.dim() else x
 
 
-def prod(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None) -> Any:
+def prod(
+    input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
+) -> Any:
     """Product of the elements where mask is True."""
-    dtype = dtype or (input.dtype if input.dtype.is_floating_point or input.dtype.is_complex else torch.int64)
+    dtype = dtype or (
+        input.dtype if input.dtype.is_floating_point or input.dtype.is_complex else torch.int64
+    )
     x = _filled(_converted(input, dtype), mask, 1)
     for d in sorted((d % max(x.dim(), 1) for d in _dims(x, dim)), reverse=True):
         x = torch.prod(x, d, keepdim=keepdim)
@@ -65,7 +73,9 @@ def prod(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = Non
 
 
 def _reduce_extreme(fn: Callable, low: bool) -> Callable:
-    def run(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None) -> Any:
+    def run(
+        input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
+    ) -> Any:
         x = _converted(input, dtype)
         x = _filled(x, mask, _extreme(x.dtype, low))
         return fn(x, _dims(x, dim), keepdim)
@@ -79,7 +89,14 @@ amax, amin = _reduce_extreme(torch.amax, True), _reduce_extreme(torch.amin, Fals
 
 
 def _reduce_place(fn: Callable, low: bool) -> Callable:
-    def run(input: Any, dim: int | None = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None) -> Any:
+    def run(
+        input: Any,
+        dim: int | None = None,
+        *,
+        keepdim: bool = False,
+        dtype: Any = None,
+        mask: Any = None,
+    ) -> Any:
         x = _converted(input, dtype)
         x = _filled(x, mask, _extreme(x.dtype, low))
         return fn(x, dim, bool(keepdim)).to(x.dtype)
@@ -105,17 +122,23 @@ def _scan(fn: Callable, identity: int) -> Callable:
 cumsum, cumprod = _scan(torch.cumsum, 0), _scan(torch.cumprod, 1)
 
 
-def mean(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None) -> Any:
+def mean(
+    input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
+) -> Any:
     """Mean of the elements where mask is True."""
     d = dtype or input.dtype
     if not (d.is_floating_point or d.is_complex):
         what = "Input" if dtype is None else "Optional"
-        raise ValueError(f"mean(): Could not infer output dtype. {what} dtype must be either a floating point or complex dtype. Got: {d}")
+        raise ValueError(
+            f"mean(): Could not infer output dtype. {what} dtype must be either a floating point or complex dtype. Got: {d}"
+        )
     x = _converted(input, dtype)
     return sum(x, dim, keepdim=keepdim, mask=mask) / _count(x, mask, _dims(x, dim), keepdim)
 
 
-def median(input: Any, dim: int = -1, *, keepdim: bool = False, dtype: Any = None, mask: Any = None) -> Any:
+def median(
+    input: Any, dim: int = -1, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
+) -> Any:
     """Lower median of the elements where mask is True; NaN where there is none."""
     d = dtype or input.dtype
     if not d.is_floating_point:
@@ -124,11 +147,21 @@ def median(input: Any, dim: int = -1, *, keepdim: bool = False, dtype: Any = Non
     if mask is None:
         return torch.nanmedian(x, dim, keepdim)[0]
     if bool((torch.isnan(x) & _mask_like(x, mask)).any()):
-        raise ValueError("masked median expects no fully masked out rows if dtype is not floating point")
+        raise ValueError(
+            "masked median expects no fully masked out rows if dtype is not floating point"
+        )
     return torch.nanmedian(_filled(x, mask, math.nan), dim, keepdim)[0]
 
 
-def norm(input: Any, ord: float = 2.0, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None) -> Any:
+def norm(
+    input: Any,
+    ord: float = 2.0,
+    dim: Any = None,
+    *,
+    keepdim: bool = False,
+    dtype: Any = None,
+    mask: Any = None,
+) -> Any:
     """Vector norm of the elements where mask is True."""
     x = _converted(input, dtype)
     x = _filled(x, mask, math.inf if ord == -math.inf else 0)
@@ -141,7 +174,11 @@ def _spread(name: str) -> Callable:
         if unbiased is not None and correction is not None:
             raise ValueError("Only one of unbiased and correction may be given")
         free = correction if correction is not None else int(unbiased is None or unbiased)
-        d = dtype or (input.dtype if input.dtype.is_floating_point or input.dtype.is_complex else torch.float32)
+        d = dtype or (
+            input.dtype
+            if input.dtype.is_floating_point or input.dtype.is_complex
+            else torch.float32
+        )
         x = input.to(d)
         dims = _dims(x, dim)
         centre = mean(x, dims, keepdim=True, mask=mask)
@@ -160,7 +197,9 @@ def _spread(name: str) -> Callable:
 var, std = _spread("var"), _spread("std")
 
 
-def logsumexp(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None) -> Any:
+def logsumexp(
+    input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
+) -> Any:
     """log(sum(exp)) of the elements where mask is True."""
     x = _converted(input, dtype)
     if not x.dtype.is_floating_point:
@@ -169,7 +208,9 @@ def logsumexp(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any 
     return torch.logsumexp(x, _dims(x, dim), keepdim)
 
 
-def logaddexp(input: Any, other: Any, *, dtype: Any = None, input_mask: Any = None, other_mask: Any = None) -> Any:
+def logaddexp(
+    input: Any, other: Any, *, dtype: Any = None, input_mask: Any = None, other_mask: Any = None
+) -> Any:
     """log(exp(input) + exp(other)); what is masked counts as -inf."""
     a, b = _converted(input, dtype), _converted(other, dtype)
     return torch.logaddexp(_filled(a, input_mask, -math.inf), _filled(b, other_mask, -math.inf))
@@ -190,7 +231,9 @@ log_softmax = _softmax(lambda x, d: torch.nn.functional.log_softmax(x, d), "log_
 softmin = _softmax(lambda x, d: torch.nn.functional.softmin(x, d), "softmin", math.inf)
 
 
-def normalize(input: Any, ord: float, dim: int, *, eps: float = 1e-12, dtype: Any = None, mask: Any = None) -> Any:
+def normalize(
+    input: Any, ord: float, dim: int, *, eps: float = 1e-12, dtype: Any = None, mask: Any = None
+) -> Any:
     """Elements divided by their norm where mask is True."""
     x = _converted(input, dtype)
     size = norm(x, ord, dim, keepdim=True, mask=mask)

@@ -53,6 +53,8 @@ from facula.ops import (
     linalg_more,
     fourier,
     windows,
+    memory_formats,
+    names,
     aten as _aten,
     storage,
     view_changes,

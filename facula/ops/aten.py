@@ -56,7 +56,12 @@ class _Aten:
 
     def __getattr__(self, name: str) -> Any:
         for table in (_SPECIAL, TORCH, FUNCTIONAL, *NAMESPACES.values()):
-            for known in (name, name.removeprefix("linalg_"), name.removeprefix("special_"), name.removeprefix("fft_")):
+            for known in (
+                name,
+                name.removeprefix("linalg_"),
+                name.removeprefix("special_"),
+                name.removeprefix("fft_"),
+            ):
                 if known in table:
                     packet = Packet(name, table[known])
                     setattr(self, name, packet)

@@ -55,7 +55,10 @@ atan2 = _publish("atan2", binary("atan2", lambda g, a, b: a.atan2(b), _atan2_bac
 
 def _hypot_backward(ctx: Any, g: Tensor) -> tuple:
     out = ctx.out
-    return (g * (ctx.a / out) if ctx.needs(0) else None, g * (ctx.b / out) if ctx.needs(1) else None)
+    return (
+        g * (ctx.a / out) if ctx.needs(0) else None,
+        g * (ctx.b / out) if ctx.needs(1) else None,
+    )
 
 
 _publish("hypot", binary("hypot", lambda g, a, b: a.hypot(b), _hypot_backward, saves="0 1 out",
@@ -73,8 +76,10 @@ def _copysign_backward(ctx: Any, g: Tensor) -> tuple:
 _publish("copysign", binary("copysign", lambda g, a, b: a.copysign(b), _copysign_backward,
                             saves="0 out", rule=FLOAT, check=_no("c", "copysign_cpu")),
          numbers=True)  # fmt: skip
+
+
 def _nextafter_backward(ctx: Any, g: Tensor) -> tuple:
-    raise NotImplementedError("the derivative for 'nextafter' is not implemented.")
+    return g, TORCH["zeros_like"](g)
 
 
 _publish("nextafter", binary("nextafter", lambda g, a, b: a.nextafter(b), _nextafter_backward,
@@ -121,7 +126,9 @@ NAMESPACES["special"]["xlogy"] = _publish(
 
 def _special_binary(name: str, record: Any, numbers: bool = True) -> None:
     before = TORCH.get(name)
-    NAMESPACES["special"][name] = _publish(name, record, numbers=numbers, method=False, inplace=False)
+    NAMESPACES["special"][name] = _publish(
+        name, record, numbers=numbers, method=False, inplace=False
+    )
     if before is None:
         TORCH.pop(name, None)
 
@@ -215,9 +222,7 @@ def heaviside(input: Tensor, values: Tensor, *, out: Tensor | None = None) -> Te
     if a.kind == "c" or b.kind == "c":
         raise RuntimeError("heaviside is not yet implemented for complex tensors.")
     if a is not b or (out is not None and out.meta.dtype is not a):
-        raise RuntimeError(
-            "heaviside is not yet implemented for tensors with different dtypes."
-        )
+        raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
     return to_out(_heaviside(input, values), out)
 
 

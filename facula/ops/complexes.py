@@ -150,7 +150,9 @@ def view_as_real(input: Tensor) -> Tensor:
     if m.dtype.kind != "c":
         raise RuntimeError("view_as_real is only supported for complex tensors")
     strides = (*[2 * s for s in m.strides], 1)
-    return _shared_view(VIEW_AS_REAL, input, (*m.shape, 2), strides, 2 * input._off, m.dtype.to_real())
+    return _shared_view(
+        VIEW_AS_REAL, input, (*m.shape, 2), strides, 2 * input._off, m.dtype.to_real()
+    )
 
 
 @only_torch()
@@ -224,8 +226,6 @@ CONJ = Op("conj", lambda a: a.plain(), _conj_expand, lambda n, g: apply(CONJ, (g
 def conj(input: Tensor) -> Tensor:
     """The complex conjugate (the input itself where it is real)."""
     return apply(CONJ, (input,)) if input.meta.dtype.kind == "c" else input
-
-
 
 
 @both("conj_physical")

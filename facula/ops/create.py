@@ -394,7 +394,7 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
     if end is None:
         raise TypeError("arange() received an invalid combination of arguments: `end` is missing")
     if step == 0:
-        raise ValueError("step must be nonzero")
+        raise RuntimeError("step must be nonzero")
     if not all(map(math.isfinite, (start, end))):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (step > 0 and end < start) or (step < 0 and end > start):
@@ -403,7 +403,9 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
         floats = any(isinstance(x, (float, np.floating)) for x in (start, end, step))
         dtype = out.dtype if out is not None else dt.default_dtype() if floats else dt.int64
     if dtype.kind in "iu":
-        start, end, step = int(start), end, int(step) or step
+        if int(step) == 0:
+            raise ValueError("step must be nonzero")
+        start, step = int(start), int(step)
     count = max(0, math.ceil((end - start) / step))
     m = meta_of(dtype, (count,), device_of(device))
     if m.device is META:
