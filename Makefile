@@ -22,8 +22,10 @@ demo: $(VENV)/.demo  ## Learn handwritten digits, draw what was learned (MNIST=f
 test: $(VENV)/.test  ## Run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-examples: $(VENV)/.base  ## Run every program of the tutorials and compare what it prints
+examples: $(VENV)/.demo  ## Run the tutorials' programs, comparing what they print, then examples/
 	$(BIN)/python tests/seeds/check.py
+	for script in $(filter-out examples/common.py,$(wildcard examples/*.py)); do \
+		echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 conformance: $(VENV)/.torch  ## Compare with PyTorch (installs it): seeds, then the conformance scripts
 	$(BIN)/python tools/record_seed_outputs.py --check
@@ -42,7 +44,7 @@ format: $(VENV)/.dev  ## Format, and mend what can be mended
 	$(BIN)/ruff format .
 
 clean:  ## Remove the environment and everything generated
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output bench-output conformance-output
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output bench-output examples/output conformance-output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -15,3 +15,13 @@ VERIFY = os.environ.get("FACULA_VERIFY", "") not in ("", "0")
 
 MAX_PLANS = int(os.environ.get("FACULA_MAX_PLANS", "4096"))
 """FACULA_MAX_PLANS: how many plans are kept in memory."""
+
+
+def cache() -> str | None:
+    """FACULA_CACHE: the directory for compiled kernels (default ~/.cache/facula), or `off`."""
+    return os.environ.get("FACULA_CACHE")
+
+
+def num_threads() -> str:
+    """FACULA_NUM_THREADS, else OMP_NUM_THREADS: threads that compute (default: all cores)."""
+    return os.environ.get("FACULA_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS", "")

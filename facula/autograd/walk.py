@@ -182,6 +182,8 @@ class Walk:
             leaf, grad = entry
             entry[1] = None
             grad = combine(grad)
+            if grad.meta.dtype is not leaf.meta.dtype:  # e.g. of a parameter used beside a lower type
+                grad = grad.to(leaf.meta.dtype)
             hooks = leaf.__dict__.get("_hooks")
             if hooks:
                 for hook in list(hooks.values()):

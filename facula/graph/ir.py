@@ -471,7 +471,7 @@ class Graph:
         d = a.dtype
         narrow = self._unwidened(a), self._unwidened(b)
         if narrow[0] and narrow[1] and narrow[0].dtype is narrow[1].dtype:
-            a, b = narrow
+            a, b = narrow  # type: ignore[assignment]
         lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a = self.expand(a, lead + a.shape[-2:])
         b = self.expand(b, lead + b.shape[-2:])

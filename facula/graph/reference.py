@@ -34,7 +34,8 @@ def decode(stored: Array, d: dtype) -> Array:
     if d is dt.bfloat16:
         return dt.bf16_to_f32(stored)
     if d is dt.complex32:
-        return stored.view(np.float16).astype(np.float32).view(np.complex64).reshape(stored.shape)
+        halves = np.ascontiguousarray(stored).reshape(-1).view(np.float16)
+        return halves.astype(np.float32).view(np.complex64).reshape(stored.shape)
     if d.name.startswith("float8"):
         return _float8_table(d)[stored]
     return stored

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from facula import config
 from facula.graph.meta import Meta, meta_of
 
 # bounds on what is recorded before it is evaluated
@@ -156,7 +157,7 @@ class Tape:
         self.marks: list[tuple[int, Any, int]] = []  # (entry, code, place in it) of operators that check
         self.rebound: list[tuple[Storage, int]] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
-        self.budget = MAX_BYTES
+        self.budget = -1 if config.EAGER else MAX_BYTES
         self.grad = grad
 
     def leaf(self, s: Storage) -> int:

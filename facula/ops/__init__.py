@@ -53,8 +53,11 @@ from facula.ops import (
     linalg_more,
     fourier,
     windows,
+    aten as _aten,
     storage,
     view_changes,
     legacy,
 )
-from facula.ops import autocast
+from facula.ops import autocast  # noqa: E402, F401  (last: it wraps operators by name)
+
+aten = _aten.aten  # `torch.ops.aten`: the room is also PyTorch's namespace

@@ -224,6 +224,7 @@ def check_overlap(t: Tensor, operands: Sequence[Any]) -> None:
     """RuntimeError where t is written from a tensor that lies across it in the same memory."""
     for o in operands:
         if isinstance(o, Tensor) and o._s is t._s and o is not t and _lies_across(t, o):
+            check_writable(t, o._rg)
             raise RuntimeError(
                 "unsupported operation: some elements of the input tensor and the written-to tensor "
                 "refer to a single memory location. Please clone() the tensor before performing the "

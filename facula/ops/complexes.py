@@ -9,7 +9,7 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
-from facula.ops.pointwise import BOOL, FLOAT, opmath, sum_to, unary
+from facula.ops.pointwise import BOOL, FLOAT, need_tensors, opmath, sum_to, unary
 from facula.ops.registry import TORCH, both, inplace, only_torch, to_out
 from facula.ops.shape import ALIAS, _remember, give_history, make_view
 from facula.tensor import Tensor, view
@@ -79,6 +79,7 @@ def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
 @only_torch()
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """abs * exp(i * angle)."""
+    need_tensors("polar", abs=abs, angle=angle)
     for t in (abs, angle):
         if t.meta.dtype not in (dt.float32, dt.float64):
             raise RuntimeError(

@@ -394,7 +394,7 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
     if end is None:
         raise TypeError("arange() received an invalid combination of arguments: `end` is missing")
     if step == 0:
-        raise RuntimeError("step must be nonzero")
+        raise ValueError("step must be nonzero")
     if not all(map(math.isfinite, (start, end))):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (step > 0 and end < start) or (step < 0 and end > start):

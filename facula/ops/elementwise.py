@@ -15,6 +15,7 @@ from facula.ops.pointwise import (
     _number_of,
     apply_rule,
     binary,
+    need_tensors,
     operands,
     opmath,
     publish,
@@ -123,6 +124,7 @@ publish("sub", _with_alpha("sub", sub, SUB_SCALED, -1), aliases=("subtract",))
 
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
+    need_tensors("rsub", input=input)
     return TORCH["sub"](other, input, alpha=alpha) if isinstance(other, Tensor) else other - input * alpha
 
 
@@ -176,8 +178,16 @@ floor_div_mode = binary("div", lambda g, a, b: g.binary("floordiv", a, b),
                         lambda ctx, g: (g * 0, g * 0))  # fmt: skip
 
 
+_TENSOR_FIRST = frozenset("eq ne lt le gt ge fmod".split())
+_TENSORS_ONLY = frozenset("logical_and logical_or logical_xor".split())
+
+
 def _function(name: str, record: Any, doc: str) -> Any:
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        if name in _TENSOR_FIRST:
+            need_tensors(name, input=input)
+        elif name in _TENSORS_ONLY:
+            need_tensors(name, input=input, other=other)
         operands(name, input, other)
         return to_out(record(input, other), out)
 
@@ -395,6 +405,18 @@ for _name, _prim in (("logical_and", "and"), ("logical_or", "or"), ("logical_xor
 
 unary("logical_not", lambda g, a: ~_truth(g, a), rule=BOOL, inplace=False)
 unary("bitwise_not", lambda g, a: ~a, refuse="fc")
+
+
+def _logical_not_(self: Tensor) -> Tensor:
+    from facula.ops.inplace import write_back
+
+    return write_back(self, TORCH["logical_not"](self).to(self.meta.dtype))
+
+
+Tensor.logical_not_ = _logical_not_  # type: ignore[attr-defined]
+Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[attr-defined]
+Tensor.__div__ = Tensor.__truediv__  # type: ignore[attr-defined]
+Tensor.__idiv__ = Tensor.__itruediv__  # type: ignore[attr-defined]
 Tensor.__invert__ = lambda self: TORCH["bitwise_not"](self)  # type: ignore[attr-defined]
 
 
@@ -435,7 +457,9 @@ for _name, _prim, _back in (
     _record = binary(_name, lambda g, a, b, p=_prim: (a | b if "max" in p else a & b) if a.dtype.kind == "b" else g.binary(p, a, b),
                      _back, saves="0 1", check=_no_complex(_name))  # fmt: skip
 
-    def _two_tensors(input: Tensor, other: Tensor, *, out: Tensor | None = None, _r: Any = _record) -> Tensor:
+    def _two_tensors(input: Tensor, other: Tensor, *, out: Tensor | None = None, _r: Any = _record,
+                     _n: str = _name) -> Tensor:  # fmt: skip
+        need_tensors(_n, input=input, other=other)
         return to_out(_r(input, other), out)
 
     _two_tensors.__name__ = _two_tensors.__qualname__ = _name

@@ -176,8 +176,9 @@ def householder_product(A: Tensor, tau: Tensor, *, out: Tensor | None = None) ->
         raise RuntimeError(f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], but got {list(tau.meta.shape[:-1])}")
     if A.meta.dtype is not tau.meta.dtype:
         raise RuntimeError(f"{name}: tau dtype {tau.meta.dtype.short} does not match input dtype {A.meta.dtype.short}")
-    if not A.meta.numel:
-        return to_out(A.clone(), out)  # type: ignore[attr-defined]
+    if not A.meta.numel or not tau.meta.shape[-1]:
+        eye = TORCH["eye"](m, n, dtype=A.meta.dtype)
+        return to_out(TORCH["where"](TORCH["full"]((), False), A, eye), out)  # type: ignore[attr-defined]
     q = TORCH["eye"](m, n, dtype=A.meta.dtype).expand(A.meta.shape)
     for v, t in reversed(_reflectors(A, tau)):
         q = _reflect(q, v, t, True)

@@ -337,7 +337,8 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
         if x.meta.dtype.kind == "f" and x.meta.dtype.itemsize < 4:
             raise RuntimeError(f"linalg.matrix_norm: Low precision dtypes not supported. Got {x.meta.dtype.short}")
         values = svdvals(x.movedim((a, b), (-2, -1)))
-        got = values.sum(-1) if ord == "nuc" else values.amax(-1) if ord > 0 else values.amin(-1)  # type: ignore[attr-defined]
+        empty = not values.meta.shape[-1] and (ord == "nuc" or ord > 0)
+        got = values.sum(-1) if ord == "nuc" or empty else values.amax(-1) if ord > 0 else values.amin(-1)  # type: ignore[attr-defined]
         if keepdim:
             for d in sorted((a, b)):
                 got = got.unsqueeze(d)

@@ -178,6 +178,8 @@ def _ln_backward(n: Any, g: Tensor, *_: Any) -> tuple:
         gx = apply(LN_INPUT, (g, x, mean, rstd, *([w] if has_w else [])), (k, has_w))
     grads.append(gx)
     lead = tuple(range(x.meta.ndim - k))
+    if has_w or has_b:
+        g = g.to(ins[1].dtype)  # type: ignore[attr-defined]  # parameters may be of a wider type
     if has_w:
         xhat = ((x.to(mean.meta.dtype) - mean) * rstd).to(g.meta.dtype)  # type: ignore[attr-defined]
         grads.append((g * xhat).sum(lead).reshape(ins[1].shape) if n.needs(1) and lead else (g * xhat if n.needs(1) else None))  # type: ignore[attr-defined]

@@ -541,3 +541,17 @@ def operands(name: str, input: Any, other: Any) -> None:
             raise TypeError(
                 f"{name}(): argument '{arg}' (position {place}) must be Tensor, not {type(x).__name__}"
             )
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got "
+            f"({type(input).__name__}, {type(other).__name__})"
+        )
+
+
+def need_tensors(name: str, **given: Any) -> None:
+    """TypeError in PyTorch's words where an argument is no tensor."""
+    for place, (arg, x) in enumerate(given.items(), 1):
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"{name}(): argument '{arg}' (position {place}) must be Tensor, not {type(x).__name__}"
+            )

@@ -12,7 +12,7 @@ from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
-from facula.ops.pointwise import opmath
+from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.registry import TORCH, both, to_out
 from facula.tensor import Tensor
 
@@ -271,6 +271,7 @@ _MAX, _MIN = return_type("max", "values", "indices"), return_type("min", "values
 
 def _extreme(name: str, all_op: Op, dim_op: Op, result: Any) -> Any:
     def function(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        need_tensors(name, input=input)
         first = args[0] if args else kwargs.get("other")
         if isinstance(first, Tensor):
             return TORCH[name + "imum"](input, first, out=out)

@@ -348,7 +348,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tenso
 
 def _unique_rows(x: np.ndarray, dim: int, consecutive: bool) -> tuple:
     moved = np.moveaxis(x, dim, 0)
-    flat = np.ascontiguousarray(moved.reshape(len(moved), -1))
+    flat = np.ascontiguousarray(moved.reshape(len(moved), math.prod(moved.shape[1:])))
     if consecutive:
         new = np.ones(len(flat), bool)
         if len(flat) > 1:
@@ -575,7 +575,8 @@ def np_searchsorted(edges: np.ndarray, x: np.ndarray, sorter: Any, right: bool) 
     side = "right" if right else "left"
     if edges.ndim == 1:
         return np.searchsorted(edges, x, side)
-    rows, values = edges.reshape(-1, edges.shape[-1]), x.reshape(-1, x.shape[-1])
+    count = math.prod(x.shape[:-1])
+    rows, values = edges.reshape(count, edges.shape[-1]), x.reshape(count, x.shape[-1])
     return np.stack([np.searchsorted(r, v, side) for r, v in zip(rows, values)]).reshape(x.shape) if len(rows) else np.zeros(x.shape)
 
 

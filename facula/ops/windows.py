@@ -36,7 +36,7 @@ def _cosine(m: int, sym: bool) -> np.ndarray:
 
 
 def _centre(m: int, sym: bool) -> float:
-    return -(m - 1 if sym else m) / 2
+    return -(m if not sym and m > 1 else m - 1) / 2
 
 
 def _exponential(m: int, sym: bool, center: float | None, tau: float) -> np.ndarray:
@@ -249,7 +249,7 @@ def istft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: 
     end = start + length if length is not None else total - (n_fft // 2 if center else 0)
     stop = min(end, total)
     signal, weight = signal.narrow(-1, start, stop - start), weight.narrow(-1, start, stop - start)
-    if bool((weight.abs().min() < 1e-11)):
+    if bool(weight.abs().min() < 1e-11):
         raise RuntimeError("window overlap add min: 1")
     out = signal / weight
     if end > total:

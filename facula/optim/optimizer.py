@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 import facula as torch
+from facula.ops.update import end_of_step
 
 from .state import ParamState, adopted
 
@@ -61,7 +62,9 @@ def _hooked_step(step):
             or _global_pre_hooks
             or _global_post_hooks
         ):
-            return step(self, *args, **kwargs)  # nearly always: keep this short
+            value = step(self, *args, **kwargs)  # nearly always: keep this short
+            end_of_step()
+            return value
         args = (self, *args)
         for hook in (*_global_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()):
             result = hook(self, args, kwargs)
@@ -74,6 +77,7 @@ def _hooked_step(step):
                 )
             args, kwargs = result
         value = step(*args, **kwargs)
+        end_of_step()
         for hook in (*self._optimizer_step_post_hooks.values(), *_global_post_hooks.values()):
             hook(self, args, kwargs)
         return value

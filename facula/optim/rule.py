@@ -1,7 +1,7 @@
 """What the optimizers that update group by group have in common."""
 
 import facula as torch
-from facula.ops.update import end_of_step, fused_update
+from facula.ops.update import fused_update
 
 from .optimizer import Optimizer
 from .state import ParamState, adopted
@@ -29,7 +29,6 @@ class UpdateRule(Optimizer):
             with torch.no_grad():
                 for group in self.param_groups:
                     self._update(group)
-            end_of_step()
         return loss
 
     def _begin(self, param, grad, group):

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import llvmlite
 import llvmlite.binding as llvm
 
+from facula import config
+
 if TYPE_CHECKING:
     from facula.llvm.target import Target
 
@@ -68,7 +70,7 @@ def entry_name(key: str, target: Target, generated: bool = True) -> str:
 
 def cache_directory() -> Path | None:
     """Where the user wants the cache, or None for nowhere."""
-    chosen = os.environ.get("FACULA_CACHE")
+    chosen = config.cache()
     if chosen is not None:
         return None if chosen.lower() in ("", "0", "off", "none") else Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")

@@ -18,6 +18,7 @@ import signal
 import struct
 import threading
 
+from facula import config
 from facula.llvm.target import Target
 from facula.runtime import jit, llvmc
 from facula.runtime import runner_ir as ir
@@ -42,12 +43,9 @@ def _runner() -> dict[str, int]:
 
 
 def _default_threads() -> int:
-    for name in ("FACULA_NUM_THREADS", "OMP_NUM_THREADS"):
-        # OMP_NUM_THREADS may be a list, one number for each level of nesting
-        text = os.environ.get(name, "").split(",")[0].strip()
-        if text.isdigit() and int(text) > 0:
-            return int(text)
-    return jit.cpu_count()
+    # OMP_NUM_THREADS may be a list, one number for each level of nesting
+    text = config.num_threads().split(",")[0].strip()
+    return int(text) if text.isdigit() and int(text) > 0 else jit.cpu_count()
 
 
 class _Pool:

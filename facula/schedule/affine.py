@@ -165,6 +165,8 @@ def strided_base(v: Val, stop: frozenset[int] | set[int]) -> tuple[Val, tuple[in
         base, offset = under[0], offset + under[2]
     else:
         strides, offset, shape = contiguous_strides(base.shape), 0, base.shape
+        if base.op == "buffer_at":
+            strides = base.arg[0]
     for view in reversed(chain):
         got = _viewed(view, shape, strides, offset)
         if got is None:

@@ -403,7 +403,7 @@ class Writer:
             raise Unfusable
         base, strides, offset = got
         place = self.memory.places[base.id]
-        if place.strides is not None:
+        if place.strides is not None and base.op != "buffer_at":
             raise Unfusable
         return place.slot, place.offset + offset, strides
 

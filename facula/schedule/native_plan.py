@@ -397,7 +397,7 @@ class Builder:
             return None
         base, strides, offset = got
         place = self.memory.places[base.id]
-        if place.strides is not None:
+        if place.strides is not None and base.op != "buffer_at":
             return None
         return place.slot, place.offset + offset, strides
 
