@@ -33,6 +33,9 @@ ARRAYS = {
     ("RNN", False): ("gates", "out"),
     ("RNN", True): ("dout", "extra", "out", "dgates"),
 }
+# Arrays that are fetched ahead, and those with all gates in a row.
+FETCHED = ("gates", "dgates", "dstate", "c", "linear", "out")
+WIDE = frozenset(("gates", "dgates", "dstate"))
 
 
 def arrays_of(mode: str, backward: bool) -> tuple[str, ...]:
@@ -113,6 +116,7 @@ class RecurrentWriter:
     def _tile(self, row: str, count: int) -> None:
         b, ty, n, shape = self.b, self.ty, self.n, self.shape
         width = shape.gates * shape.vectors
+        self._fetch_ahead(row, count)
         for at, value in enumerate(self._products(row, count, width)):
             b.store(self.v, value, b.at("%scratch", at * n, ty), ty)
         with b.loop(0, count) as i:
@@ -123,6 +127,20 @@ class RecurrentWriter:
                 self.mask = b.mask(n, b.sub(self.arg("hidden"), self.col))
                 places = [b.at(spare, (g * shape.vectors + u) * n, ty) for g in range(shape.gates)]
                 STEPS[shape.mode, shape.backward](self, [b.load(self.v, p, ty) for p in places])
+
+    def _fetch_ahead(self, row: str, count: int) -> None:
+        """Asks for what follows the product: short pieces far apart, which no hardware foresees."""
+        b = self.b
+        b.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        with b.loop(0, count) as i:
+            self.row = b.add(row, i.i)
+            for name in (x for x in FETCHED if x in self.arrays):
+                gates = self.gate_count if name in WIDE else 1
+                for k in range(gates):
+                    for u in range(self.shape.vectors):
+                        self.col = b.add(self.unit, u * self.n)
+                        p = self.place(name, k, gates)
+                        b.do(f"call void @llvm.prefetch.p0(ptr {p}, i32 0, i32 3, i32 1)")
 
     def _products(self, row: str, count: int, width: int) -> list[str]:
         """count x width registers of sums, hidden units of one gate side by side."""
