@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from facula.graph.tape import evaluate
 from facula.ops.apply import check_writable
 from facula.ops.create import device_of, finish, sizes
 from facula.ops.registry import TORCH, both, method, only_method, only_torch, to_out
+from facula import random as _module
 from facula.random import draws
 from facula.random.generator import Generator as _Engine
 from facula.random.generator import default_generator as _default
@@ -379,3 +382,33 @@ def dropout_mask(m: Any, p: float, shape: Any = None) -> Tensor:
 
 
 __all__ = ["Generator", "default_generator", "dropout_mask", "manual_seed"]
+
+
+# the module torch.random ------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def fork_rng(
+    devices: Any = None,
+    enabled: bool = True,
+    _caller: str = "fork_rng",
+    _devices_kw: str = "devices",
+    device_type: str | None = None,
+) -> Iterator[None]:
+    """A context in which random numbers may be drawn without a trace."""
+    state = get_rng_state() if enabled else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            set_rng_state(state)
+
+
+def thread_safe_generator() -> Generator | None:
+    """The generator of a DataLoader's thread; there are none."""
+    return None
+
+
+for _fn in (fork_rng, get_rng_state, initial_seed, manual_seed, seed, set_rng_state, thread_safe_generator):
+    setattr(_module, _fn.__name__, _fn)
+_module.default_generator = default_generator  # type: ignore[attr-defined]
