@@ -6,10 +6,9 @@ from typing import Any
 
 from facula.graph.ir import Val
 from facula.graph.reference_recurrent import Piece, pieces
-from facula.kernel.matmul import Extra, Mat, MatmulPlan, plan_matmul
+from facula.kernel.matmul import BIAS_N, Extra, Mat, MatmulPlan, plan_matmul
 from facula.kernel.recurrent import GATES, StepSizes, pack_weights
 from facula.llvm.target import Target
-from facula.llvm.tile_epilogue import BIAS_N
 from facula.schedule.templates.common import contiguous, planner, result
 
 _TYPES = frozenset(("float32", "float64"))
