@@ -1,5 +1,4 @@
-"""Recurrent layers as steps: packing the weights, then one step of a kernel per time step.
-"""
+"""Recurrent layers as steps: packing the weights, then one step of a kernel per time step."""
 
 from __future__ import annotations
 
@@ -71,9 +70,7 @@ def pack_weights(
     pitch = -(-k // n) * n + n
     p = Problem(1, hidden, k, batch, dtype, (1, 1), (1, 1))
     mat = Mat(slot_w, row, 1, (), offset)
-    step, _, _, after = _pack_step(
-        p, mat, (hidden, n, unit, *side), strides, slot, used, pitch
-    )
+    step, _, _, after = _pack_step(p, mat, (hidden, n, unit, *side), strides, slot, used, pitch)
     panels = -(-hidden // n)
     vectors = _TILES[target.n_vector_registers][1 if backward else gates][1]
     one = pitch * n
@@ -114,4 +111,3 @@ class StepSizes:
         scratch = height * width * gates * number.compute_bytes
         cost = rows * self.hidden * (gates * depth / 60 + 3.0) + 100
         return Step(kernel, args, tasks_m * panels, scratch, cost)
-

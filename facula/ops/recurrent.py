@@ -39,7 +39,11 @@ def _infer(x: Meta, *rest: Any) -> tuple[Meta, ...]:
     *metas, mode, _sizes, _reverse, _bias = rest
     batch, hidden = metas[0].shape
     rows = x.shape[0]
-    shapes = [(rows, hidden), *[(batch, hidden)] * _n_states(mode), *_kept_shapes(mode, rows, hidden)]
+    shapes = [
+        (rows, hidden),
+        *[(batch, hidden)] * _n_states(mode),
+        *_kept_shapes(mode, rows, hidden),
+    ]
     return tuple(meta_of(x.dtype, s, x.device) for s in shapes)
 
 
@@ -92,7 +96,9 @@ def _expand(g: Any, x: Any, *rest: Any) -> Any:
     more = _biases(g, mode, hidden, *biases) if bias else []
     times = _times(sizes)
     outs = [(x.dtype, s) for s in [(rows, hidden), *_kept_shapes(mode, rows, hidden)]]
-    got = g.template("recurrent", outs, (x, h0, w_ih, w_hh, *c0, *more), (mode, times, reverse, bias))
+    got = g.template(
+        "recurrent", outs, (x, h0, w_ih, w_hh, *c0, *more), (mode, times, reverse, bias)
+    )
     states = [_ends(g, v, times, reverse) for v in got[:n]]
     return [got[0], *states, *got[1:]]
 
@@ -147,7 +153,10 @@ def _back_expand(g: Any, x: Any, *rest: Any) -> Any:
     outs = {"LSTM": [wide, carry], "GRU": [wide, wide, carry]}.get(mode, [wide])
     absent = (False,) * (3 - len(given))
     got = g.template(
-        "recurrent_backward", outs, (w_hh, h0, out, *c0, *kept), (mode, times, reverse, (*given, *absent))
+        "recurrent_backward",
+        outs,
+        (w_hh, h0, out, *c0, *kept),
+        (mode, times, reverse, (*given, *absent)),
     )
     d, d_state = got[0], got[1] if mode == "GRU" else got[0]
 
@@ -157,7 +166,10 @@ def _back_expand(g: Any, x: Any, *rest: Any) -> Any:
 
     def w_hh_grad() -> Any:
         order = sorted(pieces(times, reverse), key=lambda p: p.at)
-        before = _joined(g, [(h0, p.first, p.rows) if p.before is None else (out, p.before, p.rows) for p in order])
+        before = _joined(
+            g,
+            [(h0, p.first, p.rows) if p.before is None else (out, p.before, p.rows) for p in order],
+        )
         return g.matmul(g.permute(d_state, (1, 0)), before)
 
     makers: list[Callable[[], Any]] = [lambda: g.matmul(d, w_ih), h0_grad, *[lambda: got[1]] * (n - 1),

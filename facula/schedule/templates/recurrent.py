@@ -185,5 +185,3 @@ def _backward_arrays(mode: str, p: Piece, hidden: int, width: int, states: Any, 
     else:
         arrays["out"] = _past(states[1], p.at, hidden)
     return arrays
-
-
