@@ -6,6 +6,7 @@ of the batch keeps its place among the rows of each time. `reverse` runs against
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -46,7 +47,7 @@ def pieces(sizes: Sequence[int], reverse: bool) -> list[Piece]:
             neighbours.append((sizes[order[other]], starts[order[other]]) if known else (0, 0))
         (held, earlier), (kept, later) = neighbours
         cuts = sorted({0, min(held, sizes[t]), min(kept, sizes[t]), sizes[t]})
-        for a, b in zip(cuts, cuts[1:], strict=False):
+        for a, b in itertools.pairwise(cuts):
             before = earlier + a if b <= held else None
             after = later + a if b <= kept else None
             out.append(Piece(a, b - a, starts[t] + a, before, after))

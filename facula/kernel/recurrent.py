@@ -1,15 +1,23 @@
-"""Recurrent layers as steps: packing the weights, then one step of a kernel per time step.
-"""
+"""Recurrent layers as steps: packing the weights, then one step of a kernel per time step."""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
 
-from facula.kernel.matmul import Mat, Problem, _pack_step, kernel_name
+from facula.kernel.matmul import (
+    Extra,
+    Mat,
+    MatmulPlan,
+    Problem,
+    _pack_step,
+    kernel_name,
+    plan_matmul,
+)
 from facula.kernel.step import Step
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
+from facula.llvm.tile_epilogue import BIAS_N
 from facula.llvm.tile_recurrent import GATES, RecurrentShape, RecurrentWriter, arrays_of
 
 At = tuple[int, int] | None  # slot and offset
@@ -50,6 +58,26 @@ class Weights:
     depth: int
 
 
+def plan_inputs(
+    sizes: tuple[int, int, int],
+    x: tuple[int, int],
+    w: tuple[int, int],
+    bias: At,
+    out: tuple[int, int],
+    dtype: str,
+    workspace_slot: int,
+) -> MatmulPlan:
+    """gates = x @ weight_ih^T + bias for all times; sizes: rows, features, gates."""
+    m, k, n = sizes
+    mats = (Mat(x[0], k, 1, (), x[1]), Mat(w[0], 1, k, (), w[1]), Mat(out[0], n, 1, (), out[1]))
+    return plan_matmul(
+        *(m, n, k, (), *mats, dtype),
+        (BIAS_N,) if bias else (),
+        (Extra(bias[0], 0, (), bias[1]),) if bias else (),
+        workspace_slot=workspace_slot,
+    )
+
+
 def pack_weights(
     mode: str,
     backward: bool,
@@ -71,9 +99,7 @@ def pack_weights(
     pitch = -(-k // n) * n + n
     p = Problem(1, hidden, k, batch, dtype, (1, 1), (1, 1))
     mat = Mat(slot_w, row, 1, (), offset)
-    step, _, _, after = _pack_step(
-        p, mat, (hidden, n, unit, *side), strides, slot, used, pitch
-    )
+    step, _, _, after = _pack_step(p, mat, (hidden, n, unit, *side), strides, slot, used, pitch)
     panels = -(-hidden // n)
     vectors = _TILES[target.n_vector_registers][1 if backward else gates][1]
     one = pitch * n
@@ -112,6 +138,5 @@ class StepSizes:
             args += arrays.get(name) or (-1, 0)
         kernel = _kernel(RecurrentShape(self.mode, self.backward, self.dtype, height, vectors))
         scratch = height * width * gates * number.compute_bytes
-        cost = rows * self.hidden * (gates * depth / 60 + 3.0) + 100
+        cost = rows * self.hidden * (gates * depth / 95 + 2.5) + 100
         return Step(kernel, args, tasks_m * panels, scratch, cost)
-

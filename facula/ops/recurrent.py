@@ -39,7 +39,11 @@ def _infer(x: Meta, *rest: Any) -> tuple[Meta, ...]:
     *metas, mode, _sizes, _reverse, _bias = rest
     batch, hidden = metas[0].shape
     rows = x.shape[0]
-    shapes = [(rows, hidden), *[(batch, hidden)] * _n_states(mode), *_kept_shapes(mode, rows, hidden)]
+    shapes = [
+        (rows, hidden),
+        *[(batch, hidden)] * _n_states(mode),
+        *_kept_shapes(mode, rows, hidden),
+    ]
     return tuple(meta_of(x.dtype, s, x.device) for s in shapes)
 
 
@@ -92,7 +96,9 @@ def _expand(g: Any, x: Any, *rest: Any) -> Any:
     more = _biases(g, mode, hidden, *biases) if bias else []
     times = _times(sizes)
     outs = [(x.dtype, s) for s in [(rows, hidden), *_kept_shapes(mode, rows, hidden)]]
-    got = g.template("recurrent", outs, (x, h0, w_ih, w_hh, *c0, *more), (mode, times, reverse, bias))
+    got = g.template(
+        "recurrent", outs, (x, h0, w_ih, w_hh, *c0, *more), (mode, times, reverse, bias)
+    )
     states = [_ends(g, v, times, reverse) for v in got[:n]]
     return [got[0], *states, *got[1:]]
 
@@ -147,7 +153,10 @@ def _back_expand(g: Any, x: Any, *rest: Any) -> Any:
     outs = {"LSTM": [wide, carry], "GRU": [wide, wide, carry]}.get(mode, [wide])
     absent = (False,) * (3 - len(given))
     got = g.template(
-        "recurrent_backward", outs, (w_hh, h0, out, *c0, *kept), (mode, times, reverse, (*given, *absent))
+        "recurrent_backward",
+        outs,
+        (w_hh, h0, out, *c0, *kept),
+        (mode, times, reverse, (*given, *absent)),
     )
     d, d_state = got[0], got[1] if mode == "GRU" else got[0]
 
@@ -157,11 +166,19 @@ def _back_expand(g: Any, x: Any, *rest: Any) -> Any:
 
     def w_hh_grad() -> Any:
         order = sorted(pieces(times, reverse), key=lambda p: p.at)
-        before = _joined(g, [(h0, p.first, p.rows) if p.before is None else (out, p.before, p.rows) for p in order])
+        before = _joined(
+            g,
+            [(h0, p.first, p.rows) if p.before is None else (out, p.before, p.rows) for p in order],
+        )
         return g.matmul(g.permute(d_state, (1, 0)), before)
 
-    makers: list[Callable[[], Any]] = [lambda: g.matmul(d, w_ih), h0_grad, *[lambda: got[1]] * (n - 1),
-                                       lambda: g.matmul(g.permute(d, (1, 0)), x), w_hh_grad]  # fmt: skip
+    makers: list[Callable[[], Any]] = [
+        lambda: g.matmul(d, w_ih),
+        h0_grad,
+        *[lambda: got[1]] * (n - 1),
+        lambda: g.matmul(g.permute(d, (1, 0)), x),
+        w_hh_grad,
+    ]
     made = [make() for make, want in zip(makers, wants, strict=False) if want]
     flags = wants[len(makers) :]
     sums = [d, d_state] if mode == "GRU" else [d]
@@ -202,8 +219,15 @@ def _op(mode: str, bias: bool) -> Op:
     n = 3 + _n_states(mode) + 2 * bias
     kept = range(1 + _n_states(mode), 1 + _n_states(mode) + len(_kept_shapes(mode, 1, 1)))
     saves = [*map(str, range(n)), "out0", *(f"out{k}" for k in kept)]
-    return Op("recurrent", _infer, _expand, _backward, saves=" ".join(saves),
-              grad_name="MkldnnRnnLayerBackward0" if mode == "LSTM" else "StackBackward0", materialize=False)  # fmt: skip
+    return Op(
+        "recurrent",
+        _infer,
+        _expand,
+        _backward,
+        saves=" ".join(saves),
+        grad_name="MkldnnRnnLayerBackward0" if mode == "LSTM" else "StackBackward0",
+        materialize=False,
+    )
 
 
 OPS = {(mode, bias): _op(mode, bias) for mode in GATES for bias in (False, True)}
