@@ -5,10 +5,19 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from facula.kernel.matmul import Mat, Problem, _pack_step, kernel_name
+from facula.kernel.matmul import (
+    Extra,
+    Mat,
+    MatmulPlan,
+    Problem,
+    _pack_step,
+    kernel_name,
+    plan_matmul,
+)
 from facula.kernel.step import Step
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
+from facula.llvm.tile_epilogue import BIAS_N
 from facula.llvm.tile_recurrent import GATES, RecurrentShape, RecurrentWriter, arrays_of
 
 At = tuple[int, int] | None  # slot and offset
@@ -47,6 +56,26 @@ class Weights:
     panel: int
     vector: int
     depth: int
+
+
+def plan_inputs(
+    sizes: tuple[int, int, int],
+    x: tuple[int, int],
+    w: tuple[int, int],
+    bias: At,
+    out: tuple[int, int],
+    dtype: str,
+    workspace_slot: int,
+) -> MatmulPlan:
+    """gates = x @ weight_ih^T + bias for all times; sizes: rows, features, gates."""
+    m, k, n = sizes
+    mats = (Mat(x[0], k, 1, (), x[1]), Mat(w[0], 1, k, (), w[1]), Mat(out[0], n, 1, (), out[1]))
+    return plan_matmul(
+        *(m, n, k, (), *mats, dtype),
+        (BIAS_N,) if bias else (),
+        (Extra(bias[0], 0, (), bias[1]),) if bias else (),
+        workspace_slot=workspace_slot,
+    )
 
 
 def pack_weights(
@@ -109,5 +138,5 @@ class StepSizes:
             args += arrays.get(name) or (-1, 0)
         kernel = _kernel(RecurrentShape(self.mode, self.backward, self.dtype, height, vectors))
         scratch = height * width * gates * number.compute_bytes
-        cost = rows * self.hidden * (gates * depth / 60 + 3.0) + 100
+        cost = rows * self.hidden * (gates * depth / 95 + 2.5) + 100
         return Step(kernel, args, tasks_m * panels, scratch, cost)

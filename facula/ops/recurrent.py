@@ -172,8 +172,13 @@ def _back_expand(g: Any, x: Any, *rest: Any) -> Any:
         )
         return g.matmul(g.permute(d_state, (1, 0)), before)
 
-    makers: list[Callable[[], Any]] = [lambda: g.matmul(d, w_ih), h0_grad, *[lambda: got[1]] * (n - 1),
-                                       lambda: g.matmul(g.permute(d, (1, 0)), x), w_hh_grad]  # fmt: skip
+    makers: list[Callable[[], Any]] = [
+        lambda: g.matmul(d, w_ih),
+        h0_grad,
+        *[lambda: got[1]] * (n - 1),
+        lambda: g.matmul(g.permute(d, (1, 0)), x),
+        w_hh_grad,
+    ]
     made = [make() for make, want in zip(makers, wants, strict=False) if want]
     flags = wants[len(makers) :]
     sums = [d, d_state] if mode == "GRU" else [d]
@@ -214,8 +219,15 @@ def _op(mode: str, bias: bool) -> Op:
     n = 3 + _n_states(mode) + 2 * bias
     kept = range(1 + _n_states(mode), 1 + _n_states(mode) + len(_kept_shapes(mode, 1, 1)))
     saves = [*map(str, range(n)), "out0", *(f"out{k}" for k in kept)]
-    return Op("recurrent", _infer, _expand, _backward, saves=" ".join(saves),
-              grad_name="MkldnnRnnLayerBackward0" if mode == "LSTM" else "StackBackward0", materialize=False)  # fmt: skip
+    return Op(
+        "recurrent",
+        _infer,
+        _expand,
+        _backward,
+        saves=" ".join(saves),
+        grad_name="MkldnnRnnLayerBackward0" if mode == "LSTM" else "StackBackward0",
+        materialize=False,
+    )
 
 
 OPS = {(mode, bias): _op(mode, bias) for mode in GATES for bias in (False, True)}

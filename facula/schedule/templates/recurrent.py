@@ -6,8 +6,7 @@ from typing import Any
 
 from facula.graph.ir import Val
 from facula.graph.reference_recurrent import Piece, pieces
-from facula.kernel.matmul import BIAS_N, Extra, Mat, MatmulPlan, plan_matmul
-from facula.kernel.recurrent import GATES, StepSizes, pack_weights
+from facula.kernel.recurrent import GATES, StepSizes, pack_weights, plan_inputs
 from facula.llvm.target import Target
 from facula.schedule.templates.common import contiguous, planner, result
 
@@ -65,7 +64,7 @@ def _linked(link: int | None, first: int, start: At, rows: At, width: int) -> At
 @planner("recurrent")
 def _forward(builder: Any, v: Val) -> list[Any] | None:
     """LSTM: out, c, gates; GRU: out, gates, share of the state; RNN: out."""
-    x, h0, w_ih, w_hh, *_ = v.srcs
+    x, h0, w_ih, *_ = v.srcs
     mode, sizes, reverse, has_bias = v.arg[1]
     got = _operands(builder, v.srcs) if x.dtype.name in _TYPES and v.numel else None
     if got is None:
@@ -76,9 +75,13 @@ def _forward(builder: Any, v: Val) -> list[Any] | None:
     width = n_gates * hidden
     bias = more[0] if has_bias else None
     room = _Room(builder, x.dtype.itemsize)
+
+    def product(to: At) -> Any:
+        sizes = (*x.shape, w_ih.shape[0])
+        return plan_inputs(sizes, at_x, at_ih, bias, to, x.dtype.name, room.slot)
+
     # what the product packs comes first in the workspace; how much it is, shapes alone say
-    product = _input_product(room, x, w_ih, at_x, at_ih, (0, 0), bias)
-    room.take(product.workspace_bytes // x.dtype.itemsize + 1)
+    room.take(product((0, 0)).workspace_bytes // x.dtype.itemsize + 1)
     out = room.result(v, 0)
     if mode == "LSTM":
         cells, gates = room.result(v, 1), room.result(v, 2)
@@ -86,7 +89,7 @@ def _forward(builder: Any, v: Val) -> list[Any] | None:
         gates, cells = room.result(v, 1), room.result(v, 2)
     else:
         gates, cells = (out if n_gates == 1 else room.take(x.shape[0] * width)), None
-    steps += _input_product(room, x, w_ih, at_x, at_ih, gates, bias).steps
+    steps += product(gates).steps
     pack, packed, used = pack_weights(
         *(mode, False, hidden, (*at_hh, hidden), x.dtype.name, room.slot, room.used, target)
     )
@@ -108,24 +111,10 @@ def _forward(builder: Any, v: Val) -> list[Any] | None:
     return steps
 
 
-def _input_product(
-    room: _Room, x: Val, w: Val, at_x: At, at_w: At, out: At, bias: At | None
-) -> MatmulPlan:
-    """gates = x @ weight_ih^T + bias, for all times."""
-    (m, k), n = x.shape, w.shape[0]
-    mats = (Mat(at_x[0], k, 1, (), at_x[1]), Mat(at_w[0], 1, k, (), at_w[1]))
-    return plan_matmul(
-        *(m, n, k, (), *mats, Mat(out[0], n, 1, (), out[1]), x.dtype.name),
-        (BIAS_N,) if bias else (),
-        (Extra(bias[0], 0, (), bias[1]),) if bias else (),
-        workspace_slot=room.slot,
-    )
-
-
 @planner("recurrent_backward")
 def _backward(builder: Any, v: Val) -> list[Any] | None:
     """LSTM: dgates, carry; GRU: dgates, dstate, carry; RNN: dgates."""
-    w_hh, h0, out, *_ = v.srcs
+    w_hh, h0, *_ = v.srcs
     mode, sizes, reverse, given = v.arg[1]
     if w_hh.dtype.name not in _TYPES or not v.numel:
         return None
