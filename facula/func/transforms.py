@@ -164,7 +164,7 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> Any:
                 tree_unflatten([next(grads) for _ in part], s) for part, s in zip(leaves, specs)
             )
         got = _released(trees, own)
-        return got if len(primals) != 1 else got
+        return got
 
     def pull_one(*cotangents: Any, **kwargs: Any) -> Any:
         return pull(cotangents[0] if len(cotangents) == 1 else cotangents, **kwargs)

@@ -60,6 +60,6 @@ from facula.ops import (
     view_changes,
     legacy,
 )
-from facula.ops import autocast  # noqa: E402, F401  (last: it wraps operators by name)
+from facula.ops import autocast
 
 aten = _aten.aten  # `torch.ops.aten`: the room is also PyTorch's namespace

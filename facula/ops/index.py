@@ -296,7 +296,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     return apply(INDEX[len(dims)], (view, *[i for _, i in advanced]), (dims,))
 
 
-from facula.ops.shape import ALIAS as _ALIAS  # noqa: E402
+from facula.ops.shape import ALIAS as _ALIAS
 
 
 @only_method("__setitem__")

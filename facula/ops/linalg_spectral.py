@@ -433,8 +433,8 @@ def cond(A: Tensor, p: Any = None, *, out: Tensor | None = None) -> Tensor:
         big, small = values[..., 0], values[..., -1]  # type: ignore[index]
         return to_out(small / big if p == -2 else big / small, out)
     if (
-        isinstance(p, str)
-        and p not in ("fro", "nuc")
+        (isinstance(p, str)
+        and p not in ("fro", "nuc"))
         or (not isinstance(p, str) and abs(p) not in (1, 2, math.inf))
     ):
         raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")

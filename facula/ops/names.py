@@ -30,7 +30,7 @@ def range(start: float = 0, end: float | None = None, step: float = 1, *, out: T
     if end is None:
         start, end = 0, start
     d = dtype or (dt.default_dtype() if out is None else out.meta.dtype)
-    count = int(math.floor((end - start) / step)) + 1
+    count = math.floor((end - start) / step) + 1
     line = TORCH["arange"](count, dtype=dt.float64) * step + start
     return to_out(line.to(d), out).requires_grad_(requires_grad)
 

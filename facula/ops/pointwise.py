@@ -276,7 +276,7 @@ class Binary:
         self.op = Op(name, infer, expand, backward, saves=saves, grad_name=grad_name)
         number_back = None
         if backward is not None:
-            number_back = lambda ctx, g: backward_number(backward, ctx, g)  # noqa: E731
+            number_back = lambda ctx, g: backward_number(backward, ctx, g)
         self.number_op = Op(name, infer_number, expand_number, number_back, saves=_number_saves(saves), grad_name=grad_name)
 
     @staticmethod
