@@ -50,6 +50,11 @@ def is_native(v: Val) -> bool:
     return v.op in LEAVES or v.op in VIEWS or v.op in POINTWISE or v.op in ("reduce", "as_strided")
 
 
+def stores(v: Val) -> bool:
+    """Whether v's operands are computed where it stores them; what NumPy stores reads them from memory."""
+    return v.op in STORES and v.dtype.name in NATIVE
+
+
 class _StartAgain(Exception):
     """A value that was inlined needs memory: placing has to begin anew."""
 
@@ -159,8 +164,9 @@ class Fusion:
             for s in {s.id: s for s in v.srcs}.values():
                 self.users.setdefault(s.id, []).append(v)
         self.heavy = {
-            v.id for v in order if not is_native(v) and v.op != "out" and v.op not in LEAVES
-        }
+            v.id for v in order
+            if not is_native(v) and v.op != "out" and (v.op not in LEAVES or v.op in ("const", "scalar"))
+        }  # fmt: skip
         self.forced: set[int] = set()
         while not self._placed():
             pass
@@ -194,14 +200,13 @@ class Fusion:
         found: set[int] = set()
         for v in self.order:
             if v.op in ("const", "scalar", "buffer", "iota"):
-                if v.id in self.wanted and v.op != "buffer":
+                if v.id in self.wanted and v.op != "buffer" and v.id not in self.heavy:
                     found.add(v.id)
                 continue
             if v.id in self.heavy:
-                for s in v.srcs[1:] if v.op in STORES else v.srcs:
-                    if v.op not in STORES:
-                        self._needs_memory(s, found)
-                if v.op in ("write", "write_at"):
+                for s in () if stores(v) else v.srcs:
+                    self._needs_memory(s, found)
+                if v.op in ("write", "write_at") and stores(v):
                     self._needs_memory(v.srcs[0], found)
             elif v.op in ("as_strided", "buffer_at"):
                 self._needs_memory(v.srcs[0], found, flat=True)
@@ -284,7 +289,7 @@ class Fusion:
             if v.op == "out":
                 self.stage[v.id] = self.stage[v.srcs[0].id]
             elif v.id in self.heavy:
-                if v.op in STORES:
+                if stores(v):
                     self._prepare_stores(v)
                 self.stage[v.id] = len(self.steps)
                 self.steps.append(v)

@@ -20,7 +20,7 @@ from facula.runtime.jit import compile_kernels
 from facula.runtime.plan import NativePlan as NativeRun
 from facula.schedule.affine import strided_base
 from facula.schedule.codegen import Call, Memory, Place, Writer
-from facula.schedule.fuse import NATIVE, STORES, Fusion, Group
+from facula.schedule.fuse import Fusion, Group, stores
 from facula.schedule.lower import Lowered
 from facula.schedule.reference_plan import reachable, value_of
 from facula.schedule.templates import PLANNERS
@@ -65,6 +65,7 @@ class NativePlan:
         self.results = builder.results
         self.n_slots = builder.n_slots
         self.kernels = builder.kernels
+        self.complex_numbers = builder.complex_numbers
         origins = builder.low.graph.origins
         self.checks = [(tag, wrap, origins.get(v, -1)) for tag, wrap, v in builder.memory.checks]
         self.fusion = builder.fusion
@@ -79,6 +80,8 @@ class NativePlan:
         for base, k, item in self.derived:
             addrs.append(addrs[base] + (scalars[k] * item if k >= 0 else item))
         numbers = scalars + self.constants if self.constants else scalars
+        if self.complex_numbers:  # only host steps read them
+            numbers = [0 if isinstance(x, complex) else x for x in numbers]
         for segment in self.segments:
             if type(segment) is NativeRun:
                 if segment.run(addrs, numbers):
@@ -116,6 +119,7 @@ class Builder:
         self.n_leaves = len(low.leaves)
         self.memory = Memory(n_scalars=len(scalars))
         self.kinds = "".join("d" if isinstance(x, float) else "q" for x in scalars)
+        self.complex_numbers = any(isinstance(x, complex) for x in scalars)
         self.wanted = {low.values[entry].id for entry in low.wanted}
         order = reachable([low.values[e] for e in low.wanted])
         self.vals = {v.id: v for v in order}
@@ -218,7 +222,7 @@ class Builder:
         old = v.srcs[0]
         while old.op == "reshape" and old.id not in self.blocks:
             old = old.srcs[0]
-        reads_old = old.id not in self.wanted and self._last(old) <= number
+        reads_old = old.id not in self.wanted and self._last(old) <= number and stores(v)
         if reads_old and not any(self._touches(s, old) for s in v.srcs[1:]):
             block = self.blocks.get(old.id)
             if block is not None:
@@ -347,12 +351,8 @@ class Builder:
         return out
 
     def _heavy(self, v: Val) -> list[Any]:
-        if v.op in STORES and v.dtype.name not in NATIVE:
-            return [self._host(v)]  # complex numbers: no loop program moves them
-        if v.op == "cat":
-            return self._cat(v)
-        if v.op in ("write", "write_at"):
-            return self._write(v)
+        if stores(v):
+            return self._cat(v) if v.op == "cat" else self._write(v)
         name = v.op.removeprefix("template:")
         if name == "host":
             name = f"host:{v.arg[0].__name__}"
@@ -487,11 +487,12 @@ class Builder:
         writes = [(place, o) for o, place in step.outs]
         origin = self.low.graph.origins.get(v.id, -1)
         multi = v.op == "host" or v.op.startswith("template:")
+        low = self.low
 
         def run(bufs: list[Any], addrs: list[int], scalars: list[Any]) -> None:
             try:
                 args = [read(bufs, scalars) for read in reads]
-                got = value_of(v, args, self.low, bufs, scalars)
+                got = value_of(v, args, low, bufs, scalars)
             except Exception as error:
                 raise Failed(origin) from error
             for place, out in writes:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph.ir import Val
-from facula.graph.reference import Failed, decode, encode, evaluate, strided
+from facula.graph.reference import Failed, compute_type, decode, encode, evaluate, strided
 from facula.runtime.buffers import Buffer
 from facula.schedule.lower import Lowered
 
@@ -59,15 +59,18 @@ class ReferencePlan:
         return out
 
 
+def scalar_value(v: Val, scalars: list[Any]) -> Any:
+    """A run-time number as an array."""
+    with np.errstate(all="ignore"):
+        return np.asarray(scalars[v.arg[0]]).astype(compute_type(v.dtype))
+
+
 def value_of(v: Val, args: list[Any], low: Lowered, leaves: list[Any], scalars: list[Any]) -> Any:
     """One primitive's value."""
     if v.op == "buffer":
         return decode(leaves[v.arg].numpy(v.dtype.storage, v.shape), v.dtype)
     if v.op == "scalar":
-        from facula.graph.reference import compute_type
-
-        with np.errstate(all="ignore"):
-            return np.asarray(scalars[v.arg[0]]).astype(compute_type(v.dtype))
+        return scalar_value(v, scalars)
     if v.op == "buffer_at":
         strides, slot = v.arg
         return strided(np.ascontiguousarray(args[0]).reshape(-1), v.shape, strides, scalars[slot])
