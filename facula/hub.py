@@ -60,9 +60,7 @@ def download_url_to_file(
             file.close()
             found = digest.hexdigest()
             if hash_prefix and found[: len(hash_prefix)] != hash_prefix:
-                raise RuntimeError(
-                    f'invalid hash value (expected "{hash_prefix}", got "{found}")'
-                )
+                raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "{found}")')
             shutil.move(file.name, os.path.expanduser(dst))
         finally:
             file.close()
@@ -127,7 +125,7 @@ def _entry(module: ModuleType, model: str) -> Callable:
     return entry
 
 
-def list(  # noqa: A001
+def list(
     github: str,
     force_reload: bool = False,
     skip_validation: bool = False,
@@ -138,7 +136,7 @@ def list(  # noqa: A001
     raise NotImplementedError("torch.hub.list fetches code from GitHub: clone the repository")
 
 
-def help(  # noqa: A001
+def help(
     github: str,
     model: str,
     force_reload: bool = False,

@@ -10,7 +10,7 @@ from multiprocessing import *  # noqa: F403
 from multiprocessing import connection
 from typing import Any
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "set_sharing_strategy", "get_sharing_strategy", "get_all_sharing_strategies", "spawn",
     "start_processes", *multiprocessing.__all__,
 ]  # fmt: skip

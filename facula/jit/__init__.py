@@ -173,7 +173,7 @@ def annotate(the_type: Any, the_value: Any) -> Any:
     return the_value
 
 
-def isinstance(obj: Any, target_type: Any) -> bool:  # noqa: A001
+def isinstance(obj: Any, target_type: Any) -> bool:
     """Whether obj is of a type; generic containers are checked with their elements."""
     if builtins.isinstance(target_type, tuple):
         return any(isinstance(obj, t) for t in target_type)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from facula import random as _module
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype as Dtype
 from facula.graph.meta import META, meta_of
@@ -15,7 +16,6 @@ from facula.graph.tape import evaluate
 from facula.ops.apply import check_writable
 from facula.ops.create import device_of, finish, sizes
 from facula.ops.registry import TORCH, both, method, only_method, only_torch, to_out
-from facula import random as _module
 from facula.random import draws
 from facula.random.generator import Generator as _Engine
 from facula.random.generator import default_generator as _default

@@ -71,7 +71,9 @@ class Compare:
                 cells = []
                 for column in columns:
                     found = [
-                        m for m in group if m.as_row_name == name and (m.description or "") == column
+                        m
+                        for m in group
+                        if m.as_row_name == name and (m.description or "") == column
                     ]
                     t = found[0].median / scale if found else None
                     if t is not None and self._trim:

@@ -165,7 +165,9 @@ class Measurement:
         many = "measurements" if n > 1 else "measurement"
         runs = f"{self.number_per_run} runs " + ("per measurement" if n > 1 else "")
         threads = f"{self.num_threads} thread" + ("s" if self.num_threads > 1 else "")
-        lines.append(f"  {n} {many}, {runs.strip()} , {threads}".replace(" ,", "," if n > 1 else " ,"))
+        lines.append(
+            f"  {n} {many}, {runs.strip()} , {threads}".replace(" ,", "," if n > 1 else " ,")
+        )
         if self.has_warnings:
             lines.append("  WARNING: Interquartile range is large: the system was busy.")
         return "\n".join(lines)
