@@ -46,7 +46,9 @@ class DisableTorchFunction(DisableTorchFunctionSubclass):
         _modes[:] = self.modes
 
 
-def _disabled_torch_function_impl(cls: type, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+def _disabled_torch_function_impl(
+    cls: type, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+) -> Any:
     """For classes that want plain tensors back."""
     with DisableTorchFunctionSubclass():
         return func(*args, **(kwargs or {}))
@@ -64,7 +66,9 @@ def _convert(value: Any, cls: type) -> Any:
 
 
 @classmethod  # type: ignore[misc]
-def _default_torch_function(cls: type, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+def _default_torch_function(
+    cls: type, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+) -> Any:
     """Calls func on the memory of subclasses and gives the subclass back."""
     if not all(issubclass(cls, t) for t in types):
         return NotImplemented
@@ -115,7 +119,9 @@ def has_torch_function_variadic(*args: Any) -> bool:
     return has_torch_function(args)
 
 
-def handle_torch_function(public_api: Callable, relevant_args: Iterable, *args: Any, **kwargs: Any) -> Any:
+def handle_torch_function(
+    public_api: Callable, relevant_args: Iterable, *args: Any, **kwargs: Any
+) -> Any:
     """Asks modes, then the arguments' classes, to handle a call."""
     relevant = [] if _disabled[0] else _ordered(x for x in relevant_args if _takes_part(x))
     types = tuple(type(x) for x in relevant)
@@ -132,7 +138,9 @@ def handle_torch_function(public_api: Callable, relevant_args: Iterable, *args: 
         if got is not NotImplemented:
             return got
     name = f"{getattr(public_api, '__module__', '')}.{getattr(public_api, '__name__', public_api)}"
-    raise TypeError(f"no implementation found for '{name}' on types that implement __torch_function__: {list(types)}")
+    raise TypeError(
+        f"no implementation found for '{name}' on types that implement __torch_function__: {list(types)}"
+    )
 
 
 def wrap_torch_function(dispatcher: Callable) -> Callable:
@@ -189,7 +197,12 @@ def install() -> None:
     _installed[0] = True
     space = vars(torch)
     for name, fn in TORCH.items():
-        if callable(fn) and not isinstance(fn, type) and name not in _PLAIN_TORCH and space.get(name) is fn:
+        if (
+            callable(fn)
+            and not isinstance(fn, type)
+            and name not in _PLAIN_TORCH
+            and space.get(name) is fn
+        ):
             space[name] = _wrap(fn)
     _wrap_module("facula.nn.functional", FUNCTIONAL)
     for name, table in NAMESPACES.items():
@@ -219,7 +232,9 @@ def _class_defined(cls: type) -> None:
 class TorchFunctionMode:
     """A context whose `__torch_function__` sees every torch function called inside."""
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         raise NotImplementedError
 
     def __enter__(self) -> TorchFunctionMode:
@@ -239,7 +254,9 @@ class TorchFunctionMode:
 class BaseTorchFunctionMode(TorchFunctionMode):
     """A mode that changes nothing."""
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         return func(*args, **(kwargs or {}))
 
 
@@ -280,19 +297,28 @@ def get_overridable_functions() -> dict:
 
 def get_testing_overrides() -> dict:
     """{function: one with its arguments that returns -1}."""
-    return {f: (lambda *args, **kwargs: -1) for fns in get_overridable_functions().values() for f in fns}
+    return {
+        f: (lambda *args, **kwargs: -1) for fns in get_overridable_functions().values() for f in fns
+    }
 
 
 def is_tensor_method_or_property(func: Callable) -> bool:
     """Whether func is a method or a property's getter of Tensor."""
     inner = getattr(func, "__wrapped__", func)
-    return any(m in (func, inner) for m in vars(Tensor).values()) or getattr(func, "__name__", "") == "__get__"
+    return (
+        any(m in (func, inner) for m in vars(Tensor).values())
+        or getattr(func, "__name__", "") == "__get__"
+    )
 
 
 def resolve_name(f: Callable) -> str | None:
     """The public name of a function."""
     inner = getattr(f, "__wrapped__", f)
-    for table, path in ((vars(Tensor), "torch.Tensor."), (TORCH, "torch."), (FUNCTIONAL, "torch.nn.functional.")):
+    for table, path in (
+        (vars(Tensor), "torch.Tensor."),
+        (TORCH, "torch."),
+        (FUNCTIONAL, "torch.nn.functional."),
+    ):
         for name, fn in table.items():
             if fn is f or fn is inner:
                 return path + name

@@ -8,7 +8,14 @@ from facula.autograd.mode import enable_grad
 from facula.ops.gradients import grad
 from facula.ops.registry import TORCH
 
-__all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
+__all__ = [
+    "UnpackedDualTensor",
+    "dual_level",
+    "enter_dual_level",
+    "exit_dual_level",
+    "make_dual",
+    "unpack_dual",
+]
 
 _levels: list[list[tuple[Any, Any]]] = []  # per level: (primal as used, its tangent)
 
@@ -52,9 +59,13 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
     if not (tensor.is_floating_point() or tensor.is_complex()):
-        raise ValueError(f"Expected primal to be floating point or complex, but got: {tensor.dtype}")
+        raise ValueError(
+            f"Expected primal to be floating point or complex, but got: {tensor.dtype}"
+        )
     with enable_grad():
-        primal = tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
+        primal = (
+            tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
+        )
     _levels[-1].append((primal, tangent))
     return primal
 
@@ -69,10 +80,19 @@ def unpack_dual(tensor: Any, *, level: int | None = None) -> UnpackedDualTensor:
         return UnpackedDualTensor(tensor, None)
     with enable_grad():
         weight = TORCH["zeros_like"](tensor).requires_grad_()
-        grads = grad(tensor, [p for p, _ in pairs], weight, create_graph=True, retain_graph=True, allow_unused=True)
+        grads = grad(
+            tensor,
+            [p for p, _ in pairs],
+            weight,
+            create_graph=True,
+            retain_graph=True,
+            allow_unused=True,
+        )
         met = [(g, t) for g, (_, t) in zip(grads, pairs) if g is not None and g.requires_grad]
         if not met:
             reached = any(g is not None for g in grads)
             return UnpackedDualTensor(tensor, TORCH["zeros_like"](tensor) if reached else None)
-        (got,) = grad([g for g, _ in met], weight, [t for _, t in met], retain_graph=True, allow_unused=True)
+        (got,) = grad(
+            [g for g, _ in met], weight, [t for _, t in met], retain_graph=True, allow_unused=True
+        )
     return UnpackedDualTensor(tensor, TORCH["zeros_like"](tensor) if got is None else got)

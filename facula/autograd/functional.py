@@ -19,14 +19,18 @@ def _tuple(x: Any, what: str, where: str) -> tuple[bool, tuple]:
     for i, t in enumerate(out):
         if not isinstance(t, Tensor):
             place = f"{what} {i}" if many else what
-            raise TypeError(f"The {place} given to {where} must be either a Tensor or a tuple of Tensors but got {type(t)}.")
+            raise TypeError(
+                f"The {place} given to {where} must be either a Tensor or a tuple of Tensors but got {type(t)}."
+            )
     return many, out
 
 
 def _fresh(inputs: tuple, create_graph: bool) -> tuple:
     """Inputs to differentiate at: connected to the caller's graph only if that is wanted."""
     if create_graph:
-        return tuple(t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in inputs)
+        return tuple(
+            t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in inputs
+        )
     return tuple(t.detach().requires_grad_() for t in inputs)
 
 
@@ -36,11 +40,15 @@ def _run(func: Callable, inputs: tuple, where: str) -> tuple[bool, tuple]:
 
 def _check_strict(strict: bool, tensors: tuple, grads: tuple, where: str) -> None:
     if strict and any(g is None for g in grads):
-        raise RuntimeError(f"The output of the user-provided function is independent of an input: this is not allowed in strict mode of {where}.")
+        raise RuntimeError(
+            f"The output of the user-provided function is independent of an input: this is not allowed in strict mode of {where}."
+        )
 
 
 def _filled(grads: Any, like: tuple) -> tuple:
-    return tuple(TORCH["zeros_like"](t) if g is None else g for g, t in zip(grads, like, strict=True))
+    return tuple(
+        TORCH["zeros_like"](t) if g is None else g for g, t in zip(grads, like, strict=True)
+    )
 
 
 def _gradients(outputs: tuple, inputs: tuple, weights: Any, create_graph: bool) -> tuple:
@@ -60,18 +68,24 @@ def _done(values: tuple, create_graph: bool, many: bool) -> Any:
 def _check_vector(v: Any, like: tuple, many: bool, what: str) -> tuple:
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
-            raise RuntimeError(f"The vector v can only be None if the {what} is a single Tensor with a single element.")
+            raise RuntimeError(
+                f"The vector v can only be None if the {what} is a single Tensor with a single element."
+            )
         return tuple(TORCH["ones_like"](t) for t in like)
     _, vs = _tuple(v, "v", "the product")
     if len(vs) != len(like):
-        raise RuntimeError(f"v is a tuple of invalid length: should be {len(like)} but got {len(vs)}.")
+        raise RuntimeError(
+            f"v is a tuple of invalid length: should be {len(like)} but got {len(vs)}."
+        )
     for a, b in zip(vs, like):
         if a.shape != b.shape:
             raise RuntimeError(f"v has invalid size: should be {b.shape} but got {a.shape}.")
     return vs
 
 
-def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
+def vjp(
+    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple:
     """(func's result, v times its Jacobian)."""
     with enable_grad():
         many, ins = _tuple(inputs, "inputs", "vjp")
@@ -84,7 +98,9 @@ def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
     return _done(outs, create_graph, many_out), _done(product, create_graph, many)
 
 
-def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
+def jvp(
+    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple:
     """(func's result, its Jacobian times v): the derivative of `vjp` by its vector."""
     with enable_grad():
         many, ins = _tuple(inputs, "inputs", "jvp")
@@ -95,7 +111,13 @@ def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         grads = _gradients(outs, ins, weights, True)
         _check_strict(strict, ins, grads, "jvp")
         pairs = [(g, x) for g, x in zip(grads, vs) if g is not None]
-        product = _gradients(tuple(g for g, _ in pairs), weights, tuple(x for _, x in pairs), create_graph) if pairs else (None,) * len(outs)
+        product = (
+            _gradients(
+                tuple(g for g, _ in pairs), weights, tuple(x for _, x in pairs), create_graph
+            )
+            if pairs
+            else (None,) * len(outs)
+        )
         product = _filled(product, outs)
     return _done(outs, create_graph, many_out), _done(product, create_graph, many_out)
 
@@ -135,7 +157,9 @@ def _rows(out: Tensor, ins: tuple, create_graph: bool, strict: bool) -> tuple:
             part.append(g)
     shape = tuple(out.shape)
     return tuple(
-        TORCH["stack"](p).reshape(shape + tuple(t.shape)) if p else TORCH["zeros"](*shape, *t.shape, dtype=t.dtype)
+        TORCH["stack"](p).reshape(shape + tuple(t.shape))
+        if p
+        else TORCH["zeros"](*shape, *t.shape, dtype=t.dtype)
         for p, t in zip(parts, ins)
     )
 
@@ -159,13 +183,17 @@ def _scalar(func: Callable, where: str) -> Callable:
         if not isinstance(out, Tensor):
             raise RuntimeError(f"The function given to {where} should return a single Tensor")
         if out.numel() != 1:
-            raise RuntimeError(f"The Tensor returned by the function given to {where} should contain a single element")
+            raise RuntimeError(
+                f"The Tensor returned by the function given to {where} should contain a single element"
+            )
         return out.squeeze()  # type: ignore[attr-defined]
 
     return run
 
 
-def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
+def vhp(
+    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple:
     """(func's result, v times its Hessian)."""
     with enable_grad():
         many, ins = _tuple(inputs, "inputs", "vhp")
@@ -177,6 +205,8 @@ def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
     return _done((out,), create_graph, False), _done(product, create_graph, many)
 
 
-def hvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
+def hvp(
+    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple:
     """(func's result, its Hessian times v); Hessians are symmetric."""
     return vhp(func, inputs, v, create_graph, strict)

@@ -33,7 +33,11 @@ def _numerical(fn: Callable, inputs: tuple, k: int, eps: float) -> list[Tensor]:
         for sign in (1, -1):
             moved = flat.clone()
             moved[i] += sign * eps
-            arg = TORCH["view_as_complex"](moved.reshape(*x.shape, 2)) if x.is_complex() else moved.reshape(x.shape)
+            arg = (
+                TORCH["view_as_complex"](moved.reshape(*x.shape, 2))
+                if x.is_complex()
+                else moved.reshape(x.shape)
+            )
             with no_grad():
                 args = tuple(arg if j == k else t for j, t in enumerate(inputs))
                 sides.append([_real_line(o).clone() for o in _outputs(fn, args)])
@@ -68,7 +72,9 @@ def gradcheck(func: Callable, inputs: Any, *, eps: float = 1e-6, atol: float = 1
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     wanted = [k for k, t in enumerate(inputs) if isinstance(t, Tensor) and t.requires_grad]
     if not wanted:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+        )
     try:
         with enable_grad():
             outs = _outputs(func, inputs)
@@ -81,7 +87,9 @@ def gradcheck(func: Callable, inputs: Any, *, eps: float = 1e-6, atol: float = 1
     return True
 
 
-def _compare(func: Callable, inputs: tuple, outs: list[Tensor], k: int, eps: float, atol: float, rtol: float) -> None:
+def _compare(
+    func: Callable, inputs: tuple, outs: list[Tensor], k: int, eps: float, atol: float, rtol: float
+) -> None:
     numerical = _numerical(func, inputs, k, eps)
     for j, (out, expected) in enumerate(zip(outs, numerical)):
         if not out.requires_grad or not out.numel():
@@ -117,4 +125,6 @@ def gradgradcheck(func: Callable, inputs: Any, grad_outputs: Any = None, *, eps:
             got = grad(ys, xs, list(args[n:]), create_graph=True, allow_unused=True)
             return tuple(g for g in got if g is not None)
 
-    return gradcheck(slopes, (*inputs, *weights), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
+    return gradcheck(
+        slopes, (*inputs, *weights), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception
+    )

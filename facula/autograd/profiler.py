@@ -25,4 +25,6 @@ class profile:
     """Not offered."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError("torch.autograd.profiler.profile: use facula.explain or Python's cProfile instead")
+        raise NotImplementedError(
+            "torch.autograd.profiler.profile: use facula.explain or Python's cProfile instead"
+        )

@@ -19,10 +19,14 @@ def functional_call(module: Any, parameter_and_buffer_dicts: Any, args: Any = No
         for part in given:
             for key in part:
                 if key in merged:
-                    raise ValueError(f"{{'{key}'}} appeared in multiple dictionaries; behavior of functional call is ambiguous")
+                    raise ValueError(
+                        f"{{'{key}'}} appeared in multiple dictionaries; behavior of functional call is ambiguous"
+                    )
             merged.update(part)
         given = merged
-    return stateless.functional_call(module, given, args, kwargs, tie_weights=tie_weights, strict=strict)
+    return stateless.functional_call(
+        module, given, args, kwargs, tie_weights=tie_weights, strict=strict
+    )
 
 
 def stack_module_state(models: Sequence[Any]) -> tuple[dict, dict]:
@@ -30,10 +34,15 @@ def stack_module_state(models: Sequence[Any]) -> tuple[dict, dict]:
     if not models:
         raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
     if not all(m.training == models[0].training for m in models):
-        raise RuntimeError("stack_module_state: Expected all models to have the same training/eval mode.")
+        raise RuntimeError(
+            "stack_module_state: Expected all models to have the same training/eval mode."
+        )
     if not all(type(m) is type(models[0]) for m in models):
         raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
-    params, buffers = [dict(m.named_parameters()) for m in models], [dict(m.named_buffers()) for m in models]
+    params, buffers = (
+        [dict(m.named_parameters()) for m in models],
+        [dict(m.named_buffers()) for m in models],
+    )
 
     def stacked(parts: list[dict], as_leaves: bool) -> dict:
         out = {}

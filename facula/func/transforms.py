@@ -45,7 +45,12 @@ def _needed_outside(x: Any, own: set[int]) -> bool:
 
 
 def _released(tree: Any, own: set[int]) -> Any:
-    return tree_map(lambda t: t.detach() if _is_tensor(t) and t.requires_grad and not _needed_outside(t, own) else t, tree)
+    return tree_map(
+        lambda t: (
+            t.detach() if _is_tensor(t) and t.requires_grad and not _needed_outside(t, own) else t
+        ),
+        tree,
+    )
 
 
 def _picked(args: tuple, argnums: Any) -> tuple:
@@ -63,7 +68,9 @@ def _with_fresh(args: tuple, nums: tuple) -> tuple[list, list, list]:
         leaves, spec = tree_flatten(args[n])
         for leaf in leaves:
             if not _is_tensor(leaf):
-                raise ValueError(f"Expected all inputs to be differentiated to be Tensors, got {type(leaf)}")
+                raise ValueError(
+                    f"Expected all inputs to be differentiated to be Tensors, got {type(leaf)}"
+                )
         leaves = [_fresh(leaf) for leaf in leaves]
         new[n] = tree_unflatten(leaves, spec)
         leaves_all.append(leaves)
@@ -92,15 +99,23 @@ def grad_and_value(func: Callable, argnums: Any = 0, has_aux: bool = False) -> C
             aux = None
             if has_aux:
                 if not (isinstance(out, tuple) and len(out) == 2):
-                    raise RuntimeError("grad_and_value(f)(*args): output of function f should be a tuple: (output, aux) if has_aux is True")
+                    raise RuntimeError(
+                        "grad_and_value(f)(*args): output of function f should be a tuple: (output, aux) if has_aux is True"
+                    )
                 out, aux = out
             if not _is_tensor(out):
-                raise RuntimeError(f"Expected f(*args) to return a Tensor for grad(f), got {type(out)}")
+                raise RuntimeError(
+                    f"Expected f(*args) to return a Tensor for grad(f), got {type(out)}"
+                )
             if out.dim():
-                raise RuntimeError(f"grad_and_value(f)(*args): Expected f(*args) to return a scalar tensor, got tensor with {out.dim()} dims. Maybe you wanted to use the vjp or jacrev APIs instead?")
+                raise RuntimeError(
+                    f"grad_and_value(f)(*args): Expected f(*args) to return a scalar tensor, got tensor with {out.dim()} dims. Maybe you wanted to use the vjp or jacrev APIs instead?"
+                )
             flat = [t for part in leaves for t in part]
             grads = iter(_grads([out], flat))
-            trees = [tree_unflatten([next(grads) for _ in part], s) for part, s in zip(leaves, specs)]
+            trees = [
+                tree_unflatten([next(grads) for _ in part], s) for part, s in zip(leaves, specs)
+            ]
             got = trees[0] if isinstance(argnums, int) else tuple(trees)
         own = _leaf_ids(flat)
         got, out, aux = (_released(x, own) for x in (got, out, aux))
@@ -140,12 +155,16 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> Any:
     def pull(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> tuple:
         weights, spec = tree_flatten(cotangents)
         if spec != out_spec:
-            raise RuntimeError(f"Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function. cotangents: {spec}, primal output: {out_spec}")
+            raise RuntimeError(
+                f"Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function. cotangents: {spec}, primal output: {out_spec}"
+            )
         with torch.enable_grad():
             grads = iter(_grads(outs, flat, weights))
-            trees = tuple(tree_unflatten([next(grads) for _ in part], s) for part, s in zip(leaves, specs))
+            trees = tuple(
+                tree_unflatten([next(grads) for _ in part], s) for part, s in zip(leaves, specs)
+            )
         got = _released(trees, own)
-        return got if len(primals) != 1 else got
+        return got
 
     def pull_one(*cotangents: Any, **kwargs: Any) -> Any:
         return pull(cotangents[0] if len(cotangents) == 1 else cotangents, **kwargs)
@@ -161,14 +180,20 @@ def _push(outs: list, flat: list, tangents: list) -> list:
     met = [(g, t) for g, t in zip(grads, tangents) if g.requires_grad]
     if not met:
         return [torch.zeros_like(o) for o in outs]
-    got = torch.autograd.grad([g for g, _ in met], weights, [t for _, t in met], create_graph=True, allow_unused=True)
+    got = torch.autograd.grad(
+        [g for g, _ in met], weights, [t for _, t in met], create_graph=True, allow_unused=True
+    )
     return [torch.zeros_like(o) if g is None else g for g, o in zip(got, outs)]
 
 
-def jvp(func: Callable, primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
+def jvp(
+    func: Callable, primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False
+) -> Any:
     """(func's value, its derivative along tangents[, aux])."""
     if not isinstance(primals, tuple) or not isinstance(tangents, tuple):
-        raise RuntimeError(f"jvp(f, primals, tangents): Expected primals and tangents to be tuples, got {type(primals)} and {type(tangents)}")
+        raise RuntimeError(
+            f"jvp(f, primals, tangents): Expected primals and tangents to be tuples, got {type(primals)} and {type(tangents)}"
+        )
     with torch.enable_grad():
         new, leaves, _ = _with_fresh(primals, tuple(range(len(primals))))
         out = func(*new)
@@ -236,7 +261,9 @@ def _shaped(rows: list, out_spec: Any, leaves: list, specs: list, argnums: Any) 
     return tree_unflatten(per_out, out_spec)
 
 
-def jacfwd(func: Callable, argnums: Any = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable:
+def jacfwd(
+    func: Callable, argnums: Any = 0, has_aux: bool = False, *, randomness: str = "error"
+) -> Callable:
     """A function that gives func's Jacobian, column by column along unit tangents."""
 
     @functools.wraps(func)

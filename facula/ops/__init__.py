@@ -53,8 +53,13 @@ from facula.ops import (
     linalg_more,
     fourier,
     windows,
+    memory_formats,
+    names,
+    aten as _aten,
     storage,
     view_changes,
     legacy,
 )
 from facula.ops import autocast
+
+aten = _aten.aten  # `torch.ops.aten`: the room is also PyTorch's namespace

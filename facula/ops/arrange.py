@@ -58,7 +58,9 @@ def repeat(self: Tensor, *repeats: Any, **kwargs: Any) -> Tensor:
             "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
         )
     if any(k < 0 for k in times):
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(times)}: {list(times)}")
+        raise RuntimeError(
+            f"Trying to create tensor with negative dimension {min(times)}: {list(times)}"
+        )
     return apply(REPEAT, (self,), (times,))
 
 
@@ -87,7 +89,9 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
     if isinstance(repeats, int):
         if repeats < 0:
             raise RuntimeError("Repeats must be non-negative")
-        wide = input.unsqueeze(d + 1).expand(*input.meta.shape[: d + 1], repeats, *input.meta.shape[d + 1 :])  # type: ignore[attr-defined]
+        wide = input.unsqueeze(d + 1).expand(
+            *input.meta.shape[: d + 1], repeats, *input.meta.shape[d + 1 :]
+        )  # type: ignore[attr-defined]
         return wide.clone().flatten(d, d + 1)
     counts = _counts(repeats if isinstance(repeats, Tensor) else TORCH["tensor"](repeats))
     if len(counts) != n:
@@ -125,7 +129,9 @@ def _roll_expand(g: Any, a: Any, shifts: tuple, dims: tuple) -> Any:
             tail = [n - k if i == d else 0 for i in range(a.ndim)]
             tail_size = [k if i == d else s for i, s in enumerate(a.shape)]
             head_size = [n - k if i == d else s for i, s in enumerate(a.shape)]
-            a = g.cat([g.slice(a, tail, tail_size, ones), g.slice(a, [0] * a.ndim, head_size, ones)], d)
+            a = g.cat(
+                [g.slice(a, tail, tail_size, ones), g.slice(a, [0] * a.ndim, head_size, ones)], d
+            )
     return a
 
 
@@ -164,7 +170,9 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
             raise RuntimeError(f"Rotation dim{i} out of range, dim{i} = {d}")
     a, b = (d % input.meta.ndim for d in dims)
     if a == b:
-        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+        raise RuntimeError(
+            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
+        )
     k %= 4
     if k == 0:
         return input.clone()  # type: ignore[attr-defined]
@@ -233,7 +241,9 @@ def _at_least(k: int, grow: Any) -> Any:
 
 
 _at1 = _at_least(1, lambda t: t.reshape(1) if not t.meta.ndim else t)
-_at2 = _at_least(2, lambda t: t.reshape(1, 1) if not t.meta.ndim else t.unsqueeze(0) if t.meta.ndim == 1 else t)
+_at2 = _at_least(
+    2, lambda t: t.reshape(1, 1) if not t.meta.ndim else t.unsqueeze(0) if t.meta.ndim == 1 else t
+)
 
 
 def _grow3(t: Tensor) -> Tensor:
@@ -250,7 +260,9 @@ _at3 = _at_least(3, _grow3)
 
 def _nonempty(name: str, tensors: Any) -> list[Tensor]:
     if isinstance(tensors, Tensor):
-        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+        raise TypeError(
+            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor"
+        )
     tensors = list(tensors)
     if not tensors:
         raise RuntimeError(f"{name} expects a non-empty TensorList")
@@ -279,7 +291,10 @@ def dstack(tensors: Any, *, out: Tensor | None = None) -> Tensor:
 @only_torch()
 def column_stack(tensors: Any, *, out: Tensor | None = None) -> Tensor:
     """Vectors as columns, beside matrices."""
-    tensors = [t.reshape(t.meta.numel, 1) if t.meta.ndim <= 1 else t for t in _nonempty("column_stack", tensors)]
+    tensors = [
+        t.reshape(t.meta.numel, 1) if t.meta.ndim <= 1 else t
+        for t in _nonempty("column_stack", tensors)
+    ]
     return TORCH["cat"](tensors, 1, out=out)
 
 
@@ -292,7 +307,9 @@ def tensor_split(input: Tensor, indices_or_sections: Any = None, dim: int = 0, *
     """Parts along a dim: a number of nearly equal ones, or cut at indices."""
     what = next((x for x in (indices_or_sections, indices, sections) if x is not None), None)
     if not input.meta.ndim:
-        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+        raise RuntimeError(
+            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
+        )
     d = wrap_dim(dim, input.meta.ndim)
     n = input.meta.shape[d]
     if isinstance(what, Tensor):
@@ -318,7 +335,9 @@ def tensor_split(input: Tensor, indices_or_sections: Any = None, dim: int = 0, *
 
 
 def _split_along(name: str, need: int, dim_of: Any, doc: str) -> None:
-    def function(input: Tensor, indices_or_sections: Any = None, *, indices: Any = None, sections: Any = None) -> tuple:
+    def function(
+        input: Tensor, indices_or_sections: Any = None, *, indices: Any = None, sections: Any = None
+    ) -> tuple:
         what = next((x for x in (indices_or_sections, indices, sections) if x is not None), None)
         if input.meta.ndim < need:
             raise RuntimeError(
@@ -355,7 +374,9 @@ def broadcast_shapes(*shapes: Any) -> Size:
     shapes = tuple((s,) if isinstance(s, int) else tuple(s) for s in shapes)
     for s in shapes:
         if any(n < 0 for n in s):
-            raise RuntimeError(f"Trying to create tensor with negative dimension ({min(s)}): ({min(s)})")
+            raise RuntimeError(
+                f"Trying to create tensor with negative dimension ({min(s)}): ({min(s)})"
+            )
     try:
         return Size(_broadcast(*shapes))
     except RuntimeError:
@@ -382,7 +403,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
     if any(t.meta.ndim > 1 for t in tensors):
         bad = next(t for t in tensors if t.meta.ndim > 1)
-        raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {bad!r}")
+        raise RuntimeError(
+            f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {bad!r}"
+        )
     for t in tensors[1:]:
         if t.meta.dtype is not tensors[0].meta.dtype:
             raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
@@ -415,7 +438,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
 def cartesian_prod(*tensors: Any) -> Tensor:
     """All tuples of elements of vectors, as rows."""
     if any(t.meta.ndim != 1 for t in tensors):
-        raise RuntimeError(f"Expect a 1D vector, but got shape {list(next(t for t in tensors if t.meta.ndim != 1).meta.shape)}")
+        raise RuntimeError(
+            f"Expect a 1D vector, but got shape {list(next(t for t in tensors if t.meta.ndim != 1).meta.shape)}"
+        )
     if len(tensors) == 1:
         return tensors[0]
     grids = meshgrid(*tensors, indexing="ij")
@@ -444,7 +469,9 @@ def block_diag(*tensors: Any) -> Tensor:
         return TORCH["zeros"](1, 0)
     for i, t in enumerate(tensors):
         if not isinstance(t, Tensor):
-            raise TypeError(f"block_diag(): argument 'tensors' (position {i + 1}) must be Tensor, not {type(t).__name__}")
+            raise TypeError(
+                f"block_diag(): argument 'tensors' (position {i + 1}) must be Tensor, not {type(t).__name__}"
+            )
         if t.meta.ndim > 2:
             raise RuntimeError(
                 f"block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t.meta.ndim} dimensions"
@@ -457,7 +484,11 @@ def block_diag(*tensors: Any) -> Tensor:
     rows, left = [], 0
     for t in mats:
         n, k = t.meta.shape
-        pads = [TORCH["zeros"](n, left, dtype=d), t.to(d), TORCH["zeros"](n, cols - left - k, dtype=d)]
+        pads = [
+            TORCH["zeros"](n, left, dtype=d),
+            t.to(d),
+            TORCH["zeros"](n, cols - left - k, dtype=d),
+        ]
         rows.append(TORCH["cat"]([p for p in pads if p.meta.shape[1]] or [pads[1]], 1))
         left += k
     return TORCH["cat"](rows, 0)
@@ -513,7 +544,9 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     lead = m.ndim - len(target)
     fits = lead >= 0 and all(t in (1, n) for t, n in zip(target, m.shape[lead:]))
     if not fits:
-        raise RuntimeError(f"size {{{list(target)}}} is not expandable to size {{{list(m.shape)}}}.")
+        raise RuntimeError(
+            f"size {{{list(target)}}} is not expandable to size {{{list(m.shape)}}}."
+        )
     return sum_to(self, meta_of(m.dtype, target))
 
 

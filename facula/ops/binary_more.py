@@ -10,7 +10,7 @@ import numpy as np
 from facula.graph import dtypes as dt
 from facula.ops.complexes import conj, imag_part, joined, parts, real_part
 from facula.ops.elementwise import conj_of
-from facula.ops.pointwise import FLOAT, binary, operands, publish
+from facula.ops.pointwise import FLOAT, binary, need_tensors, operands, publish
 from facula.ops.registry import NAMESPACES, TORCH, to_out
 from facula.tensor import Tensor
 
@@ -25,16 +25,11 @@ def _publish(name: str, record: Any, *, numbers: bool = False, aliases: tuple[st
 
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         if numbers:
+            if name == "copysign":
+                need_tensors(name, input=input)
             operands(name, input, other)
-            if not isinstance(input, Tensor) and not isinstance(other, Tensor):
-                raise TypeError(f"{name}() received an invalid combination of arguments")
         else:
-            for place, arg, x in ((1, "input", input), (2, "other", other)):
-                if not isinstance(x, Tensor):
-                    raise TypeError(
-                        f"{name}(): argument '{arg}' (position {place}) must be Tensor, not "
-                        f"{type(x).__name__}"
-                    )
+            need_tensors(name, input=input, other=other)
         return to_out(record(input, other), out)
 
     function.__name__ = function.__qualname__ = name
@@ -60,7 +55,10 @@ atan2 = _publish("atan2", binary("atan2", lambda g, a, b: a.atan2(b), _atan2_bac
 
 def _hypot_backward(ctx: Any, g: Tensor) -> tuple:
     out = ctx.out
-    return (g * (ctx.a / out) if ctx.needs(0) else None, g * (ctx.b / out) if ctx.needs(1) else None)
+    return (
+        g * (ctx.a / out) if ctx.needs(0) else None,
+        g * (ctx.b / out) if ctx.needs(1) else None,
+    )
 
 
 _publish("hypot", binary("hypot", lambda g, a, b: a.hypot(b), _hypot_backward, saves="0 1 out",
@@ -78,7 +76,13 @@ def _copysign_backward(ctx: Any, g: Tensor) -> tuple:
 _publish("copysign", binary("copysign", lambda g, a, b: a.copysign(b), _copysign_backward,
                             saves="0 out", rule=FLOAT, check=_no("c", "copysign_cpu")),
          numbers=True)  # fmt: skip
-_publish("nextafter", binary("nextafter", lambda g, a, b: a.nextafter(b), None,
+
+
+def _nextafter_backward(ctx: Any, g: Tensor) -> tuple:
+    return g, TORCH["zeros_like"](g)
+
+
+_publish("nextafter", binary("nextafter", lambda g, a, b: a.nextafter(b), _nextafter_backward,
                              check=_no("biuc", "nextafter_cpu")))  # fmt: skip
 
 
@@ -122,7 +126,9 @@ NAMESPACES["special"]["xlogy"] = _publish(
 
 def _special_binary(name: str, record: Any, numbers: bool = True) -> None:
     before = TORCH.get(name)
-    NAMESPACES["special"][name] = _publish(name, record, numbers=numbers, method=False, inplace=False)
+    NAMESPACES["special"][name] = _publish(
+        name, record, numbers=numbers, method=False, inplace=False
+    )
     if before is None:
         TORCH.pop(name, None)
 
@@ -211,13 +217,12 @@ _publish("lcm", binary("lcm", _host2(np_lcm), None, check=_no("bfc", "lcm_cpu"))
 
 def heaviside(input: Tensor, values: Tensor, *, out: Tensor | None = None) -> Tensor:
     """0 below zero, 1 above, `values` at zero."""
+    need_tensors("heaviside", input=input, values=values)
     a, b = input.meta.dtype, values.meta.dtype
     if a.kind == "c" or b.kind == "c":
         raise RuntimeError("heaviside is not yet implemented for complex tensors.")
     if a is not b or (out is not None and out.meta.dtype is not a):
-        raise RuntimeError(
-            "heaviside is not yet implemented for tensors with different dtypes."
-        )
+        raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
     return to_out(_heaviside(input, values), out)
 
 
@@ -235,6 +240,7 @@ publish("heaviside", heaviside)
 
 def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """input * 2 ** other."""
+    need_tensors("ldexp", input=input, other=other)
     return to_out(input * TORCH["pow"](2.0, other), out)
 
 

@@ -141,9 +141,7 @@ def _clamped(name: str, input: Tensor, min: Any, max: Any) -> Tensor:
 
 
 @both("clamp", "clip")
-def clamp(
-    input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None
-) -> Tensor:
+def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
     """Elements moved into [min, max]; bounds are numbers or tensors."""
     return to_out(_clamped("clamp", input, min, max), out)
 
@@ -171,7 +169,12 @@ for _fn, _names in ((clamp, ("clamp", "clip")), (clamp_min, ("clamp_min",)),
 
 def _check_mask(name: str, mask: Any) -> None:
     if mask.dtype is not dt.bool_:
-        c_names = {"float32": "float", "int64": "long int", "uint8": "unsigned char", "int32": "int"}
+        c_names = {
+            "float32": "float",
+            "int64": "long int",
+            "uint8": "unsigned char",
+            "int32": "int",
+        }
         raise RuntimeError(
             f"{name} only supports boolean masks, but got mask with dtype "
             f"{c_names.get(mask.dtype.name, mask.dtype.name)}"
@@ -207,9 +210,7 @@ MASKED_FILL_TENSOR = Op("masked_fill", _fill_infer, _fill_expand, _fill_tensor_b
 def _fits(value: Any, d: Any) -> None:
     """RuntimeError in PyTorch's words where a number does not go into d."""
     if isinstance(value, complex) and d.kind != "c":
-        raise RuntimeError(
-            f"value cannot be converted to type {d.name} without overflow"
-        )
+        raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
 
 
 @both("masked_fill")

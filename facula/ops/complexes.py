@@ -9,7 +9,7 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
-from facula.ops.pointwise import BOOL, FLOAT, opmath, sum_to, unary
+from facula.ops.pointwise import BOOL, FLOAT, need_tensors, opmath, sum_to, unary
 from facula.ops.registry import TORCH, both, inplace, only_torch, to_out
 from facula.ops.shape import ALIAS, _remember, give_history, make_view
 from facula.tensor import Tensor, view
@@ -79,6 +79,7 @@ def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
 @only_torch()
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """abs * exp(i * angle)."""
+    need_tensors("polar", abs=abs, angle=angle)
     for t in (abs, angle):
         if t.meta.dtype not in (dt.float32, dt.float64):
             raise RuntimeError(
@@ -149,7 +150,9 @@ def view_as_real(input: Tensor) -> Tensor:
     if m.dtype.kind != "c":
         raise RuntimeError("view_as_real is only supported for complex tensors")
     strides = (*[2 * s for s in m.strides], 1)
-    return _shared_view(VIEW_AS_REAL, input, (*m.shape, 2), strides, 2 * input._off, m.dtype.to_real())
+    return _shared_view(
+        VIEW_AS_REAL, input, (*m.shape, 2), strides, 2 * input._off, m.dtype.to_real()
+    )
 
 
 @only_torch()
@@ -223,8 +226,6 @@ CONJ = Op("conj", lambda a: a.plain(), _conj_expand, lambda n, g: apply(CONJ, (g
 def conj(input: Tensor) -> Tensor:
     """The complex conjugate (the input itself where it is real)."""
     return apply(CONJ, (input,)) if input.meta.dtype.kind == "c" else input
-
-
 
 
 @both("conj_physical")

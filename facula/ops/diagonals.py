@@ -46,7 +46,9 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 
 @both("diagonal_scatter")
-def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal_scatter(
+    input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
+) -> Tensor:
     """input with a diagonal replaced by src."""
     out = input.clone()  # type: ignore[attr-defined]
     return _replace(out, diagonal(out, offset, dim1, dim2), src)
@@ -168,7 +170,9 @@ def _triangle(name: str, keep: Any) -> None:
         return to_out(apply(op, (input,), (int(diagonal),)), out)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The {'lower' if name == 'tril' else 'upper'} triangle of matrices, zeros elsewhere."
+    function.__doc__ = (
+        f"The {'lower' if name == 'tril' else 'upper'} triangle of matrices, zeros elsewhere."
+    )
     both(name)(function)
     inplace(function)
 
@@ -248,7 +252,9 @@ NAMESPACES["linalg"]["diagonal"] = _linalg_diagonal
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """Coordinates of flat indices in a shape."""
     if indices.meta.dtype.kind not in "iu":
-        raise ValueError(f"expected 'indices' to be an integer tensor, but got {indices.meta.dtype!r}")
+        raise ValueError(
+            f"expected 'indices' to be an integer tensor, but got {indices.meta.dtype!r}"
+        )
     if isinstance(shape, int):
         shape = (shape,)
     elif not isinstance(shape, (tuple, list)):

@@ -15,6 +15,7 @@ from facula.ops.pointwise import (
     _number_of,
     apply_rule,
     binary,
+    need_tensors,
     operands,
     opmath,
     publish,
@@ -64,7 +65,9 @@ def _scaled_infer(sign: int) -> Any:
     def infer(a: Meta, b: Meta, kind: str) -> Meta:
         d = result_type((a, b))
         if kind == "f" and d.kind not in "fc":
-            raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+            raise RuntimeError(
+                "For integral input tensors, argument alpha must not be a floating point number."
+            )
         if kind == "b" and d.kind != "b":
             raise RuntimeError("Boolean alpha only supported for Boolean results.")
         return meta_of(d, broadcast_shapes(a.shape, b.shape), a.device)
@@ -123,7 +126,12 @@ publish("sub", _with_alpha("sub", sub, SUB_SCALED, -1), aliases=("subtract",))
 
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
-    return TORCH["sub"](other, input, alpha=alpha) if isinstance(other, Tensor) else other - input * alpha
+    need_tensors("rsub", input=input)
+    return (
+        TORCH["sub"](other, input, alpha=alpha)
+        if isinstance(other, Tensor)
+        else other - input * alpha
+    )
 
 
 publish("rsub", rsub, inplace=False)
@@ -176,8 +184,16 @@ floor_div_mode = binary("div", lambda g, a, b: g.binary("floordiv", a, b),
                         lambda ctx, g: (g * 0, g * 0))  # fmt: skip
 
 
+_TENSOR_FIRST = frozenset("eq ne lt le gt ge fmod".split())
+_TENSORS_ONLY = frozenset("logical_and logical_or logical_xor".split())
+
+
 def _function(name: str, record: Any, doc: str) -> Any:
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        if name in _TENSOR_FIRST:
+            need_tensors(name, input=input)
+        elif name in _TENSORS_ONLY:
+            need_tensors(name, input=input, other=other)
         operands(name, input, other)
         return to_out(record(input, other), out)
 
@@ -187,10 +203,14 @@ def _function(name: str, record: Any, doc: str) -> Any:
 
 
 publish("mul", _function("mul", mul, "input * other, elementwise."), aliases=("multiply",))
-publish("floor_divide", _function("floor_divide", floor_divide, "floor(input / other), elementwise."))
+publish(
+    "floor_divide", _function("floor_divide", floor_divide, "floor(input / other), elementwise.")
+)
 
 
-def divide(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
+def divide(
+    input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
     """input / other, elementwise; `rounding_mode` None, "trunc" or "floor"."""
     operands("div", input, other)
     if rounding_mode not in _DIVISIONS:
@@ -245,7 +265,11 @@ def _pow_backward(ctx: Any, g: Tensor) -> tuple:
     if ctx.needs(1):
         a, out = ctx.a, ctx.out
         log = a.log() if isinstance(a, Tensor) else _log_number(a, out)
-        zero = TORCH["logical_and"](a == 0, ctx.b >= 0) if isinstance(a, Tensor) else (ctx.b >= 0) & (a == 0)
+        zero = (
+            TORCH["logical_and"](a == 0, ctx.b >= 0)
+            if isinstance(a, Tensor)
+            else (ctx.b >= 0) & (a == 0)
+        )
         gb = TORCH["where"](zero, TORCH["zeros_like"](out), g * conj_of(out * log))
     return ga, gb
 
@@ -297,7 +321,11 @@ def power(input: Any, exponent: Any) -> Any:
         d = input.meta.dtype
         kind = "f" if type(x) is float else "i"
         floats = d.kind == "f" or (kind == "f" and d.kind != "c")
-        if type(x) in (int, float) and x in _STATIC and (floats or (d.kind in "iu" and x > 0 and kind == "i")):
+        if (
+            type(x) in (int, float)
+            and x in _STATIC
+            and (floats or (d.kind in "iu" and x > 0 and kind == "i"))
+        ):
             return apply(POW_STATIC, (input,), (x, kind))
         if type(x) is int and x < 0 and d.kind in "iub":
             raise RuntimeError("Integers to negative integer powers are not allowed.")
@@ -363,7 +391,9 @@ def _only_bits(name: str) -> Any:
 
 
 def _bits(name: str, prim: str, dunder: str, aliases: tuple[str, ...] = ()) -> None:
-    record = binary(name, lambda g, a, b: g.binary(prim, a, b), None, check=_only_bits(name), dunder=dunder)
+    record = binary(
+        name, lambda g, a, b: g.binary(prim, a, b), None, check=_only_bits(name), dunder=dunder
+    )
     publish(name, _function(name, record, f"Elementwise {name}."), aliases=aliases)
 
 
@@ -379,7 +409,9 @@ def _truth(g: Any, v: Any) -> Any:
 
 
 def _logical(name: str, prim: str) -> None:
-    record = binary(name, lambda g, a, b: g.binary(prim, _truth(g, a), _truth(g, b)), None, rule=BOOL)
+    record = binary(
+        name, lambda g, a, b: g.binary(prim, _truth(g, a), _truth(g, b)), None, rule=BOOL
+    )
     publish(name, _function(name, record, f"Elementwise {name} of truth values."), inplace=False)
 
     def in_place(self: Tensor, other: Any) -> Tensor:
@@ -395,6 +427,18 @@ for _name, _prim in (("logical_and", "and"), ("logical_or", "or"), ("logical_xor
 
 unary("logical_not", lambda g, a: ~_truth(g, a), rule=BOOL, inplace=False)
 unary("bitwise_not", lambda g, a: ~a, refuse="fc")
+
+
+def _logical_not_(self: Tensor) -> Tensor:
+    from facula.ops.inplace import write_back
+
+    return write_back(self, TORCH["logical_not"](self).to(self.meta.dtype))
+
+
+Tensor.logical_not_ = _logical_not_  # type: ignore[attr-defined]
+Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[attr-defined]
+Tensor.__div__ = Tensor.__truediv__  # type: ignore[attr-defined]
+Tensor.__idiv__ = Tensor.__itruediv__  # type: ignore[attr-defined]
 Tensor.__invert__ = lambda self: TORCH["bitwise_not"](self)  # type: ignore[attr-defined]
 
 
@@ -435,7 +479,9 @@ for _name, _prim, _back in (
     _record = binary(_name, lambda g, a, b, p=_prim: (a | b if "max" in p else a & b) if a.dtype.kind == "b" else g.binary(p, a, b),
                      _back, saves="0 1", check=_no_complex(_name))  # fmt: skip
 
-    def _two_tensors(input: Tensor, other: Tensor, *, out: Tensor | None = None, _r: Any = _record) -> Tensor:
+    def _two_tensors(input: Tensor, other: Tensor, *, out: Tensor | None = None, _r: Any = _record,
+                     _n: str = _name) -> Tensor:  # fmt: skip
+        need_tensors(_n, input=input, other=other)
         return to_out(_r(input, other), out)
 
     _two_tensors.__name__ = _two_tensors.__qualname__ = _name

@@ -63,7 +63,9 @@ def _c2r_backward(n: Any, g: Tensor) -> Tensor:
     dims, last, forward = n.params
     got = apply(R2C, (g,), (dims, not forward))
     d, half = dims[-1], n.inst.ins[0].shape[dims[-1]]
-    double = last - half  # mirrored elements besides the first (and, for even sizes, the middle) one
+    double = (
+        last - half
+    )  # mirrored elements besides the first (and, for even sizes, the middle) one
     if double > 0:
         weight = np.ones(half)
         weight[1 : 1 + double] = 2
@@ -125,7 +127,9 @@ def _sizes(x: Tensor, s: Any, dim: Any) -> tuple[list[int], list[int]]:
     if len(s) != len(dims):
         raise RuntimeError("When given, dim and shape arguments must have the same length")
     if dim is None and len(s) > n:
-        raise RuntimeError(f"Got shape with {len(s)} values but input tensor only has {n} dimensions.")
+        raise RuntimeError(
+            f"Got shape with {len(s)} values but input tensor only has {n} dimensions."
+        )
     return dims, [x.meta.shape[d] if k == -1 else k for k, d in zip(s, dims)]
 
 
@@ -175,7 +179,9 @@ def _c2c(name: str, x: Tensor, s: Any, dim: Any, norm: Any, forward: bool) -> Te
 def _r2c(name: str, x: Tensor, s: Any, dim: Any, norm: Any, forward: bool) -> Tensor:
     _check_norm(norm)
     if x.meta.dtype.kind == "c":
-        raise RuntimeError(f"{name} expects a floating point input tensor, but got {x.meta.dtype.short}")
+        raise RuntimeError(
+            f"{name} expects a floating point input tensor, but got {x.meta.dtype.short}"
+        )
     x = _prepared(name, x, False)
     dims, sizes = _sizes(x, s, dim)
     if not dims:
@@ -218,7 +224,7 @@ def _publish(stem: str, kind: Callable, forward: bool) -> None:
             raise TypeError(f"fft_{stem}(): argument 'dim' must be int, not {type(dim).__name__}")
         if not input.meta.ndim:
             wrap_dim(dim, 0)
-            raise IndexError("Dimension specified as %d but tensor has no dimensions" % dim)
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
         return to_out(kind(stem, input, n, dim, norm, forward), out)
 
     def two(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None, *,
@@ -229,7 +235,11 @@ def _publish(stem: str, kind: Callable, forward: bool) -> None:
              out: Tensor | None = None) -> Tensor:  # fmt: skip
         return to_out(kind(stem + "n", input, s, dim, norm, forward), out)
 
-    for fn, name, where in ((one, stem, "one dim"), (two, stem + "2", "two dims"), (many, stem + "n", "dims")):
+    for fn, name, where in (
+        (one, stem, "one dim"),
+        (two, stem + "2", "two dims"),
+        (many, stem + "n", "dims"),
+    ):
         fn.__name__ = fn.__qualname__ = name
         fn.__doc__ = f"{stem} along {where}; see https://docs.pytorch.org/docs/2.13/fft.html"
         FFT[name] = fn
@@ -243,7 +253,13 @@ for _stem, (_kind, _forward) in _KINDS.items():
 
 def _shift(name: str, amount: Callable[[int], int]) -> None:
     def function(input: Tensor, dim: Any = None) -> Tensor:
-        dims = list(range(input.meta.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+        dims = (
+            list(range(input.meta.ndim))
+            if dim is None
+            else [dim]
+            if isinstance(dim, int)
+            else list(dim)
+        )
         dims = [wrap_dim(d, input.meta.ndim) for d in dims]
         if not dims:
             return input.clone()  # type: ignore[attr-defined]

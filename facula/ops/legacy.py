@@ -23,7 +23,9 @@ def _made(d: Any, args: tuple, kwargs: dict) -> Tensor:
         known = {"data", "size", "dtype"}
         extra = [k for k in kwargs if k not in known]
         if extra or "dtype" in kwargs:
-            raise TypeError(f"new() received an invalid combination of arguments - got ({', '.join(kwargs)})")
+            raise TypeError(
+                f"new() received an invalid combination of arguments - got ({', '.join(kwargs)})"
+            )
         args = (*args, *kwargs.values())
     if device is not None and device_of(device) not in (CPU, META):
         raise TypeError(f"type tensor expected a cpu device but got {device}")
@@ -80,9 +82,22 @@ class _TensorType(type):
         return f"<class 'torch.{cls.__name__}'>"
 
 
-for _name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"):
+for _name in (
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "bool",
+):
     _d = dt.DTYPES[_name]
-    TORCH[_d.short + "Tensor"] = _TensorType(_d.short + "Tensor", (), {"dtype": _d, "__module__": "torch"})
+    TORCH[_d.short + "Tensor"] = _TensorType(
+        _d.short + "Tensor", (), {"dtype": _d, "__module__": "torch"}
+    )
 
 
 @only_method("new")
@@ -150,14 +165,18 @@ def dim_order(self: Tensor, *, ambiguity_check: Any = False) -> tuple[int, ...]:
 
 def _python_values(self: Tensor, values: list) -> Tensor:
     array = np.asarray(values).reshape(self.meta.shape)
-    return self.copy_(adopt_array(np.ascontiguousarray(encode(array, self.meta.dtype)), self.meta.dtype))  # type: ignore[attr-defined]
+    return self.copy_(
+        adopt_array(np.ascontiguousarray(encode(array, self.meta.dtype)), self.meta.dtype)
+    )  # type: ignore[attr-defined]
 
 
 @only_method("apply_")
 def apply_(self: Tensor, callable: Any) -> Tensor:
     """Each element replaced by callable(element)."""
     if self._rg:
-        raise TypeError("Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead.")
+        raise TypeError(
+            "Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead."
+        )
     return _python_values(self, [callable(x) for x in self._values().reshape(-1).tolist()])
 
 
@@ -165,7 +184,9 @@ def apply_(self: Tensor, callable: Any) -> Tensor:
 def map_(self: Tensor, tensor: Tensor, callable: Any) -> Tensor:
     """Each element replaced by callable(element, element of tensor)."""
     if self._rg or tensor._rg:
-        raise TypeError("Can't call map_() on Variable that requires grad. Use var.detach().map_() instead.")
+        raise TypeError(
+            "Can't call map_() on Variable that requires grad. Use var.detach().map_() instead."
+        )
     b = np.broadcast_to(tensor._values(), self.meta.shape)
     pairs = zip(self._values().reshape(-1).tolist(), b.reshape(-1).tolist())
     return _python_values(self, [callable(x, y) for x, y in pairs])
@@ -174,7 +195,9 @@ def map_(self: Tensor, tensor: Tensor, callable: Any) -> Tensor:
 @only_method("map2_")
 def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Any) -> Tensor:
     """Each element replaced by callable of it and two others."""
-    a, b, c = (np.broadcast_to(t._values(), self.meta.shape).reshape(-1).tolist() for t in (self, x, y))
+    a, b, c = (
+        np.broadcast_to(t._values(), self.meta.shape).reshape(-1).tolist() for t in (self, x, y)
+    )
     return _python_values(self, [callable(*v) for v in zip(a, b, c)])
 
 
@@ -230,14 +253,18 @@ def to_dlpack(tensor: Tensor) -> Any:
 
 
 @only_torch()
-def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+def frombuffer(
+    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
     """A vector that shares memory with an object with the buffer protocol."""
     view = memoryview(buffer)
     size = view.nbytes
     if size == 0 or count == 0:
         raise ValueError(f"both buffer length ({size}) and count ({count}) must not be 0")
     if not 0 <= offset < size:
-        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1")
+        raise ValueError(
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1"
+        )
     item = dtype.itemsize
     if count < 0:
         if (size - offset) % item:
@@ -337,9 +364,7 @@ def sparse_dim(self: Tensor) -> int:
 @only_method("is_coalesced")
 def is_coalesced(self: Tensor) -> bool:
     """Only of sparse tensors."""
-    raise RuntimeError(
-        "is_coalesced expected sparse coordinate tensor layout but got Strided"
-    )
+    raise RuntimeError("is_coalesced expected sparse coordinate tensor layout but got Strided")
 
 
 @only_method("has_names")

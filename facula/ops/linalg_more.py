@@ -66,7 +66,9 @@ def matrix_exp(A: Tensor) -> Tensor:
     if m.ndim < 2 or m.shape[-1] != m.shape[-2] or m.dtype.kind not in "fc":
         check_low = m.dtype.kind in "fc"
         check_matrix("linalg.matrix_exp", A, True) if check_low else None
-        raise RuntimeError(f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {m.dtype.short}")
+        raise RuntimeError(
+            f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {m.dtype.short}"
+        )
     return apply(EXP, (A,))
 
 
@@ -81,7 +83,9 @@ _DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
 
 @linalg
-def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None, out: Any = None) -> Any:
+def lstsq(
+    A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None, out: Any = None
+) -> Any:
     """(X with the smallest |A X - B|, residuals, ranks, singular values)."""
     name = "torch.linalg.lstsq"
     if A.meta.ndim < 2:
@@ -90,12 +94,16 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         raise RuntimeError(f"{name}: other must have at least 1 dimension.")
     gap = A.meta.ndim - B.meta.ndim
     if gap not in (0, 1):
-        raise RuntimeError(f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - other.dim()) <= 1")
+        raise RuntimeError(
+            f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - other.dim()) <= 1"
+        )
     check_same(name, A, B) if A.meta.dtype is not B.meta.dtype else None
     check_matrix("linalg.lstsq", A)
     driver = driver or "gelsy"
     if driver not in _DRIVERS:
-        raise RuntimeError(f"{name}: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")
+        raise RuntimeError(
+            f"{name}: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)"
+        )
     vector = is_vector_case(A, B)
     b = B.unsqueeze(-1) if vector else B  # type: ignore[attr-defined]
     m, n = A.meta.shape[-2:]
@@ -116,7 +124,12 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         if full:
             gap_ = (A @ x - b).abs()
             residuals = (gap_ * gap_).sum(-2)
-    got = _LSTSQ(x.squeeze(-1) if vector else x, residuals, rank, values if driver in ("gelsd", "gelss") else none)
+    got = _LSTSQ(
+        x.squeeze(-1) if vector else x,
+        residuals,
+        rank,
+        values if driver in ("gelsd", "gelss") else none,
+    )
     return to_out(got, out)
 
 
@@ -144,8 +157,10 @@ def _reflectors(a: Tensor, tau: Tensor) -> list[tuple[Tensor, Tensor]]:
     """(vector as a column, factor) of each reflector."""
     m, out = a.meta.shape[-2], []
     unit = TORCH["tril"](a, -1) + TORCH["eye"](m, a.meta.shape[-1], dtype=a.meta.dtype)
-    for i in range(tau.meta.shape[-1]):
-        out.append((unit.narrow(-1, i, 1), tau.narrow(-1, i, 1).unsqueeze(-1)))
+    out.extend(
+        (unit.narrow(-1, i, 1), tau.narrow(-1, i, 1).unsqueeze(-1))
+        for i in range(tau.meta.shape[-1])
+    )
     return out
 
 
@@ -164,20 +179,29 @@ def householder_product(A: Tensor, tau: Tensor, *, out: Tensor | None = None) ->
         raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
     m, n = A.meta.shape[-2:]
     if m < n:
-        raise RuntimeError(f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1]")
+        raise RuntimeError(
+            f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1]"
+        )
     if n < tau.meta.shape[-1]:
-        raise RuntimeError(f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]")
+        raise RuntimeError(
+            f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]"
+        )
     if A.meta.ndim - tau.meta.ndim != 1:
         raise RuntimeError(
             f"{name}: Expected tau to have one dimension less than input, but got tau.ndim equal to {tau.meta.ndim} and "
             f"input.ndim is equal to {A.meta.ndim}"
         )
     if tuple(tau.meta.shape[:-1]) != tuple(A.meta.shape[:-2]):
-        raise RuntimeError(f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], but got {list(tau.meta.shape[:-1])}")
+        raise RuntimeError(
+            f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], but got {list(tau.meta.shape[:-1])}"
+        )
     if A.meta.dtype is not tau.meta.dtype:
-        raise RuntimeError(f"{name}: tau dtype {tau.meta.dtype.short} does not match input dtype {A.meta.dtype.short}")
-    if not A.meta.numel:
-        return to_out(A.clone(), out)  # type: ignore[attr-defined]
+        raise RuntimeError(
+            f"{name}: tau dtype {tau.meta.dtype.short} does not match input dtype {A.meta.dtype.short}"
+        )
+    if not A.meta.numel or not tau.meta.shape[-1]:
+        eye = TORCH["eye"](m, n, dtype=A.meta.dtype)
+        return to_out(TORCH["where"](TORCH["full"]((), False), A, eye), out)  # type: ignore[attr-defined]
     q = TORCH["eye"](m, n, dtype=A.meta.dtype).expand(A.meta.shape)
     for v, t in reversed(_reflectors(A, tau)):
         q = _reflect(q, v, t, True)
@@ -198,9 +222,13 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
         raise RuntimeError(f"{name}: other must have at least 2 dimensions.")
     side = other.meta.shape[-2 if left else -1]
     if side < tau.meta.shape[-1]:
-        raise RuntimeError(f"{name}: other.shape[{-2 if left else -1}] must be greater than or equal to tau.shape[-1]")
+        raise RuntimeError(
+            f"{name}: other.shape[{-2 if left else -1}] must be greater than or equal to tau.shape[-1]"
+        )
     if side != input.meta.shape[-2]:
-        raise RuntimeError(f"{name}: other.shape[{-2 if left else -1}] must be equal to input.shape[-2]")
+        raise RuntimeError(
+            f"{name}: other.shape[{-2 if left else -1}] must be equal to input.shape[-2]"
+        )
     if tau.meta.shape[-1] > input.meta.shape[-1]:
         raise RuntimeError(f"{name}: tau.shape[-1] must be less than or equal to input.shape[-1]")
     if input.meta.ndim - tau.meta.ndim != 1:
@@ -213,7 +241,9 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
             f"{name}: Expected other to have the same number of dimensions as input, but got other.ndim equal to "
             f"{other.meta.ndim} and input.ndim is equal to {input.meta.ndim}"
         )
-    if tuple(tau.meta.shape[:-1]) != tuple(input.meta.shape[:-2]) or tuple(other.meta.shape[:-2]) != tuple(input.meta.shape[:-2]):
+    if tuple(tau.meta.shape[:-1]) != tuple(input.meta.shape[:-2]) or tuple(
+        other.meta.shape[:-2]
+    ) != tuple(input.meta.shape[:-2]):
         raise RuntimeError(f"{name}: Expected batch dimensions to be equal to input.shape[:-2]")
     if not input.meta.dtype is tau.meta.dtype is other.meta.dtype:
         raise RuntimeError(f"{name}: Expected input and other to have the same dtype")
@@ -275,7 +305,9 @@ def get_approximate_basis(A: Tensor, q: int, niter: int = 2, M: Tensor | None = 
 
 
 @only_torch()
-def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> tuple:
+def svd_lowrank(
+    A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None
+) -> tuple:
     """(U, S, V) of a nearly low-rank matrix, by random projections."""
     m, n = A.meta.shape[-2:]
     if M is not None:
@@ -296,7 +328,9 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
         raise ValueError("pca_lowrank: input must be a floating point tensor")
     q = min(6, m, n) if q is None else q
     if not 0 <= q <= min(m, n):
-        raise ValueError(f"q(={q}) must be non-negative integer and not greater than min(m, n)={min(m, n)}")
+        raise ValueError(
+            f"q(={q}) must be non-negative integer and not greater than min(m, n)={min(m, n)}"
+        )
     if niter < 0:
         raise ValueError(f"niter(={niter}) must be non-negative integer")
     return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)  # type: ignore[attr-defined]

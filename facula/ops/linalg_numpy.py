@@ -88,7 +88,9 @@ def lu_factor(a: Array) -> list[Array]:
     with np.errstate(all="ignore"):
         for j in range(k):
             column = lu[:, j:, j]
-            size = np.abs(column.real) + np.abs(column.imag) if a.dtype.kind == "c" else np.abs(column)
+            size = (
+                np.abs(column.real) + np.abs(column.imag) if a.dtype.kind == "c" else np.abs(column)
+            )
             p = np.argmax(size, axis=1) + j
             pivots[:, j] = p + 1
             swap = lu[rows, p].copy()
@@ -227,8 +229,12 @@ def matrix_exp(a: Array) -> Array:
     x2 = x @ x
     x4 = x2 @ x2
     x6 = x4 @ x2
-    odd = x @ (x6 @ (b[13] * x6 + b[11] * x4 + b[9] * x2) + b[7] * x6 + b[5] * x4 + b[3] * x2 + b[1] * eye)
-    even = x6 @ (b[12] * x6 + b[10] * x4 + b[8] * x2) + b[6] * x6 + b[4] * x4 + b[2] * x2 + b[0] * eye
+    odd = x @ (
+        x6 @ (b[13] * x6 + b[11] * x4 + b[9] * x2) + b[7] * x6 + b[5] * x4 + b[3] * x2 + b[1] * eye
+    )
+    even = (
+        x6 @ (b[12] * x6 + b[10] * x4 + b[8] * x2) + b[6] * x6 + b[4] * x4 + b[2] * x2 + b[0] * eye
+    )
     out = np.linalg.solve(even - odd, even + odd)
     for k in range(int(times.max()) if times.size else 0):
         out = np.where((times > k)[..., None, None], out @ out, out)
@@ -305,7 +311,9 @@ def _ldl_update(a: Array, k: int, step: int, hermitian: bool, co: Any) -> None:
 def ldl_factor(a: Array, hermitian: bool) -> list[Array]:
     """(LD, pivots, infos) of stacks of symmetric or Hermitian matrices."""
     n = a.shape[-1]
-    return each(lambda x: _ldl_one(x, hermitian), [((n, n), a.dtype), ((n,), np.int32), ((), np.int32)], a)
+    return each(
+        lambda x: _ldl_one(x, hermitian), [((n, n), a.dtype), ((n,), np.int32), ((), np.int32)], a
+    )
 
 
 def _ldl_solve_one(ld: Array, pivots: Array, b: Array, hermitian: bool) -> Array:

@@ -45,7 +45,9 @@ def check_matrix(name: str, a: Any, square: bool = False, arg: str = "A") -> Non
     """RuntimeError in PyTorch's words unless a is a stack of (square) floating matrices."""
     m = a.meta if isinstance(a, Tensor) else a
     if not isinstance(m, Meta):
-        raise TypeError(f"{name.replace('.', '_')}(): argument '{arg}' must be Tensor, not {type(a).__name__}")
+        raise TypeError(
+            f"{name.replace('.', '_')}(): argument '{arg}' must be Tensor, not {type(a).__name__}"
+        )
     if m.ndim < 2:
         raise RuntimeError(f"{name}: The input tensor {arg} must have at least 2 dimensions.")
     if square and m.shape[-1] != m.shape[-2]:
@@ -53,7 +55,9 @@ def check_matrix(name: str, a: Any, square: bool = False, arg: str = "A") -> Non
             f"{name}: {arg} must be batches of square matrices, but they are {m.shape[-2]} by {m.shape[-1]} matrices"
         )
     if m.dtype.kind not in "fc":
-        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {m.dtype.short}")
+        raise RuntimeError(
+            f"{name}: Expected a floating point or complex tensor as input. Got {m.dtype.short}"
+        )
     if m.dtype.kind == "f" and m.dtype.itemsize < 4:
         raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {m.dtype.short}")
 
@@ -146,7 +150,13 @@ def _det_backward(n: Any, g: Tensor) -> Tensor:
     return unit.unsqueeze(-1).unsqueeze(-1) * (u @ (others.unsqueeze(-1) * vh))
 
 
-DET = host_op("linalg_det", ln.det, lambda a: meta_of(a.dtype, a.shape[:-2], a.device), _det_backward, saves="0 out")
+DET = host_op(
+    "linalg_det",
+    ln.det,
+    lambda a: meta_of(a.dtype, a.shape[:-2], a.device),
+    _det_backward,
+    saves="0 out",
+)
 
 
 @linalg
@@ -160,7 +170,9 @@ both("det")(lambda input: det(input))
 
 
 def _slogdet_infer(a: Meta) -> tuple[Meta, Meta]:
-    return meta_of(a.dtype, a.shape[:-2], a.device), meta_of(a.dtype.to_real(), a.shape[:-2], a.device)
+    return meta_of(a.dtype, a.shape[:-2], a.device), meta_of(
+        a.dtype.to_real(), a.shape[:-2], a.device
+    )
 
 
 def _slogdet_backward(n: Any, g_sign: Any, g_log: Any) -> Tensor:
@@ -219,16 +231,23 @@ def _solve_backward(n: Any, g: Tensor, _: Any = None) -> tuple:
     ins = n.inst.ins
     gb = apply(SOLVE, (adjoint(a), g))[0]
     ga = -(gb @ adjoint(x)) if n.needs(0) else None
-    return (_to_lead(ga, ins[0]) if ga is not None else None, _to_lead(gb, ins[1]) if n.needs(1) else None)
+    return (
+        _to_lead(ga, ins[0]) if ga is not None else None,
+        _to_lead(gb, ins[1]) if n.needs(1) else None,
+    )
 
 
-SOLVE = host_op("linalg_solve_ex", ln.solve_ex, _solve_infer, _solve_backward, saves="0 out0", materialize=False)
+SOLVE = host_op(
+    "linalg_solve_ex", ln.solve_ex, _solve_infer, _solve_backward, saves="0 out0", materialize=False
+)
 _SOLVE_EX = return_type("linalg_solve_ex", "result", "info")
 
 
 def is_vector_case(a: Tensor, b: Tensor) -> bool:
     """Whether b is a stack of vectors: one dim less than a, with its leading dims."""
-    return b.meta.ndim == 1 or (a.meta.ndim - 1 == b.meta.ndim and tuple(b.meta.shape) == tuple(a.meta.shape[:-1]))
+    return b.meta.ndim == 1 or (
+        a.meta.ndim - 1 == b.meta.ndim and tuple(b.meta.shape) == tuple(a.meta.shape[:-1])
+    )
 
 
 def _check_system(name: str, a: Tensor, b: Tensor, left: bool, vector: bool) -> None:
@@ -236,7 +255,9 @@ def _check_system(name: str, a: Tensor, b: Tensor, left: bool, vector: bool) -> 
     check_same(name, a, b)
     if vector:
         if not left:
-            raise RuntimeError(f"{name}: Vector broadcasting of the left hand side is not supported for left=False")
+            raise RuntimeError(
+                f"{name}: Vector broadcasting of the left hand side is not supported for left=False"
+            )
         if b.meta.shape[-1] != a.meta.shape[-1]:
             raise RuntimeError(
                 f"{name}: Incompatible shapes of A and B for the equation AX = B "
@@ -276,7 +297,9 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None)
 
 
 @linalg
-def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False, out: Any = None) -> Any:
+def solve_ex(
+    A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False, out: Any = None
+) -> Any:
     """(X with A X = B, infos), without errors for singular matrices."""
     return to_out(_SOLVE_EX(*_solved("linalg.solve_ex", A, B, left, check_errors)), out)
 
@@ -299,7 +322,9 @@ def _tri_backward(n: Any, g: Tensor) -> tuple:
     return ga, _to_lead(gb, ins[1]) if n.needs(1) else None
 
 
-TRIANGULAR = host_op("linalg_solve_triangular", ln.solve_triangular, _tri_infer, _tri_backward, saves="0 out")
+TRIANGULAR = host_op(
+    "linalg_solve_triangular", ln.solve_triangular, _tri_infer, _tri_backward, saves="0 out"
+)
 
 
 @linalg
@@ -311,7 +336,9 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
     _check_system("linalg.solve_triangular", A, B, left, False)
     if left:
         return to_out(apply(TRIANGULAR, (A, B), (bool(upper), bool(unitriangular))), out)
-    flipped = apply(TRIANGULAR, (A.transpose(-2, -1), B.transpose(-2, -1)), (not upper, bool(unitriangular)))  # type: ignore[attr-defined]
+    flipped = apply(
+        TRIANGULAR, (A.transpose(-2, -1), B.transpose(-2, -1)), (not upper, bool(unitriangular))
+    )  # type: ignore[attr-defined]
     return to_out(flipped.transpose(-2, -1), out)
 
 
@@ -353,7 +380,9 @@ _NOT_POSITIVE = (
 
 
 @linalg
-def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
+def cholesky_ex(
+    A: Tensor, *, upper: bool = False, check_errors: bool = False, out: Any = None
+) -> Any:
     """(triangular factors, infos), without errors for matrices that have none."""
     check_matrix("linalg.cholesky_ex", A, True)
     got = _CHOLESKY_EX(*apply(CHOLESKY, (A,), (bool(upper),)))
@@ -399,11 +428,15 @@ CHOLESKY_SOLVE = host_op("cholesky_solve", ln.cholesky_solve, lambda b, low, upp
 
 
 @both("cholesky_solve")
-def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
+def cholesky_solve(
+    B: Tensor, L: Tensor, upper: bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """X with L L^H X = B."""
     check_matrix("cholesky_solve", L, True, "L")
     if B.meta.ndim < 2:
-        raise RuntimeError(f"b should have at least 2 dimensions, but has {B.meta.ndim} dimensions instead")
+        raise RuntimeError(
+            f"b should have at least 2 dimensions, but has {B.meta.ndim} dimensions instead"
+        )
     if B.meta.shape[-2] != L.meta.shape[-1]:
         raise RuntimeError(
             f"Incompatible matrix sizes for cholesky_solve: each A matrix is {L.meta.shape[-1]} by {L.meta.shape[-1]} "
@@ -479,7 +512,14 @@ def _lu_backward(n: Any, g: Tensor, *_: Any) -> Tensor:
     return lu_gradient(low, up, gl, gu, pivots, m)
 
 
-LU = host_op("linalg_lu_factor_ex", np_lu_factor, _lu_infer, _lu_backward, saves="out0 out1", materialize=False)
+LU = host_op(
+    "linalg_lu_factor_ex",
+    np_lu_factor,
+    _lu_infer,
+    _lu_backward,
+    saves="out0 out1",
+    materialize=False,
+)
 _LU_FACTOR = return_type("linalg_lu_factor", "LU", "pivots")
 _LU_FACTOR_EX = return_type("linalg_lu_factor_ex", "LU", "pivots", "info")
 _LU = return_type("linalg_lu", "P", "L", "U")
@@ -487,7 +527,9 @@ _UNPACK = return_type("lu_unpack", "P", "L", "U")
 
 
 @linalg
-def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False, out: Any = None) -> Any:
+def lu_factor_ex(
+    A: Tensor, *, pivot: bool = True, check_errors: bool = False, out: Any = None
+) -> Any:
     """(compact LU, pivots, infos)."""
     check_matrix("torch.lu_factor", A)
     return to_out(_LU_FACTOR_EX(*apply(LU, (A,), (bool(pivot),))), out)
@@ -506,7 +548,11 @@ def lu(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:
     check_matrix("linalg.lu", A)
     packed, pivots, _ = apply(LU, (A,), (bool(pivot),))
     low, up = _parts(packed)
-    p = permutation_of(pivots, A.meta.shape[-2], A.meta.dtype) if pivot else TORCH["empty"](0, dtype=A.meta.dtype)
+    p = (
+        permutation_of(pivots, A.meta.shape[-2], A.meta.dtype)
+        if pivot
+        else TORCH["empty"](0, dtype=A.meta.dtype)
+    )
     return to_out(_LU(p, low, up), out)
 
 
@@ -538,7 +584,11 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
                            "Note: this function is intended to be used with the output produced by torch.linalg.lu_factor")  # fmt: skip
     none = TORCH["empty"](0, dtype=LU_data.meta.dtype)
     low, up = _parts(LU_data) if unpack_data else (none, none)
-    p = permutation_of(LU_pivots, LU_data.meta.shape[-2], LU_data.meta.dtype) if unpack_pivots else none
+    p = (
+        permutation_of(LU_pivots, LU_data.meta.shape[-2], LU_data.meta.dtype)
+        if unpack_pivots
+        else none
+    )
     return to_out(_UNPACK(p, low, up), out)
 
 
@@ -563,13 +613,17 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
     """X with A X = B, for a compact factorisation of A."""
     check_matrix("linalg.lu_solve", LU, True, "LU")
     if pivots.meta.dtype is not dt.int32:
-        raise RuntimeError(f"linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32. Got {pivots.meta.dtype.short}")
+        raise RuntimeError(
+            f"linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32. Got {pivots.meta.dtype.short}"
+        )
     check_same("linalg.lu_solve", LU, B)
     return to_out(_lu_solve(LU, pivots, B, left, adjoint), out)
 
 
 @both("lu_solve")
-def lu_solve_old(b: Tensor, LU_data: Tensor, LU_pivots: Tensor, *, out: Tensor | None = None) -> Tensor:
+def lu_solve_old(
+    b: Tensor, LU_data: Tensor, LU_pivots: Tensor, *, out: Tensor | None = None
+) -> Tensor:
     """X with A X = b, for a compact factorisation of A."""
     return lu_solve(LU_data, LU_pivots, b, out=out)
 
@@ -584,7 +638,9 @@ _LDL_FACTOR_EX = return_type("linalg_ldl_factor_ex", "LD", "pivots", "info")
 
 
 @linalg
-def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False, out: Any = None) -> Any:
+def ldl_factor_ex(
+    A: Tensor, *, hermitian: bool = False, check_errors: bool = False, out: Any = None
+) -> Any:
     """(compact factors, pivots, infos) of symmetric matrices."""
     check_matrix("torch.linalg.ldl_factor_ex", A, True)
     return to_out(_LDL_FACTOR_EX(*apply(LDL, (A,), (bool(hermitian),))), out)
@@ -602,7 +658,9 @@ LDL_SOLVE = host_op("linalg_ldl_solve", ln.ldl_solve,
 
 
 @linalg
-def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False, out: Tensor | None = None) -> Tensor:
+def ldl_solve(
+    LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False, out: Tensor | None = None
+) -> Tensor:
     """X with A X = B, for `ldl_factor`'s result."""
     check_matrix("torch.linalg.ldl_solve", LD, True, "LD")
     return to_out(apply(LDL_SOLVE, (LD, pivots, B), (bool(hermitian),)), out)

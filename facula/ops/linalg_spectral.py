@@ -50,7 +50,11 @@ def _qr_infer(a: Meta, mode: str) -> tuple[Meta, Meta]:
 def _qr_square(q: Tensor, r: Tensor, gq: Tensor, gr: Tensor) -> Tensor:
     inner = TORCH["triu"](gr @ adjoint(r) - adjoint(q) @ gq)
     diagonal = _diagonal(inner)
-    inner = inner + adjoint(inner) - _embed(diagonal if inner.meta.dtype.kind != "c" else conj_of(diagonal))
+    inner = (
+        inner
+        + adjoint(inner)
+        - _embed(diagonal if inner.meta.dtype.kind != "c" else conj_of(diagonal))
+    )
     if inner.meta.dtype.kind == "c":
         on = _diagonal(inner)
         inner = inner - _embed(on) + _embed(real_part(on).to(inner.meta.dtype))  # type: ignore[attr-defined]
@@ -68,7 +72,9 @@ def _qr_backward(n: Any, gq: Tensor, gr: Tensor) -> Tensor:
             "linalg.qr(A, mode='reduced') if you are going to differentiate through linalg.qr."
         )
     if mode == "complete" and rows > cols:
-        raise RuntimeError("The QR decomposition is not differentiable when mode='complete' and nrows > ncols.")
+        raise RuntimeError(
+            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols."
+        )
     if rows >= cols:
         return _qr_square(q, r, gq, gr)
     r1, r2 = r.narrow(-1, 0, rows), r.narrow(-1, rows, cols - rows)
@@ -130,13 +136,18 @@ def _eigh_backward(n: Any, gl: Any, gv: Any) -> Tensor:
 
 EIGH = host_op("linalg_eigh", ln.eigh, _eigh_infer, _eigh_backward, saves="out0 out1", materialize=False,
                grad_name="LinalgEighBackward0")  # fmt: skip
-_EIGH, _EIG = return_type("linalg_eigh", "eigenvalues", "eigenvectors"), return_type("linalg_eig", "eigenvalues", "eigenvectors")
+_EIGH, _EIG = (
+    return_type("linalg_eigh", "eigenvalues", "eigenvectors"),
+    return_type("linalg_eig", "eigenvalues", "eigenvectors"),
+)
 
 
 def _check_finite(name: str, a: Tensor) -> None:
     x = a._values()
     if not np.isfinite(x).all():
-        raise LinAlgError(f"{name}: The algorithm failed to converge because the input matrix contained non-finite values.")
+        raise LinAlgError(
+            f"{name}: The algorithm failed to converge because the input matrix contained non-finite values."
+        )
 
 
 def _check_uplo(name: str, uplo: str) -> str:
@@ -224,7 +235,11 @@ def _svd_infer(a: Meta, full: bool) -> tuple[Meta, Meta, Meta]:
     k, lead = min(m, n), a.shape[:-2]
     u = (*lead, m, m if full else k)
     vh = (*lead, n if full else k, n)
-    return (meta_of(a.dtype, u, a.device), meta_of(a.dtype.to_real(), (*lead, k), a.device), meta_of(a.dtype, vh, a.device))
+    return (
+        meta_of(a.dtype, u, a.device),
+        meta_of(a.dtype.to_real(), (*lead, k), a.device),
+        meta_of(a.dtype, vh, a.device),
+    )
 
 
 def _skew(a: Tensor) -> Tensor:
@@ -271,18 +286,28 @@ def _off(a: Tensor) -> Tensor:
     return a - _embed(_diagonal(a))
 
 
-SVD = host_op("linalg_svd", ln.svd, _svd_infer, _svd_backward, saves="out0 out1 out2", materialize=False)
+SVD = host_op(
+    "linalg_svd", ln.svd, _svd_infer, _svd_backward, saves="out0 out1 out2", materialize=False
+)
 _SVD, _SVD_OLD = return_type("linalg_svd", "U", "S", "Vh"), return_type("svd", "U", "S", "V")
-SVDVALS = host_op("linalg_svdvals", ln.svdvals, lambda a: meta_of(a.dtype.to_real(), (*a.shape[:-2], min(a.shape[-2:])), a.device))
+SVDVALS = host_op(
+    "linalg_svdvals",
+    ln.svdvals,
+    lambda a: meta_of(a.dtype.to_real(), (*a.shape[:-2], min(a.shape[-2:])), a.device),
+)
 
 
 @linalg
-def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None, out: Any = None) -> Any:
+def svd(
+    A: Tensor, full_matrices: bool = True, *, driver: str | None = None, out: Any = None
+) -> Any:
     """(U, S, Vh) with A = U diag(S) Vh."""
     check_matrix("linalg.svd", A)
     _check_finite("linalg.svd", A)
     if driver is not None and A.meta.device.type == "cpu":  # type: ignore[attr-defined]
-        raise RuntimeError("torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend.")
+        raise RuntimeError(
+            "torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend."
+        )
     return to_out(_SVD(*apply(SVD, (A,), (bool(full_matrices),))), out)
 
 
@@ -294,7 +319,10 @@ def svd_old(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: A
     if not compute_uv:
         m, n = input.meta.shape[-2:]
         lead = input.meta.shape[:-2]
-        u, v = TORCH["zeros"](*lead, m, m, dtype=input.meta.dtype), TORCH["zeros"](*lead, n, n, dtype=input.meta.dtype)
+        u, v = (
+            TORCH["zeros"](*lead, m, m, dtype=input.meta.dtype),
+            TORCH["zeros"](*lead, n, n, dtype=input.meta.dtype),
+        )
         return to_out(_SVD_OLD(u, s, v), out)
     return to_out(_SVD_OLD(u, s, adjoint(vh)), out)
 
@@ -316,15 +344,23 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
                 out: Tensor | None = None) -> Tensor:  # fmt: skip
     """Norms of matrices: "fro", "nuc", inf, 1, 2 and the negatives of the last three."""
     if A.meta.ndim < 2:
-        raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
+        raise RuntimeError(
+            "linalg.matrix_norm: The input tensor A must have at least 2 dimensions."
+        )
     if A.meta.dtype.kind not in "fc":
-        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.meta.dtype.short}")
+        raise RuntimeError(
+            f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.meta.dtype.short}"
+        )
     dims = (dim,) if isinstance(dim, int) else tuple(dim)
     if len(dims) != 2:
-        raise RuntimeError("linalg.matrix_norm: dim must be a 2-tuple. Got " + " ".join(map(str, dims)))
+        raise RuntimeError(
+            "linalg.matrix_norm: dim must be a 2-tuple. Got " + " ".join(map(str, dims))
+        )
     a, b = (wrap_dim(d, A.meta.ndim) for d in dims)
     if a == b:
-        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dims[0]}, {dims[1]})")
+        raise RuntimeError(
+            f"linalg.matrix_norm: dims must be different. Got ({dims[0]}, {dims[1]})"
+        )
     if isinstance(ord, str):
         if ord not in ("fro", "nuc"):
             raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
@@ -335,9 +371,18 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
     x = A if dtype is None else A.to(dtype)  # type: ignore[attr-defined]
     if ord == "nuc" or abs(ord) == 2:
         if x.meta.dtype.kind == "f" and x.meta.dtype.itemsize < 4:
-            raise RuntimeError(f"linalg.matrix_norm: Low precision dtypes not supported. Got {x.meta.dtype.short}")
+            raise RuntimeError(
+                f"linalg.matrix_norm: Low precision dtypes not supported. Got {x.meta.dtype.short}"
+            )
         values = svdvals(x.movedim((a, b), (-2, -1)))
-        got = values.sum(-1) if ord == "nuc" else values.amax(-1) if ord > 0 else values.amin(-1)  # type: ignore[attr-defined]
+        empty = not values.meta.shape[-1] and (ord == "nuc" or ord > 0)
+        got = (
+            values.sum(-1)
+            if ord == "nuc" or empty
+            else values.amax(-1)
+            if ord > 0
+            else values.amin(-1)
+        )  # type: ignore[attr-defined]
         if keepdim:
             for d in sorted((a, b)):
                 got = got.unsqueeze(d)
@@ -360,11 +405,15 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
     dims = (dim,) if isinstance(dim, int) else None if dim is None else tuple(dim)
     if dims is not None and len(dims) not in (1, 2):
         if ord is not None or len(dims) == 0:
-            raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}")
+            raise RuntimeError(
+                f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}"
+            )
     if ord is None:
         return vector_norm(A, 2, dims, keepdim, dtype=dtype, out=out)
     if dims is None and A.meta.ndim not in (1, 2):
-        raise RuntimeError(f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.meta.ndim}D.")
+        raise RuntimeError(
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.meta.ndim}D."
+        )
     if (dims is not None and len(dims) == 2) or (dims is None and A.meta.ndim == 2):
         return matrix_norm(A, ord, (0, 1) if dims is None else dims, keepdim, dtype=dtype, out=out)
     if isinstance(ord, str):
@@ -383,7 +432,9 @@ def cond(A: Tensor, p: Any = None, *, out: Tensor | None = None) -> Tensor:
             return to_out(TORCH["zeros"](A.meta.shape[:-2], dtype=A.meta.dtype.to_real()), out)
         big, small = values[..., 0], values[..., -1]  # type: ignore[index]
         return to_out(small / big if p == -2 else big / small, out)
-    if isinstance(p, str) and p not in ("fro", "nuc") or (not isinstance(p, str) and abs(p) not in (1, 2, math.inf)):
+    if (isinstance(p, str) and p not in ("fro", "nuc")) or (
+        not isinstance(p, str) and abs(p) not in (1, 2, math.inf)
+    ):
         raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")
     check_matrix("linalg.cond", A, True)
     if not A.meta.numel:
@@ -399,15 +450,25 @@ def cond(A: Tensor, p: Any = None, *, out: Tensor | None = None) -> Tensor:
 def _tolerances(name: str, a: Tensor, top: Tensor, atol: Any, rtol: Any, tol: Any = None) -> Tensor:
     for what, x in (("atol", atol), ("rtol", rtol), ("tol", tol)):
         if isinstance(x, Tensor) and x.meta.dtype.kind == "c":
-            raise RuntimeError(f"{name}: {what} tensor of complex type is not supported. Got {x.meta.dtype.short}")
+            raise RuntimeError(
+                f"{name}: {what} tensor of complex type is not supported. Got {x.meta.dtype.short}"
+            )
     if tol is not None:
-        return (tol if isinstance(tol, Tensor) else TORCH["full"]((), float(tol), dtype=top.meta.dtype)).expand_as(top)
+        return (
+            tol if isinstance(tol, Tensor) else TORCH["full"]((), float(tol), dtype=top.meta.dtype)
+        ).expand_as(top)
     given = atol is not None
     atol = 0.0 if atol is None else atol
     if rtol is None:
         eps = dt.finfo(top.meta.dtype).eps * max(a.meta.shape[-2:])
-        rtol = TORCH["where"](atol > 0, 0.0, eps) if isinstance(atol, Tensor) else (0.0 if given and atol > 0 else eps)
-    return TORCH["maximum"](_as_tensor(atol, top).broadcast_to(_shape2(atol, top)), _as_tensor(rtol, top) * top)
+        rtol = (
+            TORCH["where"](atol > 0, 0.0, eps)
+            if isinstance(atol, Tensor)
+            else (0.0 if given and atol > 0 else eps)
+        )
+    return TORCH["maximum"](
+        _as_tensor(atol, top).broadcast_to(_shape2(atol, top)), _as_tensor(rtol, top) * top
+    )
 
 
 def _as_tensor(x: Any, like: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ from facula.tensor import Tensor
 def _check_close(name: str, a: Any, b: Any, rtol: float, atol: float) -> None:
     for place, arg, x in ((1, "input", a), (2, "other", b)):
         if not isinstance(x, Tensor):
-            raise TypeError(f"{name}(): argument '{arg}' (position {place}) must be Tensor, not {type(x).__name__}")
+            raise TypeError(
+                f"{name}(): argument '{arg}' (position {place}) must be Tensor, not {type(x).__name__}"
+            )
     if a.meta.dtype is not b.meta.dtype:
         raise RuntimeError(f"{a.meta.dtype.short} did not match {b.meta.dtype.short}")
     if rtol < 0:
@@ -27,7 +29,9 @@ def _check_close(name: str, a: Any, b: Any, rtol: float, atol: float) -> None:
 
 
 @both("isclose")
-def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> Tensor:
     """Whether |input - other| <= atol + rtol * |other|, elementwise."""
     _check_close("isclose", input, other, rtol, atol)
     close = input == other
@@ -36,13 +40,19 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
         close = close | (input.isnan() & other.isnan())  # type: ignore[attr-defined]
     if rtol == 0 and atol == 0:
         return close
-    a, b = (input, other) if kind in "fc" else (input.to(dt.default_dtype()), other.to(dt.default_dtype()))  # type: ignore[attr-defined]
+    a, b = (
+        (input, other)
+        if kind in "fc"
+        else (input.to(dt.default_dtype()), other.to(dt.default_dtype()))
+    )  # type: ignore[attr-defined]
     gap = (a - b).abs()
     return close | (gap.isfinite() & (gap <= atol + (rtol * b).abs()))
 
 
 @both("allclose")
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> bool:
     """Whether all elements are close (see `isclose`)."""
     return bool(isclose(input, other, rtol, atol, equal_nan).all())  # type: ignore[attr-defined]
 
@@ -51,7 +61,9 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether shapes and all elements are equal."""
     if not isinstance(other, Tensor):
-        raise TypeError(f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
+        raise TypeError(
+            f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
+        )
     if input.meta.shape != other.meta.shape:
         return False
     return bool((input == other).all())  # type: ignore[union-attr]
@@ -155,7 +167,6 @@ class _Switches:
     warn_always = False
 
 
-
 @only_torch()
 def get_num_interop_threads() -> int:
     """How many threads run independent operators."""
@@ -199,7 +210,9 @@ def set_deterministic_debug_mode(debug_mode: Any) -> None:
     """Sets the mode by number or name ("default", "warn", "error")."""
     number = {"default": 0, "warn": 1, "error": 2}.get(debug_mode, debug_mode)
     if number not in (0, 1, 2):
-        raise RuntimeError(f"invalid value of debug_mode, expected `default`, `warn` or `error`, or 0, 1, 2, but got {debug_mode}")
+        raise RuntimeError(
+            f"invalid value of debug_mode, expected `default`, `warn` or `error`, or 0, 1, 2, but got {debug_mode}"
+        )
     use_deterministic_algorithms(number > 0, warn_only=number == 1)
 
 

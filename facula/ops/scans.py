@@ -62,7 +62,11 @@ def _cumprod_backward(n: Any, g: Tensor) -> Tensor:
     # with zeros: the first one gets the products that leave it out, later elements nothing
     first = zero & (cumsum(zero, dim) == 1)
     seen = cumsum(zero, dim) > 0
-    before = TORCH["where"](seen, 0.0, reverse_cumsum(TORCH["where"](seen, 0.0, g * cy), dim) / TORCH["where"](zero, 1.0, cx))
+    before = TORCH["where"](
+        seen,
+        0.0,
+        reverse_cumsum(TORCH["where"](seen, 0.0, g * cy), dim) / TORCH["where"](zero, 1.0, cx),
+    )
     without = cumprod(TORCH["where"](first, 1.0, cx), dim)
     at_first = reverse_cumsum(TORCH["where"](seen, g * without, 0.0), dim)
     return _back_to(before + TORCH["where"](first, at_first, 0.0), m)
@@ -75,7 +79,9 @@ CUMPROD = Op("cumprod", _scan_infer, _scan_expand("prod"), _cumprod_backward, sa
 
 def _dim(name: str, input: Tensor, dim: Any) -> int:
     if not isinstance(input, Tensor):
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        raise TypeError(
+            f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+        )
     if not isinstance(dim, int) or isinstance(dim, bool):
         raise TypeError(f"{name}(): argument 'dim' must be int, not {type(dim).__name__}")
     return wrap_dim(dim, input.meta.ndim)
@@ -140,7 +146,9 @@ def _extreme(name: str, kind: str) -> None:
         return to_out(result(*apply(op, (input,), (_dim(name, input, dim),))), out)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Running {'maxima' if kind == 'max' else 'minima'} along dim, and where they are."
+    function.__doc__ = (
+        f"Running {'maxima' if kind == 'max' else 'minima'} along dim, and where they are."
+    )
     both(name)(function)
 
 
@@ -240,7 +248,9 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1)
 
 
 @only_torch()
-def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
+def cumulative_trapezoid(
+    y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1
+) -> Tensor:
     """Running integral along dim by the trapezoidal rule."""
     pairs, steps, d = _heights(y, x, dx, dim)
     return cumsum(pairs * steps, d) / 2
@@ -311,9 +321,17 @@ def _gradient_along(f: Tensor, dim: int, spacing: Any, edge_order: int) -> Tenso
 
 
 @only_torch()
-def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+def gradient(
+    input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
+) -> tuple[Tensor, ...]:
     """Slopes along dims by central differences; `spacing` numbers or coordinates per dim."""
-    dims = list(range(input.meta.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    dims = (
+        list(range(input.meta.ndim))
+        if dim is None
+        else [dim]
+        if isinstance(dim, int)
+        else list(dim)
+    )
     dims = [wrap_dim(d, input.meta.ndim) for d in dims]
     if len(set(dims)) != len(dims):
         raise RuntimeError(f"dim {dims[0]} appears multiple times in the list of dims")
@@ -341,7 +359,9 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
                 f"{input.meta.device} and {h.meta.device}!"
             )
         if input.meta.shape[d] < edge_order + 1:
-            raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
+            raise RuntimeError(
+                "torch.gradient expected each dimension size to be at least edge_order+1"
+            )
     if input.meta.dtype is dt.uint8:
         raise RuntimeError("torch.gradient does not support uint8 input.")
     return tuple(_gradient_along(input, d, h, edge_order) for d, h in zip(dims, steps))

@@ -38,7 +38,9 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     """input with src (a tensor or a number) written at input[index[i][j]][j], and alike."""
     given = value if src is None else src
     if given is None:
-        raise TypeError("scatter() received an invalid combination of arguments: src or value is needed")
+        raise TypeError(
+            "scatter() received an invalid combination of arguments: src or value is needed"
+        )
     if not isinstance(given, Tensor):
         given = _full_like_index(input, index, given)
     if reduce is not None:
@@ -49,7 +51,9 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
 
 
 @both("scatter_add")
-def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
+def scatter_add(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, *, out: Tensor | None = None
+) -> Tensor:
     """input with src added at input[index[i][j]][j], and alike for other dims."""
     return to_out(scatter_op(input, dim, index, src, "add"), out)
 
@@ -75,14 +79,20 @@ def _reduce_infer(x: Any, index: Any, src: Any, dim: int, reduce: str, include_s
     return _scatter_infer(x, index, src, dim, "add")
 
 
-def _reduce_expand(g: Any, x: Any, index: Any, src: Any, dim: int, reduce: str, include_self: bool) -> Any:
+def _reduce_expand(
+    g: Any, x: Any, index: Any, src: Any, dim: int, reduce: str, include_self: bool
+) -> Any:
     if not index.numel:
         return x
     d = x.dtype
     w = dt.uint8 if d.kind == "b" else opmath(d)
-    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, ("gather", dim), wrap=False)
+    index = g.check(
+        g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, ("gather", dim), wrap=False
+    )
     if not x.ndim:
-        out = _reduce_values(g, *[g.reshape(v, (v.numel,)) for v in (x, index, src)], 0, reduce, include_self, w)
+        out = _reduce_values(
+            g, *[g.reshape(v, (v.numel,)) for v in (x, index, src)], 0, reduce, include_self, w
+        )
         return g.cast(g.reshape(out, ()), d)
     if not index.ndim:
         index = g.reshape(index, (1,))
@@ -93,7 +103,9 @@ def _reduce_expand(g: Any, x: Any, index: Any, src: Any, dim: int, reduce: str, 
     return g.cast(_reduce_values(g, x, index, src, dim, reduce, include_self, w), d)
 
 
-def _reduce_values(g: Any, x: Any, index: Any, src: Any, dim: int, reduce: str, include_self: bool, w: Any) -> Any:
+def _reduce_values(
+    g: Any, x: Any, index: Any, src: Any, dim: int, reduce: str, include_self: bool, w: Any
+) -> Any:
     d = x.dtype
     start, values = g.cast(x, w), g.cast(src, w)
     mode = _MODES[reduce]
@@ -128,7 +140,10 @@ def _reduce_backward(n: Any, g: Tensor) -> tuple:
         share = g / where(count == 0, 1.0, count)
         gx, gs = share, gather(share, dim, index)
     elif reduce in ("amax", "amin"):
-        mine, theirs = (x == out).to(g.meta.dtype), (small == gather(out, dim, index)).to(g.meta.dtype)
+        mine, theirs = (
+            (x == out).to(g.meta.dtype),
+            (small == gather(out, dim, index)).to(g.meta.dtype),
+        )
         share = g / scatter_add(mine, dim, index, theirs)
         gx, gs = where(mine == 0, 0.0, mine * share), theirs * gather(share, dim, index)
     else:
@@ -145,7 +160,9 @@ def _reduce_backward(n: Any, g: Tensor) -> tuple:
     return gx, None, gs
 
 
-def _prod_gradients(g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int, include: bool) -> tuple:
+def _prod_gradients(
+    g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int, include: bool
+) -> tuple:
     """Products of the others: with one zero among the factors only that one gets a gradient."""
     where = TORCH["where"]
     safe = where(x == 0, 1.0, x)
@@ -155,15 +172,23 @@ def _prod_gradients(g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tenso
     lone = zero & (gather(zeros, dim, index) == 1)
     safe_src = where(lone, 1.0, src)
     without = _reduced(x, dim, index, safe_src, "prod", include)
-    gs = where(lone, gather(g * without, dim, index), gather(g * out, dim, index) / where(zero, 1.0, src))
+    gs = where(
+        lone, gather(g * without, dim, index), gather(g * out, dim, index) / where(zero, 1.0, src)
+    )
     return gx, gs
 
 
-SCATTER_REDUCE = Op("scatter_reduce", _reduce_infer, _reduce_expand, _reduce_backward, saves="1 0 2 out", marks=True)
+SCATTER_REDUCE = Op(
+    "scatter_reduce", _reduce_infer, _reduce_expand, _reduce_backward, saves="1 0 2 out", marks=True
+)
 
 
-def _reduced(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool) -> Tensor:
-    return apply(SCATTER_REDUCE, (x, index, src), (wrap_dim(dim, x.meta.ndim), reduce, bool(include_self)))
+def _reduced(
+    x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool
+) -> Tensor:
+    return apply(
+        SCATTER_REDUCE, (x, index, src), (wrap_dim(dim, x.meta.ndim), reduce, bool(include_self))
+    )
 
 
 @both("scatter_reduce")
@@ -171,7 +196,9 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
                    include_self: bool = True, out: Tensor | None = None) -> Tensor:  # fmt: skip
     """As `scatter_add`, with reduce "sum", "prod", "mean", "amax" or "amin"."""
     if reduce not in _MODES:
-        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+        raise RuntimeError(
+            f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
+        )
     return to_out(_reduced(input, dim, index, src, reduce, include_self), out)
 
 
@@ -180,7 +207,9 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
                  include_self: bool = True, out: Tensor | None = None) -> Tensor:  # fmt: skip
     """Slices of source reduced ("prod", "mean", "amax", "amin") into those index names."""
     if reduce not in ("prod", "mean", "amax", "amin"):
-        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+        raise RuntimeError(
+            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+        )
     if index.meta.ndim > 1:
         raise IndexError("index_reduce_(): Index is supposed to be a vector")
     if source.meta.dtype is not input.meta.dtype:
@@ -259,7 +288,9 @@ TORCH["index_put_"] = inplace(index_put)
 def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Elements at flat indices."""
     if index.meta.dtype is not dt.int64:
-        raise RuntimeError(f"take(): Expected a long tensor for index, but got {index.meta.dtype.short}")
+        raise RuntimeError(
+            f"take(): Expected a long tensor for index, but got {index.meta.dtype.short}"
+        )
     if not input.meta.numel and index.meta.numel:
         raise IndexError("take(): tried to take from an empty tensor")
     flat = input.reshape(-1)  # type: ignore[attr-defined]
@@ -270,7 +301,9 @@ def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """input with source written (or added) at flat indices."""
     if index.meta.dtype is not dt.int64:
-        raise RuntimeError(f"put_(): Expected a long tensor for index, but got {index.meta.dtype.short}")
+        raise RuntimeError(
+            f"put_(): Expected a long tensor for index, but got {index.meta.dtype.short}"
+        )
     if input.meta.dtype is not source.meta.dtype:
         raise RuntimeError(
             f"put_(): self and source expected to have the same dtype, but got self.dtype = {input.meta.dtype.short} "
@@ -284,7 +317,9 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     if not input.meta.numel and index.meta.numel:
         raise IndexError("put_(): Tried to put elements into an empty tensor")
     flat = input.reshape(-1)  # type: ignore[attr-defined]
-    new = put_at(flat, source.reshape(-1), [index.reshape(-1)], (0,), "add" if accumulate else "set")  # type: ignore[attr-defined]
+    new = put_at(
+        flat, source.reshape(-1), [index.reshape(-1)], (0,), "add" if accumulate else "set"
+    )  # type: ignore[attr-defined]
     return new.reshape(input.meta.shape)  # type: ignore[attr-defined]
 
 
@@ -297,10 +332,14 @@ def _from_end(index: Tensor, n: int) -> Tensor:
 
 
 @both("take_along_dim")
-def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
+def take_along_dim(
+    input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None
+) -> Tensor:
     """Elements along dim at indices, both broadcast against each other."""
     if indices.meta.dtype is not dt.int64:
-        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.meta.dtype.short}")
+        raise RuntimeError(
+            f"torch.take_along_dim(): dtype of indices should be Long but got {indices.meta.dtype.short}"
+        )
     if dim is None:
         indices = _from_end(indices, input.meta.numel)
         return to_out(gather(input.reshape(-1), 0, indices.reshape(-1)), out)  # type: ignore[attr-defined]

@@ -57,7 +57,9 @@ def _sort_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     m = n.inst.ins[0]
     if not m.ndim:
         return g
-    return TORCH["scatter"](TORCH["zeros"](m.shape, dtype=g.meta.dtype), n.params[0], n.tensor(0), g)
+    return TORCH["scatter"](
+        TORCH["zeros"](m.shape, dtype=g.meta.dtype), n.params[0], n.tensor(0), g
+    )
 
 
 SORT = host_op("sort", np_sort, _sort_infer, _sort_backward, saves="out1", materialize=False)
@@ -110,14 +112,24 @@ def _topk_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     m = n.inst.ins[0]
     if not m.ndim:
         return g
-    return TORCH["scatter"](TORCH["zeros"](m.shape, dtype=g.meta.dtype), n.params[1], n.tensor(0), g)
+    return TORCH["scatter"](
+        TORCH["zeros"](m.shape, dtype=g.meta.dtype), n.params[1], n.tensor(0), g
+    )
 
 
 TOPK = host_op("topk", np_topk, _topk_infer, _topk_backward, saves="out1", materialize=False)
 
 
 @both("topk")
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None) -> Any:
+def topk(
+    input: Tensor,
+    k: int,
+    dim: int = -1,
+    largest: bool = True,
+    sorted: bool = True,
+    *,
+    out: Any = None,
+) -> Any:
     """(the k largest or smallest values, their indices) along dim."""
     d = wrap_dim(dim, input.meta.ndim)
     return to_out(_TOPK(*apply(TOPK, (input,), (int(k), d, bool(largest)))), out)
@@ -182,7 +194,7 @@ def _stat_infer(name: str, number: bool = False) -> Any:
         if a.ndim and a.shape[dim] == 0:
             raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
         if number and not 1 <= params[0] <= (a.shape[dim] if a.ndim else 1):
-            raise RuntimeError("kthvalue(): selected number k out of range for dimension " f"{dim}")
+            raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim}")
         shape = reduced(a.shape, (dim,) if a.ndim else (), keepdim)
         return meta_of(a.dtype, shape, a.device), meta_of(dt.int64, shape, a.device)
 
@@ -201,11 +213,15 @@ KTHVALUE = host_op("kthvalue", np_kthvalue, _stat_infer("kthvalue", True),
                    materialize=False)  # fmt: skip
 MEDIAN = host_op("median", np_median, _stat_infer("median"), index_backward, saves="out1",
                  materialize=False, grad_name="MedianBackward1")  # fmt: skip
-MODE = host_op("mode", np_mode, _stat_infer("mode"), index_backward, saves="out1", materialize=False)
+MODE = host_op(
+    "mode", np_mode, _stat_infer("mode"), index_backward, saves="out1", materialize=False
+)
 
 
 @both("kthvalue")
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
+def kthvalue(
+    input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None
+) -> Any:
     """(k-th smallest value, its index) along dim."""
     d = wrap_dim(dim, input.meta.ndim)
     return to_out(_KTH(*apply(KTHVALUE, (input,), (int(k), d, bool(keepdim)))), out)
@@ -217,13 +233,17 @@ _KTH, _MODE = return_type("kthvalue", "values", "indices"), return_type("mode", 
 @both("mode")
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """(most frequent value, an index of it) along dim."""
-    return to_out(_MODE(*apply(MODE, (input,), (wrap_dim(dim, input.meta.ndim), bool(keepdim)))), out)
+    return to_out(
+        _MODE(*apply(MODE, (input,), (wrap_dim(dim, input.meta.ndim), bool(keepdim)))), out
+    )
 
 
 def _median_function(name: str, ignore_nan: bool) -> None:
     result = return_type(name, "values", "indices")
 
-    def function(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
+    def function(
+        input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None
+    ) -> Any:
         if dim is None:
             if not input.meta.numel:
                 return to_out(TORCH["full"]((), math.nan, dtype=input.meta.dtype), out)
@@ -246,7 +266,9 @@ _median_function("nanmedian", True)
 _BETWEEN = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
-def _quantile(name: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str) -> Tensor:
+def _quantile(
+    name: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str
+) -> Tensor:
     m = input.meta
     if not m.numel:
         raise RuntimeError(f"{name}() input tensor must be non-empty")
@@ -336,7 +358,9 @@ def argwhere(input: Tensor) -> Tensor:
 
 
 @both("nonzero_static")
-def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tensor | None = None) -> Tensor:
+def nonzero_static(
+    input: Tensor, *, size: int, fill_value: int = -1, out: Tensor | None = None
+) -> Tensor:
     """As `nonzero`, cut or filled to `size` rows."""
     if size < 0:
         raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
@@ -348,7 +372,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tenso
 
 def _unique_rows(x: np.ndarray, dim: int, consecutive: bool) -> tuple:
     moved = np.moveaxis(x, dim, 0)
-    flat = np.ascontiguousarray(moved.reshape(len(moved), -1))
+    flat = np.ascontiguousarray(moved.reshape(len(moved), math.prod(moved.shape[1:])))
     if consecutive:
         new = np.ones(len(flat), bool)
         if len(flat) > 1:
@@ -359,9 +383,16 @@ def _unique_rows(x: np.ndarray, dim: int, consecutive: bool) -> tuple:
         rows = moved[first]
     else:
         if flat.shape[1] == 0:
-            _, first, inverse, counts = np.zeros(0), np.zeros(min(1, len(flat)), int), np.zeros(len(flat), int), np.array([len(flat)][: len(flat)])
+            _, first, inverse, counts = (
+                np.zeros(0),
+                np.zeros(min(1, len(flat)), int),
+                np.zeros(len(flat), int),
+                np.array([len(flat)][: len(flat)]),
+            )
         else:
-            _, first, inverse, counts = np.unique(flat, axis=0, return_index=True, return_inverse=True, return_counts=True)
+            _, first, inverse, counts = np.unique(
+                flat, axis=0, return_index=True, return_inverse=True, return_counts=True
+            )
         rows = moved[first]
     return np.moveaxis(rows, 0, dim), inverse.reshape(-1), counts
 
@@ -377,7 +408,9 @@ def _unique_flat(x: np.ndarray, consecutive: bool) -> tuple:
     return got[0], got[1], got[2]
 
 
-def _unique(input: Tensor, consecutive: bool, return_inverse: bool, return_counts: bool, dim: int | None) -> Any:
+def _unique(
+    input: Tensor, consecutive: bool, return_inverse: bool, return_counts: bool, dim: int | None
+) -> Any:
     x = input._values()
     if dim is None:
         values, inverse, counts = _unique_flat(x, consecutive)
@@ -445,7 +478,9 @@ def _edges(values: np.ndarray, bins: int, lo: float, hi: float, kind: Any) -> tu
 
 
 @both("histc")
-def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0, *, out: Tensor | None = None) -> Tensor:
+def histc(
+    input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0, *, out: Tensor | None = None
+) -> Tensor:
     """Counts of elements in equal bins."""
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
@@ -489,7 +524,9 @@ def _bin_lines(x: np.ndarray, bins: Any, range: Any, d: Any) -> list[np.ndarray]
                     f"input with dtype {d.short} and bins with dtype {b.meta.dtype.short}"
                 )
             if b.meta.ndim != 1 or b.meta.numel < 1:
-                raise RuntimeError("histogramdd: bins tensor should have one dimension and at least 1 edge")
+                raise RuntimeError(
+                    "histogramdd: bins tensor should have one dimension and at least 1 edge"
+                )
             lines.append(b._values())
             continue
         if b <= 0:
@@ -500,7 +537,9 @@ def _bin_lines(x: np.ndarray, bins: Any, range: Any, d: Any) -> list[np.ndarray]
         if not (math.isfinite(lo) and math.isfinite(hi)):
             raise RuntimeError(f"histogramdd: dimension {i}'s range [{lo}, {hi}] is not finite")
         if lo > hi:
-            raise RuntimeError(f"histogramdd: min should not exceed max, but got min {lo} max {hi} for dimension {i}")
+            raise RuntimeError(
+                f"histogramdd: min should not exceed max, but got min {lo} max {hi} for dimension {i}"
+            )
         if lo == hi:
             lo, hi = lo - 0.5, hi + 0.5
         lines.append(TORCH["linspace"](float(lo), float(hi), b + 1, dtype=d)._values())
@@ -516,7 +555,9 @@ def _histogram(x: np.ndarray, lines: list[np.ndarray], weight: Any, density: boo
         place = np.where(column == edges[-1], n - 1, place)
         good &= (place >= 0) & (place < n)
         flat = flat * n + np.clip(place, 0, max(n - 1, 0))
-    hist = np.bincount(flat[good], None if weight is None else weight[good], minlength=math.prod(sizes))
+    hist = np.bincount(
+        flat[good], None if weight is None else weight[good], minlength=math.prod(sizes)
+    )
     hist = hist.astype(np.float64).reshape(sizes)
     if density:
         total = hist.sum()
@@ -575,26 +616,42 @@ def np_searchsorted(edges: np.ndarray, x: np.ndarray, sorter: Any, right: bool) 
     side = "right" if right else "left"
     if edges.ndim == 1:
         return np.searchsorted(edges, x, side)
-    rows, values = edges.reshape(-1, edges.shape[-1]), x.reshape(-1, x.shape[-1])
-    return np.stack([np.searchsorted(r, v, side) for r, v in zip(rows, values)]).reshape(x.shape) if len(rows) else np.zeros(x.shape)
+    count = math.prod(x.shape[:-1])
+    rows, values = edges.reshape(count, edges.shape[-1]), x.reshape(count, x.shape[-1])
+    return (
+        np.stack([np.searchsorted(r, v, side) for r, v in zip(rows, values)]).reshape(x.shape)
+        if len(rows)
+        else np.zeros(x.shape)
+    )
 
 
 def _places(edges: Tensor, x: Any, out_int32: bool, right: bool, side: str | None, sorter: Tensor | None,
             out: Tensor | None, name: str) -> Tensor:  # fmt: skip
     if side is not None and side not in ("left", "right"):
-        raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
+        raise RuntimeError(
+            f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}"
+        )
     if side == "left" and right:
         raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left "
                            "while right was True")  # fmt: skip
     right = right or side == "right"
     if not isinstance(x, Tensor):
-        x = TORCH["tensor"](x, dtype=edges.meta.dtype if edges.meta.dtype.kind == "f" or isinstance(x, int) else None)
+        x = TORCH["tensor"](
+            x,
+            dtype=edges.meta.dtype if edges.meta.dtype.kind == "f" or isinstance(x, int) else None,
+        )
         if edges.meta.ndim != 1:
-            raise RuntimeError("torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1")
+            raise RuntimeError(
+                "torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1"
+            )
     if not edges.meta.ndim:
-        raise RuntimeError("torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension")
+        raise RuntimeError(
+            "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension"
+        )
     if edges.meta.dtype.kind == "c" or x.meta.dtype.kind == "c":
-        raise RuntimeError("torch.searchsorted(): input tensors must be of floating or integer dtype")
+        raise RuntimeError(
+            "torch.searchsorted(): input tensors must be of floating or integer dtype"
+        )
     if edges.meta.ndim != 1 and tuple(edges.meta.shape[:-1]) != tuple(x.meta.shape[:-1]):
         raise RuntimeError(
             "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
@@ -613,7 +670,9 @@ def _places(edges: Tensor, x: Any, out_int32: bool, right: bool, side: str | Non
                 f"{list(edges.meta.shape)}and got sorter tensor {list(sorter.meta.shape)}"
             )
         if sorter.meta.dtype is not dt.int64:
-            raise RuntimeError(f"torch.searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.meta.dtype.short}")
+            raise RuntimeError(
+                f"torch.searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.meta.dtype.short}"
+            )
         if sorter.meta.numel and not bool(((sorter >= 0) & (sorter < edges.meta.shape[-1])).all()):
             raise RuntimeError("torch.searchsorted(): sorter index out of range")
         edges = edges.gather(-1, sorter)  # type: ignore[attr-defined]
@@ -642,7 +701,9 @@ def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right:
               out: Tensor | None = None) -> Tensor:  # fmt: skip
     """The number of the bucket between boundaries that each element falls into."""
     if boundaries.meta.ndim != 1:
-        raise RuntimeError(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.meta.ndim})")
+        raise RuntimeError(
+            f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.meta.ndim})"
+        )
     return _places(boundaries, input, out_int32, right, None, None, out, "bucketize")
 
 

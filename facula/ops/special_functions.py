@@ -77,7 +77,9 @@ def _no_slope(name: str) -> Any:
     return backward
 
 
-def _keep_in_special(name: str, function: Any, torch_too: bool = False, special: str | None = None) -> None:
+def _keep_in_special(
+    name: str, function: Any, torch_too: bool = False, special: str | None = None
+) -> None:
     SPECIAL[special or name] = function
     if not torch_too:
         for holder in (TORCH,):
@@ -251,7 +253,10 @@ def _gammainc_backward(sign: int) -> Any:
     return backward
 
 
-for _name, _alias, _fn_name, _sign in (("igamma", "gammainc", "gammainc", 1), ("igammac", "gammaincc", "gammaincc", -1)):
+for _name, _alias, _fn_name, _sign in (
+    ("igamma", "gammainc", "gammainc", 1),
+    ("igammac", "gammaincc", "gammaincc", -1),
+):
     _function = _public(_name, binary(_name, _two(_fn_name, ""), _gammainc_backward(_sign), saves="0 1",
                                       check=_only_float(_name)), False)  # fmt: skip
     both(_name)(_function)

@@ -29,7 +29,9 @@ def piecewise(x: Array, *parts: tuple[Array, Callable[[Array], Array]]) -> Array
 
 _erf = np.frompyfunc(math.erf, 1, 1)
 _erfc = np.frompyfunc(math.erfc, 1, 1)
-_lgamma = np.frompyfunc(lambda v: math.inf if v <= 0 and v == math.floor(v) else math.lgamma(v), 1, 1)
+_lgamma = np.frompyfunc(
+    lambda v: math.inf if v <= 0 and v == math.floor(v) else math.lgamma(v), 1, 1
+)
 
 
 def erf(x: Array) -> Array:
@@ -44,7 +46,11 @@ def erfc(x: Array) -> Array:
 
 def lgamma(x: Array) -> Array:
     """log |gamma(x)|."""
-    return piecewise(np.asarray(x, np.float64), (np.isinf(x), np.abs), (~np.isnan(x), lambda v: _lgamma(v).astype(np.float64)))
+    return piecewise(
+        np.asarray(x, np.float64),
+        (np.isinf(x), np.abs),
+        (~np.isnan(x), lambda v: _lgamma(v).astype(np.float64)),
+    )
 
 
 # normal distribution ------------------------------------------------------------------------------
@@ -144,13 +150,23 @@ def _j(n: int, x: Array) -> Array:
 def bessel_j0(x: Array) -> Array:
     """Bessel function of the first kind, order 0."""
     a = np.abs(x)
-    return piecewise(a, (a < 40, lambda v: _j(0, v)), (a < np.inf, lambda v: _wave(0, v, False)), (np.isinf(a), np.zeros_like))
+    return piecewise(
+        a,
+        (a < 40, lambda v: _j(0, v)),
+        (a < np.inf, lambda v: _wave(0, v, False)),
+        (np.isinf(a), np.zeros_like),
+    )
 
 
 def bessel_j1(x: Array) -> Array:
     """Bessel function of the first kind, order 1."""
     a = np.abs(x)
-    got = piecewise(a, (a < 40, lambda v: _j(1, v)), (a < np.inf, lambda v: _wave(1, v, False)), (np.isinf(a), np.zeros_like))
+    got = piecewise(
+        a,
+        (a < 40, lambda v: _j(1, v)),
+        (a < np.inf, lambda v: _wave(1, v, False)),
+        (np.isinf(a), np.zeros_like),
+    )
     return np.copysign(1, x) * got
 
 
@@ -268,7 +284,12 @@ def scaled_modified_bessel_k1(x: Array) -> Array:
 
 def spherical_bessel_j0(x: Array) -> Array:
     """sin(x) / x."""
-    return piecewise(x, (x == 0, np.ones_like), (np.isinf(x), np.zeros_like), (~np.isnan(x), lambda v: np.sin(v) / v))
+    return piecewise(
+        x,
+        (x == 0, np.ones_like),
+        (np.isinf(x), np.zeros_like),
+        (~np.isnan(x), lambda v: np.sin(v) / v),
+    )
 
 
 def _airy_series(x: Array) -> Array:
@@ -317,7 +338,18 @@ def airy_ai(x: Array) -> Array:
 # gamma and zeta ------------------------------------------------------------------------------------
 
 
-_BERNOULLI = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330]
+_BERNOULLI = [
+    1 / 6,
+    -1 / 30,
+    1 / 42,
+    -1 / 30,
+    5 / 66,
+    -691 / 2730,
+    7 / 6,
+    -3617 / 510,
+    43867 / 798,
+    -174611 / 330,
+]
 
 
 def zeta(s: Array, q: Array) -> Array:
@@ -466,7 +498,9 @@ POLYNOMIALS = {
     "laguerre_polynomial_l": _recurrence(
         lambda x: 1 - x, lambda k, x, p, q: ((2 * k + 1 - x) * p - k * q) / (k + 1)
     ),
-    "legendre_polynomial_p": _recurrence(lambda x: x, lambda k, x, p, q: ((2 * k + 1) * x * p - k * q) / (k + 1)),
+    "legendre_polynomial_p": _recurrence(
+        lambda x: x, lambda k, x, p, q: ((2 * k + 1) * x * p - k * q) / (k + 1)
+    ),
 }
 for _kind in "tuvw":
     POLYNOMIALS[f"shifted_chebyshev_polynomial_{_kind}"] = (

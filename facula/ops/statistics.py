@@ -65,7 +65,9 @@ def products_without(x: Tensor, dims: tuple) -> Tensor:
 
 
 PROD = Op("prod", _prod_infer, _prod_expand, _prod_backward, saves="0")
-PROD_DIM = Op("prod", _prod_infer, _prod_expand, _prod_backward, saves="0", grad_name="ProdBackward1")
+PROD_DIM = Op(
+    "prod", _prod_infer, _prod_expand, _prod_backward, saves="0", grad_name="ProdBackward1"
+)
 
 
 @both("prod")
@@ -91,7 +93,9 @@ def _var_expand(g: Any, a: Any, dims: tuple, keepdim: bool, correction: float) -
 
     if a.dtype.kind == "c":
         re, im = parts(g, a)
-        return _var_expand(g, re, dims, keepdim, correction) + _var_expand(g, im, dims, keepdim, correction)
+        return _var_expand(g, re, dims, keepdim, correction) + _var_expand(
+            g, im, dims, keepdim, correction
+        )
     count = math.prod([a.shape[i] for i in dims])
     x = g.cast(a, opmath(a.dtype))
     gap = x - g.reduce("sum", x, dims) / (count if count else math.nan)
@@ -131,7 +135,9 @@ STD = Op("std", _var_infer, _std_expand, _std_backward, saves="0 out")
 _NO = object()
 
 
-def _spread_arguments(name: str, input: Tensor, args: tuple, kwargs: dict) -> tuple[tuple, bool, float]:
+def _spread_arguments(
+    name: str, input: Tensor, args: tuple, kwargs: dict
+) -> tuple[tuple, bool, float]:
     """(dims, keepdim, correction) from `(unbiased)`, `(dim, unbiased, keepdim)` or keywords."""
     args = list(args)
     unbiased = kwargs.pop("unbiased", _NO)
@@ -220,7 +226,11 @@ def _lse_backward(n: Any, g: Tensor) -> Tensor:
     x, y, m = n.tensor(0), n.tensor(1), n.inst.ins[0]
     dims, keepdim = n.params
     gap = x - expand_back(y, m, dims, keepdim)
-    gap = TORCH["where"](gap.isnan() if m.dtype.kind == "f" else gap != gap, -math.inf, gap) if False else gap
+    gap = (
+        TORCH["where"](gap.isnan() if m.dtype.kind == "f" else gap != gap, -math.inf, gap)
+        if False
+        else gap
+    )
     return expand_back(g, m, dims, keepdim) * conj_of(gap.exp())
 
 
@@ -228,7 +238,9 @@ LOGSUMEXP = Op("logsumexp", _lse_infer, _lse_expand, _lse_backward, saves="0 out
 
 
 @both("logsumexp")
-def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def logsumexp(
+    input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """log(sum(exp(input))) along dims, without overflow."""
     return to_out(apply(LOGSUMEXP, (input,), (dims_of(dim, input.meta.ndim), keepdim)), out)
 
@@ -309,7 +321,9 @@ _AMINMAX = return_type("aminmax", "min", "max")
 
 
 @both("aminmax")
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:
+def aminmax(
+    input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None
+) -> Any:
     """(smallest, largest) element, of all or along a dim."""
     dims = dims_of(dim, input.meta.ndim)
     return to_out(_AMINMAX(*apply(AMINMAX, (input,), (dims, keepdim))), out)
@@ -396,7 +410,9 @@ def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False,
                 out: Tensor | None = None) -> Tensor:  # fmt: skip
     """(sum |x| ** ord) ** (1 / ord) along dims; ord may be 0, inf, -inf."""
     if not isinstance(ord, (int, float)):
-        raise TypeError(f"linalg_vector_norm(): argument 'ord' (position 2) must be Number, not {type(ord).__name__}")
+        raise TypeError(
+            f"linalg_vector_norm(): argument 'ord' (position 2) must be Number, not {type(ord).__name__}"
+        )
     dims = dims_of(dim, x.meta.ndim)
     if isinstance(dim, (list, tuple)) and not dim:
         dims = tuple(range(x.meta.ndim))
@@ -421,7 +437,9 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     _as_norm_input(input)
     if p == "nuc":
         if dim is None:
-            return NAMESPACES["linalg"]["matrix_norm"](input, "nuc", keepdim=keepdim, dtype=dtype, out=out)
+            return NAMESPACES["linalg"]["matrix_norm"](
+                input, "nuc", keepdim=keepdim, dtype=dtype, out=out
+            )
         return NAMESPACES["linalg"]["matrix_norm"](input, "nuc", dim, keepdim, dtype=dtype, out=out)
     if p == "fro" or p is None:
         p = 2
@@ -437,14 +455,24 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
 
 
 @both("renorm")
-def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | None = None) -> Tensor:
+def renorm(
+    input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | None = None
+) -> Tensor:
     """Slices along dim scaled down to a p-norm of at most maxnorm."""
     if input.meta.dtype.kind not in "fc":
-        raise RuntimeError(f"renorm: Expected a floating point tensor, but got {input.meta.dtype.short}")
+        raise RuntimeError(
+            f"renorm: Expected a floating point tensor, but got {input.meta.dtype.short}"
+        )
     if input.meta.ndim < 2:
-        raise RuntimeError("renorm: input needs at least 2 dimensions, got " f"{input.meta.ndim} dimensions")
+        raise RuntimeError(
+            f"renorm: input needs at least 2 dimensions, got {input.meta.ndim} dimensions"
+        )
     if isinstance(p, complex) or p <= 0:
-        raise RuntimeError("renorm: non-positive-norm not supported" if not isinstance(p, complex) else "renorm: p must be real-valued")
+        raise RuntimeError(
+            "renorm: non-positive-norm not supported"
+            if not isinstance(p, complex)
+            else "renorm: p must be real-valued"
+        )
     if isinstance(maxnorm, complex) or maxnorm < 0:
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
     d = wrap_dim(dim, input.meta.ndim)
@@ -479,7 +507,9 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None,
         raise RuntimeError("cov(): weights sum to zero, can't be normalized")
     if x.meta.dtype.kind not in "fc":
         x = x.to(dt.default_dtype())
-    mean = x.mean(1, keepdim=True) if weights is None else ((x * weights).sum(1, keepdim=True) / total)
+    mean = (
+        x.mean(1, keepdim=True) if weights is None else ((x * weights).sum(1, keepdim=True) / total)
+    )
     free: Any = total - correction
     if weights is not None and aweights is not None and correction:
         free = total - correction * (weights * aweights).sum() / total

@@ -179,10 +179,19 @@ class UntypedStorage:
 
     def __repr__(self) -> str:
         body = "\n".join(f" {x}" for x in self.tolist())
-        return f"{body}\n[torch.storage.UntypedStorage(device={self.device}) of size {self.nbytes()}]"
+        return (
+            f"{body}\n[torch.storage.UntypedStorage(device={self.device}) of size {self.nbytes()}]"
+        )
 
     @classmethod
-    def from_buffer(cls, buffer: Any, byte_order: str = "native", count: int = -1, offset: int = 0, dtype: Any = None) -> UntypedStorage:
+    def from_buffer(
+        cls,
+        buffer: Any,
+        byte_order: str = "native",
+        count: int = -1,
+        offset: int = 0,
+        dtype: Any = None,
+    ) -> UntypedStorage:
         """The bytes of an object with the buffer protocol."""
         array = np.frombuffer(buffer, np.uint8, offset=offset)
         if count >= 0:
@@ -192,7 +201,9 @@ class UntypedStorage:
     @classmethod
     def from_file(cls, *args: Any, **kwargs: Any) -> UntypedStorage:
         """Not offered: storages mapped from files."""
-        raise NotImplementedError("storages mapped from files: use torch.from_numpy(numpy.memmap(...)) instead")
+        raise NotImplementedError(
+            "storages mapped from files: use torch.from_numpy(numpy.memmap(...)) instead"
+        )
 
 
 class TypedStorage:
@@ -253,7 +264,9 @@ class TypedStorage:
         return self._untyped_storage._cdata
 
     def _array(self) -> np.ndarray:
-        return self._untyped_storage._bytes()[: self.size() * self.dtype.itemsize].view(self.dtype.storage)
+        return self._untyped_storage._bytes()[: self.size() * self.dtype.itemsize].view(
+            self.dtype.storage
+        )
 
     def tolist(self) -> list:
         """The elements as numbers."""
@@ -263,7 +276,11 @@ class TypedStorage:
         return iter(self.tolist())
 
     def __getitem__(self, i: Any) -> Any:
-        return decode(self._array()[i : i + 1 or None], self.dtype).item() if isinstance(i, int) else self.tolist()[i]
+        return (
+            decode(self._array()[i : i + 1 or None], self.dtype).item()
+            if isinstance(i, int)
+            else self.tolist()[i]
+        )
 
     def __setitem__(self, i: Any, value: Any) -> None:
         self._untyped_storage._to_write()
@@ -333,7 +350,9 @@ class TypedStorage:
 TORCH["UntypedStorage"], TORCH["TypedStorage"] = UntypedStorage, TypedStorage
 for _d in (*[dt.DTYPES[n] for n in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16",
            "int8", "uint8", "bool", "complex64", "complex128")],):  # fmt: skip
-    TORCH[_d.short + "Storage"] = type(_d.short + "Storage", (TypedStorage,), {"_dtype": _d, "__slots__": ()})
+    TORCH[_d.short + "Storage"] = type(
+        _d.short + "Storage", (TypedStorage,), {"_dtype": _d, "__slots__": ()}
+    )
 
 
 @only_method("untyped_storage")

@@ -10,7 +10,9 @@ from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.elementwise import conj_of
+from facula.ops.host import host_op
 from facula.ops.pointwise import FLOAT, apply_rule, opmath, unary, unsupported
+from facula.ops.reduce import return_type
 from facula.ops.registry import NAMESPACES, TORCH, both, inplace, to_out
 from facula.tensor import Tensor
 
@@ -153,3 +155,33 @@ Tensor.float_power_ = _float_power_  # type: ignore[attr-defined]
 
 for _name, _source in (("round", "round"), ("sinc", "sinc"), ("logit", "logit")):
     NAMESPACES["special"][_name] = TORCH[_source]
+
+
+# frexp --------------------------------------------------------------------------------------------
+
+
+def np_frexp(x: Any) -> list:
+    """Mantissas in [0.5, 1) and exponents of 2."""
+    import numpy as np
+
+    return list(np.frexp(x))
+
+
+def _frexp_infer(a: Meta) -> tuple[Meta, Meta]:
+    if a.dtype.kind != "f":
+        raise RuntimeError("torch.frexp() only supports floating-point dtypes")
+    return a.plain(), meta_of(dt.int32, a.shape, a.device)
+
+
+def _frexp_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
+    return g / TORCH["pow"](2.0, n.tensor(0)).to(g.meta.dtype)
+
+
+FREXP = host_op("frexp", np_frexp, _frexp_infer, _frexp_backward, saves="out1", materialize=False)
+_FREXP = return_type("frexp", "mantissa", "exponent")
+
+
+@both("frexp")
+def frexp(input: Tensor, *, out: Any = None) -> Any:
+    """(mantissa, exponent) with input = mantissa * 2 ** exponent."""
+    return to_out(_FREXP(*apply(FREXP, (input,))), out)

@@ -58,7 +58,9 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     if tuple(shape) == tuple(self.meta.shape):
         return self
     if any(n < 0 for n in shape):
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+        raise RuntimeError(
+            f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"
+        )
     resize(self, tuple(shape))
     return self
 
@@ -85,7 +87,9 @@ def resize_as_old(self: Tensor, other: Tensor) -> Tensor:
 
 
 @only_method("set_")
-def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Tensor:
+def set_(
+    self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
+) -> Tensor:
     """Makes self share the storage of a tensor or storage."""
     from facula.ops.storage import TypedStorage, UntypedStorage
 
@@ -112,7 +116,9 @@ def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = 
         self._s, self._off = s, storage_offset
         self.meta = meta(self.meta.dtype, shape, steps, self.meta.device, storage_offset != 0)
         return self
-    raise TypeError(f"set_() received an invalid combination of arguments - got ({type(source).__name__})")
+    raise TypeError(
+        f"set_() received an invalid combination of arguments - got ({type(source).__name__})"
+    )
 
 
 # strided factories ------------------------------------------------------------------------------
@@ -126,10 +132,14 @@ def empty_strided(size: Any, stride: Any, *, dtype: Any = None, layout: Any = No
 
     d, shape, steps = dtype or default_dtype(), tuple(size), tuple(stride)
     if len(shape) != len(steps):
-        raise RuntimeError(f"dimensionality of sizes ({len(shape)}) must match dimensionality of strides ({len(steps)})")
+        raise RuntimeError(
+            f"dimensionality of sizes ({len(shape)}) must match dimensionality of strides ({len(steps)})"
+        )
     for n in (*shape, *steps):
         if n < 0:
-            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(shape)}")
+            raise RuntimeError(
+                f"Trying to create tensor with negative dimension {n}: {list(shape)}"
+            )
     dev = device_of(device)
     if dev is META:
         return finish(empty_meta(meta(d, shape, steps, META)), requires_grad)
@@ -153,7 +163,9 @@ def empty_permuted(size: Any, physical_layout: Any, *, dtype: Any = None, layout
         )
     for d in order:
         if not 0 <= d < len(shape):
-            raise RuntimeError(f"Dimension out of range (expected to be between 0 and {len(shape) - 1}, but got {d} at index {order.index(d)})")
+            raise RuntimeError(
+                f"Dimension out of range (expected to be between 0 and {len(shape) - 1}, but got {d} at index {order.index(d)})"
+            )
     if len(set(order)) != len(order):
         raise RuntimeError("Duplicate dim not allowed")
     steps, step = [0] * len(shape), 1

@@ -36,7 +36,7 @@ def _cosine(m: int, sym: bool) -> np.ndarray:
 
 
 def _centre(m: int, sym: bool) -> float:
-    return -(m - 1 if sym else m) / 2
+    return -(m if not sym and m > 1 else m - 1) / 2
 
 
 def _exponential(m: int, sym: bool, center: float | None, tau: float) -> np.ndarray:
@@ -82,7 +82,10 @@ def _window(name: str, values: Callable[..., np.ndarray], **extra: Any) -> None:
             raise TypeError(f"{name}() got an unexpected keyword argument '{unknown[0]}'")
         if M < 0:
             raise ValueError(f"{name} requires non-negative window length, got M={M}")
-        if layout not in (None, TORCH.get("strided")) and getattr(layout, "name", "strided") != "strided":
+        if (
+            layout not in (None, TORCH.get("strided"))
+            and getattr(layout, "name", "strided") != "strided"
+        ):
             raise ValueError(f"{name} is implemented for strided tensors only, got: {layout}")
         d = dtype or dt.default_dtype()
         if d not in (dt.float32, dt.float64):
@@ -90,14 +93,17 @@ def _window(name: str, values: Callable[..., np.ndarray], **extra: Any) -> None:
         wanted = {k: given.get(k, v) for k, v in extra.items()}
         if M == 0:
             return TORCH["empty"](0, dtype=d, device=device, requires_grad=requires_grad)
-        line = values(M, sym, **wanted) if M > 1 or name in ("gaussian", "exponential", "kaiser") else np.ones(1)
+        line = (
+            values(M, sym, **wanted)
+            if M > 1 or name in ("gaussian", "exponential", "kaiser")
+            else np.ones(1)
+        )
         made = tensor_of(np.asarray(line), d)
         return finish(made if device is None else made.to(device), requires_grad)  # type: ignore[attr-defined]
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The {name} window of M elements."
     WINDOWS[name] = function
-
 
 
 def _check_general(a: Any) -> tuple[float, ...]:
@@ -130,7 +136,9 @@ def _old_window(name: str, values: Callable, **extra: Any) -> None:
 
         given = {**extra, **dict(zip(extra, args)), **given}
         if window_length < 0:
-            raise RuntimeError(f"{name} requires non-negative window_length, got window_length={window_length}")
+            raise RuntimeError(
+                f"{name} requires non-negative window_length, got window_length={window_length}"
+            )
         d = dtype or dt.default_dtype()
         if d.kind not in "fc":
             raise RuntimeError(f"{name} expects floating point dtypes, got: {d.short}")
@@ -145,7 +153,12 @@ def _old_window(name: str, values: Callable, **extra: Any) -> None:
 
 
 _old_window("hann_window", lambda m, sym: _cosines((0.5, 0.5), m, sym))
-_old_window("hamming_window", lambda m, sym, alpha, beta: _cosines((alpha, beta), m, sym), alpha=0.54, beta=0.46)
+_old_window(
+    "hamming_window",
+    lambda m, sym, alpha, beta: _cosines((alpha, beta), m, sym),
+    alpha=0.54,
+    beta=0.46,
+)
 _old_window("blackman_window", lambda m, sym: _cosines((0.42, 0.5, 0.08), m, sym))
 _old_window("bartlett_window", _bartlett)
 _old_window("kaiser_window", _kaiser, beta=12.0)
@@ -158,7 +171,13 @@ def _window_of(window: Tensor | None, n_fft: int, length: int, d: Any) -> Tensor
     w = TORCH["ones"](length, dtype=d) if window is None else window
     if length < n_fft:
         left = (n_fft - length) // 2
-        w = TORCH["cat"]([TORCH["zeros"](left, dtype=w.meta.dtype), w, TORCH["zeros"](n_fft - length - left, dtype=w.meta.dtype)])
+        w = TORCH["cat"](
+            [
+                TORCH["zeros"](left, dtype=w.meta.dtype),
+                w,
+                TORCH["zeros"](n_fft - length - left, dtype=w.meta.dtype),
+            ]
+        )
     return w
 
 
@@ -169,11 +188,17 @@ def stft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: i
     """Spectra of overlapping windows, as (..., frequency, frame)."""
     hop, length = hop_length or n_fft // 4, win_length or n_fft
     m = input.meta
-    if return_complex is None and m.dtype.kind != "c" and not (window is not None and window.meta.dtype.kind == "c"):
+    if (
+        return_complex is None
+        and m.dtype.kind != "c"
+        and not (window is not None and window.meta.dtype.kind == "c")
+    ):
         raise RuntimeError("stft requires the return_complex parameter be given for real inputs, and will further require "
                            "that return_complex=True in a future PyTorch release.")  # fmt: skip
     if m.dtype.kind not in "fc":
-        raise RuntimeError(f"stft(torch.{m.dtype.short}Tensor{list(m.shape)}, n_fft={n_fft}): expected a tensor of floating point or complex values")
+        raise RuntimeError(
+            f"stft(torch.{m.dtype.short}Tensor{list(m.shape)}, n_fft={n_fft}): expected a tensor of floating point or complex values"
+        )
     if m.ndim not in (1, 2):
         raise RuntimeError("stft: expected a 1D or 2D tensor")
     if center:
@@ -188,7 +213,9 @@ def stft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: i
     if not 0 < length <= n_fft:
         raise RuntimeError(f"stft: expected 0 < win_length <= n_fft, but got win_length={length}")
     if window is not None and (window.meta.ndim != 1 or window.meta.numel != length):
-        raise RuntimeError(f"stft: expected a 1D window tensor of size equal to win_length={length}, but got window with size {list(window.meta.shape)}")
+        raise RuntimeError(
+            f"stft: expected a 1D window tensor of size equal to win_length={length}, but got window with size {list(window.meta.shape)}"
+        )
     frames = input.unfold(-1, n_fft, hop)  # type: ignore[attr-defined]
     if window is not None or length < n_fft:
         frames = frames * _window_of(window, n_fft, length, m.dtype)
@@ -221,7 +248,9 @@ def istft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: 
     if onesided is None:
         onesided = m.shape[-2] != n_fft
     if m.shape[-2] != (n_fft // 2 + 1 if onesided else n_fft):
-        raise RuntimeError(f"istft: expected the frequency dimension (3rd to the last) of the input tensor to match n_fft / 2 + 1 when onesided=True or n_fft, but got {m.shape[-2]}")
+        raise RuntimeError(
+            f"istft: expected the frequency dimension (3rd to the last) of the input tensor to match n_fft / 2 + 1 when onesided=True or n_fft, but got {m.shape[-2]}"
+        )
     if not 0 < hop <= win:
         raise RuntimeError("istft: expected 0 < hop_length <= win_length")
     if not 0 < win <= n_fft:
@@ -249,7 +278,7 @@ def istft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: 
     end = start + length if length is not None else total - (n_fft // 2 if center else 0)
     stop = min(end, total)
     signal, weight = signal.narrow(-1, start, stop - start), weight.narrow(-1, start, stop - start)
-    if bool((weight.abs().min() < 1e-11)):
+    if bool(weight.abs().min() < 1e-11):
         raise RuntimeError("window overlap add min: 1")
     out = signal / weight
     if end > total:

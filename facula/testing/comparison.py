@@ -37,8 +37,19 @@ def assert_close(actual: Any, expected: Any, *, allow_subclasses: bool = True, r
     """AssertionError unless |actual - expected| <= atol + rtol * |expected| everywhere, shapes and dtypes equal."""
     if (rtol is None) != (atol is None):
         missing = "rtol" if rtol is None else "atol"
-        raise ValueError(f"rtol and atol must both be specified or both be unspecified, but got no {missing} instead.")
-    options = (rtol, atol, equal_nan, check_device, check_dtype, check_stride, msg, allow_subclasses)
+        raise ValueError(
+            f"rtol and atol must both be specified or both be unspecified, but got no {missing} instead."
+        )
+    options = (
+        rtol,
+        atol,
+        equal_nan,
+        check_device,
+        check_dtype,
+        check_stride,
+        msg,
+        allow_subclasses,
+    )
     _compare(actual, expected, "", options)
 
 
@@ -46,12 +57,21 @@ def _compare(a: Any, b: Any, place: str, options: tuple) -> None:
     msg = options[6]
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         if set(a) != set(b):
-            _fail(f"The keys of the mappings do not match:\nMissing keys in the actual mapping: {sorted(set(b) - set(a))}\nAdditional keys in the actual mapping: {sorted(set(a) - set(b))}", place, msg)
+            _fail(
+                f"The keys of the mappings do not match:\nMissing keys in the actual mapping: {sorted(set(b) - set(a))}\nAdditional keys in the actual mapping: {sorted(set(a) - set(b))}",
+                place,
+                msg,
+            )
         for key in a:
             _compare(a[key], b[key], f"{place}[{key!r}]", options)
         return
     plain = (str, bytes, torch.Tensor, np.ndarray)
-    if isinstance(a, Sequence) and isinstance(b, Sequence) and not isinstance(a, plain) and not isinstance(b, plain):
+    if (
+        isinstance(a, Sequence)
+        and isinstance(b, Sequence)
+        and not isinstance(a, plain)
+        and not isinstance(b, plain)
+    ):
         if len(a) != len(b):
             _fail(f"The length of the sequences mismatch: {len(a)} != {len(b)}", place, msg)
         for i, (x, y) in enumerate(zip(a, b)):
@@ -61,20 +81,33 @@ def _compare(a: Any, b: Any, place: str, options: tuple) -> None:
         if a is not b:
             _fail(f"None mismatch: {a!r} is not {b!r}", place, msg)
         return
-    numbers = isinstance(a, (bool, int, float, complex)) and isinstance(b, (bool, int, float, complex))
-    if numbers and type(a) is not type(b) and options[4] and not {type(a), type(b)} <= {int, float, complex}:
+    numbers = isinstance(a, (bool, int, float, complex)) and isinstance(
+        b, (bool, int, float, complex)
+    )
+    if (
+        numbers
+        and type(a) is not type(b)
+        and options[4]
+        and not {type(a), type(b)} <= {int, float, complex}
+    ):
         _fail(f"The (d)types do not match: {type(a)} != {type(b)}.", place, msg)
     if not numbers and type(a) is not type(b) and not (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor)) and not (
             hasattr(a, "__array__") and hasattr(b, "__array__")):  # fmt: skip
-        raise TypeError(f"No comparison pair was able to handle inputs of type {type(a)} and {type(b)}.")
-    _compare_tensors(_tensor(a), _tensor(b), place, options, "Scalars" if numbers else "Tensor-likes")
+        raise TypeError(
+            f"No comparison pair was able to handle inputs of type {type(a)} and {type(b)}."
+        )
+    _compare_tensors(
+        _tensor(a), _tensor(b), place, options, "Scalars" if numbers else "Tensor-likes"
+    )
 
 
 def _tensor(x: Any) -> Any:
     try:
         return x if isinstance(x, torch.Tensor) else torch.as_tensor(x)
     except (TypeError, RuntimeError, ValueError):
-        raise TypeError(f"No comparison pair was able to handle inputs of type {type(x)} and {type(x)}.") from None
+        raise TypeError(
+            f"No comparison pair was able to handle inputs of type {type(x)} and {type(x)}."
+        ) from None
 
 
 def _compare_tensors(a: Any, b: Any, place: str, options: tuple, what: str) -> None:
@@ -82,11 +115,17 @@ def _compare_tensors(a: Any, b: Any, place: str, options: tuple, what: str) -> N
     if a.shape != b.shape:
         _fail(f"The values for attribute 'shape' do not match: {a.shape} != {b.shape}.", place, msg)
     if check_device and a.device != b.device:
-        _fail(f"The values for attribute 'device' do not match: {a.device} != {b.device}.", place, msg)
+        _fail(
+            f"The values for attribute 'device' do not match: {a.device} != {b.device}.", place, msg
+        )
     if check_dtype and a.dtype != b.dtype and what != "Scalars":
         _fail(f"The values for attribute 'dtype' do not match: {a.dtype} != {b.dtype}.", place, msg)
     if check_stride and a.stride() != b.stride():
-        _fail(f"The values for attribute 'stride()' do not match: {a.stride()} != {b.stride()}.", place, msg)
+        _fail(
+            f"The values for attribute 'stride()' do not match: {a.stride()} != {b.stride()}.",
+            place,
+            msg,
+        )
     if rtol is None:
         rtol, atol = default_tolerances(a.dtype, b.dtype)
     common = torch.promote_types(a.dtype, b.dtype)
@@ -103,14 +142,18 @@ def _difference(x: Any, y: Any, close: Any, rtol: float, atol: float, what: str)
     gap = torch.where(close, 0.0, (p - q).abs())
     share = torch.where(close, 0.0, gap / q.abs())
     if what == "Scalars" or not x.dim():
-        kind = "Scalars" if what == "Scalars" else "Scalars"
+        kind = "Scalars"
         if rtol == 0 and atol == 0:
             return f"{kind} are not equal!\n\nExpected {y.item()} but got {x.item()}.\nAbsolute difference: {gap.item()}\nRelative difference: {share.item()}"
         return (f"{kind} are not close!\n\nExpected {y.item()} but got {x.item()}.\nAbsolute difference: {gap.item()} (up to {atol} allowed)\n"
                 f"Relative difference: {share.item()} (up to {rtol} allowed)")  # fmt: skip
     wrong, total = int((~close).sum()), close.numel()
     word = "equal" if rtol == 0 and atol == 0 else "close"
-    lines = [f"{what} are not {word}!", "", f"Mismatched elements: {wrong} / {total} ({wrong / total:.1%})"]
+    lines = [
+        f"{what} are not {word}!",
+        "",
+        f"Mismatched elements: {wrong} / {total} ({wrong / total:.1%})",
+    ]
     for name, values, limit in (("absolute", gap, atol), ("relative", share, rtol)):
         at = int(values.reshape(-1).argmax())
         where = tuple(int(i) for i in np.unravel_index(at, tuple(x.shape)))

@@ -102,14 +102,18 @@ def tree_unflatten(leaves: Iterable, treespec: TreeSpec) -> Any:
     """The container of a shape with other leaves."""
     leaves = list(leaves)
     if len(leaves) != treespec.num_leaves:
-        raise ValueError(f"tree_unflatten(leaves, treespec): `leaves` has length {len(leaves)} but the spec refers to a pytree that holds {treespec.num_leaves} items ({treespec}).")
+        raise ValueError(
+            f"tree_unflatten(leaves, treespec): `leaves` has length {len(leaves)} but the spec refers to a pytree that holds {treespec.num_leaves} items ({treespec})."
+        )
     return _unflatten(iter(leaves), treespec)
 
 
 def _unflatten(leaves: Any, spec: TreeSpec) -> Any:
     if spec.type is None:
         return next(leaves)
-    return _REGISTRY[spec.type][1]([_unflatten(leaves, c) for c in spec.children_specs], spec.context)
+    return _REGISTRY[spec.type][1](
+        [_unflatten(leaves, c) for c in spec.children_specs], spec.context
+    )
 
 
 def tree_leaves(tree: Any, is_leaf: Callable | None = None) -> list:

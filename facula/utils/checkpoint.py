@@ -24,7 +24,9 @@ def noop_context_fn() -> tuple[Any, Any]:
 class _Recomputed:
     """What a checkpointed function saved, by order; computed again when first asked for."""
 
-    def __init__(self, run: Callable[[], Any], preserve_rng: bool, context: Any, check: bool) -> None:
+    def __init__(
+        self, run: Callable[[], Any], preserve_rng: bool, context: Any, check: bool
+    ) -> None:
         self.run, self.context, self.check = run, context, check
         self.rng = torch.get_rng_state() if preserve_rng else None
         self.metas: list[Any] = []
@@ -59,7 +61,11 @@ class _Recomputed:
         if self.rng is not None:
             torch.set_rng_state(self.rng)
         try:
-            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), self.context:
+            with (
+                torch.enable_grad(),
+                torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x),
+                self.context,
+            ):
                 self.run()
         finally:
             if state is not None:
@@ -97,7 +103,10 @@ class _Reentrant(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        args = tuple(a.detach().requires_grad_(a.requires_grad) if isinstance(a, torch.Tensor) else a for a in ctx.args)
+        args = tuple(
+            a.detach().requires_grad_(a.requires_grad) if isinstance(a, torch.Tensor) else a
+            for a in ctx.args
+        )
         state = torch.get_rng_state()
         if ctx.rng is not None:
             torch.set_rng_state(ctx.rng)
@@ -107,9 +116,13 @@ class _Reentrant(torch.autograd.Function):
         finally:
             torch.set_rng_state(state)
         outs = (outs,) if isinstance(outs, torch.Tensor) else outs
-        pairs = [(o, g) for o, g in zip(outs, grads) if isinstance(o, torch.Tensor) and o.requires_grad]
+        pairs = [
+            (o, g) for o, g in zip(outs, grads) if isinstance(o, torch.Tensor) and o.requires_grad
+        ]
         if not pairs:
-            raise RuntimeError("none of output has requires_grad=True, this checkpoint() is not necessary")
+            raise RuntimeError(
+                "none of output has requires_grad=True, this checkpoint() is not necessary"
+            )
         torch.autograd.backward([o for o, _ in pairs], [g for _, g in pairs])
         return (None, None, *[a.grad if isinstance(a, torch.Tensor) else None for a in args])
 
@@ -125,17 +138,25 @@ def checkpoint(function: Callable, *args: Any, use_reentrant: bool | None = None
     if not torch.is_grad_enabled():
         return function(*args, **kwargs)
     first, second = context_fn()
-    kept = _Recomputed(lambda: function(*args, **kwargs), preserve, second, determinism_check != "none")
+    kept = _Recomputed(
+        lambda: function(*args, **kwargs), preserve, second, determinism_check != "none"
+    )
     with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack), first:
         return function(*args, **kwargs)
 
 
-def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any) -> Any:
+def checkpoint_sequential(
+    functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any
+) -> Any:
     """A chain of modules in `segments` checkpointed parts; the last part is not checkpointed."""
     preserve = kwargs.pop("preserve_rng_state", True)
     if kwargs:
         raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
-    parts = list(functions.children()) if isinstance(functions, torch.nn.Sequential) else list(functions)
+    parts = (
+        list(functions.children())
+        if isinstance(functions, torch.nn.Sequential)
+        else list(functions)
+    )
     size = len(parts) // segments
 
     def runner(start: int, end: int) -> Callable:
@@ -148,7 +169,12 @@ def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentra
 
     start = 0
     for start in range(0, size * (segments - 1), size):
-        input = checkpoint(runner(start, start + size), input, use_reentrant=use_reentrant, preserve_rng_state=preserve)
+        input = checkpoint(
+            runner(start, start + size),
+            input,
+            use_reentrant=use_reentrant,
+            preserve_rng_state=preserve,
+        )
     return runner(size * (segments - 1), len(parts))(input)
 
 

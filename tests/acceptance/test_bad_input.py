@@ -60,7 +60,9 @@ def wrong_state_dict():
     model.load_state_dict(state)
 
 
-MISSING = r'Missing key\(s\) in state_dict: "1.bias"[^"]*Unexpected key\(s\) in state_dict: "2.extra"'
+MISSING = (
+    r'Missing key\(s\) in state_dict: "1.bias"[^"]*Unexpected key\(s\) in state_dict: "2.extra"'
+)
 TWICE = "Trying to backward through the graph a second time"
 LEAF = "leaf Variable that requires grad is being used in an in-place operation"
 ONE_ELEMENT = "only one element tensors can be converted to Python scalars"
@@ -258,7 +260,7 @@ def test_a_truncated_checkpoint(tmp_path):
     path = tmp_path / "model.pt"
     torch.save(nn.Linear(50, 50).state_dict(), path)
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(RuntimeError, match="model.pt|failed finding central directory"):
+    with pytest.raises(RuntimeError, match=r"model.pt|failed finding central directory"):
         torch.load(path)
 
 
@@ -273,7 +275,7 @@ def test_a_hostile_checkpoint(tmp_path):
         for name, data in members.items():
             new.writestr(name, pickle.dumps(Hostile(), 2) if name.endswith("data.pkl") else data)
     for path in (plain, archive):
-        with pytest.raises(pickle.UnpicklingError, match="Weights only load failed|no checkpoint"):
+        with pytest.raises(pickle.UnpicklingError, match=r"Weights only load failed|no checkpoint"):
             torch.load(path)
 
 

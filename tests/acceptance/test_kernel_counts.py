@@ -65,7 +65,9 @@ def test_backward_is_one_kernel(compute):
     assert ran.names == ["loop"]
 
 
-@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop])
+@pytest.mark.parametrize(
+    "make", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop]
+)
 def test_an_optimizer_step(make):
     """At most one kernel for each parameter."""
     model = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 5))
@@ -81,6 +83,15 @@ def test_an_optimizer_step(make):
         assert not ran.host_steps
 
 
+def test_cross_entropy_and_its_gradient():
+    x, t = evaluated(torch.randn(64, 100, requires_grad=True), torch.randint(0, 100, (64,)))
+    with watched() as ran:
+        loss = F.cross_entropy(x, t)
+        kept = torch.autograd.grad(loss, x)
+    assert kept
+    assert ran.names == ["loop"] * 3
+
+
 # plans --------------------------------------------------------------------------------------------
 
 
@@ -88,7 +99,9 @@ def test_a_number_that_changes_is_no_new_plan():
     x = evaluated(torch.randn(100))
     with watched() as ran:
         for k in range(20):
-            y = torch.add(x * (0.1 + k), x, alpha=0.5 * k - 7.25).clamp(-k - 1.5, k + 0.5) ** (2.5 + k)
+            y = torch.add(x * (0.1 + k), x, alpha=0.5 * k - 7.25).clamp(-k - 1.5, k + 0.5) ** (
+                2.5 + k
+            )
             y.tolist()
     assert ran.built == 1
 
@@ -138,7 +151,11 @@ class Attention(nn.Module):
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()
-        self.embed, self.rnn, self.out = nn.Embedding(50, 16), nn.GRU(16, 16, batch_first=True), nn.Linear(16, 5)
+        self.embed, self.rnn, self.out = (
+            nn.Embedding(50, 16),
+            nn.GRU(16, 16, batch_first=True),
+            nn.Linear(16, 5),
+        )
 
     def forward(self, x):
         return self.out(self.rnn(self.embed(x))[0][:, -1])

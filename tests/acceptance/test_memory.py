@@ -88,7 +88,9 @@ def test_losses_read():
     assert used[-1] == used[5]
 
 
-@pytest.mark.parametrize("keep", [lambda loss: loss.detach(), lambda loss: loss], ids=["detached", "whole"])
+@pytest.mark.parametrize(
+    "keep", [lambda loss: loss.detach(), lambda loss: loss], ids=["detached", "whole"]
+)
 def test_losses_kept(keep):
     """A loss that is kept holds its four bytes' block, not the step's other memory."""
     used = loop(keep, 60)

@@ -39,7 +39,9 @@ def tiny_net():
 
 
 def conv_net():
-    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 13 * 13, 10))
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 13 * 13, 10)
+    )
     return trained(model, torch.randn(16, 1, 28, 28), torch.randint(0, 10, (16,)), torch.optim.SGD)
 
 
@@ -78,7 +80,9 @@ def threads_restored():
     threads.set_num_threads(before)
 
 
-@pytest.mark.parametrize("compute", [tiny_net, conv_net, adam, softmax_norm, sums, product, rows_added])
+@pytest.mark.parametrize(
+    "compute", [tiny_net, conv_net, adam, softmax_norm, sums, product, rows_added]
+)
 def test_threads_and_runs(compute, threads_restored):
     seen = set()
     for count in (1, 2, 4, 2, 1, 2, 3, 2, 1, 2):

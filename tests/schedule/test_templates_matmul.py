@@ -9,7 +9,7 @@ from facula.schedule.native_plan import Builder
 
 SHAPES = [
     ((), 5, 7, 9),
-    ((), 70, 90, 2000),
+    ((), 70, 90, 200),
     ((3,), 20, 40, 17),
     ((), 2, 300, 64),
     ((), 30, 20, 9000),

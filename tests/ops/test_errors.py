@@ -1,0 +1,32 @@
+"""Errors that programs catch: their types, and the words they look for."""
+
+from __future__ import annotations
+
+import pytest
+
+import facula as torch
+
+x = torch.ones(2, 3)
+CASES = [
+    (lambda: x.clamp(), RuntimeError, "At least one of 'min' or 'max' must not be None"),
+    (lambda: x.masked_fill(x, 0), RuntimeError, "only supports boolean masks"),
+    (lambda: x.topk(9), RuntimeError, "selected index k out of range"),
+    (lambda: x.repeat(2), RuntimeError, "Number of dimensions of repeat dims"),
+    (lambda: torch.linalg.inv(torch.zeros(2, 2)), torch.linalg.LinAlgError, "singular"),
+    (lambda: torch.linalg.cholesky(-torch.eye(2)), torch.linalg.LinAlgError, "not positive-definite"),
+    (lambda: torch.linalg.det(x), RuntimeError, "must be batches of square matrices"),
+    (lambda: torch.einsum("ij,jk->ik", x), ValueError, "fewer operands"),
+    (lambda: torch.maximum(x, 1), TypeError, "must be Tensor, not int"),
+    (lambda: torch.eq(1, x), TypeError, "must be Tensor, not int"),
+    (lambda: torch.complex(x, x.double()), RuntimeError, "Expected object of scalar type"),
+    (lambda: torch.view_as_complex(x), RuntimeError, "last dimension of size 2"),
+    (lambda: x.quantile(2.0), RuntimeError, "must be in the range"),
+    (lambda: x.to_sparse(), NotImplementedError, "sparse"),
+    (lambda: torch.fft.fft(x, norm="none"), RuntimeError, "Invalid normalization mode"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "words"), CASES)
+def test_errors(call, kind, words):
+    with pytest.raises(kind, match=words):
+        call()

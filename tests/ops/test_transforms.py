@@ -1,0 +1,102 @@
+"""torch.func, autograd.functional, checkpoints, saved-tensor hooks, overrides."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import facula as torch
+from facula.utils.checkpoint import checkpoint
+
+
+def test_nested_gradients():
+    slope = torch.func.grad(torch.func.grad(torch.sin))
+    assert slope(torch.tensor(0.5)).item() == pytest.approx(-np.sin(0.5), abs=1e-6)
+
+
+def test_jacobians_agree():
+    x = torch.randn(3)
+    forward, reverse = torch.func.jacfwd(torch.sin)(x), torch.func.jacrev(torch.sin)(x)
+    assert torch.allclose(forward, torch.diag(x.cos()), atol=1e-6)
+    assert torch.allclose(forward, reverse)
+
+
+def test_vmap_with_dims():
+    a, b = torch.randn(4, 2, 3), torch.randn(3)
+    got = torch.vmap(lambda p, q: p @ q, in_dims=(0, None), out_dims=1)(a, b)
+    assert torch.allclose(got, (a @ b).T)
+
+
+def test_results_forget_the_transform_but_not_the_caller():
+    w = torch.tensor(2.0, requires_grad=True)
+    got = torch.func.grad(lambda x: w * x * x)(torch.tensor(3.0))
+    got.backward()
+    assert w.grad.item() == 6.0
+    assert not torch.func.grad(torch.sin)(torch.tensor(1.0)).requires_grad
+
+
+def test_forward_mode():
+    with torch.autograd.forward_ad.dual_level():
+        x = torch.autograd.forward_ad.make_dual(torch.tensor(2.0), torch.tensor(1.0))
+        assert torch.autograd.forward_ad.unpack_dual(x**3).tangent.item() == 12.0
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_checkpoint(use_reentrant):
+    layer = torch.nn.Linear(3, 3)
+    x = torch.randn(2, 3, requires_grad=True)
+    layer(x).tanh().sum().backward()
+    want, x.grad, layer.weight.grad = (x.grad, layer.weight.grad), None, None
+    checkpoint(lambda t: layer(t).tanh(), x, use_reentrant=use_reentrant).sum().backward()
+    assert torch.allclose(x.grad, want[0])
+    assert torch.allclose(layer.weight.grad, want[1])
+
+
+def test_saved_tensors_hooks_see_results_too():
+    kept = []
+    x = torch.ones(2, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        y = x.exp()
+    y.sum().backward()
+    assert len(kept) == 1
+
+
+def test_anomaly_mode_names_the_function():
+    x = torch.tensor([-1.0], requires_grad=True)
+    with (
+        torch.autograd.set_detect_anomaly(True),
+        pytest.raises(RuntimeError, match="SqrtBackward0"),
+    ):
+        x.sqrt().backward()
+
+
+def test_subclasses_take_part():
+    class Logged(torch.Tensor):
+        calls: list = []
+
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            cls.calls.append(func.__name__)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    t = torch.ones(2).as_subclass(Logged)
+    assert type(torch.add(t, 1)) is Logged
+    assert Logged.calls == ["add"]
+
+
+def test_pickle_and_dlpack():
+    t = torch.arange(6.0).reshape(2, 3).t().requires_grad_()
+    back = pickle.loads(pickle.dumps(t))
+    assert back.requires_grad
+    assert torch.equal(back, t)
+    shared = torch.from_dlpack(np.arange(3))
+    assert np.from_dlpack(shared).tolist() == [0, 1, 2]
+
+
+def test_old_constructors():
+    assert torch.Tensor(2, 3).shape == (2, 3)
+    assert torch.Tensor([1, 2]).dtype is torch.float32
+    assert isinstance(torch.ones(1), torch.FloatTensor)
+    assert torch.LongTensor([3]).tolist() == [3]
