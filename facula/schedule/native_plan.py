@@ -10,7 +10,7 @@ import numpy as np
 from facula import config
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
-from facula.graph.reference import BadIndex, Failed, decode, encode, evaluate
+from facula.graph.reference import BadIndex, Failed, decode, encode
 from facula.kernel.program import ITEMSIZE
 from facula.kernel.step import Step
 from facula.kernel.transpose import plan_transpose
@@ -20,9 +20,9 @@ from facula.runtime.jit import compile_kernels
 from facula.runtime.plan import NativePlan as NativeRun
 from facula.schedule.affine import strided_base
 from facula.schedule.codegen import Call, Memory, Place, Writer
-from facula.schedule.fuse import Fusion, Group
+from facula.schedule.fuse import NATIVE, STORES, Fusion, Group
 from facula.schedule.lower import Lowered
-from facula.schedule.reference_plan import reachable
+from facula.schedule.reference_plan import reachable, value_of
 from facula.schedule.templates import PLANNERS
 
 
@@ -347,6 +347,8 @@ class Builder:
         return out
 
     def _heavy(self, v: Val) -> list[Any]:
+        if v.op in STORES and v.dtype.name not in NATIVE:
+            return [self._host(v)]  # complex numbers: no loop program moves them
         if v.op == "cat":
             return self._cat(v)
         if v.op in ("write", "write_at"):
@@ -488,7 +490,8 @@ class Builder:
 
         def run(bufs: list[Any], addrs: list[int], scalars: list[Any]) -> None:
             try:
-                got = evaluate(v, [read(bufs, scalars) for read in reads])
+                args = [read(bufs, scalars) for read in reads]
+                got = value_of(v, args, self.low, bufs, scalars)
             except Exception as error:
                 raise Failed(origin) from error
             for place, out in writes:
@@ -504,8 +507,6 @@ class Builder:
         """A function that gives v's values as an array."""
         where = self.strided(v)
         if where is None:
-            from facula.schedule.reference_plan import value_of
-
             low = self.low
             srcs = [self._reader(s) for s in v.srcs]
             return lambda bufs, scalars: value_of(
