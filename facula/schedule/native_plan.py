@@ -151,9 +151,19 @@ class Builder:
             self.derived[self.copy_entry] = (self.arena_slot, -1, at)
             self.arena_bytes = at + self.copy_bytes
         self._donate()
+        if config.VERIFY:
+            self._verify(order=list(self.vals.values()))
         self._compile(calls)
         self._name_results()
         return NativePlan(self)
+
+    def _verify(self, order: list[Val]) -> None:
+        from facula.schedule import verify
+
+        verify.verify_graph(order)
+        verify.verify_fusion(self.fusion, self.wanted)
+        verify.verify_memory(self)
+        verify.verify_donation(self)
 
     # who reads what -----------------------------------------------------------------------------
 
