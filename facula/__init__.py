@@ -70,7 +70,9 @@ _LAZY = frozenset(
 )
 _FROM = {
     "save": "serialization", "load": "serialization", "compile": "compiler.frontend",
-    "explain": "explanation", "fork_rng": "random", "autocast": "amp", "vmap": "func",
+    "explain": "explanation", "fork_rng": "random", "Stream": "cpu", "Event": "cpu", "OutOfMemoryError": "cuda",
+    "AcceleratorError": "cuda", "Future": "futures", "fork": "jit", "wait": "jit", "ScriptModule": "jit",
+    "ScriptFunction": "jit", "CompilationUnit": "jit", "autocast": "amp", "vmap": "func",
 }  # fmt: skip
 
 

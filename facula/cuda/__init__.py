@@ -7,6 +7,14 @@ from typing import Any
 NO_GPU = "Torch not compiled with CUDA enabled"
 
 
+class AcceleratorError(RuntimeError):
+    """An error of a GPU."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A GPU's memory is exhausted."""
+
+
 def is_available() -> bool:
     """Whether a GPU can be used: not yet."""
     return False
@@ -58,6 +66,52 @@ get_device_capability = _missing("get_device_capability")
 set_device = _missing("set_device")
 current_stream = _missing("current_stream")
 init = _missing("init")
+
+
+_NEED_A_GPU = """
+CUDAGraph Event ExternalStream Stream caching_allocator_alloc can_device_access_peer clock_rate
+current_blas_handle default_stream get_arch_list get_sync_debug_mode graph
+graph_pool_handle host_memory_stats list_gpu_processes make_graphed_callables mem_get_info
+memory_snapshot memory_stats memory_summary power_draw set_per_process_memory_fraction
+set_rng_state set_stream set_sync_debug_mode temperature utilization get_rng_state initial_seed
+""".split()
+globals().update({name: _missing(name) for name in _NEED_A_GPU})
+
+
+def get_rng_state_all() -> list:
+    """The states of all GPUs' generators: of none."""
+    return []
+
+
+def set_rng_state_all(new_states: Any) -> None:
+    """Sets the states of all GPUs' generators: of none."""
+
+
+def is_current_stream_capturing() -> bool:
+    """Whether a CUDA graph is being recorded."""
+    return False
+
+
+class device:
+    """`with torch.cuda.device(None)`: nothing changes."""
+
+    def __init__(self, device: Any) -> None:
+        self.idx = device
+        if device is not None and device != -1:
+            raise AssertionError(NO_GPU)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: Any) -> bool:
+        return False
+
+
+class stream(device):
+    """`with torch.cuda.stream(None)`: nothing changes."""
+
+
+device_of = device
 
 
 def __getattr__(name: str) -> Any:
