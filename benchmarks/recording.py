@@ -42,9 +42,9 @@ def forget(torch):
 def cost(torch, operator, grad):
     x = torch.ones(8, 8, requires_grad=grad)
     best = float("inf")
+    gc.collect()
     for _ in range(ROUNDS):
         forget(torch)
-        gc.collect()
         gc.disable()
         start = time.thread_time()
         for _ in range(COUNT):

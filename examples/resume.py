@@ -27,7 +27,9 @@ class Training:
     def __init__(self):
         torch.manual_seed(0)
         images, labels = digits(train=True)
-        self.data = TensorDataset(torch.tensor(images[:4000]).flatten(1), torch.tensor(labels[:4000]))
+        self.data = TensorDataset(
+            torch.tensor(images[:4000]).flatten(1), torch.tensor(labels[:4000])
+        )
         self.model = nn.Sequential(
             nn.Linear(784, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 10)
         )

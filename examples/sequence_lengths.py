@@ -86,7 +86,9 @@ def main():
         with torch.no_grad():
             guess = torch.sigmoid(model(names, lengths))
         accuracy = ((guess > 0.5) == (labels > 0.5)).float().mean().item()
-        print(f"epoch {epoch + 1}/{EPOCHS}: loss {total / len(loader):.3f}, accuracy {accuracy:.3f}")
+        print(
+            f"epoch {epoch + 1}/{EPOCHS}: loss {total / len(loader):.3f}, accuracy {accuracy:.3f}"
+        )
 
     print()
     spelled = ["".join(LETTERS[i] for i in n[:k]) for n, k in zip(names, lengths, strict=True)]

@@ -94,9 +94,7 @@ def main():
 
     images, labels = digits(train=True)
     known = labels < 5
-    known = TensorDataset(
-        torch.tensor(images[known]).unsqueeze(1), torch.tensor(labels[known])
-    )
+    known = TensorDataset(torch.tensor(images[known]).unsqueeze(1), torch.tensor(labels[known]))
     old = Net()
     loss = fit(old, known, epochs=2, lr=2e-3, batch_size=64)
     print(f"knows 0 to 4 from {len(known)} pictures: loss {loss:.4f}")

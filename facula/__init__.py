@@ -23,8 +23,10 @@ from facula.graph.meta import Device as device
 from facula.graph.meta import Size as Size
 from facula.ops.registry import TORCH as _TORCH
 from facula.tensor import Tensor as Tensor
+from facula.torch_version import RELEASE as _RELEASE
+from facula.torch_version import TorchVersion as _TorchVersion
 
-__version__ = "2.13.0"
+__version__ = _TorchVersion(_RELEASE)
 
 for _d in _dtypes.DTYPES.values():
     globals()[_d.name] = _d
@@ -62,7 +64,7 @@ _LAZY = frozenset(
     "nn optim utils distributions linalg fft special func cuda amp jit onnx testing serialization random backends "
     "datasets compiler version hub library masked signal sparse multiprocessing overrides profiler types storage "
     "cpu mps xpu accelerator fx export distributed quantization ao package futures monitor nested return_types "
-    "_utils _C torch_version".split()
+    "_utils _C torch_version __config__".split()
 )
 _FROM = {
     "save": "serialization", "load": "serialization", "compile": "compiler.frontend",

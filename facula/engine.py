@@ -88,7 +88,10 @@ def _recover(tape: Tape, live: tuple[bool, ...], entry: int) -> None:
                 lost.update(range(first, first + max(len(inst.outs), 1)))
         rest = tuple([wanted and i not in lost for i, wanted in enumerate(live)])
         try:
-            _store(tape, build_plan(tape.key, rest, none_free, tape.scalars).run(tape.leaves, tape.scalars))
+            _store(
+                tape,
+                build_plan(tape.key, rest, none_free, tape.scalars).run(tape.leaves, tape.scalars),
+            )
             break
         except Failed as another:
             entry = another.entry
@@ -128,8 +131,14 @@ _REPORTS: dict[str, tuple[type[Exception], str]] = {
     "self": (IndexError, "index out of range in self"),
     "target": (IndexError, "Target {index} is out of bounds."),
     "gather": (OutOfRange, "index {index} is out of bounds for dimension {dim} with size {size}"),
-    "copy": (IndexError, "index_copy_(): index {index} is out of bounds for dimension {dim} with size {size}"),
-    "take": (IndexError, "out of range: tried to access index {index} on a tensor of {size} elements."),
+    "copy": (
+        IndexError,
+        "index_copy_(): index {index} is out of bounds for dimension {dim} with size {size}",
+    ),
+    "take": (
+        IndexError,
+        "out of range: tried to access index {index} on a tensor of {size} elements.",
+    ),
     "dim": (IndexError, "index {index} is out of bounds for dimension {dim} with size {size}"),
 }
 
@@ -138,11 +147,15 @@ def _bad_index(tape: Tape, error: BadIndex, failed: int) -> Exception:
     """PyTorch's error for an index that a kernel found out of range, with the user's line."""
     tag = ("dim", error.tag) if isinstance(error.tag, int) else error.tag
     name, dim = tag if isinstance(tag, tuple) else (tag, None)
-    kind, text = _REPORTS.get(name, (IndexError, "index {index} out of range for size {size} in " + str(name)))
+    kind, text = _REPORTS.get(
+        name, (IndexError, "index {index} out of range for size {size} in " + str(name))
+    )
     text = text.format(index=error.index, size=error.size, dim=dim)
     for entry, code, at in reversed(tape.marks):
         if entry == failed:
-            line = next((n for first, end, n in code.co_lines() if first <= at < end), code.co_firstlineno)
+            line = next(
+                (n for first, end, n in code.co_lines() if first <= at < end), code.co_firstlineno
+            )
             text += f"\n  recorded at {code.co_filename}:{line}, in {code.co_qualname}"
             break
     return kind(text)
@@ -156,7 +169,9 @@ def _keep_address(tape: Tape, s: Storage, buf: Any) -> Any:
         return buf
     home = holder.home
     if home is not buf and home is not None:
-        home.numpy("uint8", (home.nbytes,))[: buf.nbytes] = buf.numpy("uint8", (buf.nbytes,))[: home.nbytes]
+        home.numpy("uint8", (home.nbytes,))[: buf.nbytes] = buf.numpy("uint8", (buf.nbytes,))[
+            : home.nbytes
+        ]
         return home
     return buf
 
@@ -179,7 +194,9 @@ def evaluate_reference(tensors: list[Any]) -> list[Any]:
     tape = LOCAL.tape
     wanted = {t._s.i for t in tensors if t._s.tape is tape and t._s.buf is None}
     live = tuple(i in wanted for i in range(tape.n))
-    results = dict(ReferencePlan(lower(tape.key, live, tape.scalars)).run(tape.leaves, tape.scalars))
+    results = dict(
+        ReferencePlan(lower(tape.key, live, tape.scalars)).run(tape.leaves, tape.scalars)
+    )
     out = []
     for t in tensors:
         s: _Storage = t._s

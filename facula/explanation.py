@@ -46,7 +46,9 @@ class Kernel:
         from facula.runtime.llvmc import target_machine
 
         machine = _machine(target_machine, Target.host())
-        return "\n".join(machine.emit_assembly(llvm.parse_assembly(k.ir(Target.host())[1])) for k in self.kernels)
+        return "\n".join(
+            machine.emit_assembly(llvm.parse_assembly(k.ir(Target.host())[1])) for k in self.kernels
+        )
 
 
 def _machine(make: Any, target: Any) -> Any:
@@ -79,7 +81,9 @@ class Explanation:
 
     def programs(self) -> str:
         """The loop programs of the fused kernels."""
-        return "\n\n".join(f"kernel {i}\n{k.program}" for i, k in enumerate(self.kernels, 1) if k.program)
+        return "\n\n".join(
+            f"kernel {i}\n{k.program}" for i, k in enumerate(self.kernels, 1) if k.program
+        )
 
     def llvm_ir(self) -> str:
         """LLVM IR of all kernels."""
@@ -156,7 +160,13 @@ def _operators(fusion: Fusion, m: Val) -> list[str]:
     out, seen, stack = [m.op if m.op != "reduce" else m.arg[0]], set(), list(m.srcs)
     while stack:
         v = stack.pop()
-        if v.id in seen or v.id in fusion.candidates or v.id in fusion.heavy or v.op in LEAVES or v.op == "out":
+        if (
+            v.id in seen
+            or v.id in fusion.candidates
+            or v.id in fusion.heavy
+            or v.op in LEAVES
+            or v.op == "out"
+        ):
             continue
         seen.add(v.id)
         if v.op not in VIEWS:
@@ -188,7 +198,11 @@ def _bytes(step: Group | Val) -> int:
         v = stack.pop()
         if v.id in seen or v.id in own:
             continue
-        seen[v.id] = v.numel * v.dtype.itemsize if v.op in ("buffer", "buffer_at", "reduce", "matmul", "out") else 0
+        seen[v.id] = (
+            v.numel * v.dtype.itemsize
+            if v.op in ("buffer", "buffer_at", "reduce", "matmul", "out")
+            else 0
+        )
         if v.op in VIEWS or v.op not in ("buffer", "buffer_at", "reduce", "matmul", "out"):
             stack += v.srcs
     return written + sum(seen.values())

@@ -161,7 +161,10 @@ class Tensor:
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether elements lie in row-major order (or in the given format's)."""
-        if memory_format is None or getattr(memory_format, "name", "") in ("contiguous_format", "preserve_format"):
+        if memory_format is None or getattr(memory_format, "name", "") in (
+            "contiguous_format",
+            "preserve_format",
+        ):
             return self.meta.contiguous
         return memory_format.matches(self.meta)
 
@@ -187,7 +190,9 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:
         if flag and not (self.meta.dtype.is_floating_point or self.meta.dtype.is_complex):
-            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+            raise RuntimeError(
+                "only Tensors of floating point and complex dtype can require gradients"
+            )
         if self._g is not None:
             if not flag:
                 raise RuntimeError(
@@ -277,7 +282,9 @@ class Tensor:
         from facula.utils.hooks import RemovableHandle
 
         if self._g is not None:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors"
+            )
         table = self.__dict__.setdefault("_post_hooks", {})
         handle = RemovableHandle(table)
         table[handle.id] = hook
@@ -364,9 +371,13 @@ class Tensor:
         return evaluate(self._s).addr + self._off * self.meta.dtype.itemsize
 
 
-OVERRIDES: list[Callable] = []  # told of subclasses outside of facula; filled in by facula.overrides
+OVERRIDES: list[
+    Callable
+] = []  # told of subclasses outside of facula; filled in by facula.overrides
 PLAIN: set[type] = {Tensor}  # classes whose instances behave as Tensor itself
-LEGACY: list[Callable] = [lambda cls, *a, **k: object.__new__(cls)]  # `torch.Tensor(2, 3)`, set by ops
+LEGACY: list[Callable] = [
+    lambda cls, *a, **k: object.__new__(cls)
+]  # `torch.Tensor(2, 3)`, set by ops
 STRIDED: Any = LAYOUTS["strided"]
 
 _new = object.__new__
@@ -408,7 +419,10 @@ def from_array(array: np.ndarray, d: dt.dtype | None = None, device: object = CP
 def adopt_array(array: np.ndarray, d: dt.dtype | None = None) -> Tensor:
     """A tensor that takes over a fresh contiguous NumPy array that nobody else writes to."""
     d = d or dt.from_numpy(array.dtype)
-    if not (array.flags.c_contiguous and array.flags.writeable and array.dtype == d.storage) or array.nbytes == 0:
+    if (
+        not (array.flags.c_contiguous and array.flags.writeable and array.dtype == d.storage)
+        or array.nbytes == 0
+    ):
         return from_array(array, d)
     return from_buffer(Buffer.from_numpy(array), meta_of(d, array.shape))
 
@@ -447,7 +461,9 @@ def view(t: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: in
 
 def _check_assigned_grad(t: Tensor, g: Any) -> None:
     if not isinstance(g, Tensor):
-        raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(g).__name__}")
+        raise TypeError(
+            f"assigned grad expected to be a Tensor or None but got grad of type {type(g).__name__}"
+        )
     if g is t:
         raise RuntimeError("can't assign Variable as its own grad")
     if g.meta.dtype is not t.meta.dtype:

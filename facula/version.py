@@ -1,6 +1,5 @@
 """Which PyTorch facula follows."""
 
-
 debug = False
 cuda = None
 hip = None

@@ -16,7 +16,18 @@ NOT_COMPILED = ("cuda", "xla")  # asked for where there is none: off, with a war
 def is_autocast_available(device_type: str) -> bool:
     """Whether autocast knows this kind of device."""
     kind = torch.device(device_type).type
-    return kind not in ("meta", "lazy", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga", "vulkan")
+    return kind not in (
+        "meta",
+        "lazy",
+        "mkldnn",
+        "opengl",
+        "opencl",
+        "ideep",
+        "hip",
+        "ve",
+        "fpga",
+        "vulkan",
+    )
 
 
 class autocast:
@@ -43,7 +54,9 @@ class autocast:
             raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
         self.device = device_type
         if not is_autocast_available(device_type):
-            raise RuntimeError(f"User specified an unsupported autocast device_type '{device_type}'")
+            raise RuntimeError(
+                f"User specified an unsupported autocast device_type '{device_type}'"
+            )
         self.fast_dtype = torch.get_autocast_dtype(device_type) if dtype is None else dtype
         self.custom_backend_name = "privateuseone"
         if cache_enabled is None:

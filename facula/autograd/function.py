@@ -62,8 +62,14 @@ class BackwardCFunction(Node, FunctionCtx):
         if self.__dict__.get("materialize_grads", True):
             from facula.autograd.walk import OPS
 
-            grads = tuple(OPS.zeros(m) if g is None else g for g, m in zip(grads, outs, strict=True))
-        user = self._function.vjp if self._function.vjp is not Function.vjp else self._function.backward
+            grads = tuple(
+                OPS.zeros(m) if g is None else g for g, m in zip(grads, outs, strict=True)
+            )
+        user = (
+            self._function.vjp
+            if self._function.vjp is not Function.vjp
+            else self._function.backward
+        )
         got = user(self, *grads)
         got = got if isinstance(got, tuple) else (got,)
         places = self.__dict__["_places"]
@@ -121,7 +127,9 @@ class Function(metaclass=_Meta):
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """Computes the result; with `setup_context` defined it gets no ctx."""
-        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement the forward function for custom autograd.Function."
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Any) -> Any:

@@ -182,7 +182,9 @@ class Walk:
             leaf, grad = entry
             entry[1] = None
             grad = combine(grad)
-            if grad.meta.dtype is not leaf.meta.dtype:  # e.g. of a parameter used beside a lower type
+            if (
+                grad.meta.dtype is not leaf.meta.dtype
+            ):  # e.g. of a parameter used beside a lower type
                 grad = grad.to(leaf.meta.dtype)
             hooks = leaf.__dict__.get("_hooks")
             if hooks:
@@ -259,7 +261,9 @@ def gradients(outputs: Sequence[Any], grads: Sequence[Any], inputs: Sequence[Any
     return [walk.captured.get(k) for k in keys]
 
 
-def _on_the_way(roots: list[Any], targets: set[Node], leaves: set[int]) -> tuple[set[Node], set[Node]]:
+def _on_the_way(
+    roots: list[Any], targets: set[Node], leaves: set[int]
+) -> tuple[set[Node], set[Node]]:
     """Nodes that lead to a target (targets included), and those that lead further than themselves."""
     nodes: list[Node] = []
     seen: set[Node] = set()

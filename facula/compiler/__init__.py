@@ -14,7 +14,9 @@ def is_compiling() -> bool:
 is_dynamo_compiling = is_exporting = is_compiling
 
 
-def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:
+def disable(
+    fn: Callable | None = None, recursive: bool = True, *, reason: str | None = None
+) -> Any:
     """Keeps a function out of `torch.compile`; it is returned as it is."""
     return (lambda f: f) if fn is None else fn
 

@@ -29,11 +29,21 @@ def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: 
     tensor([0., 3.])
     """
     if mode is not None and options is not None:
-        raise RuntimeError("Either mode or options can be specified, but both can't be specified at the same time.")
+        raise RuntimeError(
+            "Either mode or options can be specified, but both can't be specified at the same time."
+        )
     if isinstance(backend, str) and backend not in _BACKENDS:
         raise RuntimeError(f"Invalid backend: {backend!r}, expected one of {list(_BACKENDS)}")
-    if mode not in (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"):
-        raise RuntimeError(f"Unrecognized mode={mode}, should be one of default, reduce-overhead, max-autotune, max-autotune-no-cudagraphs")
+    if mode not in (
+        None,
+        "default",
+        "reduce-overhead",
+        "max-autotune",
+        "max-autotune-no-cudagraphs",
+    ):
+        raise RuntimeError(
+            f"Unrecognized mode={mode}, should be one of default, reduce-overhead, max-autotune, max-autotune-no-cudagraphs"
+        )
     if model is None:
         return lambda fn: compile(fn, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode,
                                   options=options, disable=disable)  # fmt: skip

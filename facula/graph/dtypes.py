@@ -15,7 +15,9 @@ class dtype:  # PyTorch's name
     __slots__ = ("bits", "code", "is_complex", "is_floating_point", "is_signed", "itemsize",
                  "kind", "mantissa", "name", "short", "storage")  # fmt: skip
 
-    def __init__(self, name: str, kind: str, storage: str, mantissa: int = 0, short: str = "") -> None:
+    def __init__(
+        self, name: str, kind: str, storage: str, mantissa: int = 0, short: str = ""
+    ) -> None:
         self.name = name
         self.kind = kind  # b bool, u unsigned, i signed, f floating, c complex
         self.storage = np.dtype(storage)
@@ -173,9 +175,7 @@ def default_dtype() -> dtype:
 def set_default_dtype(d: dtype) -> None:
     """Sets the type that Python floats become."""
     if not isinstance(d, dtype) or not d.is_floating_point:
-        raise TypeError(
-            f"only floating-point types are supported as the default type, got {d!r}"
-        )
+        raise TypeError(f"only floating-point types are supported as the default type, got {d!r}")
     _Default.dtype = d
 
 
@@ -196,7 +196,9 @@ class finfo:
     def __init__(self, type: dtype | None = None) -> None:
         d = type or _Default.dtype
         if not (d.is_floating_point or d.is_complex):
-            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d!r}'")
+            raise TypeError(
+                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d!r}'"
+            )
         d = d.to_real()
         self.dtype = d.name
         self.bits = d.bits
@@ -232,7 +234,9 @@ class iinfo:
 
     def __init__(self, type: dtype) -> None:
         if type.kind not in "ui":
-            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type!r}'")
+            raise TypeError(
+                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type!r}'"
+            )
         info = np.iinfo(type.storage)
         self.dtype, self.bits = type.name, type.bits
         self.min, self.max = int(info.min), int(info.max)

@@ -49,7 +49,18 @@ class memory_format:  # PyTorch's name
         return True
 
 
-LAYOUTS = {n: layout(n) for n in ("strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc", "jagged")}
+LAYOUTS = {
+    n: layout(n)
+    for n in (
+        "strided",
+        "sparse_coo",
+        "sparse_csr",
+        "sparse_csc",
+        "sparse_bsr",
+        "sparse_bsc",
+        "jagged",
+    )
+}
 FORMATS = {
     "contiguous_format": memory_format("contiguous_format"),
     "preserve_format": memory_format("preserve_format"),

@@ -35,7 +35,12 @@ VIEWS = frozenset("reshape permute expand slice as_strided".split())
 
 
 # without elements these are all the same: nothing is computed for them
-_NOTHING = UNARY | BINARY | VIEWS | {"where", "cast", "copy", "pad", "cat", "take", "gather", "check", "scan"}
+_NOTHING = (
+    UNARY
+    | BINARY
+    | VIEWS
+    | {"where", "cast", "copy", "pad", "cat", "take", "gather", "check", "scan"}
+)
 
 
 def _zero(d: dtype) -> Any:
@@ -238,7 +243,11 @@ class Graph:
         """
         left, right = _pieces(a), _pieces(b)
         pieces = [*left, *right]
-        if not left or not right or (len(pieces) < 4 and all(src.op != "cat" for _, _, src in pieces)):
+        if (
+            not left
+            or not right
+            or (len(pieces) < 4 and all(src.op != "cat" for _, _, src in pieces))
+        ):
             return None
         axis = pieces[0][0]
         pieces.sort(key=lambda p: p[1])
@@ -323,7 +332,9 @@ class Graph:
             return self.expand(x, shape)
         return self.make("expand", x.dtype, shape, (x,))
 
-    def slice(self, x: Val, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> Val:
+    def slice(
+        self, x: Val, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]
+    ) -> Val:
         """x[start : : step] with `size` elements per axis; steps may be negative."""
         starts, sizes, steps = tuple(starts), tuple(sizes), tuple(steps)
         if sizes == x.shape and all(s == 1 or n <= 1 for s, n in zip(steps, sizes, strict=True)):
@@ -336,11 +347,11 @@ class Graph:
         steps = [-1 if i in axes else 1 for i in range(x.ndim)]
         return self.make("slice", x.dtype, x.shape, (x,), (tuple(starts), tuple(steps)))
 
-    def as_strided(self, x: Val, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> Val:
+    def as_strided(
+        self, x: Val, shape: Sequence[int], strides: Sequence[int], offset: int = 0
+    ) -> Val:
         """Any strided view of x's elements in row-major order."""
-        return self.make(
-            "as_strided", x.dtype, shape, (x,), (tuple(strides), offset)
-        )
+        return self.make("as_strided", x.dtype, shape, (x,), (tuple(strides), offset))
 
     def pad(self, x: Val, lo: Sequence[int], hi: Sequence[int], value: Any = 0) -> Val:
         """x surrounded by a constant."""
@@ -370,10 +381,16 @@ class Graph:
             axes = ()
         if len(axes) > 3 and not kind.startswith("arg"):  # kernels have three inner dims at most
             part = self.reduce(kind, self.reduce(kind, x, axes[3:]), axes[:3])
-            return part if keepdim else self.reshape(part, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+            return (
+                part
+                if keepdim
+                else self.reshape(part, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+            )
         shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
         kept = tuple(n for i, n in enumerate(shape) if i not in axes)
-        d = {"argmax": dt.int64, "argmin": dt.int64, "any": dt.bool_, "all": dt.bool_}.get(kind, x.dtype)
+        d = {"argmax": dt.int64, "argmin": dt.int64, "any": dt.bool_, "all": dt.bool_}.get(
+            kind, x.dtype
+        )
         if kind in ("any", "all"):
             x = self.cast(x, dt.bool_)
         axes = tuple(a for a in axes if x.shape[a] != 1)  # along one element nothing is done
@@ -410,7 +427,14 @@ class Graph:
             start = [main if i == last else 0 for i in range(x.ndim)]
             a = self.reduce(kind, self.slice(x, [0] * x.ndim, cut, ones), axes)
             b = self.reduce(kind, self.slice(x, start, rest, ones), axes)
-            joined = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum", "any": "or", "all": "and"}[kind]
+            joined = {
+                "sum": "add",
+                "prod": "mul",
+                "max": "maximum",
+                "min": "minimum",
+                "any": "or",
+                "all": "and",
+            }[kind]
             return self.binary(joined, a, b)
         wide = self.reshape(x, (*x.shape[:last], n // part, part, *x.shape[last + 1 :]))
         first = self.reduce(kind, wide, last + 1)
@@ -457,9 +481,13 @@ class Graph:
         """The converse of `gather`."""
         return self.make("scatter", x.dtype, x.shape, (x, index, src), (axis, mode, tag))
 
-    def write(self, old: Val, new: Val, shape: Sequence[int], strides: Sequence[int], offset: int) -> Val:
+    def write(
+        self, old: Val, new: Val, shape: Sequence[int], strides: Sequence[int], offset: int
+    ) -> Val:
         """old with the elements of one of its strided views replaced."""
-        return self.make("write", old.dtype, old.shape, (old, new), (tuple(shape), tuple(strides), offset))
+        return self.make(
+            "write", old.dtype, old.shape, (old, new), (tuple(shape), tuple(strides), offset)
+        )
 
     # the heavy ones
 
@@ -479,7 +507,11 @@ class Graph:
 
     def _unwidened(self, v: Val) -> Val | None:
         """A view of 16-bit floats that v is the float32 value of."""
-        if v.op == "cast" and v.dtype is dt.float32 and v.srcs[0].dtype in (dt.float16, dt.bfloat16):
+        if (
+            v.op == "cast"
+            and v.dtype is dt.float32
+            and v.srcs[0].dtype in (dt.float16, dt.bfloat16)
+        ):
             return v.srcs[0]
         if v.op not in ("reshape", "permute", "expand"):
             return None
@@ -489,7 +521,9 @@ class Graph:
     def template(self, name: str, outs: Sequence[tuple[dtype, tuple[int, ...]]],
                  srcs: Sequence[Val], arg: Any = None) -> list[Val]:  # fmt: skip
         """A kernel with a generator of its own (convolution, pooling, attention, sort, ...)."""
-        whole = self.make("template:" + name, outs[0][0], outs[0][1], tuple(srcs), (tuple(outs), arg))
+        whole = self.make(
+            "template:" + name, outs[0][0], outs[0][1], tuple(srcs), (tuple(outs), arg)
+        )
         return [self.make("out", d, s, (whole,), i) for i, (d, s) in enumerate(outs)]
 
     def host(self, fn: Callable, outs: Sequence[tuple[dtype, tuple[int, ...]]],
@@ -501,7 +535,11 @@ class Graph:
 
     def view_of(self, x: Val, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Val:
         """A strided view of x's row-major elements, written with simple views where it can be."""
-        if offset == 0 and shape == x.shape and _same_strides(shape, strides, contiguous_strides(x.shape)):
+        if (
+            offset == 0
+            and shape == x.shape
+            and _same_strides(shape, strides, contiguous_strides(x.shape))
+        ):
             return x
         simple = _simple_view(self, x, shape, strides, offset)
         return self.as_strided(x, shape, strides, offset) if simple is None else simple
@@ -510,7 +548,10 @@ class Graph:
 def _pieces(v: Val) -> list[tuple[int, int, Val]]:
     """(axis, start, part) of a sum of a few parts that are padded with zeros along one axis, or none."""
     if v.op == "add":
-        a, b = (_pieces(s) if s.op == "pad" or (s.op == "add" and s.srcs[1].op == "pad") else [] for s in v.srcs)
+        a, b = (
+            _pieces(s) if s.op == "pad" or (s.op == "add" and s.srcs[1].op == "pad") else []
+            for s in v.srcs
+        )
         return [*a, *b] if a and b and len(a) + len(b) < 4 else []
     if v.op != "pad" or v.srcs[1].op != "const" or v.srcs[1].arg != 0:
         return []
@@ -530,7 +571,9 @@ def _same_strides(shape: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...]
     return all(n <= 1 or s == t for n, s, t in zip(shape, a, b, strict=True))
 
 
-def _simple_view(g: Graph, x: Val, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Val | None:
+def _simple_view(
+    g: Graph, x: Val, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
+) -> Val | None:
     """reshape, slice, permute and expand that make the view, if its dims nest."""
     if 0 in shape or x.numel == 0 or any(s < 0 for s in strides):
         return None

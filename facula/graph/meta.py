@@ -56,7 +56,17 @@ class Meta:
     so that slices at different places share one geometry.
     """
 
-    __slots__ = ("contiguous", "device", "dtype", "leaf", "ndim", "numel", "offset", "shape", "strides")
+    __slots__ = (
+        "contiguous",
+        "device",
+        "dtype",
+        "leaf",
+        "ndim",
+        "numel",
+        "offset",
+        "shape",
+        "strides",
+    )
 
     contiguous: bool
     device: object
@@ -226,7 +236,9 @@ def wrap_dim(dim: int, ndim: int) -> int:
     return dim % n
 
 
-def view_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
+def view_strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]
+) -> tuple[int, ...] | None:
     """Strides that show the same elements in another shape, or None where it takes a copy."""
     if 0 in shape:
         return contiguous_strides(new)

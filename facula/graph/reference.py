@@ -111,7 +111,9 @@ def _to_float8(values: Array, d: dtype) -> Array:
         overflow = 128
     code = np.where(x > top, overflow, code)
     if half == 128:
-        code = np.where(np.signbit(values) & ~((code == 0) & d.name.endswith("fnuz")), code | 128, code)
+        code = np.where(
+            np.signbit(values) & ~((code == 0) & d.name.endswith("fnuz")), code | 128, code
+        )
     return np.where(np.isnan(values), nan, code).astype(np.uint8)
 
 
@@ -142,7 +144,10 @@ def _digamma(x: float) -> float:
         total -= 1 / x
         x += 1
     z = 1 / (x * x)
-    series = z * (1 / 12 - z * (1 / 120 - z * (1 / 252 - z * (1 / 240 - z * (5 / 660 - z * (691 / 32760 - z / 12))))))
+    series = z * (
+        1 / 12
+        - z * (1 / 120 - z * (1 / 252 - z * (1 / 240 - z * (5 / 660 - z * (691 / 32760 - z / 12)))))
+    )
     return total + math.log(x) - 0.5 / x - series
 
 
@@ -161,7 +166,9 @@ def _erfinv(y: Array) -> Array:
         erf = _vectorised(math.erf)
         erfc = _vectorised(math.erfc)
         for _ in range(3):
-            miss = np.where(np.abs(y) < 0.5, erf(x) - y, np.sign(y) * ((1 - np.abs(y)) - erfc(np.abs(x))))
+            miss = np.where(
+                np.abs(y) < 0.5, erf(x) - y, np.sign(y) * ((1 - np.abs(y)) - erfc(np.abs(x)))
+            )
             step = miss / (2 / math.sqrt(math.pi) * np.exp(-x * x))
             x = np.where(np.isfinite(step), x - step / (1 + x * step), x)
     return np.where(np.abs(y) == 1, np.copysign(np.inf, y), np.where(np.abs(y) > 1, np.nan, x))
@@ -180,7 +187,11 @@ def _sign(x: Array) -> Array:
 
 def _c_div(a: Array, b: Array) -> Array:
     if a.dtype.kind in "iu":
-        q = np.floor_divide(np.abs(a.astype(object)), np.abs(b.astype(object))) if a.dtype.kind == "i" and a.dtype.itemsize == 8 else None
+        q = (
+            np.floor_divide(np.abs(a.astype(object)), np.abs(b.astype(object)))
+            if a.dtype.kind == "i" and a.dtype.itemsize == 8
+            else None
+        )
         if q is None:
             return np.trunc(a.astype(np.float64) / b).astype(a.dtype)
         return (q * np.sign(a) * np.sign(b)).astype(a.dtype)
@@ -226,7 +237,11 @@ def _shift(fn: Callable, fill_sign: bool) -> Callable[[Array, Array], Array]:
         bits = 8 * a.dtype.itemsize
         bad = (b < 0) | (b >= bits)
         good = fn(a, np.where(bad, 0, b).astype(a.dtype))
-        over = np.where(a < 0, -1, 0).astype(a.dtype) if fill_sign and a.dtype.kind == "i" else np.zeros_like(a)
+        over = (
+            np.where(a < 0, -1, 0).astype(a.dtype)
+            if fill_sign and a.dtype.kind == "i"
+            else np.zeros_like(a)
+        )
         return np.where(bad, over, good)
 
     return shift
@@ -369,13 +384,17 @@ def strided(flat: Array, shape: tuple[int, ...], strides: tuple[int, ...], offse
     return np.lib.stride_tricks.as_strided(flat[offset:], shape, byte_strides)
 
 
-def _write(old: Array, new: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Array:
+def _write(
+    old: Array, new: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
+) -> Array:
     out = np.array(old, copy=True, order="C")
     strided(out.reshape(-1), shape, strides, offset)[...] = new
     return out
 
 
-def _slice(x: Array, out_shape: tuple[int, ...], starts: tuple[int, ...], steps: tuple[int, ...]) -> Array:
+def _slice(
+    x: Array, out_shape: tuple[int, ...], starts: tuple[int, ...], steps: tuple[int, ...]
+) -> Array:
     index = []
     for start, step, n in zip(starts, steps, out_shape, strict=True):
         stop = start + step * n

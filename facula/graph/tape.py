@@ -107,7 +107,19 @@ class Op:
 class Inst:
     """An operator applied to geometries; what stands on tapes."""
 
-    __slots__ = ("fast", "ins", "meta", "multi", "n_in", "n_scalars", "nbytes", "op", "outs", "params", "types")
+    __slots__ = (
+        "fast",
+        "ins",
+        "meta",
+        "multi",
+        "n_in",
+        "n_scalars",
+        "nbytes",
+        "op",
+        "outs",
+        "params",
+        "types",
+    )
 
     def __init__(self, op: Op, ins: tuple[Meta, ...], params: tuple, outs: tuple[Meta, ...],
                  n_scalars: int = 0) -> None:  # fmt: skip
@@ -117,7 +129,11 @@ class Inst:
         self.multi = len(outs) != 1
         self.n_scalars = n_scalars  # run-time numbers it reads
         # types of the parameters, where numbers of different types could be taken for each other
-        self.types = tuple(map(type, params)) if any(isinstance(p, (int, float, complex)) for p in params) else None
+        self.types = (
+            tuple(map(type, params))
+            if any(isinstance(p, (int, float, complex)) for p in params)
+            else None
+        )
         # what the short way of recording can do: operands are read as they lie
         self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))  # type: ignore[attr-defined]
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
@@ -145,7 +161,19 @@ def _leaf_inst(m: Meta) -> Inst:
 class Tape:
     """What one thread has recorded since it last evaluated."""
 
-    __slots__ = ("budget", "grad", "home", "key", "leaves", "marks", "n", "rebound", "scalars", "values", "views")
+    __slots__ = (
+        "budget",
+        "grad",
+        "home",
+        "key",
+        "leaves",
+        "marks",
+        "n",
+        "rebound",
+        "scalars",
+        "values",
+        "views",
+    )
 
     def __init__(self, home: dict[str, Any], grad: bool = True) -> None:
         self.home = home  # the attributes of LOCAL in the thread that records here
@@ -154,8 +182,12 @@ class Tape:
         self.leaves: list[Any] = []  # buffers, in order of their entries
         self.scalars: list[Any] = []
         self.views: dict[tuple, int] = {}
-        self.marks: list[tuple[int, Any, int]] = []  # (entry, code, place in it) of operators that check
-        self.rebound: list[tuple[Storage, int]] = []  # leaves written in place: (storage, its entry before)
+        self.marks: list[
+            tuple[int, Any, int]
+        ] = []  # (entry, code, place in it) of operators that check
+        self.rebound: list[
+            tuple[Storage, int]
+        ] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
         self.budget = -1 if config.EAGER else MAX_BYTES
         self.grad = grad

@@ -215,7 +215,8 @@ def _cut(job: Job, target: Target) -> _Cut:
     rows = _even(job.m, rows)
     pixels, k = math.prod(job.out), max(job.depth, 1)
     block_k = _even(k, 1024, 8)
-    images = _images(job, pixels, block_k, vectors * lanes)
+    # without taps nothing is packed, and only packed patches may run over several images
+    images = _images(job, pixels, block_k, vectors * lanes) if job.depth else 1
     if images * pixels <= lanes:
         vectors = 1
     elif rows <= 6 and target.n_vector_registers == 32:

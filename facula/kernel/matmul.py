@@ -18,6 +18,7 @@ from facula.kernel.step import Step
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Number
 from facula.llvm.tile_dot import DotShape, DotWriter
+from facula.llvm.tile_epilogue import BIAS_N as BIAS_N
 from facula.llvm.tile_epilogue import Fused
 from facula.llvm.tile_gemm import (
     GemmShape,

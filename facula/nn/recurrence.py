@@ -1,8 +1,9 @@
 """The computation of RNN, LSTM and GRU over a sequence, on public operators.
 
-Everything goes through `layer`, one layer in one direction: a native kernel can take its
-place. The products of the inputs with weight_ih do not depend on the recurrence and are
-one matmul over all time steps.
+Everything goes through `layer`, one layer in one direction. It is one operator with a native
+kernel (facula.ops.recurrent) in float32 and float64; what is composed here is for other types,
+projections, and derivatives of derivatives. The products of the inputs with weight_ih do not depend
+on the recurrence and are one matmul over all time steps.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import facula as torch
 from facula import Tensor
 from facula.nn import functional as F
+from facula.ops import recurrent
 
 
 class Weights(NamedTuple):
@@ -65,8 +67,34 @@ def cell(mode: str, input: Tensor, state, w: Weights):
 # -- one layer, one direction ----------------------------------------------------------
 
 
+def _native(input: Tensor, state, w: Weights) -> bool:
+    """Whether the operator takes it."""
+    if w.hr is not None or torch.is_autocast_enabled("cpu"):
+        return False
+    if (w.bias_ih is None) != (w.bias_hh is None):
+        return False
+    tensors = [t for t in (input, *state, *w) if t is not None]
+    kind = input.dtype
+    return kind.name in recurrent.TYPES and all(t.dtype is kind and t.numel() for t in tensors)
+
+
+def _whole(mode: str, rows: Tensor, state, w: Weights, sizes, reverse: bool):
+    """One operator for all times."""
+    biases = () if w.bias_ih is None else (w.bias_ih, w.bias_hh)
+    return recurrent.recurrent(mode, rows, state, w.ih, w.hh, biases, sizes, reverse)
+
+
 def layer(mode: str, input: Tensor, state, w: Weights, reverse: bool = False):
     """(output, last state) for an input (time, batch, features)."""
+    if _native(input, state, w):
+        times, batch, width = input.shape
+        rows = input.reshape(times * batch, width)
+        output, last = _whole(mode, rows, state, w, (times, batch), reverse)
+        return output.view(times, batch, -1), last
+    return _layer(mode, input, state, w, reverse)
+
+
+def _layer(mode: str, input: Tensor, state, w: Weights, reverse: bool):
     step = STEPS[mode]
     gates = F.linear(input, w.ih, w.bias_ih).unbind(0)
     outputs = []
@@ -80,6 +108,12 @@ def layer(mode: str, input: Tensor, state, w: Weights, reverse: bool = False):
 
 def packed_layer(mode: str, data: Tensor, sizes, state, w: Weights, reverse: bool = False):
     """As `layer`, for sequences packed longest first: `sizes` rows at each time step."""
+    if _native(data, state, w):
+        return _whole(mode, data, state, w, (tuple(int(n) for n in sizes),), reverse)
+    return _packed_layer(mode, data, sizes, state, w, reverse)
+
+
+def _packed_layer(mode: str, data: Tensor, sizes, state, w: Weights, reverse: bool):
     step = STEPS[mode]
     gates = F.linear(data, w.ih, w.bias_ih).split(sizes)
     run = _packed_backward if reverse else _packed_forward
@@ -114,6 +148,18 @@ def _packed_backward(step, gates, sizes, first, w):
         outputs.append(state[0])
     outputs.reverse()
     return outputs, state
+
+
+def _composed(mode: str, rows: Tensor, state, weights, sizes, reverse: bool):
+    """What the operator computes, on public operators."""
+    w = Weights(*weights)
+    if len(sizes) == 1:
+        return _packed_layer(mode, rows, sizes[0], state, w, reverse)
+    output, last = _layer(mode, rows.view(*sizes, -1), state, w, reverse)
+    return output.view(rows.shape[0], -1), last
+
+
+recurrent.COMPOSED.append(_composed)
 
 
 # -- the whole network -------------------------------------------------------------------

@@ -85,7 +85,11 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
         inst = op.insts.get((tuple([t.meta for t in tensors]), params))
     except AttributeError:
         raise _not_a_tensor(op, tensors) from None
-    if inst is not None and inst.fast and (inst.types is None or inst.types == tuple(map(type, params))):
+    if (
+        inst is not None
+        and inst.fast
+        and (inst.types is None or inst.types == tuple(map(type, params)))
+    ):
         return _apply_fast(tape, op, inst, tensors, scalars)
     for t in tensors:
         if t.meta.device is META:
@@ -160,7 +164,9 @@ def _on_meta(m: Meta) -> Meta:
     return meta_of(m.dtype, m.shape, META)
 
 
-def attach(op: Op, inst: Inst, tensors: Sequence[Tensor], outs: Sequence[Tensor], scalars: tuple) -> None:
+def attach(
+    op: Op, inst: Inst, tensors: Sequence[Tensor], outs: Sequence[Tensor], scalars: tuple
+) -> None:
     """Gives results their derivative node if an input wants a gradient."""
     wanted = False
     edges = []
@@ -259,7 +265,11 @@ def _fills_range(m: Meta) -> bool:
 def check_no_repeats(t: Tensor) -> None:
     """RuntimeError where elements of t are one in memory (an expanded dim)."""
     m = t.meta
-    if not m.contiguous and m.numel > 1 and any(s == 0 and n > 1 for s, n in zip(m.strides, m.shape, strict=True)):
+    if (
+        not m.contiguous
+        and m.numel > 1
+        and any(s == 0 and n > 1 for s, n in zip(m.strides, m.shape, strict=True))
+    ):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."
@@ -415,4 +425,14 @@ def _refresh_views(base: Tensor, but: Tensor | None = None) -> None:
                 as_strided_history(base, v)
 
 
-__all__ = ["apply", "attach", "check_no_repeats", "check_overlap", "check_writable", "entries_of", "overwrite", "record_write", "write_value"]
+__all__ = [
+    "apply",
+    "attach",
+    "check_no_repeats",
+    "check_overlap",
+    "check_writable",
+    "entries_of",
+    "overwrite",
+    "record_write",
+    "write_value",
+]

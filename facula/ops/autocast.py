@@ -37,7 +37,9 @@ householder_product ldl_factor tensorinv tensorsolve
 fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft
 """.split()
 
-WIDEST = "cat concat concatenate stack hstack vstack dstack column_stack row_stack index_copy".split()
+WIDEST = (
+    "cat concat concatenate stack hstack vstack dstack column_stack row_stack index_copy".split()
+)
 
 DEVICES = ("cpu", "cuda", "xpu", "mps", "hpu", "xla", "ipu", "mtia", "maia", "privateuseone")
 

@@ -68,7 +68,9 @@ def parse_to(args: tuple, kwargs: dict) -> tuple[Device | None, Dtype | None, bo
             elif isinstance(x, bool):
                 pass
             elif x is not None:
-                raise TypeError(f"to() received an invalid combination of arguments - got ({type(x).__name__})")
+                raise TypeError(
+                    f"to() received an invalid combination of arguments - got ({type(x).__name__})"
+                )
         booleans = [x for x in args if isinstance(x, bool)]
         if len(booleans) > 1:
             copy = booleans[1]
@@ -112,7 +114,9 @@ def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
 
 
 @only_method("cuda")
-def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+def cuda(
+    self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None
+) -> Tensor:
     """self on an NVIDIA GPU."""
     return _to_device(self, device_of("cuda" if device is None else device))
 
@@ -260,12 +264,16 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     if force:
         t = t.detach()
     elif t._rg:
-        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        raise RuntimeError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+        )
     d = t.meta.dtype
     if d is dt.bfloat16 or d is dt.complex32 or d.name.startswith("float8"):
         raise TypeError(f"Got unsupported ScalarType {d.short}")
     if t.meta.device is META:
-        raise TypeError("can't convert meta device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+        raise TypeError(
+            "can't convert meta device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+        )
     array = t._array()
     return expose(t, array)
 

@@ -35,7 +35,9 @@ def finish(t: Tensor, requires_grad: bool) -> Tensor:
     """Sets requires_grad on a fresh tensor."""
     if requires_grad:
         if t.meta.dtype.kind not in "fc":
-            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+            raise RuntimeError(
+                "Only Tensors of floating point and complex dtype can require gradients"
+            )
         t.requires_grad_(True)
     return t
 
@@ -61,11 +63,15 @@ def sizes(args: Sequence[Any], kwargs: dict, name: str) -> tuple[int, ...]:
     if "size" in kwargs:
         args = (kwargs.pop("size"),)
     if not args:
-        raise TypeError(f"{name}() received an invalid combination of arguments - got (), but expected one of:\n * (tuple of ints size, *, ...)")
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got (), but expected one of:\n * (tuple of ints size, *, ...)"
+        )
     shape = sizes_of(args, name)
     for n in shape:
         if n < 0:
-            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(shape)}")
+            raise RuntimeError(
+                f"Trying to create tensor with negative dimension {n}: {list(shape)}"
+            )
     return shape
 
 
@@ -76,7 +82,11 @@ def _factory(name: str, value: Any) -> None:
         shape = sizes(size, kwargs, name)
         if kwargs:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kwargs))}'")
-        m = meta_of(dtype or (out.dtype if out is not None else dt.default_dtype()), shape, device_of(device))
+        m = meta_of(
+            dtype or (out.dtype if out is not None else dt.default_dtype()),
+            shape,
+            device_of(device),
+        )
         return finish(to_out(make(m, value), out), requires_grad)
 
     def like(input: Tensor, *, dtype: Dtype | None = None, layout: Any = None, device: Any = None,
@@ -128,7 +138,9 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: Dtype | None = None, lay
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     d = input.meta.device if device is None else device_of(device)
-    return finish(filled(meta_of(dtype or input.meta.dtype, input.meta.shape, d), fill_value), requires_grad)
+    return finish(
+        filled(meta_of(dtype or input.meta.dtype, input.meta.shape, d), fill_value), requires_grad
+    )
 
 
 @method
@@ -136,7 +148,10 @@ def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: Dtype | None = 
              requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A tensor of one number with self's dtype and device."""
     d = self.meta.device if device is None else device_of(device)
-    return finish(filled(meta_of(dtype or self.meta.dtype, sizes((size,), {}, "new_full"), d), fill_value), requires_grad)
+    return finish(
+        filled(meta_of(dtype or self.meta.dtype, sizes((size,), {}, "new_full"), d), fill_value),
+        requires_grad,
+    )
 
 
 # from data ----------------------------------------------------------------------------------
@@ -212,9 +227,13 @@ def _flatten(data: Any, shape: tuple[int, ...], depth: int, out: list) -> None:
         out += data.reshape(-1).tolist()
         return
     if not _is_sequence(data):
-        raise TypeError(f"not a sequence: '{type(data).__name__}' object found in a nested sequence")
+        raise TypeError(
+            f"not a sequence: '{type(data).__name__}' object found in a nested sequence"
+        )
     if len(data) != shape[depth]:
-        raise ValueError(f"expected sequence of length {shape[depth]} at dim {depth} (got {len(data)})")
+        raise ValueError(
+            f"expected sequence of length {shape[depth]} at dim {depth} (got {len(data)})"
+        )
     if depth == len(shape) - 1 and isinstance(data, (list, tuple, range)):
         for x in data:
             if isinstance(x, (list, tuple)):
@@ -290,7 +309,9 @@ def tensor(data: Any, *, dtype: Dtype | None = None, device: Any = None, require
         if device is None:
             device = data.meta.device
     if dtype is not None and not isinstance(dtype, Dtype):
-        raise TypeError(f"tensor(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+        raise TypeError(
+            f"tensor(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}"
+        )
     array, d = as_array(data, dtype)
     return finish(from_array(array, d, device_of(device)), requires_grad)
 
@@ -332,10 +353,16 @@ class Pin:
 def share_array(array: np.ndarray, d: Dtype) -> Tensor:
     """A tensor on the memory of an array."""
     strides = tuple(s // array.itemsize for s in array.strides) if array.size else None
-    extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, strides, strict=True)) if strides is not None and array.size else 0
+    extent = (
+        1 + sum((n - 1) * s for n, s in zip(array.shape, strides, strict=True))
+        if strides is not None and array.size
+        else 0
+    )
     if array.size == 0:
         return from_array(array, d)
-    flat = np.lib.stride_tricks.as_strided(array, (extent,), (array.itemsize,), writeable=bool(array.flags.writeable))
+    flat = np.lib.stride_tricks.as_strided(
+        array, (extent,), (array.itemsize,), writeable=bool(array.flags.writeable)
+    )
     from facula.graph.meta import contiguous_strides, meta
 
     natural = meta_of(d, array.shape)
@@ -387,7 +414,11 @@ ARANGE = Op("arange", _arange_infer, _arange_expand)
 def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, layout: Any = None, device: Any = None,
            requires_grad: bool = False, pin_memory: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
     """Numbers from start (0) to end, without end, in steps."""
-    names = ("end",) if len(args) == 1 and "start" not in kwargs and "end" not in kwargs else ("start", "end", "step")
+    names = (
+        ("end",)
+        if len(args) == 1 and "start" not in kwargs and "end" not in kwargs
+        else ("start", "end", "step")
+    )
     given = {**dict(zip(names, args)), **kwargs}
     start, end, step = given.get("start", 0), given.get("end"), given.get("step", 1)
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
@@ -446,12 +477,20 @@ def _line(name: str, transform: Any) -> None:
         if steps < 0:
             raise RuntimeError("number of steps must be non-negative")
         is_complex = isinstance(start, complex) or isinstance(end, complex)
-        d = dtype or (out.dtype if out is not None else dt.default_dtype().to_complex() if is_complex else dt.default_dtype())
+        d = dtype or (
+            out.dtype
+            if out is not None
+            else dt.default_dtype().to_complex()
+            if is_complex
+            else dt.default_dtype()
+        )
         m = meta_of(d, (steps,), device_of(device))
         if m.device is META:
             return finish(empty_meta(m), requires_grad)
         values = transform(start, end, steps, d, base)
-        return finish(to_out(adopt_array(np.ascontiguousarray(encode(values, d)), d), out), requires_grad)
+        return finish(
+            to_out(adopt_array(np.ascontiguousarray(encode(values, d)), d), out), requires_grad
+        )
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`steps` numbers from start to end, both included ({name})."
@@ -475,15 +514,23 @@ def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: Dtype
         device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """Ones on the diagonal, zeros elsewhere."""
     if n < 0 or (m is not None and m < 0):
-        raise RuntimeError(f"n must be greater or equal to 0, got {n}" if n < 0 else f"m must be greater or equal to 0, got {m}")
+        raise RuntimeError(
+            f"n must be greater or equal to 0, got {n}"
+            if n < 0
+            else f"m must be greater or equal to 0, got {m}"
+        )
     d = dtype or (out.dtype if out is not None else dt.default_dtype())
     dev = device_of(device)
     if dev is META:
         return empty_meta(meta_of(d, (n, n if m is None else m), META))
-    return finish(to_out(apply(EYE, (), (meta_of(d, (n, n if m is None else m)),)), out), requires_grad)
+    return finish(
+        to_out(apply(EYE, (), (meta_of(d, (n, n if m is None else m)),)), out), requires_grad
+    )
 
 
-EYE = Op("eye", lambda m: m, lambda g, m: g.cast(g.iota(m.shape, 0).eq(g.iota(m.shape, 1)), m.dtype))
+EYE = Op(
+    "eye", lambda m: m, lambda g, m: g.cast(g.iota(m.shape, 0).eq(g.iota(m.shape, 1)), m.dtype)
+)
 
 
 __all__ = ["LOCAL", "device_of", "filled", "from_numpy", "tensor"]

@@ -65,7 +65,9 @@ def _scaled_infer(sign: int) -> Any:
     def infer(a: Meta, b: Meta, kind: str) -> Meta:
         d = result_type((a, b))
         if kind == "f" and d.kind not in "fc":
-            raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+            raise RuntimeError(
+                "For integral input tensors, argument alpha must not be a floating point number."
+            )
         if kind == "b" and d.kind != "b":
             raise RuntimeError("Boolean alpha only supported for Boolean results.")
         return meta_of(d, broadcast_shapes(a.shape, b.shape), a.device)
@@ -125,7 +127,11 @@ publish("sub", _with_alpha("sub", sub, SUB_SCALED, -1), aliases=("subtract",))
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
     need_tensors("rsub", input=input)
-    return TORCH["sub"](other, input, alpha=alpha) if isinstance(other, Tensor) else other - input * alpha
+    return (
+        TORCH["sub"](other, input, alpha=alpha)
+        if isinstance(other, Tensor)
+        else other - input * alpha
+    )
 
 
 publish("rsub", rsub, inplace=False)
@@ -197,10 +203,14 @@ def _function(name: str, record: Any, doc: str) -> Any:
 
 
 publish("mul", _function("mul", mul, "input * other, elementwise."), aliases=("multiply",))
-publish("floor_divide", _function("floor_divide", floor_divide, "floor(input / other), elementwise."))
+publish(
+    "floor_divide", _function("floor_divide", floor_divide, "floor(input / other), elementwise.")
+)
 
 
-def divide(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
+def divide(
+    input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
     """input / other, elementwise; `rounding_mode` None, "trunc" or "floor"."""
     operands("div", input, other)
     if rounding_mode not in _DIVISIONS:
@@ -255,7 +265,11 @@ def _pow_backward(ctx: Any, g: Tensor) -> tuple:
     if ctx.needs(1):
         a, out = ctx.a, ctx.out
         log = a.log() if isinstance(a, Tensor) else _log_number(a, out)
-        zero = TORCH["logical_and"](a == 0, ctx.b >= 0) if isinstance(a, Tensor) else (ctx.b >= 0) & (a == 0)
+        zero = (
+            TORCH["logical_and"](a == 0, ctx.b >= 0)
+            if isinstance(a, Tensor)
+            else (ctx.b >= 0) & (a == 0)
+        )
         gb = TORCH["where"](zero, TORCH["zeros_like"](out), g * conj_of(out * log))
     return ga, gb
 
@@ -307,7 +321,11 @@ def power(input: Any, exponent: Any) -> Any:
         d = input.meta.dtype
         kind = "f" if type(x) is float else "i"
         floats = d.kind == "f" or (kind == "f" and d.kind != "c")
-        if type(x) in (int, float) and x in _STATIC and (floats or (d.kind in "iu" and x > 0 and kind == "i")):
+        if (
+            type(x) in (int, float)
+            and x in _STATIC
+            and (floats or (d.kind in "iu" and x > 0 and kind == "i"))
+        ):
             return apply(POW_STATIC, (input,), (x, kind))
         if type(x) is int and x < 0 and d.kind in "iub":
             raise RuntimeError("Integers to negative integer powers are not allowed.")
@@ -373,7 +391,9 @@ def _only_bits(name: str) -> Any:
 
 
 def _bits(name: str, prim: str, dunder: str, aliases: tuple[str, ...] = ()) -> None:
-    record = binary(name, lambda g, a, b: g.binary(prim, a, b), None, check=_only_bits(name), dunder=dunder)
+    record = binary(
+        name, lambda g, a, b: g.binary(prim, a, b), None, check=_only_bits(name), dunder=dunder
+    )
     publish(name, _function(name, record, f"Elementwise {name}."), aliases=aliases)
 
 
@@ -389,7 +409,9 @@ def _truth(g: Any, v: Any) -> Any:
 
 
 def _logical(name: str, prim: str) -> None:
-    record = binary(name, lambda g, a, b: g.binary(prim, _truth(g, a), _truth(g, b)), None, rule=BOOL)
+    record = binary(
+        name, lambda g, a, b: g.binary(prim, _truth(g, a), _truth(g, b)), None, rule=BOOL
+    )
     publish(name, _function(name, record, f"Elementwise {name} of truth values."), inplace=False)
 
     def in_place(self: Tensor, other: Any) -> Tensor:

@@ -224,7 +224,7 @@ def _publish(stem: str, kind: Callable, forward: bool) -> None:
             raise TypeError(f"fft_{stem}(): argument 'dim' must be int, not {type(dim).__name__}")
         if not input.meta.ndim:
             wrap_dim(dim, 0)
-            raise IndexError("Dimension specified as %d but tensor has no dimensions" % dim)
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
         return to_out(kind(stem, input, n, dim, norm, forward), out)
 
     def two(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None, *,

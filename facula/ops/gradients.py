@@ -61,7 +61,12 @@ def accumulate(leaf: Tensor, grad: Tensor, create_graph: bool) -> None:
     """Adds a gradient to `leaf.grad`."""
     have = leaf._grad
     if have is None:
-        if not grad.meta.contiguous or grad._base is not None or sys.getrefcount(grad) > _ALONE or grad._off:
+        if (
+            not grad.meta.contiguous
+            or grad._base is not None
+            or sys.getrefcount(grad) > _ALONE
+            or grad._off
+        ):
             grad = grad.clone()  # type: ignore[attr-defined]
         if not create_graph and grad._rg:
             grad = grad.detach()
@@ -85,7 +90,9 @@ def _seeds(outputs: Sequence[Tensor], grads: Sequence[Any]) -> list[Tensor]:
             if out.meta.numel != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if out.meta.dtype.kind == "c":
-                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out.meta.dtype!r}")
+                raise RuntimeError(
+                    f"grad can be implicitly created only for real scalar outputs but got {out.meta.dtype!r}"
+                )
             g = _one(out.meta)
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
@@ -116,7 +123,9 @@ def _one(m: Meta) -> Tensor:
 def _check_roots(outputs: Sequence[Tensor]) -> None:
     for i, t in enumerate(outputs):
         if not t._rg:
-            raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+            raise RuntimeError(
+                f"element {i} of tensors does not require grad and does not have a grad_fn"
+            )
 
 
 def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
@@ -156,7 +165,9 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     if allow_unused is None:
         allow_unused = materialize_grads
     elif allow_unused is False and materialize_grads:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     if is_grads_batched:
         return _batched(outputs, inputs, grads, create_graph, allow_unused)
     _check_roots(outputs)
@@ -178,13 +189,24 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     return tuple(got)
 
 
-def _batched(outputs: tuple, inputs: tuple, grads: tuple, create_graph: bool, allow_unused: bool) -> tuple:
+def _batched(
+    outputs: tuple, inputs: tuple, grads: tuple, create_graph: bool, allow_unused: bool
+) -> tuple:
     n = next(g for g in grads if g is not None).meta.shape[0]
     rows = [
-        grad(outputs, inputs, [None if g is None else g[i] for g in grads], True, create_graph, allow_unused)
+        grad(
+            outputs,
+            inputs,
+            [None if g is None else g[i] for g in grads],
+            True,
+            create_graph,
+            allow_unused,
+        )
         for i in range(n)
     ]
-    return tuple(None if parts[0] is None else TORCH["stack"](parts) for parts in zip(*rows, strict=True))
+    return tuple(
+        None if parts[0] is None else TORCH["stack"](parts) for parts in zip(*rows, strict=True)
+    )
 
 
 __all__ = ["LOCAL", "backward", "grad"]

@@ -24,7 +24,9 @@ def _consecutive(dims: tuple[int, ...]) -> bool:
     return dims == tuple(range(dims[0], dims[0] + len(dims)))
 
 
-def _index_shape(shape: Sequence[int], index: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
+def _index_shape(
+    shape: Sequence[int], index: tuple[int, ...], dims: tuple[int, ...]
+) -> tuple[int, ...]:
     rest = [n for i, n in enumerate(shape) if i not in dims]
     at = dims[0] if _consecutive(dims) else 0
     return (*rest[:at], *index, *rest[at:])
@@ -142,7 +144,9 @@ _INDEX_PUT = {
 }  # fmt: skip
 
 
-def put_at(x: Tensor, value: Tensor, index: Sequence[Tensor], dims: tuple[int, ...], mode: str) -> Tensor:
+def put_at(
+    x: Tensor, value: Tensor, index: Sequence[Tensor], dims: tuple[int, ...], mode: str
+) -> Tensor:
     """x with value written ('set') or added ('add') where index tensors point, along dims."""
     return apply(_INDEX_PUT[len(dims)], (x, value, *index), (dims, mode))
 
@@ -202,7 +206,12 @@ def parse_index(t: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Tensor]]
         elif isinstance(i, slice):
             t = slice_dim(t, dim, *[_bound(x) for x in (i.start, i.stop, i.step)])
             dim += 1
-        elif isinstance(i, Tensor) and i.meta.ndim == 0 and i.meta.dtype.kind in "iu" and i.meta.dtype is not dt.uint8:
+        elif (
+            isinstance(i, Tensor)
+            and i.meta.ndim == 0
+            and i.meta.dtype.kind in "iu"
+            and i.meta.dtype is not dt.uint8
+        ):
             advanced.append((dim, i))
             dim += 1
         elif hasattr(i, "__index__") and not isinstance(i, (Tensor, np.ndarray)):
@@ -234,7 +243,9 @@ def _bound(x: Any) -> Any:
         return x
     if isinstance(x, Tensor) or hasattr(x, "__index__"):
         return x.__index__()
-    raise TypeError(f"slice indices must be integers or None or have an __index__ method, got {type(x).__name__}")
+    raise TypeError(
+        f"slice indices must be integers or None or have an __index__ method, got {type(x).__name__}"
+    )
 
 
 def _select(t: Tensor, dim: int, i: int, gone: int = 0) -> Tensor:
@@ -263,7 +274,9 @@ def _advanced(t: Tensor, i: Any, dim: int, advanced: list) -> int:
                     f"indexed tensor {list(t.meta.shape)} at index {dim + k}"
                 )
         if m.ndim == 0:
-            raise NotImplementedError("indexing with a 0-d bool tensor: use `x[None][mask.item()]` or torch.where")
+            raise NotImplementedError(
+                "indexing with a 0-d bool tensor: use `x[None][mask.item()]` or torch.where"
+            )
         for index in nonzero_tuple(i):
             advanced.append((dim, index))
             dim += 1
@@ -291,7 +304,11 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         index = tuple(index)
     view, advanced = parse_index(self, index)
     if not advanced:
-        return make_view(_ALIAS, self, self.meta.shape, self.meta.strides, self._off) if view is self else view
+        return (
+            make_view(_ALIAS, self, self.meta.shape, self.meta.strides, self._off)
+            if view is self
+            else view
+        )
     dims = tuple(d for d, _ in advanced)
     return apply(INDEX[len(dims)], (view, *[i for _, i in advanced]), (dims,))
 
@@ -307,7 +324,11 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if isinstance(index, Tensor) and index.meta.dtype is dt.bool_ and index.meta.shape == self.meta.shape \
             and not isinstance(value, (list, tuple)) and (not isinstance(value, Tensor) or value.meta.ndim == 0):  # fmt: skip
         # a full mask with one value: no need to know which elements
-        fill = value.to(self.meta.dtype) if isinstance(value, Tensor) else TORCH["full"]((), value, dtype=self.meta.dtype)
+        fill = (
+            value.to(self.meta.dtype)
+            if isinstance(value, Tensor)
+            else TORCH["full"]((), value, dtype=self.meta.dtype)
+        )
         overwrite(self, TORCH["where"](index, fill, self), fresh=True)
         return
     view, advanced = parse_index(self, index)
@@ -324,7 +345,9 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         return
     dims = tuple(d for d, _ in advanced)
     index_tensors = [i for _, i in advanced]
-    target = _index_shape(view.meta.shape, _broadcast_indices([i.meta for i in index_tensors]), dims)
+    target = _index_shape(
+        view.meta.shape, _broadcast_indices([i.meta for i in index_tensors]), dims
+    )
     while value.meta.ndim > len(target) and value.meta.shape[0] == 1:
         value = value.squeeze(0)  # type: ignore[attr-defined]
     if value.meta.dtype is not self.meta.dtype:
@@ -378,7 +401,9 @@ def _gather_infer(x: Meta, index: Meta, dim: int) -> Meta:
 def _gather_expand(g: Any, x: Any, index: Any, dim: int) -> Any:
     if not index.numel:
         return g.const(0, x.dtype, index.shape)
-    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, ("gather", dim), wrap=False)
+    index = g.check(
+        g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, ("gather", dim), wrap=False
+    )
     if not x.ndim or not index.ndim:
         out = g.gather(g.reshape(x, (x.numel,)), g.reshape(index, (index.numel,)), 0)
         return g.reshape(out, index.shape)
@@ -395,7 +420,9 @@ GATHER = Op("gather", _gather_infer, _gather_expand, _gather_backward, saves="1"
 
 
 @both("gather")
-def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None) -> Tensor:
+def gather(
+    input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None
+) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims."""
     return to_out(apply(GATHER, (input, index), (wrap_dim(dim, input.meta.ndim),)), out)
 
@@ -405,11 +432,15 @@ def _scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta
         raise RuntimeError("scatter(): Expected dtype int32/int64 for index")
     if src.dtype is not x.dtype:
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
-    if index.numel and (max(index.ndim, 1) != max(x.ndim, 1) or max(src.ndim, 1) != max(index.ndim, 1)):
+    if index.numel and (
+        max(index.ndim, 1) != max(x.ndim, 1) or max(src.ndim, 1) != max(index.ndim, 1)
+    ):
         what = "self" if max(index.ndim, 1) != max(x.ndim, 1) else "src"
         raise RuntimeError(f"Index tensor must have the same number of dimensions as {what} tensor")
     for i in range(index.ndim if index.numel and x.ndim else 0):
-        if (i != dim and index.shape[i] > x.shape[i]) or (src.ndim and index.shape[i] > src.shape[i]):
+        if (i != dim and index.shape[i] > x.shape[i]) or (
+            src.ndim and index.shape[i] > src.shape[i]
+        ):
             raise RuntimeError(
                 f"Expected index {list(index.shape)} to be no larger than self {list(x.shape)} apart from "
                 f"dimension {dim} and to be no larger size than src {list(src.shape)}"
@@ -420,7 +451,9 @@ def _scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta
 def _scatter_expand(g: Any, x: Any, index: Any, src: Any, dim: int, mode: str) -> Any:
     if not index.numel:
         return x
-    index = g.check(g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, ("gather", dim), wrap=False)
+    index = g.check(
+        g.cast(index, dt.int64), x.shape[dim] if x.ndim else 1, ("gather", dim), wrap=False
+    )
     if x.dtype.kind == "b" and mode == "add":
         mode = "max"
     if not x.ndim:
@@ -458,17 +491,25 @@ def _scatter_backward(n: Any, g: Tensor) -> tuple:
 
 
 SCATTER = Op("scatter", _scatter_infer, _scatter_expand, _scatter_backward, saves="1", marks=True)
-SCATTER_ADD = Op("scatter_add", _scatter_infer, _scatter_expand, _scatter_backward, saves="1", marks=True)
+SCATTER_ADD = Op(
+    "scatter_add", _scatter_infer, _scatter_expand, _scatter_backward, saves="1", marks=True
+)
 
 
 def scatter_op(x: Tensor, dim: int, index: Tensor, src: Tensor, mode: str) -> Tensor:
     """scatter with mode 'set' or 'add'."""
-    return apply(SCATTER_ADD if mode == "add" else SCATTER, (x, index, src), (wrap_dim(dim, x.meta.ndim), mode))
+    return apply(
+        SCATTER_ADD if mode == "add" else SCATTER,
+        (x, index, src),
+        (wrap_dim(dim, x.meta.ndim), mode),
+    )
 
 
 def _select_infer(x: Meta, index: Meta, dim: int) -> Meta:
     if index.dtype not in (dt.int64, dt.int32):
-        raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index but got: {index.dtype!r}")
+        raise RuntimeError(
+            f"index_select(): Expected dtype int32 or int64 for index but got: {index.dtype!r}"
+        )
     if index.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
     if not x.ndim:
@@ -479,7 +520,9 @@ def _select_infer(x: Meta, index: Meta, dim: int) -> Meta:
 def _select_expand(g: Any, x: Any, index: Any, dim: int) -> Any:
     if not x.ndim:
         return x
-    index = g.check(g.reshape(g.cast(index, dt.int64), (index.numel,)), x.shape[dim], "self", wrap=False)
+    index = g.check(
+        g.reshape(g.cast(index, dt.int64), (index.numel,)), x.shape[dim], "self", wrap=False
+    )
     return g.take(x, index, dim)
 
 
@@ -487,10 +530,14 @@ def _select_backward(n: Any, g: Tensor) -> tuple:
     x = n.inst.ins[0]
     if not x.ndim:
         return g, None
-    return index_add(TORCH["zeros"](x.shape, dtype=g.meta.dtype), n.params[0], n.tensor(0).reshape(-1), g), None
+    return index_add(
+        TORCH["zeros"](x.shape, dtype=g.meta.dtype), n.params[0], n.tensor(0).reshape(-1), g
+    ), None
 
 
-INDEX_SELECT = Op("index_select", _select_infer, _select_expand, _select_backward, saves="1", marks=True)
+INDEX_SELECT = Op(
+    "index_select", _select_infer, _select_expand, _select_backward, saves="1", marks=True
+)
 
 
 @both("index_select")
@@ -501,9 +548,15 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
 
 def _add_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
     if index.ndim > 1:
-        raise IndexError("index_add_(): Index is supposed to be a vector" if mode == "add" else "index_copy_(): Index should have dimension 1 or 0")
+        raise IndexError(
+            "index_add_(): Index is supposed to be a vector"
+            if mode == "add"
+            else "index_copy_(): Index should have dimension 1 or 0"
+        )
     if src.dtype is not x.dtype:
-        raise RuntimeError(f"index_add_(): self ({x.dtype.short}) and source ({src.dtype.short}) must have the same scalar type")
+        raise RuntimeError(
+            f"index_add_(): self ({x.dtype.short}) and source ({src.dtype.short}) must have the same scalar type"
+        )
     if x.ndim and src.ndim and src.shape[dim] != index.numel:
         raise IndexError(
             f"index_add_(): Number of indices ({index.numel}) should be equal to source.size(dim) ({src.shape[dim]}), for dim: {dim}"
@@ -519,11 +572,18 @@ def _add_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
 
 def _add_expand(g: Any, x: Any, index: Any, src: Any, dim: int, mode: str) -> Any:
     tag = ("copy" if mode == "set" else "gather", dim)
-    index = g.check(g.reshape(g.cast(index, dt.int64), (index.numel,)), x.shape[dim] if x.ndim else 1, tag, wrap=False)
+    index = g.check(
+        g.reshape(g.cast(index, dt.int64), (index.numel,)),
+        x.shape[dim] if x.ndim else 1,
+        tag,
+        wrap=False,
+    )
     if x.dtype.kind == "b" and mode == "add":
         mode = "max"
     if not x.ndim:
-        return g.reshape(g.put(g.reshape(x, (1,)), index, g.reshape(src, (index.numel,)), 0, mode), ())
+        return g.reshape(
+            g.put(g.reshape(x, (1,)), index, g.reshape(src, (index.numel,)), 0, mode), ()
+        )
     return g.put(x, index, src, dim, mode)
 
 
@@ -533,8 +593,14 @@ def _add_backward(n: Any, g: Tensor) -> tuple:
     gx = g
     if mode == "set" and n.needs(0):
         src = n.inst.ins[2]
-        gx = apply(INDEX_COPY, (g, index, TORCH["zeros"](src.shape, dtype=g.meta.dtype)), (dim, "set"))
-    return gx, None, index_select(g, dim, index).reshape(n.inst.ins[2].shape) if n.needs(2) else None
+        gx = apply(
+            INDEX_COPY, (g, index, TORCH["zeros"](src.shape, dtype=g.meta.dtype)), (dim, "set")
+        )
+    return (
+        gx,
+        None,
+        index_select(g, dim, index).reshape(n.inst.ins[2].shape) if n.needs(2) else None,
+    )
 
 
 INDEX_ADD = Op("index_add", _add_infer, _add_expand, _add_backward, saves="1", marks=True)
@@ -546,13 +612,19 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
               out: Tensor | None = None) -> Tensor:  # fmt: skip
     """input with alpha * source added at the slices that index names."""
     source = source if type(alpha) is int and alpha == 1 else source * alpha
-    return to_out(apply(INDEX_ADD, (input, index, source), (wrap_dim(dim, input.meta.ndim), "add")), out)
+    return to_out(
+        apply(INDEX_ADD, (input, index, source), (wrap_dim(dim, input.meta.ndim), "add")), out
+    )
 
 
 @both("index_copy")
-def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
+def index_copy(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, *, out: Tensor | None = None
+) -> Tensor:
     """input with the slices that index names replaced by source's."""
-    return to_out(apply(INDEX_COPY, (input, index, source), (wrap_dim(dim, input.meta.ndim), "set")), out)
+    return to_out(
+        apply(INDEX_COPY, (input, index, source), (wrap_dim(dim, input.meta.ndim), "set")), out
+    )
 
 
 # where -----------------------------------------------------------------------------------------------
@@ -562,7 +634,9 @@ def _where_infer(c: Meta, a: Meta, b: Meta) -> Meta:
     from facula.ops.pointwise import result_type
 
     if c.dtype not in (dt.bool_, dt.uint8):
-        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {c.dtype.short}")
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {c.dtype.short}"
+        )
     return meta_of(result_type((a, b)), broadcast_shapes(c.shape, a.shape, b.shape), a.device)
 
 
@@ -584,7 +658,9 @@ def _where_backward(n: Any, g: Tensor) -> tuple:
 WHERE = Op("where", _where_infer, _where_expand, _where_backward, saves="0")
 
 
-def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:
+def where(
+    condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None
+) -> Any:
     """input where condition holds, else other; with the condition alone: indices where it holds."""
     if input is None and other is None:
         return nonzero_tuple(condition)

@@ -29,7 +29,14 @@ def snapshot(t: Tensor) -> Tensor:
         kept = wrap(old, t.meta.plain())
     else:
         old = Storage()
-        old.tape, old.i, old.buf, old.meta, old.version, old.pin = s.tape, s.i, s.buf, s.meta, 0, None
+        old.tape, old.i, old.buf, old.meta, old.version, old.pin = (
+            s.tape,
+            s.i,
+            s.buf,
+            s.meta,
+            0,
+            None,
+        )
         if s.buf is None and s.tape is not None:
             s.tape.values[s.i] = old
         kept = wrap(old, t.meta, t._off)
@@ -92,7 +99,9 @@ def copy_out(result: Any, out: Any) -> Any:
     if not isinstance(out, Tensor):
         raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
     if out._rg and result._rg:
-        raise RuntimeError("functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.")
+        raise RuntimeError(
+            "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
+        )
     if result.meta.dtype is not out.meta.dtype:
         check_result_type(result.meta.dtype, out.meta.dtype)
         result = result.to(out.meta.dtype)

@@ -157,8 +157,10 @@ def _reflectors(a: Tensor, tau: Tensor) -> list[tuple[Tensor, Tensor]]:
     """(vector as a column, factor) of each reflector."""
     m, out = a.meta.shape[-2], []
     unit = TORCH["tril"](a, -1) + TORCH["eye"](m, a.meta.shape[-1], dtype=a.meta.dtype)
-    for i in range(tau.meta.shape[-1]):
-        out.append((unit.narrow(-1, i, 1), tau.narrow(-1, i, 1).unsqueeze(-1)))
+    out.extend(
+        (unit.narrow(-1, i, 1), tau.narrow(-1, i, 1).unsqueeze(-1))
+        for i in range(tau.meta.shape[-1])
+    )
     return out
 
 

@@ -432,10 +432,8 @@ def cond(A: Tensor, p: Any = None, *, out: Tensor | None = None) -> Tensor:
             return to_out(TORCH["zeros"](A.meta.shape[:-2], dtype=A.meta.dtype.to_real()), out)
         big, small = values[..., 0], values[..., -1]  # type: ignore[index]
         return to_out(small / big if p == -2 else big / small, out)
-    if (
-        (isinstance(p, str)
-        and p not in ("fro", "nuc"))
-        or (not isinstance(p, str) and abs(p) not in (1, 2, math.inf))
+    if (isinstance(p, str) and p not in ("fro", "nuc")) or (
+        not isinstance(p, str) and abs(p) not in (1, 2, math.inf)
     ):
         raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")
     check_matrix("linalg.cond", A, True)

@@ -19,7 +19,9 @@ def same_dtype(name: str, *metas: Meta) -> dtype:
     d = metas[0].dtype
     for m in metas[1:]:
         if m.dtype is not d:
-            raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {_c_name(d)} != {_c_name(m.dtype)}")
+            raise RuntimeError(
+                f"expected m1 and m2 to have the same dtype, but got: {_c_name(d)} != {_c_name(m.dtype)}"
+            )
     return d
 
 
@@ -75,7 +77,9 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def _bmm_infer(a: Meta, b: Meta) -> Meta:
     if a.ndim != 3 or b.ndim != 3:
-        raise RuntimeError("batch1 must be a 3D tensor" if a.ndim != 3 else "batch2 must be a 3D tensor")
+        raise RuntimeError(
+            "batch1 must be a 3D tensor" if a.ndim != 3 else "batch2 must be a 3D tensor"
+        )
     if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
         raise RuntimeError(
             f"Expected size for first two dimensions of batch2 tensor to be: [{a.shape[0]}, {a.shape[2]}] "
@@ -106,7 +110,9 @@ def _dot_infer(a: Meta, b: Meta) -> Meta:
     if a.ndim != 1 or b.ndim != 1:
         raise RuntimeError(f"1D tensors expected, but got {a.ndim}D and {b.ndim}D tensors")
     if a.dtype is not b.dtype:
-        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {a.dtype.short} and {b.dtype.short}")
+        raise RuntimeError(
+            f"dot : expected both vectors to have same dtype, but found {a.dtype.short} and {b.dtype.short}"
+        )
     if a.shape != b.shape:
         raise RuntimeError(
             f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to have the same "
@@ -123,7 +129,10 @@ def _dot_expand(g: Any, a: Any, b: Any) -> Any:
 def _dot_backward(n: Any, g: Tensor) -> tuple:
     from facula.ops.elementwise import conj_of
 
-    return (g * conj_of(n.tensor(1)) if n.needs(0) else None, g * conj_of(n.tensor(0)) if n.needs(1) else None)
+    return (
+        g * conj_of(n.tensor(1)) if n.needs(0) else None,
+        g * conj_of(n.tensor(0)) if n.needs(1) else None,
+    )
 
 
 DOT = Op("dot", _dot_infer, _dot_expand, _dot_backward, saves="0 1")
@@ -139,7 +148,9 @@ def _mv_infer(a: Meta, b: Meta) -> Meta:
     if a.ndim != 2 or b.ndim != 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got 1, {a.ndim}, {b.ndim}")
     if a.shape[1] != b.shape[0]:
-        raise RuntimeError(f"size mismatch, got input ({a.shape[0]}), mat ({a.shape[0]}x{a.shape[1]}), vec ({b.shape[0]})")
+        raise RuntimeError(
+            f"size mismatch, got input ({a.shape[0]}), mat ({a.shape[0]}x{a.shape[1]}), vec ({b.shape[0]})"
+        )
     return meta_of(same_dtype("mv", a, b), (a.shape[0],), a.device)
 
 
@@ -170,7 +181,9 @@ def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
 def _matmul(a: Tensor, b: Tensor) -> Tensor:
     na, nb = a.meta.ndim, b.meta.ndim
     if not na or not nb:
-        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {na}D and {nb}D")
+        raise RuntimeError(
+            f"both arguments to matmul need to be at least 1D, but they are {na}D and {nb}D"
+        )
     if na == 2 and nb == 2:
         return mm(a, b)
     if na == 1 and nb == 1:
@@ -202,7 +215,9 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Matrix product of tensors: vectors, matrices, or batches of matrices."""
     if not isinstance(other, Tensor):
-        raise TypeError(f"matmul(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
+        raise TypeError(
+            f"matmul(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
+        )
     return to_out(_matmul(input, other), out)
 
 
@@ -221,7 +236,9 @@ def _addmm_infer(c: Meta, a: Meta, b: Meta, bias_only: bool, kinds: tuple) -> Me
             f"non-singleton dimension {m.ndim - 1}.  Target sizes: {list(m.shape)}.  Tensor sizes: {list(c.shape)}"
         )
     if c.dtype is not a.dtype:
-        raise RuntimeError(f"self and mat2 must have the same dtype, but got {c.dtype.short} and {b.dtype.short}")
+        raise RuntimeError(
+            f"self and mat2 must have the same dtype, but got {c.dtype.short} and {b.dtype.short}"
+        )
     return m
 
 
@@ -286,14 +303,18 @@ def _linear_infer(x: Meta, w: Meta, *rest: Any) -> Meta:
     if not x.ndim or x.shape[-1] != w.shape[-1]:
         rows = x.numel // max(x.shape[-1], 1) if x.ndim else 1
         if w.ndim == 1:
-            raise RuntimeError(f"size mismatch, got input ({rows}), mat ({rows}x{x.shape[-1]}), vec ({w.shape[0]})")
+            raise RuntimeError(
+                f"size mismatch, got input ({rows}), mat ({rows}x{x.shape[-1]}), vec ({w.shape[0]})"
+            )
         raise RuntimeError(
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1] if x.ndim else 1} and {w.shape[1]}x{w.shape[0]})"
         )
     b = rest[0] if rest else None
     if w.dtype is not x.dtype or (b is not None and b.dtype is not x.dtype):
         other = w.dtype if w.dtype is not x.dtype else b.dtype
-        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {x.dtype.short} and {other.short}")
+        raise RuntimeError(
+            f"mat1 and mat2 must have the same dtype, but got {x.dtype.short} and {other.short}"
+        )
     return meta_of(x.dtype, (*x.shape[:-1], w.shape[0]), x.device)
 
 
@@ -338,7 +359,11 @@ LINEAR_GRADS = Op("linear_backward", _linear_grads_infer, _linear_grads_expand)
 def _linear_backward(n: Any, g: Tensor) -> tuple:
     if not LOCAL.tape.grad:
         edges = n.edges
-        wants = (edges[0] is not None, edges[1] is not None, len(edges) == 3 and edges[2] is not None)
+        wants = (
+            edges[0] is not None,
+            edges[1] is not None,
+            len(edges) == 3 and edges[2] is not None,
+        )
         got = apply(LINEAR_GRADS, (g, n.tensor(0), n.tensor(1)), (wants,))
         if wants == (False, True, True):
             return None, *got
@@ -368,7 +393,9 @@ _LINEAR = {
 
 
 @functional("linear")
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
+def linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None
+) -> Tensor:
     """input @ weight.T + bias; weight is (out_features, in_features).
 
     Shapes: input (..., in_features) -> (..., out_features).
@@ -383,7 +410,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Te
         out = linear(input.unsqueeze(0), weight, bias)  # type: ignore[attr-defined]
         return out.squeeze(0)  # type: ignore[attr-defined]
     if bias is None:
-        return apply(_LINEAR["MmBackward0" if ndim == 2 else "UnsafeViewBackward0"], (input, weight))
+        return apply(
+            _LINEAR["MmBackward0" if ndim == 2 else "UnsafeViewBackward0"], (input, weight)
+        )
     if bias.meta.numel != weight.meta.shape[0] or bias.meta.ndim > 1:
         return matmul(input, weight.t()) + bias  # type: ignore[attr-defined]
     return apply(_LINEAR["AddmmBackward0" if ndim == 2 else "ViewBackward0"], (input, weight, bias))

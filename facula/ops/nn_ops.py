@@ -57,7 +57,11 @@ def _softmax_back_back(n: Any, gg: Tensor) -> tuple:
     g_grad = apply(SOFTMAX_BACKWARD, (gg, y), (dim,)) if n.needs(0) else None
     g_y = None
     if n.needs(1):
-        g_y = gg * grad - gg * (grad * y).sum(dim, keepdim=True) - grad * (gg * y).sum(dim, keepdim=True)  # type: ignore[attr-defined]
+        g_y = (
+            gg * grad
+            - gg * (grad * y).sum(dim, keepdim=True)
+            - grad * (gg * y).sum(dim, keepdim=True)
+        )  # type: ignore[attr-defined]
     return g_grad, g_y
 
 
@@ -95,7 +99,9 @@ def _log_softmax_back_back(n: Any, gg: Tensor) -> tuple:
     return g_grad, g_y
 
 
-LOG_SOFTMAX = Op("log_softmax", _softmax_infer, _log_softmax_expand, _log_softmax_backward, saves="out")
+LOG_SOFTMAX = Op(
+    "log_softmax", _softmax_infer, _log_softmax_expand, _log_softmax_backward, saves="out"
+)
 LOG_SOFTMAX_BACKWARD = Op("_log_softmax_backward_data", lambda g, y, dim: y.plain(), _log_softmax_back_expand,
                           _log_softmax_back_back, saves="0 1")  # fmt: skip
 
@@ -109,12 +115,16 @@ def _default_dim(name: str, ndim: int, stacklevel: int) -> int:
 
 
 def _soft(name: str, op: Op) -> None:
-    def torch_function(input: Tensor, dim: int, dtype: Any = None, *, out: Tensor | None = None) -> Tensor:
+    def torch_function(
+        input: Tensor, dim: int, dtype: Any = None, *, out: Tensor | None = None
+    ) -> Tensor:
         from facula.ops.registry import to_out
 
         return to_out(apply(op, (input,), (wrap_dim(dim, input.meta.ndim), dtype)), out)
 
-    def function(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    def function(
+        input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+    ) -> Tensor:
         if dim is None:
             dim = _default_dim(name, input.meta.ndim, _stacklevel)
         return torch_function(input, dim, dtype)
@@ -131,7 +141,9 @@ _soft("softmax", SOFTMAX)
 _soft("log_softmax", LOG_SOFTMAX)
 
 
-def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+) -> Tensor:
     """softmax of -input."""
     return FUNCTIONAL["softmax"](-input, dim, _stacklevel, dtype)
 
@@ -182,7 +194,11 @@ def _ln_backward(n: Any, g: Tensor, *_: Any) -> tuple:
         g = g.to(ins[1].dtype)  # type: ignore[attr-defined]  # parameters may be of a wider type
     if has_w:
         xhat = ((x.to(mean.meta.dtype) - mean) * rstd).to(g.meta.dtype)  # type: ignore[attr-defined]
-        grads.append((g * xhat).sum(lead).reshape(ins[1].shape) if n.needs(1) and lead else (g * xhat if n.needs(1) else None))  # type: ignore[attr-defined]
+        grads.append(
+            (g * xhat).sum(lead).reshape(ins[1].shape)
+            if n.needs(1) and lead
+            else (g * xhat if n.needs(1) else None)
+        )  # type: ignore[attr-defined]
     if has_b:
         i = 1 + has_w
         grads.append((g.sum(lead).reshape(ins[i].shape) if lead else g) if n.needs(i) else None)  # type: ignore[attr-defined]
@@ -262,11 +278,15 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
             f"{list(input.meta.shape)}"
         )
     operands = [input] + [p for p in (weight, bias) if p is not None]
-    return apply(LAYER_NORM[len(operands)], operands, (k, eps, weight is not None, bias is not None))[0]
+    return apply(
+        LAYER_NORM[len(operands)], operands, (k, eps, weight is not None, bias is not None)
+    )[0]
 
 
-TORCH["layer_norm"] = lambda input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True: layer_norm(
-    input, normalized_shape, weight, bias, eps
+TORCH["layer_norm"] = (
+    lambda input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True: layer_norm(
+        input, normalized_shape, weight, bias, eps
+    )
 )
 
 # losses --------------------------------------------------------------------------------------------
@@ -286,7 +306,10 @@ def legacy_reduction(size_average: Any, reduce: Any, reduction: str) -> str:
     size_average = True if size_average is None else size_average
     reduce = True if reduce is None else reduce
     got = "mean" if size_average and reduce else "sum" if reduce else "none"
-    warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{got}' instead.", stacklevel=3)
+    warnings.warn(
+        f"size_average and reduce args will be deprecated, please use reduction='{got}' instead.",
+        stacklevel=3,
+    )
     return got
 
 
@@ -324,7 +347,12 @@ MSE_GRAD = Op("mse_loss_backward", lambda g, a, b, r: a.plain(), _mse_grad_expan
 
 def _mse_backward(n: Any, g: Tensor) -> tuple:
     a, b = n.tensor(0), n.tensor(1)
-    if not LOCAL.tape.grad and n.edges[1] is None and a.meta.shape == b.meta.shape and a.meta.dtype is b.meta.dtype:
+    if (
+        not LOCAL.tape.grad
+        and n.edges[1] is None
+        and a.meta.shape == b.meta.shape
+        and a.meta.dtype is b.meta.dtype
+    ):
         return apply(MSE_GRAD, (g, a, b), n.inst.params), None
     diff = a - b
     scale = 2.0 / max(diff.meta.numel, 1) if n.params[0] == "mean" else 2.0
@@ -349,7 +377,11 @@ def mse_loss(input: Tensor, target: Tensor, size_average: Any = None, reduce: An
         )
     if weight is not None:
         loss = weight * apply(MSE, (input, target), ("none",))
-        return loss if reduction == "none" else loss.sum() / (weight.sum() if reduction == "mean" else 1)
+        return (
+            loss
+            if reduction == "none"
+            else loss.sum() / (weight.sum() if reduction == "mean" else 1)
+        )
     return apply(MSE, (input, target), (reduction,))
 
 
@@ -397,7 +429,9 @@ def _ce_backward_composed(n: Any, g: Tensor, x: Tensor, t: Tensor, dim: int) -> 
     reduction, ignore = n.params
     counts = t != ignore
     safe = TORCH["where"](counts, t, TORCH["zeros_like"](t)).unsqueeze(dim)
-    hot = TORCH["zeros"](x.meta.shape, dtype=x.meta.dtype).scatter(dim, safe, TORCH["ones"](safe.meta.shape, dtype=x.meta.dtype))
+    hot = TORCH["zeros"](x.meta.shape, dtype=x.meta.dtype).scatter(
+        dim, safe, TORCH["ones"](safe.meta.shape, dtype=x.meta.dtype)
+    )
     weight = counts.to(x.meta.dtype)
     scale = g / weight.sum() if reduction == "mean" else g
     return (x.softmax(dim) - hot) * (weight * scale).unsqueeze(dim)  # type: ignore[attr-defined]
@@ -415,13 +449,33 @@ def _ce_back_expand(g: Any, grad: Any, x: Any, t: Any, reduction: str, ignore: i
     scale = g.cast(grad, w)
     n = g.cast(counts, w)
     if reduction == "mean":
-        scale = scale / g.reduce("sum", n, tuple(range(n.ndim)), keepdim=False) if n.ndim else scale / n
+        scale = (
+            scale / g.reduce("sum", n, tuple(range(n.ndim)), keepdim=False) if n.ndim else scale / n
+        )
     return g.cast((p - hot) * g.reshape(n * scale, wide), x.dtype)
 
 
-CROSS_ENTROPY = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLossBackward0", marks=True)
-CROSS_ENTROPY_2D = Op("cross_entropy", _ce_infer, _ce_expand, _ce_backward, saves="0 1", grad_name="NllLoss2DBackward0", marks=True)
-CE_BACKWARD = Op("cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand, marks=True)
+CROSS_ENTROPY = Op(
+    "cross_entropy",
+    _ce_infer,
+    _ce_expand,
+    _ce_backward,
+    saves="0 1",
+    grad_name="NllLossBackward0",
+    marks=True,
+)
+CROSS_ENTROPY_2D = Op(
+    "cross_entropy",
+    _ce_infer,
+    _ce_expand,
+    _ce_backward,
+    saves="0 1",
+    grad_name="NllLoss2DBackward0",
+    marks=True,
+)
+CE_BACKWARD = Op(
+    "cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand, marks=True
+)
 
 
 @functional("cross_entropy")
@@ -457,16 +511,24 @@ def _check_classes(m: Meta, t: Meta) -> None:
     dim = 1 if m.ndim > 1 else 0
     if m.ndim == 1:
         if t.ndim > 1 or (t.ndim == 1 and t.numel != 1):
-            raise ValueError(f"Expected input batch_size (1) to match target batch_size ({t.numel}).")
+            raise ValueError(
+                f"Expected input batch_size (1) to match target batch_size ({t.numel})."
+            )
         return
     if t.ndim != m.ndim - 1:
         if t.ndim == 0 or (t.ndim > m.ndim - 1 and m.ndim == 2):
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-        raise RuntimeError(f"Expected target size {[m.shape[0], *m.shape[2:]]}, got {list(t.shape)}")
+        raise RuntimeError(
+            f"Expected target size {[m.shape[0], *m.shape[2:]]}, got {list(t.shape)}"
+        )
     if m.shape[0] != t.shape[0]:
-        raise ValueError(f"Expected input batch_size ({m.shape[0]}) to match target batch_size ({t.shape[0]}).")
+        raise ValueError(
+            f"Expected input batch_size ({m.shape[0]}) to match target batch_size ({t.shape[0]})."
+        )
     if tuple(m.shape[2:]) != tuple(t.shape[dim:]):
-        raise RuntimeError(f"Expected target size {[m.shape[0], *m.shape[2:]]}, got {list(t.shape)}")
+        raise RuntimeError(
+            f"Expected target size {[m.shape[0], *m.shape[2:]]}, got {list(t.shape)}"
+        )
 
 
 def _smoothed(logp: Tensor, target: Tensor, weight: Tensor | None, ignore: int, reduction: str, eps: float,

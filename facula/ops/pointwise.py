@@ -69,8 +69,10 @@ def result_type(metas: tuple[Meta, ...], numbers: tuple[str, ...] = ()) -> dtype
             best = d
         elif _RANK[d.kind] > _RANK[best.kind]:
             # a complex number with a double tensor gives complex128
-            best = promote_types(best, d) if d.kind == "c" and best.kind == "f" and d is number else (
-                best.to_complex() if d.kind == "c" and best.kind == "f" else d
+            best = (
+                promote_types(best, d)
+                if d.kind == "c" and best.kind == "f" and d is number
+                else (best.to_complex() if d.kind == "c" and best.kind == "f" else d)
             )
             if d.kind == "c" and best.kind != "c":
                 best = d
@@ -97,7 +99,9 @@ def sum_to(g: Tensor, m: Meta) -> Tensor:
     gm = g.meta
     if gm.shape != m.shape:
         lead = gm.ndim - m.ndim
-        dims = [*range(lead)] + [i for i in range(lead, gm.ndim) if m.shape[i - lead] == 1 and gm.shape[i] != 1]
+        dims = [*range(lead)] + [
+            i for i in range(lead, gm.ndim) if m.shape[i - lead] == 1 and gm.shape[i] != 1
+        ]
         if dims:
             g = g.sum(dims, keepdim=True)  # type: ignore[attr-defined]
         if g.meta.shape != m.shape:
@@ -113,7 +117,9 @@ def sum_to(g: Tensor, m: Meta) -> Tensor:
 # expansion shared by all: operands to the opmath type, result rounded -----------------
 
 
-def _compute(rule: str, fn: Callable, g: Any, promoted: dtype, operands: list[Val], *rest: Any) -> Val:
+def _compute(
+    rule: str, fn: Callable, g: Any, promoted: dtype, operands: list[Val], *rest: Any
+) -> Val:
     work = promoted
     if rule is FLOAT and work.kind not in "fc":
         work = default_dtype()
@@ -132,7 +138,13 @@ class Unary:
         def infer(a: Meta, *params: Any) -> Meta:
             if a.dtype.kind in refuse:
                 raise RuntimeError(unsupported(name, a.dtype))
-            return meta_of(apply_rule(rule, a.dtype) if not (name == "abs" and a.dtype.kind == "c") else a.dtype.to_real(), a.shape, a.device)
+            return meta_of(
+                apply_rule(rule, a.dtype)
+                if not (name == "abs" and a.dtype.kind == "c")
+                else a.dtype.to_real(),
+                a.shape,
+                a.device,
+            )
 
         def expand(g: Any, a: Val, *params: Any) -> Val:
             if name == "abs" and a.dtype.kind == "c":
@@ -224,7 +236,10 @@ def unary(
         return write_back(self, record(self))
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc or f"Elementwise {name}; see https://docs.pytorch.org/docs/2.13/generated/torch.{name}.html"
+    function.__doc__ = (
+        doc
+        or f"Elementwise {name}; see https://docs.pytorch.org/docs/2.13/generated/torch.{name}.html"
+    )
     for n in (name, *aliases):
         TORCH[n] = function
         if method:
@@ -270,14 +285,25 @@ class Binary:
             d = _promote_val(a, kind)
             work = opmath(apply_rule(FLOAT, d) if rule is FLOAT else d)
             x = params[0] if False else x
-            out = fn(g, g.cast(x, work), g.cast(a, work)) if left else fn(g, g.cast(a, work), g.cast(x, work))
+            out = (
+                fn(g, g.cast(x, work), g.cast(a, work))
+                if left
+                else fn(g, g.cast(a, work), g.cast(x, work))
+            )
             return g.cast(out, dt.bool_ if rule is BOOL else apply_rule(rule, d))
 
         self.op = Op(name, infer, expand, backward, saves=saves, grad_name=grad_name)
         number_back = None
         if backward is not None:
-            number_back = lambda ctx, g: backward_number(backward, ctx, g)
-        self.number_op = Op(name, infer_number, expand_number, number_back, saves=_number_saves(saves), grad_name=grad_name)
+            number_back = lambda ctx, g: backward_number(backward, ctx, g)  # noqa: E731
+        self.number_op = Op(
+            name,
+            infer_number,
+            expand_number,
+            number_back,
+            saves=_number_saves(saves),
+            grad_name=grad_name,
+        )
 
     @staticmethod
     def _promoted(a: Val, b: Val) -> dtype:
@@ -294,7 +320,10 @@ def _promote_val(a: Val, kind: str) -> dtype:
 
 def _number_saves(saves: str) -> str:
     # with a number as other operand only the tensor (saved as 0) and the result remain
-    return " ".join(["0"] * bool(set(saves.split()) & {"0", "1"}) + [w for w in saves.split() if w.startswith("out")])
+    return " ".join(
+        ["0"] * bool(set(saves.split()) & {"0", "1"})
+        + [w for w in saves.split() if w.startswith("out")]
+    )
 
 
 class NumberContext:
@@ -440,7 +469,12 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
         tape.budget -= inst.nbytes
         out = _new(Tensor)
         out._s, out.meta = s, out_meta
-        if tape.grad and (a._rg or c._rg) and raw_backward is not None and out_meta.dtype.kind in "fc":
+        if (
+            tape.grad
+            and (a._rg or c._rg)
+            and raw_backward is not None
+            and out_meta.dtype.kind in "fc"
+        ):
             cls = op.grad_class
             if type(cls) is str:
                 cls = grad_class(op)
@@ -503,6 +537,7 @@ def binary(
         b.number_op.backward = lambda node, g: backward_number(pair, node, g)
     record = _record_binary(b, raw_backward or backward)
     if dunder:
+
         def reflected(self: Tensor, other: Any) -> Any:
             return record(other, self)
 
@@ -520,6 +555,7 @@ def binary(
 def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), method: bool = True,
             inplace: bool = True, torch: bool = True) -> None:  # fmt: skip
     """Makes function(input, ..., *, out=None) known, with its method and in-place variant."""
+
     def run_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_overlap(self, args)
         since = next_seq()

@@ -52,4 +52,3 @@ Tensor.__repr__ = Tensor.__str__ = _repr  # type: ignore[method-assign, assignme
 Tensor.__format__ = _format  # type: ignore[method-assign, assignment]
 
 __all__ = ["get_printoptions", "printoptions", "show"]
-

@@ -27,15 +27,29 @@ def _check_numbers(name: str, d: Any, **numbers: Any) -> None:
         if isinstance(x, bool) and d.kind != "b":
             raise RuntimeError(f"Boolean {key} only supported for Boolean results.")
         if isinstance(x, float) and d.kind in "iub" and x != int(x):
-            raise RuntimeError(f"For integral input tensors, argument {key} must not be a floating point number.")
+            raise RuntimeError(
+                f"For integral input tensors, argument {key} must not be a floating point number."
+            )
 
 
 @both("addmv")
-def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def addmv(
+    input: Tensor,
+    mat: Tensor,
+    vec: Tensor,
+    *,
+    beta: Any = 1,
+    alpha: Any = 1,
+    out: Tensor | None = None,
+) -> Tensor:
     """beta * input + alpha * (mat @ vec)."""
     if mat.meta.ndim != 2 or vec.meta.ndim != 1 or input.meta.ndim > 1:
-        raise RuntimeError(f"vector + matrix @ vector expected, got {input.meta.ndim}, {mat.meta.ndim}, {vec.meta.ndim}")
-    if mat.meta.shape[1] != vec.meta.shape[0] or (input.meta.numel != mat.meta.shape[0] and input.meta.numel != 1):
+        raise RuntimeError(
+            f"vector + matrix @ vector expected, got {input.meta.ndim}, {mat.meta.ndim}, {vec.meta.ndim}"
+        )
+    if mat.meta.shape[1] != vec.meta.shape[0] or (
+        input.meta.numel != mat.meta.shape[0] and input.meta.numel != 1
+    ):
         raise RuntimeError(
             f"size mismatch, got input ({input.meta.numel}), mat ({mat.meta.shape[0]}x{mat.meta.shape[1]}), vec ({vec.meta.shape[0]})"
         )
@@ -52,7 +66,15 @@ def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 
 @both("addr")
-def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def addr(
+    input: Tensor,
+    vec1: Tensor,
+    vec2: Tensor,
+    *,
+    beta: Any = 1,
+    alpha: Any = 1,
+    out: Tensor | None = None,
+) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
     if vec1.meta.ndim != 1 or vec2.meta.ndim != 1:
         raise RuntimeError(
@@ -61,8 +83,12 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
         )
     product = outer(vec1, vec2)
     if tuple(broadcast_shapes(input.meta.shape, product.meta.shape)) != tuple(product.meta.shape):
-        raise RuntimeError(f"size mismatch, input: {list(input.meta.shape)}, v1: {list(vec1.meta.shape)}, v2: {list(vec2.meta.shape)}")
-    _check_numbers("addr", dt.promote_types(input.meta.dtype, product.meta.dtype), alpha=alpha, beta=beta)
+        raise RuntimeError(
+            f"size mismatch, input: {list(input.meta.shape)}, v1: {list(vec1.meta.shape)}, v2: {list(vec2.meta.shape)}"
+        )
+    _check_numbers(
+        "addr", dt.promote_types(input.meta.dtype, product.meta.dtype), alpha=alpha, beta=beta
+    )
     if product.meta.dtype.kind == "b" and input.meta.dtype.kind == "b":
         got = product & TORCH["full"]((), bool(alpha))
         return to_out(got if not beta else got | input, out)
@@ -70,7 +96,15 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
 
 
 @both("addbmm")
-def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def addbmm(
+    input: Tensor,
+    batch1: Tensor,
+    batch2: Tensor,
+    *,
+    beta: Any = 1,
+    alpha: Any = 1,
+    out: Tensor | None = None,
+) -> Tensor:
     """beta * input + alpha * the sum of the products of a batch."""
     d = batch1.meta.dtype
     if d.kind == "f" and d.itemsize <= 2:
@@ -134,7 +168,9 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
     if len(da) != len(db):
         raise RuntimeError("both dimension lists should have same length")
     if a.meta.dtype is not b.meta.dtype:
-        raise RuntimeError(f"both inputs should have same dtype but got {a.meta.dtype.short} and {b.meta.dtype.short}")
+        raise RuntimeError(
+            f"both inputs should have same dtype but got {a.meta.dtype.short} and {b.meta.dtype.short}"
+        )
     da, db = [wrap_dim(d, a.meta.ndim) for d in da], [wrap_dim(d, b.meta.ndim) for d in db]
     for i, j in zip(da, db):
         m, n = a.meta.shape[i], b.meta.shape[j]
@@ -168,9 +204,15 @@ def _size(t: Tensor, dims: list[int]) -> int:
 
 
 def _cross(name: str) -> Any:
-    def function(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
+    def function(
+        input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor | None = None
+    ) -> Tensor:
         if dim is None and name == "cross":
-            same = [i for i, (a, b) in enumerate(zip(input.meta.shape, other.meta.shape)) if a == 3 and b == 3]
+            same = [
+                i
+                for i, (a, b) in enumerate(zip(input.meta.shape, other.meta.shape))
+                if a == 3 and b == 3
+            ]
             if not same:
                 raise RuntimeError("no dimension of size 3 in input")
             dim = same[0]
@@ -195,7 +237,9 @@ both("cross")(_cross("cross"))
 _linalg_cross = _cross("linalg.cross")
 
 
-def _public_cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
+def _public_cross(
+    input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = None
+) -> Tensor:
     """Vector products along a dim of size 3."""
     return _linalg_cross(input, other, dim, out=out)
 
@@ -208,9 +252,13 @@ NAMESPACES["linalg"]["matmul"] = TORCH["matmul"]
 def _vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
     """Sums of conj(x) * y along dim."""
     if x.meta.dtype.kind not in "fc":
-        raise RuntimeError(f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {x.meta.dtype.short}")
+        raise RuntimeError(
+            f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {x.meta.dtype.short}"
+        )
     if x.meta.dtype is not y.meta.dtype:
-        raise RuntimeError(f"linalg.vecdot: Expected x and y to have the same dtype, but got {x.meta.dtype.short} and {y.meta.dtype.short}")
+        raise RuntimeError(
+            f"linalg.vecdot: Expected x and y to have the same dtype, but got {x.meta.dtype.short} and {y.meta.dtype.short}"
+        )
     return to_out((conj_of(x) * y).sum(dim), out)
 
 
@@ -230,7 +278,8 @@ def _best_split(sizes: list[int]) -> Any:
         for i in range(n - length):
             j = i + length
             options = [
-                (cost[i][k] + cost[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
+                (cost[i][k] + cost[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k)
+                for k in range(i, j)
             ]
             cost[i][j], cut[i][j] = min(options)
     return cut
@@ -240,7 +289,7 @@ def _multi_dot(tensors: Any, *, out: Tensor | None = None) -> Tensor:
     """Product of a chain of matrices in the cheapest order; ends may be vectors."""
     mats = list(tensors)
     if len(mats) < 2:
-        raise RuntimeError("multi_dot(): expected at least 2 tensors but got " f"{len(mats)}")
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(mats)}")
     first, last = mats[0].meta.ndim, mats[-1].meta.ndim
     if first not in (1, 2):
         raise RuntimeError(f"multi_dot(): the first tensor must be 1D or 2D but got {first}D")
@@ -275,7 +324,9 @@ def _multi_dot(tensors: Any, *, out: Tensor | None = None) -> Tensor:
     if last == 1:
         got = got.squeeze(-1)  # type: ignore[attr-defined]
     if out is not None and out.meta.dtype is not got.meta.dtype:
-        raise RuntimeError(f"multi_dot(): expected out tensor to have dtype {got.meta.dtype.short} but got {out.meta.dtype.short}")
+        raise RuntimeError(
+            f"multi_dot(): expected out tensor to have dtype {got.meta.dtype.short} but got {out.meta.dtype.short}"
+        )
     return to_out(got, out)
 
 
@@ -327,7 +378,9 @@ def _parse(equation: str, operands: list[Tensor]) -> tuple[list[list[Any]], list
         spare = t.meta.ndim - len(plain)
         if "..." in term:
             if term.count("...") > 1:
-                raise ValueError(f"einsum(): found '.' for operand {k} for which an ellipsis was already found")
+                raise ValueError(
+                    f"einsum(): found '.' for operand {k} for which an ellipsis was already found"
+                )
             if spare < 0:
                 raise ValueError(
                     f"einsum(): the number of subscripts in the equation ({len(plain)}) is more "
@@ -361,7 +414,9 @@ def _output(right: str, dots: list, labels: list) -> list[Any]:
         if letters.count(x) > 1:
             raise ValueError(f"einsum(): output subscript {x} appears more than once in the output")
         if x not in known:
-            raise ValueError(f"einsum(): output subscript {x} does not appear in the equation for any input operand")
+            raise ValueError(
+                f"einsum(): output subscript {x} does not appear in the equation for any input operand"
+            )
     return out
 
 
@@ -395,9 +450,13 @@ def _pair(a: Tensor, la: list, b: Tensor, lb: list, keep: set) -> tuple[Tensor, 
     ra, rb = [x for x in la if x not in shared], [x for x in lb if x not in shared]
     size = dict(zip(la, a.meta.shape))
     for x, n in zip(lb, b.meta.shape):
-        size[x] = max(size.get(x, 1), n) if size.get(x, 1) == 1 or n == size[x] else _clash(x, size[x], n)
+        size[x] = (
+            max(size.get(x, 1), n) if size.get(x, 1) == 1 or n == size[x] else _clash(x, size[x], n)
+        )
     if any(0 in t.meta.shape for t in (a, b)):
-        size.update({x: 0 for t, ls in ((a, la), (b, lb)) for x, n in zip(ls, t.meta.shape) if n == 0})
+        size.update(
+            {x: 0 for t, ls in ((a, la), (b, lb)) for x, n in zip(ls, t.meta.shape) if n == 0}
+        )
     if not summed:
         out = [*batch, *ra, *rb]
         return _lined_up(a, la, out) * _lined_up(b, lb, out), out
@@ -442,7 +501,9 @@ def _lined_up(t: Tensor, labels: list, out: list) -> Tensor:
 def einsum(*args: Any) -> Tensor:
     """Sums of products in Einstein's notation: `einsum("ij,jk->ik", a, b)`."""
     if len(args) < 2:
-        raise ValueError("einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list")
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list"
+        )
     if isinstance(args[0], str):
         equation, operands = args[0], list(args[1:])
         if len(operands) == 1 and isinstance(operands[0], (list, tuple)):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from facula import random as _module
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype as Dtype
 from facula.graph.meta import META, meta_of
@@ -117,7 +120,9 @@ def _uniform(m: Any, g: Any, low: float = 0.0, high: float = 1.0) -> Tensor:
 
 def _normal(m: Any, g: Any, mean: float = 0.0, std: float = 1.0) -> Tensor:
     if m.dtype.kind == "c":
-        parts = draws.normal(generator_of(g), 2 * m.numel, m.dtype.to_real().name, mean, std * 0.5**0.5)
+        parts = draws.normal(
+            generator_of(g), 2 * m.numel, m.dtype.to_real().name, mean, std * 0.5**0.5
+        )
         return _fresh(m, parts.view(m.dtype.storage))
     if m.dtype in (dt.float32, dt.float64) and m.numel >= 16:
         buf = alloc(m.numel * m.dtype.itemsize)
@@ -148,7 +153,11 @@ def _factory(name: str, draw: Any) -> None:
 
     for fn, n in ((function, name), (like, name + "_like")):
         fn.__name__ = fn.__qualname__ = n
-        fn.__doc__ = "Random values from [0, 1)." if name == "rand" else "Random values from the standard normal distribution."
+        fn.__doc__ = (
+            "Random values from [0, 1)."
+            if name == "rand"
+            else "Random values from the standard normal distribution."
+        )
         TORCH[n] = fn
 
 
@@ -176,7 +185,9 @@ def randint(*args: Any, generator: Any = None, out: Tensor | None = None, dtype:
 
 def _integers(m: Any, low: int, high: int, g: Any) -> Tensor:
     if low >= high:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+        raise RuntimeError(
+            f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
+        )
     if m.device is META:
         return empty_meta(m)
     return _fresh(m, draws.randint(generator_of(g), m.numel, low, high, m.dtype.name))
@@ -205,14 +216,19 @@ def randperm(n: int, *, generator: Any = None, out: Tensor | None = None, dtype:
     d = dtype or (out.dtype if out is not None else dt.int64)
     if device_of(device) is META:
         return empty_meta(meta_of(d, (n,), META))
-    return finish(to_out(adopt_array(draws.randperm(generator_of(generator), n, d.name), d), out), requires_grad)
+    return finish(
+        to_out(adopt_array(draws.randperm(generator_of(generator), n, d.name), d), out),
+        requires_grad,
+    )
 
 
 # in place -------------------------------------------------------------------------------------------
 
 
 @only_method("uniform_")
-def uniform_(self: Tensor, from_: float = 0, to: float = 1, *, generator: Any = None, **kwargs: Any) -> Tensor:
+def uniform_(
+    self: Tensor, from_: float = 0, to: float = 1, *, generator: Any = None, **kwargs: Any
+) -> Tensor:
     """Values from [from, to)."""
     low = kwargs.get("from", from_)
     _floating("check_uniform_bounds", self.meta.dtype)
@@ -220,7 +236,9 @@ def uniform_(self: Tensor, from_: float = 0, to: float = 1, *, generator: Any = 
         raise RuntimeError(
             f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={to:g}"
         )
-    return store(self, draws.uniform(generator_of(generator), self.meta.numel, self.meta.dtype.name, low, to))
+    return store(
+        self, draws.uniform(generator_of(generator), self.meta.numel, self.meta.dtype.name, low, to)
+    )
 
 
 @only_method("normal_")
@@ -231,7 +249,14 @@ def normal_(self: Tensor, mean: float = 0, std: float = 1, *, generator: Any = N
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     if self.meta.dtype.kind == "c":
         return store(self, _normal(self.meta.plain(), generator, mean, std)._array())
-    values = draws.normal(generator_of(generator), self.meta.numel, self.meta.dtype.name, mean, std, self.meta.contiguous)
+    values = draws.normal(
+        generator_of(generator),
+        self.meta.numel,
+        self.meta.dtype.name,
+        mean,
+        std,
+        self.meta.contiguous,
+    )
     return store(self, values)
 
 
@@ -247,7 +272,9 @@ def random_(self: Tensor, *args: Any, generator: Any = None, **kwargs: Any) -> T
     low = 0 if low is None else int(low)
     high = draws.randint_limit(m.dtype.name) if high is None else int(high)
     if low >= high:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+        raise RuntimeError(
+            f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
+        )
     return store(self, draws.randint(g, m.numel, low, high, m.dtype.name))
 
 
@@ -257,14 +284,18 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     g = generator_of(generator)
     if isinstance(p, Tensor):
         p = p.expand(self.meta.shape)  # type: ignore[attr-defined]
-        return store(self, draws.bernoulli_each(g, p._array(), p.meta.dtype.name, self.meta.dtype.name))
+        return store(
+            self, draws.bernoulli_each(g, p._array(), p.meta.dtype.name, self.meta.dtype.name)
+        )
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
     return store(self, draws.bernoulli(g, self.meta.numel, p, self.meta.dtype.name))
 
 
 @both("bernoulli")
-def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None, out: Tensor | None = None) -> Tensor:
+def bernoulli(
+    input: Tensor, p: Any = None, *, generator: Any = None, out: Tensor | None = None
+) -> Tensor:
     """1 with the probability that input holds, else 0."""
     if p is not None:
         return TORCH["empty_like"](input).bernoulli_(p, generator=generator)
@@ -272,19 +303,23 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None, out: Tenso
     if x.size and not bool(((input._values() >= 0) & (input._values() <= 1)).all()):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
     d = input.meta.dtype
-    return to_out(_fresh(input.meta, draws.bernoulli_each(generator_of(generator), x, d.name, d.name)), out)
+    return to_out(
+        _fresh(input.meta, draws.bernoulli_each(generator_of(generator), x, d.name, d.name)), out
+    )
 
 
 def _sampler(name: str, defaults: tuple, check: Any = None) -> None:
     draw = getattr(draws, name)
 
     def run(self: Tensor, *args: Any, generator: Any = None, **kwargs: Any) -> Tensor:
-        params = [*args, *defaults[len(args):]]
+        params = [*args, *defaults[len(args) :]]
         for i, key in enumerate(_NAMES[name]):
             params[i] = kwargs.get(key, params[i])
         if check is not None:
             check(*params)
-        return store(self, draw(generator_of(generator), self.meta.numel, *params, self.meta.dtype.name))
+        return store(
+            self, draw(generator_of(generator), self.meta.numel, *params, self.meta.dtype.name)
+        )
 
     run.__name__ = run.__qualname__ = name + "_"
     run.__doc__ = f"Values of the {name.replace('_', '-')} distribution."
@@ -304,7 +339,12 @@ def _chance(p: float) -> None:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
 
 
-_NAMES = {"exponential": ("lambd",), "cauchy": ("median", "sigma"), "log_normal": ("mean", "std"), "geometric": ("p",)}
+_NAMES = {
+    "exponential": ("lambd",),
+    "cauchy": ("median", "sigma"),
+    "log_normal": ("mean", "std"),
+    "geometric": ("p",),
+}
 _sampler("exponential", (1.0,), _positive("exponential_", "lambda"))
 _sampler("cauchy", (0.0, 1.0), _positive("cauchy_", "sigma"))
 _sampler("log_normal", (1.0, 2.0), _positive("log_normal_", "std"))
@@ -319,8 +359,14 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Any = None
     tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
     if not tensors:
         if size is None:
-            raise TypeError("normal() received an invalid combination of arguments: `size` is missing")
-        m = meta_of(dtype or (out.dtype if out is not None else dt.default_dtype()), sizes((size,), {}, "normal"), device_of(device))
+            raise TypeError(
+                "normal() received an invalid combination of arguments: `size` is missing"
+            )
+        m = meta_of(
+            dtype or (out.dtype if out is not None else dt.default_dtype()),
+            sizes((size,), {}, "normal"),
+            device_of(device),
+        )
         if std < 0:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
         return finish(to_out(_normal(m, generator, mean, std), out), requires_grad)
@@ -354,11 +400,15 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     if m.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if m.dtype.kind != "f":
-        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {m.dtype.short}")
+        raise RuntimeError(
+            f"multinomial only supports floating-point dtypes for input, got: {m.dtype.short}"
+        )
     if num_samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > m.shape[-1]:
-        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+        raise RuntimeError(
+            "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
+        )
     p = input._values()
     if not np.isfinite(p).all() or (p < 0).any():
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
@@ -379,3 +429,41 @@ def dropout_mask(m: Any, p: float, shape: Any = None) -> Tensor:
 
 
 __all__ = ["Generator", "default_generator", "dropout_mask", "manual_seed"]
+
+
+# the module torch.random ------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def fork_rng(
+    devices: Any = None,
+    enabled: bool = True,
+    _caller: str = "fork_rng",
+    _devices_kw: str = "devices",
+    device_type: str | None = None,
+) -> Iterator[None]:
+    """A context in which random numbers may be drawn without a trace."""
+    state = get_rng_state() if enabled else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            set_rng_state(state)
+
+
+def thread_safe_generator() -> Generator | None:
+    """The generator of a DataLoader's thread; there are none."""
+    return None
+
+
+for _fn in (
+    fork_rng,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+    thread_safe_generator,
+):
+    setattr(_module, _fn.__name__, _fn)
+_module.default_generator = default_generator  # type: ignore[attr-defined]

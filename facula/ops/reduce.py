@@ -124,7 +124,7 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 def _extreme_infer(name: str) -> Any:
     def infer(a: Meta, dims: tuple, keepdim: bool) -> Meta:
         if a.dtype.kind == "c":
-            raise RuntimeError(f'"{name}" not implemented for \'{a.dtype.short}\'')
+            raise RuntimeError(f"\"{name}\" not implemented for '{a.dtype.short}'")
         if builtins.any(a.shape[i] == 0 for i in dims):
             if len(dims) == a.ndim:
                 raise RuntimeError(
@@ -165,13 +165,17 @@ MIN_ALL = Op("min", _extreme_infer("min"), _extreme_expand("min"), _extreme_back
 
 
 @both("amax")
-def amax(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def amax(
+    input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """Largest elements along dims; gradients are shared among equal ones."""
     return to_out(apply(AMAX, (input,), (dims_of(dim, input.meta.ndim), keepdim)), out)
 
 
 @both("amin")
-def amin(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def amin(
+    input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """Smallest elements along dims; gradients are shared among equal ones."""
     return to_out(apply(AMIN, (input,), (dims_of(dim, input.meta.ndim), keepdim)), out)
 
@@ -204,13 +208,17 @@ def _arg(op: Op, input: Tensor, dim: int | None, keepdim: bool, out: Tensor | No
 
 
 @both("argmax")
-def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def argmax(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """Index of the largest element (of the flattened input without dim)."""
     return _arg(ARGMAX, input, dim, keepdim, out)
 
 
 @both("argmin")
-def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def argmin(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """Index of the smallest element (of the flattened input without dim)."""
     return _arg(ARGMIN, input, dim, keepdim, out)
 
@@ -245,8 +253,12 @@ def index_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     return TORCH["zeros"](m.shape, dtype=g.meta.dtype).scatter(dim, index, g)
 
 
-MAX_DIM = Op("max", _dim_infer("max"), _dim_expand("max"), index_backward, saves="out1", materialize=False)
-MIN_DIM = Op("min", _dim_infer("min"), _dim_expand("min"), index_backward, saves="out1", materialize=False)
+MAX_DIM = Op(
+    "max", _dim_infer("max"), _dim_expand("max"), index_backward, saves="out1", materialize=False
+)
+MIN_DIM = Op(
+    "min", _dim_infer("min"), _dim_expand("min"), index_backward, saves="out1", materialize=False
+)
 
 
 def return_type(name: str, *fields: str) -> Any:
@@ -297,8 +309,13 @@ both("min")(_extreme("min", MIN_ALL, MIN_DIM, _MIN))
 def _truth_op(kind: str) -> Op:
     return Op(
         kind,
-        lambda a, dims, keepdim: meta_of(dt.uint8 if a.dtype is dt.uint8 else dt.bool_, reduced(a.shape, dims, keepdim), a.device),
-        lambda g, a, dims, keepdim: g.cast(g.reduce(kind, g.cast(a, dt.bool_), dims, keepdim), dt.uint8 if a.dtype is dt.uint8 else dt.bool_),
+        lambda a, dims, keepdim: meta_of(
+            dt.uint8 if a.dtype is dt.uint8 else dt.bool_, reduced(a.shape, dims, keepdim), a.device
+        ),
+        lambda g, a, dims, keepdim: g.cast(
+            g.reduce(kind, g.cast(a, dt.bool_), dims, keepdim),
+            dt.uint8 if a.dtype is dt.uint8 else dt.bool_,
+        ),
     )
 
 
@@ -306,13 +323,17 @@ ANY, ALL = _truth_op("any"), _truth_op("all")
 
 
 @both("any")
-def any(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def any(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """Whether any element is true (non-zero), along dims."""
     return to_out(apply(ANY, (input,), (_truth_dims(dim, input), keepdim)), out)
 
 
 @both("all")
-def all(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
+def all(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """Whether all elements are true (non-zero), along dims."""
     return to_out(apply(ALL, (input,), (_truth_dims(dim, input), keepdim)), out)
 

@@ -30,7 +30,9 @@ def both(*names: str) -> Callable[[Callable], Callable]:
     """Decorator: a torch function and a Tensor method, under the given names (default: its own)."""
 
     def register(fn: Callable) -> Callable:
-        for name in names or (fn.__name__.rstrip("_") if fn.__name__.endswith("__") else fn.__name__,):
+        for name in names or (
+            fn.__name__.rstrip("_") if fn.__name__.endswith("__") else fn.__name__,
+        ):
             TORCH[name] = fn
             setattr(Tensor, name, fn)
         return fn

@@ -134,9 +134,13 @@ def _positions(shape: Sequence[int], strides: Sequence[int], offset: int) -> Ten
 
 AS_STRIDED = _view_op("as_strided", _as_strided_backward, "AsStridedBackward0")
 VIEW = _view_op("view", lambda n, g: g.reshape(n.inst.ins[0].shape), "ViewBackward0")
-UNSAFE_VIEW = _view_op("_unsafe_view", lambda n, g: g.reshape(n.inst.ins[0].shape), "UnsafeViewBackward0")
+UNSAFE_VIEW = _view_op(
+    "_unsafe_view", lambda n, g: g.reshape(n.inst.ins[0].shape), "UnsafeViewBackward0"
+)
 ALIAS = _view_op("alias", lambda n, g: g, "AliasBackward0")
-RESHAPE_ALIAS = _view_op("_reshape_alias", lambda n, g: g.reshape(n.inst.ins[0].shape), "ViewBackward0")
+RESHAPE_ALIAS = _view_op(
+    "_reshape_alias", lambda n, g: g.reshape(n.inst.ins[0].shape), "ViewBackward0"
+)
 
 
 def as_strided_history(base: Tensor, v: Tensor) -> None:
@@ -246,7 +250,9 @@ def _view_dtype(t: Tensor, d: Any) -> Tensor:
     shape, strides, offset = list(m.shape), list(m.strides), t._off
     if a != b:
         if not shape:
-            raise RuntimeError(f"self.dim() cannot be 0 to view {m.dtype.short} as {d.short} (different element sizes)")
+            raise RuntimeError(
+                f"self.dim() cannot be 0 to view {m.dtype.short} as {d.short} (different element sizes)"
+            )
         if strides[-1] != 1 and shape[-1] != 1:
             raise RuntimeError(
                 f"self.stride(-1) must be 1 to view {m.dtype.short} as {d.short} (different element "
@@ -328,7 +334,9 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     if not sizes:
         raise RuntimeError("unflatten: sizes must be non-empty")
     known = math.prod(n for n in sizes if n != -1)
-    if (-1 not in sizes and known != shape[d]) or (-1 in sizes and (known == 0 or shape[d] % known)):
+    if (-1 not in sizes and known != shape[d]) or (
+        -1 in sizes and (known == 0 or shape[d] % known)
+    ):
         raise RuntimeError(
             f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} "
             f"({shape[d]}) in the input tensor"
@@ -338,7 +346,9 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 PERMUTE = _view_op("permute", lambda n, g: permute(g, _inverse(n.params[0])), "PermuteBackward0")
-TRANSPOSE = _view_op("transpose", lambda n, g: permute(g, _inverse(n.params[0])), "TransposeBackward0")
+TRANSPOSE = _view_op(
+    "transpose", lambda n, g: permute(g, _inverse(n.params[0])), "TransposeBackward0"
+)
 T_OP = _view_op("t", lambda n, g: permute(g, _inverse(n.params[0])), "TBackward0")
 
 
@@ -351,7 +361,9 @@ def _inverse(order: Sequence[int]) -> list[int]:
 
 def _permuted(op: Op, t: Tensor, order: tuple[int, ...]) -> Tensor:
     m = t.meta
-    return make_view(op, t, [m.shape[i] for i in order], tuple([m.strides[i] for i in order]), t._off, (order,))
+    return make_view(
+        op, t, [m.shape[i] for i in order], tuple([m.strides[i] for i in order]), t._off, (order,)
+    )
 
 
 @both("permute")
@@ -464,7 +476,9 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 SQUEEZE = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward0")
 SQUEEZE_DIM = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward1")
 SQUEEZE_DIMS = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward2")
-UNSQUEEZE = _view_op("unsqueeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "UnsqueezeBackward0")
+UNSQUEEZE = _view_op(
+    "unsqueeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "UnsqueezeBackward0"
+)
 
 
 @both("squeeze")
@@ -479,7 +493,9 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
         if len(set(gone)) != len(gone):
             raise RuntimeError(f"dim {max(gone)} appears multiple times in the list of dims")
     keep = [i for i in range(m.ndim) if i not in gone or m.shape[i] != 1]
-    return make_view(op, input, [m.shape[i] for i in keep], tuple([m.strides[i] for i in keep]), input._off)
+    return make_view(
+        op, input, [m.shape[i] for i in keep], tuple([m.strides[i] for i in keep]), input._off
+    )
 
 
 @both("unsqueeze")
@@ -507,7 +523,9 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int],
         )
     if any(n < 0 for n in size):
         raise RuntimeError(f"Storage size calculation overflowed with sizes={list(size)}")
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if 0 not in size else 0
+    last = (
+        offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if 0 not in size else 0
+    )
     have = input._s.meta.numel * input._s.meta.dtype.itemsize // input.meta.dtype.itemsize
     if (0 not in size and last >= have and input.meta.device is not META) or offset < 0:
         raise RuntimeError(
@@ -543,7 +561,12 @@ def _embed_expand(g: Any, x: Any, dim: int, start: int, step: int, size: int) ->
         x = g.reshape(x, (*x.shape[:dim], n * step, *x.shape[dim + 2 :]))
     m = x.shape[dim]
     if start + m > size:
-        x = g.slice(x, [0] * x.ndim, [size - start if i == dim else k for i, k in enumerate(x.shape)], [1] * x.ndim)
+        x = g.slice(
+            x,
+            [0] * x.ndim,
+            [size - start if i == dim else k for i, k in enumerate(x.shape)],
+            [1] * x.ndim,
+        )
         m = size - start
     lo = [start if i == dim else 0 for i in range(x.ndim)]
     hi = [size - start - m if i == dim else 0 for i in range(x.ndim)]
@@ -554,14 +577,20 @@ EMBED = Op("slice_backward", _embed_infer, _embed_expand,
            lambda n, g: _narrowed(g, n.params[0], n.params[1], n.inst.ins[0].shape[n.params[0]], n.params[2]))  # fmt: skip
 SLICE = _view_op("slice", _slice_backward, "SliceBackward0")
 SPLIT_PART = _view_op("split", _slice_backward, "SplitBackward0")
-SELECT = _view_op("select", lambda n, g: _slice_backward(n, unsqueeze(g, n.params[0])), "SelectBackward0")
+SELECT = _view_op(
+    "select", lambda n, g: _slice_backward(n, unsqueeze(g, n.params[0])), "SelectBackward0"
+)
 
 
-def _narrowed(t: Tensor, dim: int, start: int, count: int, step: int, op: Op | None = None) -> Tensor:
+def _narrowed(
+    t: Tensor, dim: int, start: int, count: int, step: int, op: Op | None = None
+) -> Tensor:
     m = t.meta
     shape = (*m.shape[:dim], count, *m.shape[dim + 1 :])
     strides = (*m.strides[:dim], m.strides[dim] * step, *m.strides[dim + 1 :])
-    return make_view(op or SLICE, t, shape, strides, t._off + start * m.strides[dim], (dim, start, step, count))
+    return make_view(
+        op or SLICE, t, shape, strides, t._off + start * m.strides[dim], (dim, start, step, count)
+    )
 
 
 def slice_dim(t: Tensor, dim: int, start: Any, stop: Any, step: Any) -> Tensor:
@@ -588,7 +617,9 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     start = int(start)
     n = input.meta.shape[d]
     if not -n <= start <= n:
-        raise IndexError(f"start out of range (expected to be in range of [-{n}, {n}], but got {start})")
+        raise IndexError(
+            f"start out of range (expected to be in range of [-{n}, {n}], but got {start})"
+        )
     start = start + n if start < 0 else start
     if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
@@ -605,7 +636,9 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     n = m.shape[d]
     i = index.__index__()
     if not -n <= i < n:
-        raise IndexError(f"select(): index {i} out of range for tensor of size {list(m.shape)} at dimension {d}")
+        raise IndexError(
+            f"select(): index {i} out of range for tensor of size {list(m.shape)} at dimension {d}"
+        )
     i = i + n if i < 0 else i
     return make_view(SELECT, input, m.shape[:d] + m.shape[d + 1 :], m.strides[:d] + m.strides[d + 1 :],
                      input._off + i * m.strides[d], (d, i, 1, 1))  # fmt: skip
@@ -712,7 +745,9 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     for i, x in enumerate(tensors):
         if not isinstance(x, Tensor):
-            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(x).__name__}")
+            raise TypeError(
+                f"expected Tensor as element {i} in argument 0, but got {type(x).__name__}"
+            )
         if x.meta.ndim == 0:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     kept = [x for x in tensors if not (x.meta.ndim == 1 and x.meta.numel == 0)] or tensors[:1]
@@ -724,7 +759,9 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     for x in kept[1:]:
         m = x.meta
         if m.ndim != first.ndim:
-            raise RuntimeError(f"Tensors must have same number of dimensions: got {first.ndim} and {m.ndim}")
+            raise RuntimeError(
+                f"Tensors must have same number of dimensions: got {first.ndim} and {m.ndim}"
+            )
         for i in range(m.ndim):
             if i != d and m.shape[i] != first.shape[i]:
                 raise RuntimeError(
@@ -735,55 +772,6 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
 
 
 TORCH["cat"] = TORCH["concat"] = TORCH["concatenate"] = cat
-
-
-def _stack_expand(g: Any, *args: Any) -> Any:
-    *vals, dim = args
-    wide = [g.reshape(v, (*v.shape[:dim], 1, *v.shape[dim:])) for v in vals]
-    return _cat_expand(g, *wide, dim)
-
-
-def _stack_infer(*args: Any) -> Meta:
-    *metas, dim = args
-    wide = [meta_of(m.dtype, (*m.shape[:dim], 1, *m.shape[dim:]), m.device) for m in metas]
-    return _cat_infer(*wide, dim)
-
-
-STACK = Op("stack", _stack_infer, _stack_expand,
-           lambda n, g: tuple(select(g, n.params[0], i) if n.needs(i) else None for i in range(len(n.inst.ins))))  # fmt: skip
-
-
-def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
-    """Tensors of one shape joined along a new dim."""
-    from facula.ops.registry import to_out
-
-    tensors = list(tensors)
-    if not tensors:
-        raise RuntimeError("stack expects a non-empty TensorList")
-    first = tensors[0].meta
-    for i, x in enumerate(tensors):
-        if x.meta.shape != first.shape:
-            raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 "
-                f"and {list(x.meta.shape)} at entry {i}"
-            )
-    return to_out(apply(STACK, tensors, (wrap_dim(dim, first.ndim + 1),)), out)
-
-
-TORCH["stack"] = stack
-
-FLIP = Op("flip", lambda a, dims: meta_of(a.dtype, a.shape, a.device),
-          lambda g, a, dims: g.flip(a, dims), lambda n, g: apply(FLIP, (g,), n.params))  # fmt: skip
-
-
-@both("flip")
-def flip(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
-    """Elements in reverse order along dims (a copy)."""
-    dims = dims or (kwargs["dims"],)
-    which = tuple(wrap_dim(d, input.meta.ndim) for d in sizes_of(dims, "flip"))
-    if len(set(which)) != len(which):
-        raise RuntimeError(f"dim {max(which)} appears multiple times in the list of dims")
-    return apply(FLIP, (input,), (which,))
 
 
 __all__ = ["META", "Size", "meta"]

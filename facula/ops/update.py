@@ -200,7 +200,9 @@ def _expand_with(fn: Callable) -> Callable:
         keyword: dict[str, Any] = {}
         for name, kind in zip(names, options, strict=True):
             if isinstance(kind, tuple) and kind and kind[0] == "number":
-                keyword[name] = Number(g, g.cast(numbers.pop(0), dt.float64), kind[1], kind[2], name, asked)
+                keyword[name] = Number(
+                    g, g.cast(numbers.pop(0), dt.float64), kind[1], kind[2], name, asked
+                )
             else:
                 keyword[name] = kind
         out: list[Val] = []
@@ -244,7 +246,9 @@ def _describe(options: dict[str, Any], asked: set[str]) -> tuple[list[Any], list
     return kinds, numbers
 
 
-def fused_update(fn: Callable, columns: Sequence[Sequence[Tensor | None]], options: dict[str, Any]) -> bool:
+def fused_update(
+    fn: Callable, columns: Sequence[Sequence[Tensor | None]], options: dict[str, Any]
+) -> bool:
     """Records fn(param, grad, *states, **options) for every row of columns as one operator.
 
     columns: parameters, gradients, then states (None where an update has no such state). False if
@@ -277,7 +281,12 @@ def fused_update(fn: Callable, columns: Sequence[Sequence[Tensor | None]], optio
     entries: list[Any] = [inst]
     for t in flat:
         s = t._s
-        if s.pin is not None or s.meta is not t.meta or t._base is not None or (t._rg and tape.grad):
+        if (
+            s.pin is not None
+            or s.meta is not t.meta
+            or t._base is not None
+            or (t._rg and tape.grad)
+        ):
             return False
         entries.append(s.i if s.tape is tape else tape.leaf(s))
     if len(columns[0]) > 1 and len({id(t._s) for t in columns[0]}) != len(columns[0]):  # type: ignore[union-attr]
@@ -309,7 +318,13 @@ def _fits(flat: list[Tensor], width: int) -> bool:
     """Whether every row has one plain geometry of a floating dtype."""
     for i in range(0, len(flat), width):
         m = flat[i].meta
-        if not m.contiguous or m.offset or m.device is not CPU or m.dtype.kind != "f" or not m.numel:
+        if (
+            not m.contiguous
+            or m.offset
+            or m.device is not CPU
+            or m.dtype.kind != "f"
+            or not m.numel
+        ):
             return False
         if any(t.meta is not m for t in flat[i : i + width]):
             return False
@@ -319,7 +334,9 @@ def _fits(flat: list[Tensor], width: int) -> bool:
 _tried: set[tuple] = set()
 
 
-def _can(op: Op, fn: Callable, flat: list[Tensor], params: tuple, numbers: list[float], width: int) -> bool:
+def _can(
+    op: Op, fn: Callable, flat: list[Tensor], params: tuple, numbers: list[float], width: int
+) -> bool:
     """Whether the stand-ins know all that the update does; found out once."""
     key = (fn, *params[1:])
     if key in _tried:

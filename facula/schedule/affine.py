@@ -90,7 +90,9 @@ def split(e: Expr, shape: Sequence[int], sizes: Sequence[int]) -> list[Expr]:
     return out[::-1]
 
 
-def reshaped(exprs: Sequence[Expr], out_shape: Sequence[int], src_shape: Sequence[int], sizes: Sequence[int]) -> tuple[Expr, ...]:
+def reshaped(
+    exprs: Sequence[Expr], out_shape: Sequence[int], src_shape: Sequence[int], sizes: Sequence[int]
+) -> tuple[Expr, ...]:
     """Source coordinates of a reshape: matched in groups of dims with equal products."""
     n = len(sizes)
     if 0 in out_shape:
@@ -139,7 +141,9 @@ def through_view(v: Val, exprs: Sequence[Expr], sizes: Sequence[int]) -> tuple[E
             out[d] = e
         return tuple(out)
     if v.op == "expand":
-        return tuple([e if m == k else zero(n) for e, m, k in zip(exprs, src, v.shape, strict=True)])
+        return tuple(
+            [e if m == k else zero(n) for e, m, k in zip(exprs, src, v.shape, strict=True)]
+        )
     if v.op == "slice":
         starts, steps = v.arg
         return tuple([scaled(e, k, s) for e, s, k in zip(exprs, starts, steps, strict=True)])
@@ -148,7 +152,9 @@ def through_view(v: Val, exprs: Sequence[Expr], sizes: Sequence[int]) -> tuple[E
     raise Unfusable
 
 
-def strided_base(v: Val, stop: frozenset[int] | set[int]) -> tuple[Val, tuple[int, ...], int] | None:
+def strided_base(
+    v: Val, stop: frozenset[int] | set[int]
+) -> tuple[Val, tuple[int, ...], int] | None:
     """(base, strides, offset) if v is a strided view of a base: a value in `stop` or not a view."""
     chain = []
     base = v
@@ -176,12 +182,16 @@ def strided_base(v: Val, stop: frozenset[int] | set[int]) -> tuple[Val, tuple[in
     return base, strides, offset
 
 
-def _viewed(v: Val, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> tuple[tuple[int, ...], int] | None:
+def _viewed(
+    v: Val, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
+) -> tuple[tuple[int, ...], int] | None:
     """Strides and offset of a view of something strided, as tensors' own views have them."""
     if v.op == "permute":
         return tuple([strides[d] for d in v.arg]), offset
     if v.op == "expand":
-        return tuple([0 if n == 1 and m != 1 else s for n, m, s in zip(shape, v.shape, strides, strict=True)]), offset
+        return tuple(
+            [0 if n == 1 and m != 1 else s for n, m, s in zip(shape, v.shape, strides, strict=True)]
+        ), offset
     if v.op == "slice":
         starts, steps = v.arg
         moved = offset + sum(a * s for a, s in zip(starts, strides, strict=True))
@@ -192,7 +202,9 @@ def _viewed(v: Val, shape: tuple[int, ...], strides: tuple[int, ...], offset: in
 
 def row_major(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether elements lie one after the other, in order."""
-    return all(n == 1 or s == t for n, s, t in zip(shape, strides, contiguous_strides(shape), strict=True))
+    return all(
+        n == 1 or s == t for n, s, t in zip(shape, strides, contiguous_strides(shape), strict=True)
+    )
 
 
 def numel(shape: Sequence[int]) -> int:

@@ -38,7 +38,9 @@ class Memory:
     scalar_slots: dict[tuple[str, Any], int] = field(default_factory=dict)
     constants: list[Any] = field(default_factory=list)
     n_scalars: int = 0
-    checks: list[tuple[Any, bool, int]] = field(default_factory=list)  # tag, counts from the end, value
+    checks: list[tuple[Any, bool, int]] = field(
+        default_factory=list
+    )  # tag, counts from the end, value
 
     def check_number(self, v: Val, tag: Any, wrap: bool = True) -> int:
         """What a bad index found by this value is reported with."""
@@ -85,7 +87,9 @@ class Writer:
         self.phases: list[tuple[bool, int, int]] = []  # loop, first stmt, end
         self.operands: list[tuple[str, int, int]] = []  # dtype, slot, offset
         self.operand_of: dict[tuple, int] = {}
-        self.access_strides: list[tuple[int, tuple[int, ...]]] = []  # per operand: coefs over loop dims
+        self.access_strides: list[
+            tuple[int, tuple[int, ...]]
+        ] = []  # per operand: coefs over loop dims
         self.scalars: list[int] = []
         self.params: list[int] = []
         self.ready: dict[int, int] = {}  # member -> first phase in which it can be read
@@ -155,7 +159,11 @@ class Writer:
             seen.add(s.id)
             if s.id in self.members:
                 found.add(s.id)
-            elif s.id not in self.fusion.candidates and s.id not in self.fusion.heavy and s.op != "out":
+            elif (
+                s.id not in self.fusion.candidates
+                and s.id not in self.fusion.heavy
+                and s.op != "out"
+            ):
                 stack.extend(s.srcs)
         return found
 
@@ -196,7 +204,9 @@ class Writer:
         for m in self.group.members:
             if phases[m.id] != p or m.op == "reduce" or self._outer(m) or m.op not in DEAR:
                 continue
-            later = any(m.id in self._member_reads(x) and phases[x.id] > p for x in self.group.members)
+            later = any(
+                m.id in self._member_reads(x) and phases[x.id] > p for x in self.group.members
+            )
             if later and row * 4 <= STASH_LIMIT and m.dtype.name not in HALVES:
                 value = self.value(m, self.group.places[m.id], None)
                 self.stashes[m.id] = self.stmt("stash", m.dtype, (value,))
@@ -247,7 +257,9 @@ class Writer:
         if v.dtype.name in HALVES and name in UNARY | BINARY | {"where"} and name != "cast":
             return self._half(v, name, args)
         if v.srcs and v.srcs[0].dtype.name in HALVES and v.dtype.kind == "b" and name != "where":
-            return self.stmt(name, v.dtype, tuple(args))  # comparisons: halves are float32 values here
+            return self.stmt(
+                name, v.dtype, tuple(args)
+            )  # comparisons: halves are float32 values here
         return self.stmt(name, v.dtype, tuple(args))
 
     def _half(self, v: Val, name: str, args: list[int]) -> int:
@@ -335,7 +347,9 @@ class Writer:
         limit = self._param(size)
         if not wrap:  # far enough below 0 that no counting from the end helps
             below = self.stmt("sub", dt.int64, (index, limit))
-            index = self.stmt("where", dt.int64, (self.stmt("lt", dt.bool_, (index, zero)), below, index))
+            index = self.stmt(
+                "where", dt.int64, (self.stmt("lt", dt.bool_, (index, zero)), below, index)
+            )
         # its number is an argument: which operator it belongs to must not make another kernel
         self.params.append(self.memory.check_number(v, tag, wrap))
         number = self.stmt("param", dt.int64, (len(self.params) - 1,))
@@ -376,7 +390,9 @@ class Writer:
         picked = self.value(index, at, mask)
         return self._fetch(src, (*at[:axis], None, *at[axis + 1 :]), axis, picked, mask, v.dtype)
 
-    def _fetch(self, src: Val, at: tuple, axis: int, picked: int, mask: int | None, d: dtype) -> int:
+    def _fetch(
+        self, src: Val, at: tuple, axis: int, picked: int, mask: int | None, d: dtype
+    ) -> int:
         """An element of src whose position along one axis is a value."""
         slot, offset, strides = self.memory_of(src)
         n = len(self.sizes)
@@ -478,7 +494,13 @@ class Writer:
         return Call(program, [s for _, s, _ in self.operands], [o for _, _, o in self.operands], outer_sizes,
                     inner_sizes, [strides[a.buf] for a in program.accesses], self.scalars, self.params)  # fmt: skip
 
-    def _vector(self, outer: list[int], inner: list[int], loops: list[list[int]], strides: dict[int, list[int]]) -> str:
+    def _vector(
+        self,
+        outer: list[int],
+        inner: list[int],
+        loops: list[list[int]],
+        strides: dict[int, list[int]],
+    ) -> str:
         """Vectorise the dim along which most accesses are contiguous, of those in the inner loops."""
         if not inner:
             return "outer"
@@ -495,11 +517,17 @@ class Writer:
             return Stmt(s.op, s.dtype, (accesses[s.args[0][1]], *s.args[1:]))
         if s.op == "index":
             d = s.args[0]
-            return Stmt("index", s.dtype, (position[d],)) if d in position else Stmt("const", s.dtype, (0,))
+            return (
+                Stmt("index", s.dtype, (position[d],))
+                if d in position
+                else Stmt("const", s.dtype, (0,))
+            )
         return s
 
 
-def _merge(runs: list[list[int]], sizes: list[int], coefs: list[tuple[int, ...]], pinned: set[int]) -> list[list[int]]:
+def _merge(
+    runs: list[list[int]], sizes: list[int], coefs: list[tuple[int, ...]], pinned: set[int]
+) -> list[list[int]]:
     """Joins neighbouring dims that every access walks through evenly."""
     out: list[list[int]] = []
     for run in runs:

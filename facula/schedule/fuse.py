@@ -35,7 +35,9 @@ DEAR = frozenset(
 NATIVE = frozenset(
     "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64".split()
 )
-STORES = frozenset({"cat", "write", "write_at"})  # their operands are computed where they are stored
+STORES = frozenset(
+    {"cat", "write", "write_at"}
+)  # their operands are computed where they are stored
 LOOKBACK = 12
 MAX_READS = 24  # operands of one kernel
 MAX_LOADS = 14  # of one value
@@ -118,8 +120,14 @@ class Group:
         if v.shape == self.shape:
             return exprs
         n = len(self.loop_sizes)
-        squeezed = [(k, e) for d, (k, e) in enumerate(zip(self.shape, exprs, strict=True)) if k != 1]
-        outer = [(k, e) for d, (k, e) in enumerate(zip(self.shape, exprs, strict=True)) if k != 1 and d not in self.axes]
+        squeezed = [
+            (k, e) for d, (k, e) in enumerate(zip(self.shape, exprs, strict=True)) if k != 1
+        ]
+        outer = [
+            (k, e)
+            for d, (k, e) in enumerate(zip(self.shape, exprs, strict=True))
+            if k != 1 and d not in self.axes
+        ]
         mine = [k for k in v.shape if k != 1]
         for dims in (squeezed, outer):
             if mine == [k for k, _ in dims]:
@@ -238,7 +246,9 @@ class Fusion:
             if v.op in LEAVES or v.id in self.heavy or v.op == "out" or v.id in found:
                 cost[v.id] = loads[v.id] = 0 if v.op in ("const", "scalar") else 1
                 continue
-            total = sum(cost[s.id] for s in v.srcs) + (8 if v.op in DEAR else 0 if v.op in VIEWS else 1)
+            total = sum(cost[s.id] for s in v.srcs) + (
+                8 if v.op in DEAR else 0 if v.op in VIEWS else 1
+            )
             reads = sum(loads[s.id] for s in v.srcs)
             users = self.users.get(v.id, ())
             shared = len(users) > 1 or any(u.op == "expand" for u in users)
@@ -286,7 +296,11 @@ class Fusion:
         """Operands that cannot be computed in place, or read what is overwritten, get memory."""
         operands = v.srcs if v.op == "cat" else v.srcs[1:]
         for s in operands:
-            if s.id in self.candidates or s.id in self.heavy or s.op in ("out", "buffer", "const", "scalar"):
+            if (
+                s.id in self.candidates
+                or s.id in self.heavy
+                or s.op in ("out", "buffer", "const", "scalar")
+            ):
                 continue
             safe = v.op == "cat" or all(x is not v.srcs[0] for x in self.inputs(s))
             if not safe or not self.store_group(s):
@@ -359,7 +373,9 @@ class Fusion:
                 rest.append(number)
         return first + rest
 
-    def _join(self, group: Group, v: Val, domain: tuple[int, ...], axes: tuple[int, ...], reads: list[Val]) -> bool:
+    def _join(
+        self, group: Group, v: Val, domain: tuple[int, ...], axes: tuple[int, ...], reads: list[Val]
+    ) -> bool:
         before = (group.axes, dict(group.cuts))
         if v.op == "reduce":
             if tuple(domain) != group.shape:
@@ -418,7 +434,11 @@ class Fusion:
         members = {x.id for x in group.members}
         seen: set[tuple] = set()
         inlined: set[int] = set()
-        stack = list(self._operands(m, exprs, sizes)) if m.op not in ("buffer", "const", "scalar", "iota", "out") else []
+        stack = (
+            list(self._operands(m, exprs, sizes))
+            if m.op not in ("buffer", "const", "scalar", "iota", "out")
+            else []
+        )
         while stack:
             v, at = stack.pop()
             if (v.id, at) in seen:
@@ -428,13 +448,19 @@ class Fusion:
                 if group.places[v.id] != at:
                     raise Unfusable
                 continue
-            if v.id in self.candidates or v.id in self.heavy or v.op in ("buffer", "out", "const", "scalar", "iota"):
+            if (
+                v.id in self.candidates
+                or v.id in self.heavy
+                or v.op in ("buffer", "out", "const", "scalar", "iota")
+            ):
                 continue
             inlined.add(v.id)
             stack.extend(self._operands(v, at, sizes))
         return inlined
 
-    def _operands(self, v: Val, at: tuple[Expr, ...], sizes: list[int]) -> list[tuple[Val, tuple[Expr, ...]]]:
+    def _operands(
+        self, v: Val, at: tuple[Expr, ...], sizes: list[int]
+    ) -> list[tuple[Val, tuple[Expr, ...]]]:
         if v.op in ("buffer_at", "as_strided"):
             self._is_memory(v.srcs[0])
             return []
@@ -454,7 +480,9 @@ class Fusion:
             return [(v.srcs[1], at)]
         return [(s, at) for s in v.srcs]
 
-    def _viewed(self, v: Val, at: tuple[Expr, ...], sizes: list[int]) -> list[tuple[Val, tuple[Expr, ...]]]:
+    def _viewed(
+        self, v: Val, at: tuple[Expr, ...], sizes: list[int]
+    ) -> list[tuple[Val, tuple[Expr, ...]]]:
         """What a view reads: its source, or memory directly where the index map is not affine."""
         try:
             return [(v.srcs[0], through_view(v, at, sizes))]
@@ -478,7 +506,9 @@ class Fusion:
 
 def _inner_loops(group: Group) -> int:
     """How many nested loops a row takes; kernels have three at most."""
-    return sum(1 for n, inner in zip(group.loop_sizes, group.loop_inner, strict=True) if inner and n != 1)
+    return sum(
+        1 for n, inner in zip(group.loop_sizes, group.loop_inner, strict=True) if inner and n != 1
+    )
 
 
 def _fits(group: Group, v: Val) -> bool:

@@ -20,7 +20,9 @@ class Lowered:
     values: list[Val]
     leaves: list[Meta] = field(default_factory=list)
     wanted: list[int] = field(default_factory=list)  # entries
-    entries: list[tuple[Inst, tuple[int, ...], int]] = field(default_factory=list)  # inst, inputs, first
+    entries: list[tuple[Inst, tuple[int, ...], int]] = field(
+        default_factory=list
+    )  # inst, inputs, first
 
 
 def decode(key: list[Any]) -> list[tuple[Inst, tuple[int, ...]]]:
@@ -61,7 +63,9 @@ def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered
             continue
         if op is VIEW_AT:
             (m,) = inst.params
-            values.append(g.make("buffer_at", m.dtype, m.shape, (values[ins[0]],), (m.strides, slot)))
+            values.append(
+                g.make("buffer_at", m.dtype, m.shape, (values[ins[0]],), (m.strides, slot))
+            )
             slot += 1
             continue
         if op is WRITE_AT:

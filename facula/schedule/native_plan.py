@@ -93,7 +93,9 @@ class NativePlan:
     def _raise(self, status: tuple[int, int, int, int]) -> None:
         _, index, size, number = status
         tag, wrap, entry = self.checks[number]
-        raise Failed(entry) from BadIndex(index + size if index < 0 and not wrap else index, size, tag)
+        raise Failed(entry) from BadIndex(
+            index + size if index < 0 and not wrap else index, size, tag
+        )
 
 
 _workspace: list[Any] = [None]
@@ -211,7 +213,9 @@ class Builder:
         return max(self.readers.get(v.id, [-1]))
 
     def _block(self, v: Val, number: int) -> None:
-        self.blocks[v.id] = Block(self._bytes(v), number, max(self._last(v), number), v.id in self.wanted)
+        self.blocks[v.id] = Block(
+            self._bytes(v), number, max(self._last(v), number), v.id in self.wanted
+        )
 
     def _write_block(self, v: Val, number: int) -> None:
         """A write takes over the memory of the old value if nobody reads that any more."""
@@ -236,7 +240,9 @@ class Builder:
 
     def _touches(self, s: Val, old: Val) -> bool:
         """Whether reading an operand reads the old value."""
-        return s is old or (s.id not in self.fusion.stage and any(x is old for x in self.fusion.inputs(s)))
+        return s is old or (
+            s.id not in self.fusion.stage and any(x is old for x in self.fusion.inputs(s))
+        )
 
     def _assign_slots(self) -> None:
         """Leaves, results, memory taken over from leaves, the arena, then views with offsets."""
@@ -286,7 +292,12 @@ class Builder:
         for b in sorted(blocks, key=lambda b: (-b.size, b.first)):
             at = 0
             for other in sorted(placed, key=lambda o: o.offset):
-                if other.first <= b.last and b.first <= other.last and at + b.size > other.offset and other.offset + other.size > at:
+                if (
+                    other.first <= b.last
+                    and b.first <= other.last
+                    and at + b.size > other.offset
+                    and other.offset + other.size > at
+                ):
                     at = (other.offset + other.size + 63) // 64 * 64
             b.offset = at
             placed.append(b)
@@ -364,7 +375,9 @@ class Builder:
         steps = []
         start = 0
         for s in v.srcs:
-            steps.append(self.store(s, Place(out.slot, out.offset + start * strides[v.arg], strides)))
+            steps.append(
+                self.store(s, Place(out.slot, out.offset + start * strides[v.arg], strides))
+            )
             start += s.shape[v.arg]
         return steps
 
@@ -384,7 +397,11 @@ class Builder:
 
     def _host(self, v: Val) -> HostStep:
         if v.op == "host" or v.op.startswith("template:"):
-            outs = [(u, self.memory.places[u.id]) for u in self.fusion.users.get(v.id, ()) if u.op == "out"]
+            outs = [
+                (u, self.memory.places[u.id])
+                for u in self.fusion.users.get(v.id, ())
+                if u.op == "out"
+            ]
         else:
             outs = [(v, self.memory.places[v.id])]
         return HostStep(v, outs)
@@ -408,7 +425,11 @@ class Builder:
     def _donate(self) -> None:
         """Results take over the memory of leaves that nobody needs afterwards."""
         last_read = {v.arg: self._last(v) for v in self.vals.values() if v.op == "buffer"}
-        viewed = {v.srcs[0].arg for v in self.vals.values() if v.op == "buffer_at" and v.srcs[0].op == "buffer"}
+        viewed = {
+            v.srcs[0].arg
+            for v in self.vals.values()
+            if v.op == "buffer_at" and v.srcs[0].op == "buffer"
+        }
         sizes = [m.numel * m.dtype.itemsize for m in self.low.leaves]
         taken = {b.leaf for b in self.out_slots if b.leaf >= 0} | viewed
         by_size: dict[int, list[int]] = {}
@@ -435,7 +456,9 @@ class Builder:
         return len(calls) == 1 and isinstance(calls[0], Call) and _same_walk(calls[0], leaf, b.slot)
 
     def _compile(self, calls: list[Any]) -> None:
-        kinds = self.kinds + "".join("d" if isinstance(x, float) else "q" for x in self.memory.constants)
+        kinds = self.kinds + "".join(
+            "d" if isinstance(x, float) else "q" for x in self.memory.constants
+        )
         runs: list[list[Step]] = []
         self.segments: list[Any] = []
         plan: list[Any] = []
@@ -475,7 +498,9 @@ class Builder:
                 raise Failed(origin) from error
             for place, out in writes:
                 value = got[out.arg] if multi else got
-                target = bufs[place.slot].numpy(out.dtype.storage, (place.offset + out.numel,))[place.offset :]
+                target = bufs[place.slot].numpy(out.dtype.storage, (place.offset + out.numel,))[
+                    place.offset :
+                ]
                 target.reshape(out.shape)[...] = encode(np.ascontiguousarray(value), out.dtype)
 
         return run
@@ -486,7 +511,9 @@ class Builder:
         if where is None:
             low = self.low
             srcs = [self._reader(s) for s in v.srcs]
-            return lambda bufs, scalars: value_of(v, [r(bufs, scalars) for r in srcs], low, bufs, scalars)
+            return lambda bufs, scalars: value_of(
+                v, [r(bufs, scalars) for r in srcs], low, bufs, scalars
+            )
         slot, offset, strides = where
         shape, d = v.shape, v.dtype
         first = self.arena_slot + 1
@@ -501,12 +528,16 @@ class Builder:
                 return decode(np.empty(shape, d.storage), d)
             item = d.itemsize
             flat = bufs[at].numpy(d.storage, (bufs[at].nbytes // item,))
-            return decode(np.lib.stride_tricks.as_strided(flat[start:], shape, [s * item for s in strides]), d)
+            return decode(
+                np.lib.stride_tricks.as_strided(flat[start:], shape, [s * item for s in strides]), d
+            )
 
         return read
 
     def _name_results(self) -> None:
-        self.results = [(entry, self.blocks[self.low.values[entry].id].slot) for entry in self.low.wanted]
+        self.results = [
+            (entry, self.blocks[self.low.values[entry].id].slot) for entry in self.low.wanted
+        ]
         self.arena_bytes = max(self.arena_bytes, 64)
 
 
@@ -561,7 +592,11 @@ def _transposed(call: Call) -> Step | None:
     """The step of a call that only copies, between layouts contiguous along different dims."""
     program = call.program
     ops = [s.op for s in program.stmts]
-    if program.n_inner or len(call.slots) != 2 or ops not in (["load", "store"], ["load", "cast", "cast", "store"]):
+    if (
+        program.n_inner
+        or len(call.slots) != 2
+        or ops not in (["load", "store"], ["load", "cast", "cast", "store"])
+    ):
         return None
     load, store = program.stmts[0].args[0].buf, program.stmts[-1].args[0].buf
     dtype = program.buffers[load]

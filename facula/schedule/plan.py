@@ -13,7 +13,9 @@ class Plan(Protocol):
     def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]: ...
 
 
-def build_plan(key: list[Any], live: tuple[bool, ...], free: tuple[bool, ...], scalars: list[Any]) -> Plan:
+def build_plan(
+    key: list[Any], live: tuple[bool, ...], free: tuple[bool, ...], scalars: list[Any]
+) -> Plan:
     """Lowers, fuses and compiles a tape (or sets it up for the reference backend)."""
     from facula.schedule.lower import lower
     from facula.schedule.native_plan import Builder

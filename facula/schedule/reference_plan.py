@@ -45,8 +45,17 @@ class ReferencePlan:
         out = []
         for entry in self.low.wanted:
             v = self.low.values[entry]
-            stored = np.array(encode(np.asarray(env[v.id]), v.dtype), v.dtype.storage, copy=True, order="C")
-            out.append((entry, Buffer.from_numpy(np.atleast_1d(stored) if stored.size else np.empty(1, stored.dtype))))
+            stored = np.array(
+                encode(np.asarray(env[v.id]), v.dtype), v.dtype.storage, copy=True, order="C"
+            )
+            out.append(
+                (
+                    entry,
+                    Buffer.from_numpy(
+                        np.atleast_1d(stored) if stored.size else np.empty(1, stored.dtype)
+                    ),
+                )
+            )
         return out
 
 

@@ -142,7 +142,7 @@ def _difference(x: Any, y: Any, close: Any, rtol: float, atol: float, what: str)
     gap = torch.where(close, 0.0, (p - q).abs())
     share = torch.where(close, 0.0, gap / q.abs())
     if what == "Scalars" or not x.dim():
-        kind = "Scalars" if what == "Scalars" else "Scalars"
+        kind = "Scalars"
         if rtol == 0 and atol == 0:
             return f"{kind} are not equal!\n\nExpected {y.item()} but got {x.item()}.\nAbsolute difference: {gap.item()}\nRelative difference: {share.item()}"
         return (f"{kind} are not close!\n\nExpected {y.item()} but got {x.item()}.\nAbsolute difference: {gap.item()} (up to {atol} allowed)\n"

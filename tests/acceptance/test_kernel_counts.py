@@ -83,6 +83,15 @@ def test_an_optimizer_step(make):
         assert not ran.host_steps
 
 
+def test_cross_entropy_and_its_gradient():
+    x, t = evaluated(torch.randn(64, 100, requires_grad=True), torch.randint(0, 100, (64,)))
+    with watched() as ran:
+        loss = F.cross_entropy(x, t)
+        kept = torch.autograd.grad(loss, x)
+    assert kept
+    assert ran.names == ["loop"] * 3
+
+
 # plans --------------------------------------------------------------------------------------------
 
 

@@ -52,7 +52,13 @@ torch.Tensor.clamp_range = lambda self: torch.tanh(self * 0.1) * 4
 @given(st.data())
 def test_random_programs(data):
     """Programs of views, reductions, gathers and elementwise operators."""
-    shapes = data.draw(st.lists(st.sampled_from([(4, 6), (3, 4, 5), (7,), (2, 1, 6), (1,), (33, 17)]), min_size=1, max_size=3))
+    shapes = data.draw(
+        st.lists(
+            st.sampled_from([(4, 6), (3, 4, 5), (7,), (2, 1, 6), (1,), (33, 17)]),
+            min_size=1,
+            max_size=3,
+        )
+    )
     rng = np.random.default_rng(1)
     values = [torch.from_numpy(rng.standard_normal(s).astype(np.float32)).clone() for s in shapes]
     for _ in range(data.draw(st.integers(1, 9))):

@@ -85,10 +85,12 @@ class Tensor:
     ndim = property(lambda self: self.a.ndim)
     dtype = property(lambda self: str(self.a.dtype))
     is_leaf = property(lambda self: self.fn() is None)
-    
+
     @property
     def requires_grad(self):
-        return self.rg or self.fn() is not None or (self.base is not None and self.base.requires_grad)
+        return (
+            self.rg or self.fn() is not None or (self.base is not None and self.base.requires_grad)
+        )
 
     _version = property(lambda self: self.version.n)
 
@@ -146,12 +148,18 @@ class Tensor:
         if STATE["grad"] and (self.requires_grad or any(o.requires_grad for o in others)):
             if self.base is not None:
                 if self.made:
-                    raise RuntimeError("A view was created in no_grad mode and is being modified inplace")
+                    raise RuntimeError(
+                        "A view was created in no_grad mode and is being modified inplace"
+                    )
                 if self.requires_grad and self.base.is_leaf:
                     raise RuntimeError("a view of a leaf Variable that requires grad")
             if self.requires_grad and self.is_leaf:
                 raise RuntimeError("a leaf Variable that requires grad")
-        if overlap and self.a.size and any(s == 0 and n > 1 for n, s in zip(self.shape, self.a.strides, strict=True)):
+        if (
+            overlap
+            and self.a.size
+            and any(s == 0 and n > 1 for n, s in zip(self.shape, self.a.strides, strict=True))
+        ):
             raise RuntimeError("unsupported operation: more than one element")
         for o in others:
             if overlap and _partial(self, o):
@@ -202,7 +210,9 @@ def _start(t):
 def _dense(a):
     """Whether the elements fill a range, each once."""
     at = 1
-    for s, n in sorted((s // a.itemsize, n) for n, s in zip(a.shape, a.strides, strict=True) if n != 1):
+    for s, n in sorted(
+        (s // a.itemsize, n) for n, s in zip(a.shape, a.strides, strict=True) if n != 1
+    ):
         if s != at:
             return False
         at *= n
@@ -308,7 +318,9 @@ def binary_(name, x, y):
 def unary(name, x):
     fn, grads, keeps = UNARY[name]
     value = fn(x.a)
-    out = result(value, [x], lambda g: (grads(np.asarray(g), x.a, out.a),), [x] if keeps == "in" else [])
+    out = result(
+        value, [x], lambda g: (grads(np.asarray(g), x.a, out.a),), [x] if keeps == "in" else []
+    )
     if out.node and keeps == "out":
         out.node.saved.append((None, out.version, 0))
     return out
@@ -338,7 +350,9 @@ def copy_(x, y):
     alike = x.shape == y.shape and x.a.strides == y.a.strides and _start(x) == _start(y)
     x.check_write([y], overlap=not alike)
     shape, kind = y.shape, y.a.dtype
-    return x.write(y.a.copy(), [y], lambda g: (np.zeros_like(g), sum_to(np.asarray(g), shape).astype(kind)))
+    return x.write(
+        y.a.copy(), [y], lambda g: (np.zeros_like(g), sum_to(np.asarray(g), shape).astype(kind))
+    )
 
 
 def fill_(x, v):
@@ -389,11 +403,17 @@ def matmul(x, y):
 
 def cat(xs, d):
     ends = np.cumsum([x.shape[d] for x in xs])[:-1]
-    return result(np.concatenate([x.a for x in xs], d), xs, lambda g: tuple(np.split(np.asarray(g), ends, d)))
+    return result(
+        np.concatenate([x.a for x in xs], d), xs, lambda g: tuple(np.split(np.asarray(g), ends, d))
+    )
 
 
 def where(c, x, y):
-    return result(np.where(c, x.a, y.a), [x, y], lambda g: (sum_to(np.where(c, g, 0), x.shape), sum_to(np.where(c, 0, g), y.shape)))
+    return result(
+        np.where(c, x.a, y.a),
+        [x, y],
+        lambda g: (sum_to(np.where(c, g, 0), x.shape), sum_to(np.where(c, 0, g), y.shape)),
+    )
 
 
 def sgd(params, momenta, lr):

@@ -35,13 +35,17 @@ def _np_strided(a, shape, strides):
 
 def _np_diagonal(a, k):
     count = min(a.shape[0], a.shape[1] - k)
-    return as_strided(a[:, k:], (*a.shape[2:], count), (*a.strides[2:], a.strides[0] + a.strides[1]))
+    return as_strided(
+        a[:, k:], (*a.shape[2:], count), (*a.strides[2:], a.strides[0] + a.strides[1])
+    )
 
 
 def _np_unfold(a, d, size, step):
     count = (a.shape[d] - size) // step + 1
     shape = [*a.shape[:d], count, *a.shape[d + 1 :], size]
-    return as_strided(a, shape, [*a.strides[:d], a.strides[d] * step, *a.strides[d + 1 :], a.strides[d]])
+    return as_strided(
+        a, shape, [*a.strides[:d], a.strides[d] * step, *a.strides[d + 1 :], a.strides[d]]
+    )
 
 
 def _np_view(a, shape):
@@ -243,9 +247,13 @@ class Model:
 
     strict = False
     no_grad = staticmethod(model.no_grad)
-    binary, binary_, unary, unary_ = map(staticmethod, (model.binary, model.binary_, model.unary, model.unary_))
+    binary, binary_, unary, unary_ = map(
+        staticmethod, (model.binary, model.binary_, model.unary, model.unary_)
+    )
     copy_, fill_, put_, take = map(staticmethod, (model.copy_, model.fill_, model.put_, model.take))
-    clone, total, sum_dim, matmul = map(staticmethod, (model.clone, model.total, model.sum_dim, model.matmul))
+    clone, total, sum_dim, matmul = map(
+        staticmethod, (model.clone, model.total, model.sum_dim, model.matmul)
+    )
     cat, where, sgd = map(staticmethod, (model.cat, model.where, model.sgd))
 
     def new(self, array):
@@ -292,7 +300,9 @@ class Player:
                 self.saw(name, word)
         for i in range(len(self.tensors)):
             self.read(i, 0, 0, 0, 0)
-        self.saw("grads", [None if t.grad is None else self.lib.values(t.grad) for t in self.leaves])
+        self.saw(
+            "grads", [None if t.grad is None else self.lib.values(t.grad) for t in self.leaves]
+        )
         return self.trace
 
     def saw(self, name, what):
@@ -301,7 +311,7 @@ class Player:
     def target(self, i, floating=False):
         """A tensor to write to."""
         t = self.floating(i) if floating else self.pick(i)
-        t.is_leaf  # noqa: B018  (PyTorch takes a view whose base just got a history for a leaf until asked)
+        t.is_leaf
         return self.keep(self.lib.clone(self.plain(t))) if tangled(t) else t
 
     def pick(self, i):
@@ -367,7 +377,9 @@ class Player:
     def write_array(self, a, b, c, d, e):
         if self.arrays:
             x = self.arrays[a % len(self.arrays)]
-            if x.size and not any(s == 0 and n > 1 for s, n in zip(x.strides, x.shape, strict=True)):
+            if x.size and not any(
+                s == 0 and n > 1 for s, n in zip(x.strides, x.shape, strict=True)
+            ):
                 if b % 2:
                     x[...] = x * 0.5 + c % 3
                 else:
@@ -405,7 +417,9 @@ class Player:
 
     def reduce(self, a, b, c, d, e):
         x = self.floating(a)
-        self.keep(self.lib.sum_dim(self.plain(x), b % x.ndim) if x.ndim and c % 2 else self.lib.total(x))
+        self.keep(
+            self.lib.sum_dim(self.plain(x), b % x.ndim) if x.ndim and c % 2 else self.lib.total(x)
+        )
 
     def matmul(self, a, b, c, d, e):
         x = self.floating(a)
@@ -424,7 +438,11 @@ class Player:
     def where(self, a, b, c, d, e):
         x = self.floating(a)
         y = self.other(x, b, c)
-        self.keep(self.lib.where(np.asarray(numbers(d, tuple(x.shape), "int64") > 0), self.plain(x), self.plain(y)))
+        self.keep(
+            self.lib.where(
+                np.asarray(numbers(d, tuple(x.shape), "int64") > 0), self.plain(x), self.plain(y)
+            )
+        )
 
     def binary_(self, a, b, c, d, e):
         x = self.target(a)
@@ -446,7 +464,7 @@ class Player:
 
     def fill_(self, a, b, c, d, e):
         t = self.pick(a)
-        t.is_leaf  # noqa: B018
+        t.is_leaf
         self.lib.fill_(t, b % 3)
 
     def set_item(self, a, b, c, d, e):
@@ -525,7 +543,11 @@ class Player:
     def backward(self, a, b, c, d, e):
         t = self.pick(a)
         if self.lib.dtype(t) != "int64":
-            loss = self.lib.total(self.lib.binary("mul", t, self.lib.constant(numbers(b, tuple(t.shape), self.lib.dtype(t)))))
+            loss = self.lib.total(
+                self.lib.binary(
+                    "mul", t, self.lib.constant(numbers(b, tuple(t.shape), self.lib.dtype(t)))
+                )
+            )
             loss.backward(retain_graph=bool(c % 2))
 
     def read(self, a, b, c, d, e):
@@ -569,7 +591,12 @@ def _equal(x, y):
             return False
         tolerance = 1e-3 if x.dtype == np.float32 else 1e-9
         with np.errstate(all="ignore"):
-            return bool(np.allclose(x, y, tolerance, tolerance, equal_nan=True)) or not np.isfinite(x).all()
+            return (
+                bool(np.allclose(x, y, tolerance, tolerance, equal_nan=True))
+                or not np.isfinite(x).all()
+            )
     if isinstance(x, (float, np.floating)):
-        return isinstance(y, (float, np.floating)) and (abs(x - y) <= 1e-3 * (1 + abs(x)) or not np.isfinite(x))
+        return isinstance(y, (float, np.floating)) and (
+            abs(x - y) <= 1e-3 * (1 + abs(x)) or not np.isfinite(x)
+        )
     return x == y

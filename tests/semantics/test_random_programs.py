@@ -39,11 +39,11 @@ def test_evaluated_at_once(seed, monkeypatch):
 
     flush()
     monkeypatch.setattr(config, "EAGER", True)
-    LOCAL.tape = Tape()
+    LOCAL.tape = Tape(LOCAL.tape.home)
     try:
         rng = np.random.default_rng(seed)
         play_both([tuple(map(int, rng.integers(0, 64, 6))) for _ in range(8)])
     finally:
         monkeypatch.undo()
         flush()
-        LOCAL.tape = Tape()
+        LOCAL.tape = Tape(LOCAL.tape.home)

@@ -37,6 +37,4 @@ class GradScaler(amp.GradScaler):
         enabled: bool = True,
     ) -> None:
         warnings.warn(_OLD.format("GradScaler"), FutureWarning, stacklevel=2)
-        super().__init__(
-            "cpu", init_scale, growth_factor, backoff_factor, growth_interval, enabled
-        )
+        super().__init__("cpu", init_scale, growth_factor, backoff_factor, growth_interval, enabled)

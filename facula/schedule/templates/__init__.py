@@ -4,7 +4,28 @@ A planner gets the plan's builder and the value; it returns steps, or None to le
 NumPy meaning. `builder.strided(v)` says where an operand lies, `builder.workspace(n)` gives memory.
 """
 
-from facula.schedule.templates import attention, bytes, conv, matmul, pool, put, scan, sort
+from facula.schedule.templates import (
+    attention,
+    bytes,
+    conv,
+    matmul,
+    pool,
+    put,
+    recurrent,
+    scan,
+    sort,
+)
 from facula.schedule.templates.common import PLANNERS
 
-__all__ = ["PLANNERS", "attention", "bytes", "conv", "matmul", "pool", "put", "scan", "sort"]
+__all__ = [
+    "PLANNERS",
+    "attention",
+    "bytes",
+    "conv",
+    "matmul",
+    "pool",
+    "put",
+    "recurrent",
+    "scan",
+    "sort",
+]

@@ -1,0 +1,142 @@
+"""Recurrent layers as steps: packing the weights, then one step of a kernel per time step."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from facula.kernel.matmul import (
+    Extra,
+    Mat,
+    MatmulPlan,
+    Problem,
+    _pack_step,
+    kernel_name,
+    plan_matmul,
+)
+from facula.kernel.step import Step
+from facula.llvm.target import Target
+from facula.llvm.tile import NUMBERS
+from facula.llvm.tile_epilogue import BIAS_N
+from facula.llvm.tile_recurrent import GATES, RecurrentShape, RecurrentWriter, arrays_of
+
+At = tuple[int, int] | None  # slot and offset
+
+
+@dataclass(frozen=True)
+class RecurrentKernel:
+    """The code of one time step."""
+
+    shape: RecurrentShape
+
+    @functools.cached_property
+    def key(self) -> str:
+        return self.shape.key
+
+    def ir(self, target: Target) -> tuple[str, str]:
+        name = kernel_name(self.key)
+        return name, RecurrentWriter(self.shape, target, name).write()
+
+
+_kernel = functools.cache(RecurrentKernel)
+
+# Largest tiles, (rows, registers of hidden units), by gates in a tile and vector registers.
+_TILES = {
+    32: {4: (6, 1), 3: (8, 1), 1: (8, 2)},
+    16: {4: (3, 1), 3: (3, 1), 1: (4, 2)},
+}
+_TASK = 400_000  # multiplications that are worth a task
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Packed weights: where, pitch of panels and of a tile's registers, and the depth."""
+
+    at: tuple[int, int]
+    panel: int
+    vector: int
+    depth: int
+
+
+def plan_inputs(
+    sizes: tuple[int, int, int],
+    x: tuple[int, int],
+    w: tuple[int, int],
+    bias: At,
+    out: tuple[int, int],
+    dtype: str,
+    workspace_slot: int,
+) -> MatmulPlan:
+    """gates = x @ weight_ih^T + bias for all times; sizes: rows, features, gates."""
+    m, k, n = sizes
+    mats = (Mat(x[0], k, 1, (), x[1]), Mat(w[0], 1, k, (), w[1]), Mat(out[0], n, 1, (), out[1]))
+    return plan_matmul(
+        *(m, n, k, (), *mats, dtype),
+        (BIAS_N,) if bias else (),
+        (Extra(bias[0], 0, (), bias[1]),) if bias else (),
+        workspace_slot=workspace_slot,
+    )
+
+
+def pack_weights(
+    mode: str,
+    backward: bool,
+    hidden: int,
+    w: tuple[int, int, int],
+    dtype: str,
+    slot: int,
+    used: int,
+    target: Target,
+) -> tuple[Step, Weights, int]:
+    """Packs weight_hh (slot, offset, row stride): (step, where it is, numbers used so far)."""
+    n = target.vector_bytes // NUMBERS[dtype].compute_bytes
+    gates = GATES[mode]
+    slot_w, offset, row = w
+    if backward:
+        k, batch, strides, unit, side = gates * hidden, (), (), "p", (1, row)
+    else:
+        k, batch, strides, unit, side = hidden, (gates,), (hidden * row,), "k", (row, 1)
+    pitch = -(-k // n) * n + n
+    p = Problem(1, hidden, k, batch, dtype, (1, 1), (1, 1))
+    mat = Mat(slot_w, row, 1, (), offset)
+    step, _, _, after = _pack_step(p, mat, (hidden, n, unit, *side), strides, slot, used, pitch)
+    panels = -(-hidden // n)
+    vectors = _TILES[target.n_vector_registers][1 if backward else gates][1]
+    one = pitch * n
+    vector = one if backward or gates == 1 else panels * one
+    # a tile's registers may run over the last panel: what they read there is never stored
+    return step, Weights((slot, used), one * vectors, vector, k), after + vectors * one
+
+
+@dataclass
+class StepSizes:
+    """What all time steps of a layer share."""
+
+    mode: str
+    backward: bool
+    dtype: str
+    hidden: int
+    weights: Weights
+    target: Target
+
+    def step(self, rows: int, a: At, a_row: int, arrays: dict[str, At]) -> Step:
+        """One time step for some rows; without `a` there is no product."""
+        gates = 1 if self.backward else GATES[self.mode]
+        most, vectors = _TILES[self.target.n_vector_registers][gates]
+        number = NUMBERS[self.dtype]
+        width = self.target.vector_bytes // number.compute_bytes * vectors
+        tiles = -(-rows // most)
+        height = -(-rows // tiles)
+        larger = rows - tiles * (height - 1)
+        depth = self.weights.depth if a else 0
+        work = height * width * gates * max(self.weights.depth, 1)
+        part = min(tiles, max(1, _TASK // work))
+        tasks_m, panels = -(-tiles // part), -(-self.hidden // width)
+        args = [self.hidden, depth, a_row, self.weights.panel, self.weights.vector]
+        args += [tiles, larger, part, tasks_m, *(a or self.weights.at), *self.weights.at]
+        for name in arrays_of(self.mode, self.backward):
+            args += arrays.get(name) or (-1, 0)
+        kernel = _kernel(RecurrentShape(self.mode, self.backward, self.dtype, height, vectors))
+        scratch = height * width * gates * number.compute_bytes
+        cost = rows * self.hidden * (gates * depth / 95 + 2.5) + 100
+        return Step(kernel, args, tasks_m * panels, scratch, cost)

@@ -1,0 +1,286 @@
+"""One time step of a recurrent layer, as LLVM IR: a product with the state, then the gates.
+
+Forward, a tile is some rows of the batch by a register of hidden units, for all gates at once, so
+that the gates' nonlinearities follow in the same task. Backward, the product is that of the next
+step's gate gradients with the weights, and the gradients of this step's gates follow. The weights
+are packed once for all steps: panels of one register's width along k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facula.llvm import vmath
+from facula.llvm.target import Target
+from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
+from facula.llvm.tile_epilogue import _relu as relu
+from facula.llvm.tile_epilogue import _relu_gradient as relu_gradient
+from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_pack import lanes_of
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+
+HEADER = (
+    *("hidden", "depth", "a_row", "panel", "vector", "tiles", "larger", "part", "tasks_m"),
+    *("a", "a_off", "w", "w_off"),
+)
+# The arrays of a step, each a slot (-1: absent, it reads as zeros) and an offset.
+ARRAYS = {
+    ("LSTM", False): ("gates", "before", "c", "out"),
+    ("LSTM", True): ("dout", "extra", "carry_in", "gates", "before", "c", "carry", "dgates"),
+    ("GRU", False): ("gates", "before", "bias", "linear", "out"),
+    ("GRU", True): ("dout", "carry_in", "gates", "before", "linear", "carry", "dgates", "dstate"),
+    ("RNN", False): ("gates", "out"),
+    ("RNN", True): ("dout", "extra", "out", "dgates"),
+}
+# Arrays that are fetched ahead, and those with all gates in a row.
+FETCHED = ("gates", "dgates", "dstate", "c", "linear", "out")
+WIDE = frozenset(("gates", "dgates", "dstate"))
+
+
+def arrays_of(mode: str, backward: bool) -> tuple[str, ...]:
+    """The names of a step's arrays, in the order of its arguments."""
+    return ARRAYS[mode[:3] if mode.startswith("RNN") else mode, backward]
+
+
+@dataclass(frozen=True)
+class RecurrentShape:
+    """What is fixed in the code of a time step."""
+
+    mode: str
+    backward: bool
+    dtype: str
+    rows: int  # a tile's, or one less
+    vectors: int  # registers of hidden units in a tile
+
+    @property
+    def key(self) -> str:
+        way = "backward" if self.backward else "forward"
+        return f"recurrent {self.mode} {way} {self.dtype} {self.rows}x{self.vectors}"
+
+    @property
+    def gates(self) -> int:
+        """How many products a hidden unit has."""
+        return 1 if self.backward else GATES[self.mode]
+
+
+class RecurrentWriter:
+    """Writes the kernel of a `RecurrentShape`."""
+
+    def __init__(self, shape: RecurrentShape, target: Target, name: str) -> None:
+        self.shape = shape
+        self.b = Emit(target, name)
+        self.number = NUMBERS[shape.dtype]
+        self.ty = self.number.compute
+        self.n = lanes_of(self.b, self.number)
+        self.v = vec(self.n, self.ty)
+        self.math = lanes(self.b, self.n, self.ty)
+        self.arrays = arrays_of(shape.mode, shape.backward)
+        names = [*HEADER, *(x + end for x in self.arrays for end in ("", "_off"))]
+        self.arg = TaskFrame(self.b, names, 0)
+        self.gate_count = GATES[shape.mode]
+
+    def write(self) -> str:
+        b = self.b
+        self.arg.load_all()
+        with b.loop("%t0", "%t1") as t:
+            self._task(t.i)
+        return b.module()
+
+    def _task(self, t: str) -> None:
+        """Some tiles of rows, for one panel of hidden units."""
+        b, arg, shape = self.b, self.arg, self.shape
+        panel, tm = b.divmod(t, arg("tasks_m"))
+        self.unit = b.mul(panel, shape.vectors * self.n)
+        first = b.mul(tm, arg("part"))
+        last = b.least(b.add(first, arg("part")), arg("tiles"))
+        self.w = b.at(b.buffer(arg("w")), arg("w_off"), self.ty)
+        self.w = b.at(self.w, b.mul(panel, arg("panel")), self.ty)
+        self.a = b.at(b.buffer(arg("a")), arg("a_off"), self.ty)
+        with b.loop(first, last) as i:
+            row = b.add(b.mul(i.i, shape.rows - 1), b.least(i.i, arg("larger")))
+            self._either_tile(i.i, row)
+
+    def _either_tile(self, i: str, row: str) -> None:
+        """A tile of `rows` rows, or of one less."""
+        rows = self.shape.rows
+        if rows == 1:
+            self._tile(row, 1)
+            return
+        with self.b.choose(self.b.test("slt", i, self.arg("larger"))) as way:
+            with way.yes:
+                self._tile(row, rows)
+            with way.no:
+                self._tile(row, rows - 1)
+
+    def _tile(self, row: str, count: int) -> None:
+        b, ty, n, shape = self.b, self.ty, self.n, self.shape
+        width = shape.gates * shape.vectors
+        self._fetch_ahead(row, count)
+        for at, value in enumerate(self._products(row, count, width)):
+            b.store(self.v, value, b.at("%scratch", at * n, ty), ty)
+        with b.loop(0, count) as i:
+            self.row = b.add(row, i.i)
+            spare = b.at("%scratch", b.mul(i.i, width * n), ty)
+            for u in range(shape.vectors):
+                self.col = b.add(self.unit, u * n)
+                self.mask = b.mask(n, b.sub(self.arg("hidden"), self.col))
+                places = [b.at(spare, (g * shape.vectors + u) * n, ty) for g in range(shape.gates)]
+                STEPS[shape.mode, shape.backward](self, [b.load(self.v, p, ty) for p in places])
+
+    def _fetch_ahead(self, row: str, count: int) -> None:
+        """Asks for what follows the product: short pieces far apart, which no hardware foresees."""
+        b = self.b
+        b.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        with b.loop(0, count) as i:
+            self.row = b.add(row, i.i)
+            for name in (x for x in FETCHED if x in self.arrays):
+                gates = self.gate_count if name in WIDE else 1
+                for k in range(gates):
+                    for u in range(self.shape.vectors):
+                        self.col = b.add(self.unit, u * self.n)
+                        p = self.place(name, k, gates)
+                        b.do(f"call void @llvm.prefetch.p0(ptr {p}, i32 0, i32 3, i32 1)")
+
+    def _products(self, row: str, count: int, width: int) -> list[str]:
+        """count x width registers of sums, hidden units of one gate side by side."""
+        b, arg, ty, n = self.b, self.arg, self.ty, self.n
+        a_rows = [b.at(self.a, b.mul(b.add(row, r), arg("a_row")), ty) for r in range(count)]
+        shifts = [b.mul(arg("vector"), j) for j in range(width)]
+        carried = [(self.v, "zeroinitializer")] * (count * width) + [("ptr", self.w)]
+        with b.loop(0, arg("depth"), 1, carried) as k:
+            here = k.vars[-1]
+            columns = [b.load(self.v, b.at(here, s, ty), ty) for s in shifts]
+            for r, a_row in enumerate(a_rows):
+                one = b.splat(n, ty, b.load(ty, b.at(a_row, k.i, ty)))
+                k.next += [
+                    b.fma(n, ty, one, column, k.vars[r * width + j])
+                    for j, column in enumerate(columns)
+                ]
+            k.next.append(b.at(here, n, ty))
+        return k.vars[:-1]
+
+    # -- arrays ------------------------------------------------------------------------------
+
+    def place(self, name: str, gate: int = 0, gates: int = 1) -> str:
+        """Where the units at hand lie in an array of rows of `gates` times the hidden units."""
+        b, arg = self.b, self.arg
+        pitch = b.mul(arg("hidden"), gates)
+        shift = b.add(b.mul(self.row, pitch), b.add(b.mul(arg("hidden"), gate), self.col))
+        base = b.at(b.buffer(arg(name)), arg(f"{name}_off"), self.ty)
+        return b.at(base, shift, self.ty)
+
+    def load(self, name: str, gate: int = 0, gates: int = 1) -> str:
+        return self.b.masked_load(self.n, self.ty, self.place(name, gate, gates), self.mask)
+
+    def save(self, value: str, name: str, gate: int = 0, gates: int = 1) -> None:
+        self.b.masked_store(self.n, self.ty, value, self.place(name, gate, gates), self.mask)
+
+    def optional(self, name: str, like_row: bool = False) -> str:
+        """As `load`, zeros if the array is absent; `like_row`: one row for the whole batch."""
+        b = self.b
+        with b.choose(b.test("sge", self.arg(name), 0)) as way:
+            with way.yes:
+                if like_row:
+                    base = b.at(b.buffer(self.arg(name)), self.arg(f"{name}_off"), self.ty)
+                    got = b.masked_load(self.n, self.ty, b.at(base, self.col, self.ty), self.mask)
+                else:
+                    got = self.load(name)
+            with way.no:
+                pass
+        return way.merge(self.v, got, "zeroinitializer")
+
+
+# -- the cells: what follows the product -------------------------------------------------------
+
+
+def _lstm(w: RecurrentWriter, sums: list[str]) -> None:
+    m = w.math
+    sums = [m.add(s, w.load("gates", k, 4)) for k, s in enumerate(sums)]
+    i, f, o = (vmath.sigmoid(m, sums[k]) for k in (0, 1, 3))
+    g = vmath.tanh(m, sums[2])
+    c = m.fma(f, w.load("before"), m.mul(i, g))
+    for k, gate in enumerate((i, f, g, o)):
+        w.save(gate, "gates", k, 4)
+    w.save(c, "c")
+    w.save(m.mul(o, vmath.tanh(m, c)), "out")
+
+
+def _slope(m, value: str, gate: str) -> str:
+    """value times the sigmoid's derivative, from its result."""
+    return m.mul(m.mul(value, gate), m.sub(m.c(1.0), gate))
+
+
+def _tanh_slope(m, value: str, result: str) -> str:
+    return m.mul(value, m.sub(m.c(1.0), m.mul(result, result)))
+
+
+def _lstm_backward(w: RecurrentWriter, sums: list[str]) -> None:
+    m = w.math
+    dh = m.add(m.add(sums[0], w.optional("dout")), w.optional("extra"))
+    carried = w.optional("carry_in")
+    i, f, g, o = (w.load("gates", k, 4) for k in range(4))
+    flat = vmath.tanh(m, w.load("c"))
+    dc = m.add(carried, _tanh_slope(m, m.mul(dh, o), flat))
+    w.save(m.mul(dc, f), "carry")
+    grads = (
+        _slope(m, m.mul(dc, g), i),
+        _slope(m, m.mul(dc, w.load("before")), f),
+        _tanh_slope(m, m.mul(dc, i), g),
+        _slope(m, m.mul(dh, flat), o),
+    )
+    for k, d in enumerate(grads):
+        w.save(d, "dgates", k, 4)
+
+
+def _gru(w: RecurrentWriter, sums: list[str]) -> None:
+    m = w.math
+    r, z = (vmath.sigmoid(m, m.add(sums[k], w.load("gates", k, 3))) for k in (0, 1))
+    linear = m.add(sums[2], w.optional("bias", True))
+    new = vmath.tanh(m, m.fma(r, linear, w.load("gates", 2, 3)))
+    for k, gate in enumerate((r, z, new)):
+        w.save(gate, "gates", k, 3)
+    w.save(linear, "linear")
+    w.save(m.fma(m.sub(w.load("before"), new), z, new), "out")
+
+
+def _gru_backward(w: RecurrentWriter, sums: list[str]) -> None:
+    m = w.math
+    dh = m.add(m.add(sums[0], w.optional("dout")), w.optional("carry_in"))
+    r, z, new = (w.load("gates", k, 3) for k in range(3))
+    w.save(m.mul(dh, z), "carry")
+    dn = _tanh_slope(m, m.mul(dh, m.sub(m.c(1.0), z)), new)
+    dz = _slope(m, m.mul(dh, m.sub(w.load("before"), new)), z)
+    dr = _slope(m, m.mul(dn, w.load("linear")), r)
+    for k, (d, of_state) in enumerate(((dr, dr), (dz, dz), (dn, m.mul(dn, r)))):
+        w.save(d, "dgates", k, 3)
+        w.save(of_state, "dstate", k, 3)
+
+
+def _rnn(w: RecurrentWriter, sums: list[str]) -> None:
+    m = w.math
+    x = m.add(sums[0], w.load("gates"))
+    tanh = w.shape.mode == "RNN_TANH"
+    w.save(vmath.tanh(m, x) if tanh else relu(w.b, w.n, w.ty, x), "out")
+
+
+def _rnn_backward(w: RecurrentWriter, sums: list[str]) -> None:
+    m = w.math
+    dh = m.add(m.add(sums[0], w.optional("dout")), w.optional("extra"))
+    h = w.load("out")
+    tanh = w.shape.mode == "RNN_TANH"
+    w.save(_tanh_slope(m, dh, h) if tanh else relu_gradient(w.b, w.n, w.ty, dh, h), "dgates")
+
+
+STEPS = {
+    ("LSTM", False): _lstm,
+    ("LSTM", True): _lstm_backward,
+    ("GRU", False): _gru,
+    ("GRU", True): _gru_backward,
+    ("RNN_TANH", False): _rnn,
+    ("RNN_RELU", False): _rnn,
+    ("RNN_TANH", True): _rnn_backward,
+    ("RNN_RELU", True): _rnn_backward,
+}
+
+__all__ = ["GATES", "HEADER", "RecurrentShape", "RecurrentWriter", "Value", "arrays_of"]

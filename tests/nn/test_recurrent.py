@@ -1,0 +1,100 @@
+"""Recurrent layers as one operator: native steps, their NumPy meaning, and the composition."""
+
+import numpy as np
+import pytest
+
+import facula as torch
+from facula import config, engine
+from facula.kernel.recurrent import StepSizes, pack_weights
+from facula.llvm.target import Target
+from facula.nn import recurrence
+from facula.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+KINDS = ["LSTM", "GRU", "RNN"]
+RNG = np.random.default_rng(3)
+
+
+def numbers(*shape):
+    return torch.tensor(RNG.standard_normal(shape).astype("float32"))
+
+
+def everything(layer, x, state, weights, lengths=None):
+    """Outputs, states and all gradients, as arrays."""
+    x = x.detach().clone().requires_grad_()
+    state = [s.detach().clone().requires_grad_() for s in state]
+    layer.zero_grad()
+    given = x if lengths is None else pack_padded_sequence(x, lengths)
+    out, last = layer(given, tuple(state) if len(state) == 2 else state[0])
+    if lengths is not None:
+        out, _ = pad_packed_sequence(out)
+    results = [out, *(last if isinstance(last, tuple) else (last,))]
+    sum((r * w).sum() for r, w in zip(results, weights, strict=True)).backward()
+    grads = [t.grad for t in (x, *state, *layer.parameters())]
+    return [t.detach().numpy().copy() for t in results + grads]
+
+
+def check(monkeypatch, kind, times, batch, features, hidden, lengths=None, **options):
+    layer = getattr(torch.nn, kind)(features, hidden, bidirectional=True, **options)
+    x = numbers(times, batch, features)
+    n = 2 if kind == "LSTM" else 1
+    state = [numbers(2, batch, hidden) for _ in range(n)]
+    weights = [numbers(times, batch, 2 * hidden), *[numbers(2, batch, hidden)] * n]
+    args = (layer, x, state, weights, lengths)
+    native = everything(*args)
+    with monkeypatch.context() as m:
+        m.setattr(recurrence, "_native", lambda *_: False)
+        composed = everything(*args)
+    for a, b in zip(native, composed, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+    return args, native
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_operator_equals_composition(monkeypatch, kind):
+    check(monkeypatch, kind, 3, 7, 5, 19)
+    check(monkeypatch, kind, 1, 1, 1, 1, bias=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_sequences(monkeypatch, kind):
+    check(monkeypatch, kind, 5, 4, 3, 6, lengths=[5, 3, 3, 1])
+
+
+def test_relu(monkeypatch):
+    check(monkeypatch, "RNN", 3, 2, 3, 4, nonlinearity="relu")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numpy_meaning(monkeypatch, kind):
+    args, native = check(monkeypatch, kind, 4, 3, 2, 17, lengths=[4, 2, 1])
+    monkeypatch.setattr(config, "BACKEND", "reference")
+    monkeypatch.setattr(engine, "_plans", {})
+    for a, b in zip(native, everything(*args), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_derivative_of_the_derivative(monkeypatch, kind):
+    layer = getattr(torch.nn, kind)(2, 3).double()
+    x = numbers(3, 2, 2).double().requires_grad_()
+
+    def second():
+        out = layer(x)[0]
+        (first,) = torch.autograd.grad((out * out).sum(), x, create_graph=True)
+        wanted = (x, layer.weight_hh_l0, layer.bias_hh_l0)
+        return [g.numpy() for g in torch.autograd.grad((first * first).sum(), wanted)]
+
+    native = second()
+    monkeypatch.setattr(recurrence, "_native", lambda *_: False)
+    for a, b in zip(native, second(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_other_lengths_need_no_new_code():
+    target = Target.host()
+    keys = set()
+    for hidden, rows in ((32, 64), (48, 96)):
+        _, packed, _ = pack_weights("LSTM", False, hidden, (0, 0, hidden), "float32", 1, 0, target)
+        sizes = StepSizes("LSTM", False, "float32", hidden, packed, target)
+        keys.add(sizes.step(rows, (2, 0), hidden, {}).kernel.key)
+    assert len(keys) == 1
