@@ -10,6 +10,7 @@ tensor([2., 4., 6.])
 from __future__ import annotations
 
 import importlib as _importlib
+import sys as _sys
 from typing import Any
 
 from facula import engine as _engine
@@ -51,6 +52,7 @@ from facula.runtime.threads import get_num_threads as get_num_threads  # noqa: E
 from facula.runtime.threads import set_num_threads as set_num_threads  # noqa: E402
 
 newaxis = None
+torch = _sys.modules[__name__]  # PyTorch's module names itself
 _forget_plans = _engine.forget_plans
 layout, memory_format = _formats.layout, _formats.memory_format
 globals().update(_formats.LAYOUTS, **_formats.FORMATS)

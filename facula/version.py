@@ -1,7 +1,7 @@
 """Which PyTorch facula follows."""
 
+from facula.torch_version import RELEASE as __version__  # noqa: F401
+
 debug = False
-cuda = None
-hip = None
-xpu = None
+cuda = hip = rocm = xpu = None
 git_version = "facula"

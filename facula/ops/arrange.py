@@ -16,7 +16,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import sum_to
 from facula.ops.registry import TORCH, both, only_method, only_torch, to_out
-from facula.ops.shape import _cat_expand, _cat_infer, _view_op, make_view, select, sizes_of
+from facula.ops.shape import _view_op, make_view, sizes_of
 from facula.tensor import Tensor, adopt_array
 
 # repeating ----------------------------------------------------------------------------------
@@ -113,58 +113,6 @@ def _counts(t: Tensor) -> np.ndarray:
     if (counts < 0).any():
         raise RuntimeError("repeats can not be negative")
     return counts
-
-
-# reversing and stacking -----------------------------------------------------------------------
-
-FLIP = Op("flip", lambda a, dims: meta_of(a.dtype, a.shape, a.device),
-          lambda g, a, dims: g.flip(a, dims), lambda n, g: apply(FLIP, (g,), n.params))  # fmt: skip
-
-
-@both("flip")
-def flip(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
-    """Elements in reverse order along dims (a copy)."""
-    dims = dims or (kwargs["dims"],)
-    which = tuple(wrap_dim(d, input.meta.ndim) for d in sizes_of(dims, "flip"))
-    if len(set(which)) != len(which):
-        raise RuntimeError(f"dim {max(which)} appears multiple times in the list of dims")
-    return apply(FLIP, (input,), (which,))
-
-
-def _stack_expand(g: Any, *args: Any) -> Any:
-    *vals, dim = args
-    wide = [g.reshape(v, (*v.shape[:dim], 1, *v.shape[dim:])) for v in vals]
-    return _cat_expand(g, *wide, dim)
-
-
-def _stack_infer(*args: Any) -> Meta:
-    *metas, dim = args
-    wide = [meta_of(m.dtype, (*m.shape[:dim], 1, *m.shape[dim:]), m.device) for m in metas]
-    return _cat_infer(*wide, dim)
-
-
-STACK = Op("stack", _stack_infer, _stack_expand,
-           lambda n, g: tuple(select(g, n.params[0], i) if n.needs(i) else None for i in range(len(n.inst.ins))))  # fmt: skip
-
-
-def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
-    """Tensors of one shape joined along a new dim."""
-    from facula.ops.registry import to_out
-
-    tensors = list(tensors)
-    if not tensors:
-        raise RuntimeError("stack expects a non-empty TensorList")
-    first = tensors[0].meta
-    for i, x in enumerate(tensors):
-        if x.meta.shape != first.shape:
-            raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 "
-                f"and {list(x.meta.shape)} at entry {i}"
-            )
-    return to_out(apply(STACK, tensors, (wrap_dim(dim, first.ndim + 1),)), out)
-
-
-TORCH["stack"] = stack
 
 
 # turning --------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import math
 from typing import Any
 
 from facula.graph import dtypes as dt
-from facula.graph import reference_attention
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply

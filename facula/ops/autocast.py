@@ -22,7 +22,7 @@ from facula.tensor import Tensor
 LOWER = """
 conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc convolution
 linear mm bmm matmul addmm addbmm baddbmm inner tensordot multi_dot chain_matmul vecdot
-matrix_power prelu scaled_dot_product_attention __matmul__ __rmatmul__
+prelu scaled_dot_product_attention __matmul__ __rmatmul__
 """.split()
 
 FLOAT32 = """

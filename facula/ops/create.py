@@ -436,7 +436,7 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
     if dtype.kind in "iu":
         if int(step) == 0:
             raise ValueError("step must be nonzero")
-        start, step = int(start), int(step)
+        start, end, step = int(start), int(end), int(step)
     if dtype.kind not in "iub":
         start, step = float(start), float(step)
     count = max(0, math.ceil((end - start) / step))
@@ -476,6 +476,8 @@ def _line(name: str, transform: Any) -> None:
         if args:
             base = args[0]
         start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
+        if not hasattr(steps, "__index__"):
+            raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
         if steps < 0:
             raise RuntimeError("number of steps must be non-negative")
         is_complex = isinstance(start, complex) or isinstance(end, complex)

@@ -313,7 +313,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     return apply(INDEX[len(dims)], (view, *[i for _, i in advanced]), (dims,))
 
 
-from facula.ops.shape import ALIAS as _ALIAS
+from facula.ops.shape import ALIAS as _ALIAS  # noqa: E402
 
 
 @only_method("__setitem__")

@@ -252,7 +252,7 @@ def _ldl_one(a: Array, hermitian: bool) -> tuple[Array, Array, int]:
     n = len(a)
     pivots, info, k = np.zeros(n, np.int32), 0, 0
     co = np.conj if hermitian else (lambda v: v)
-    size = lambda v: np.abs(v.real) + np.abs(v.imag) if a.dtype.kind == "c" else np.abs(v)
+    size = lambda v: np.abs(v.real) + np.abs(v.imag) if a.dtype.kind == "c" else np.abs(v)  # noqa: E731
     while k < n:
         step, p = 1, k
         here = abs(a[k, k].real) if hermitian else size(a[k, k])

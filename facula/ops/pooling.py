@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 from facula.graph import dtypes as dt
-from facula.graph import reference_conv
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply

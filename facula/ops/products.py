@@ -347,7 +347,7 @@ def chain_matmul(*matrices: Any, out: Tensor | None = None) -> Tensor:
 
 def _sublist_form(args: tuple) -> tuple[str, list[Tensor]]:
     letters = string.ascii_uppercase + string.ascii_lowercase
-    spell = lambda part: "".join("..." if x is Ellipsis else letters[x] for x in part)
+    spell = lambda part: "".join("..." if x is Ellipsis else letters[x] for x in part)  # noqa: E731
     pairs = list(args)
     tail = None
     if len(pairs) % 2:
@@ -462,7 +462,7 @@ def _pair(a: Tensor, la: list, b: Tensor, lb: list, keep: set) -> tuple[Tensor, 
         return _lined_up(a, la, out) * _lined_up(b, lb, out), out
     a = _spread(a, la, size).permute([la.index(x) for x in [*batch, *ra, *summed]])
     b = _spread(b, lb, size).permute([lb.index(x) for x in [*batch, *summed, *rb]])
-    count = lambda part: _product(size[x] for x in part)
+    count = lambda part: _product(size[x] for x in part)  # noqa: E731
     a = a.reshape(count(batch), count(ra), count(summed))
     b = b.reshape(count(batch), count(summed), count(rb))
     got = TORCH["bmm"](a, b) if batch else TORCH["mm"](a.squeeze(0), b.squeeze(0))

@@ -290,7 +290,7 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
 
 def _gradient_along(f: Tensor, dim: int, spacing: Any, edge_order: int) -> Tensor:
     n = f.meta.shape[dim]
-    part = lambda a, k: f.narrow(dim, a, k)  # type: ignore[attr-defined]
+    part = lambda a, k: f.narrow(dim, a, k)  # type: ignore[attr-defined]  # noqa: E731
     if isinstance(spacing, Tensor):
         x = spacing.reshape([-1 if i == dim else 1 for i in range(f.meta.ndim)])
         h = x.narrow(dim, 1, n - 1) - x.narrow(dim, 0, n - 1)

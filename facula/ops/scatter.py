@@ -366,7 +366,7 @@ def np_isin(x: np.ndarray, test: np.ndarray, invert: bool) -> np.ndarray:
     return np.isin(x, test, invert=invert)
 
 
-from facula.ops.host import host_op
+from facula.ops.host import host_op  # noqa: E402
 
 ISIN = host_op("isin", np_isin, lambda x, test, invert: meta_of(dt.bool_, x.shape, x.device))
 

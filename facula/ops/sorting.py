@@ -182,7 +182,7 @@ def np_mode(x: np.ndarray, dim: int, keepdim: bool) -> list[np.ndarray]:
         best = int(np.argmax(lengths))
         last = starts[best] + lengths[best] - 1
         values[r], found[r] = row[last], where[last]
-    keep = lambda a: np.expand_dims(a.reshape(shape), dim)
+    keep = lambda a: np.expand_dims(a.reshape(shape), dim)  # noqa: E731
     return [keep(values), keep(found)]
 
 

@@ -487,7 +487,7 @@ def _recurrence(first: Callable, step: Callable) -> Callable[[Array, Array], Arr
     return values
 
 
-_CHEBYSHEV = lambda k, x, p, q: 2 * x * p - q
+_CHEBYSHEV = lambda k, x, p, q: 2 * x * p - q  # noqa: E731
 POLYNOMIALS = {
     "chebyshev_polynomial_t": _recurrence(lambda x: x, _CHEBYSHEV),
     "chebyshev_polynomial_u": _recurrence(lambda x: 2 * x, _CHEBYSHEV),

@@ -482,7 +482,7 @@ def renorm(
     return to_out(input * scale, out)
 
 
-from facula.ops.registry import inplace
+from facula.ops.registry import inplace  # noqa: E402
 
 inplace(renorm)
 

@@ -37,7 +37,7 @@ def _changing(name: str, source: str | None = None) -> None:
     setattr(Tensor, name + "_", run)
 
 
-from facula.autograd.mode import is_grad_enabled
+from facula.autograd.mode import is_grad_enabled  # noqa: E402
 
 TORCH["is_grad_enabled"] = is_grad_enabled
 for _name in ("t", "transpose", "swapaxes", "swapdims", "squeeze", "unsqueeze", "as_strided"):

@@ -140,7 +140,7 @@ def _where(c: Tensor, a: Any, b: Any) -> Tensor:
 
 def _bounded(x: Tensor, low: float, high: float) -> Tensor:
     """x within [low, high]; the gradient is 0 on and beyond the bounds."""
-    number = lambda v: TORCH["full"]((), v, dtype=x.dtype)
+    number = lambda v: TORCH["full"]((), v, dtype=x.dtype)  # noqa: E731
     return _where(x <= low, number(low), _where(x >= high, number(high), x))
 
 

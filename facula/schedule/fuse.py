@@ -225,7 +225,11 @@ class Fusion:
 
         `flat`: the reader wants its elements one after the other.
         """
-        if v.op in ("buffer", "buffer_at", "out") or v.id in self.heavy:
+        if (
+            v.op in ("buffer", "buffer_at", "out")
+            or v.id in self.heavy
+            or v.dtype.name not in NATIVE
+        ):
             return
         if v.op in VIEWS or v.op == "as_strided":
             got = strided_base(v, found)

@@ -99,7 +99,7 @@ def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered
     given: set[int] = set()
     for i in low.wanted:
         v = values[i]
-        if v.id in given or v.op in ("buffer", "buffer_at"):
+        if v.id in given or v.op in ("buffer", "buffer_at") or (v.dtype.kind == "c" and not v.srcs):
             # each result has memory of its own
             v = values[i] = g.make("copy", v.dtype, v.shape, (v,), share=False)
         given.add(v.id)

@@ -10,7 +10,7 @@ import numpy as np
 from facula import config
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
-from facula.graph.reference import BadIndex, Failed, decode, encode, evaluate
+from facula.graph.reference import BadIndex, Failed, decode, encode
 from facula.kernel.program import ITEMSIZE
 from facula.kernel.step import Step
 from facula.kernel.transpose import plan_transpose
@@ -492,8 +492,7 @@ class Builder:
         def run(bufs: list[Any], addrs: list[int], scalars: list[Any]) -> None:
             try:
                 args = [read(bufs, scalars) for read in reads]
-                needs_scalars = v.op in ("scalar", "write_at")
-                got = value_of(v, args, low, bufs, scalars) if needs_scalars else evaluate(v, args)
+                got = value_of(v, args, low, bufs, scalars)
             except Exception as error:
                 raise Failed(origin) from error
             for place, out in writes:

@@ -396,9 +396,11 @@ class TransformerEncoderLayer(Module):
 def _activation_kind(activation):
     from .activation import GELU, ReLU
 
-    if activation is F.relu or isinstance(activation, ReLU):
+    # by name: overrides and autocast may have put a wrapper around the function meanwhile
+    name = getattr(activation, "__name__", "")
+    if name == F.relu.__name__ or isinstance(activation, ReLU):
         return 1
-    if activation is F.gelu or isinstance(activation, GELU):
+    if name == F.gelu.__name__ or isinstance(activation, GELU):
         return 2
     return 0
 

@@ -1,0 +1,4 @@
+"""Quantised arithmetic: not there."""
+
+engine = "none"
+supported_engines: list[str] = ["none"]

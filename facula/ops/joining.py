@@ -1,0 +1,140 @@
+"""Joining tensors, `cat` and `stack`, and turning them around, `flip`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from facula.graph.meta import Meta, meta_of, wrap_dim
+from facula.graph.tape import Op
+from facula.ops.apply import apply
+from facula.ops.registry import TORCH, both
+from facula.ops.shape import _narrowed, select, sizes_of
+from facula.tensor import Tensor
+
+# joining ----------------------------------------------------------------------------------
+
+
+def _cat_infer(*args: Any) -> Meta:
+    *metas, dim = args
+    from facula.graph.dtypes import promote_types
+
+    d = metas[0].dtype
+    for m in metas[1:]:
+        d = promote_types(d, m.dtype)
+    shape = list(metas[0].shape)
+    shape[dim] = sum(m.shape[dim] for m in metas)
+    return meta_of(d, shape, metas[0].device)
+
+
+def _cat_expand(g: Any, *args: Any) -> Any:
+    *vals, dim = args
+    from facula.graph.dtypes import promote_types
+
+    d = vals[0].dtype
+    for v in vals[1:]:
+        d = promote_types(d, v.dtype)
+    return g.cat([g.cast(v, d) for v in vals], dim)
+
+
+def _cat_backward(n: Any, g: Tensor) -> tuple:
+    dim = n.params[0]
+    parts, start = [], 0
+    for i, m in enumerate(n.inst.ins):
+        size = m.shape[dim]
+        part = None
+        if n.needs(i):
+            part = _narrowed(g, dim, start, size, 1)
+            part = part if m.dtype is g.meta.dtype else part.to(m.dtype)  # type: ignore[attr-defined]
+        parts.append(part)
+        start += size
+    return tuple(parts)
+
+
+CAT = Op("cat", _cat_infer, _cat_expand, _cat_backward)
+
+
+def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Tensors joined along an existing dim."""
+    from facula.ops.registry import to_out
+
+    tensors = list(tensors)
+    if not tensors:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    for i, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"expected Tensor as element {i} in argument 0, but got {type(x).__name__}"
+            )
+        if x.meta.ndim == 0:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    kept = [x for x in tensors if not (x.meta.ndim == 1 and x.meta.numel == 0)] or tensors[:1]
+    if len(kept) != len(tensors):
+        d = _cat_infer(*[meta_of(x.meta.dtype, (1,)) for x in tensors], 0).dtype
+        kept = [x.to(d) for x in kept]  # type: ignore[attr-defined]
+    first = kept[0].meta
+    d = wrap_dim(dim, first.ndim)
+    for x in kept[1:]:
+        m = x.meta
+        if m.ndim != first.ndim:
+            raise RuntimeError(
+                f"Tensors must have same number of dimensions: got {first.ndim} and {m.ndim}"
+            )
+        for i in range(m.ndim):
+            if i != d and m.shape[i] != first.shape[i]:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {d}. Expected size {first.shape[i]} "
+                    f"but got size {m.shape[i]} for tensor number {next(k for k, y in enumerate(tensors) if y is x)} in the list."
+                )
+    return to_out(apply(CAT, kept, (d,)), out)
+
+
+TORCH["cat"] = TORCH["concat"] = TORCH["concatenate"] = cat
+
+
+def _stack_expand(g: Any, *args: Any) -> Any:
+    *vals, dim = args
+    wide = [g.reshape(v, (*v.shape[:dim], 1, *v.shape[dim:])) for v in vals]
+    return _cat_expand(g, *wide, dim)
+
+
+def _stack_infer(*args: Any) -> Meta:
+    *metas, dim = args
+    wide = [meta_of(m.dtype, (*m.shape[:dim], 1, *m.shape[dim:]), m.device) for m in metas]
+    return _cat_infer(*wide, dim)
+
+
+STACK = Op("stack", _stack_infer, _stack_expand,
+           lambda n, g: tuple(select(g, n.params[0], i) if n.needs(i) else None for i in range(len(n.inst.ins))))  # fmt: skip
+
+
+def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Tensors of one shape joined along a new dim."""
+    from facula.ops.registry import to_out
+
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    first = tensors[0].meta
+    for i, x in enumerate(tensors):
+        if x.meta.shape != first.shape:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 "
+                f"and {list(x.meta.shape)} at entry {i}"
+            )
+    return to_out(apply(STACK, tensors, (wrap_dim(dim, first.ndim + 1),)), out)
+
+
+TORCH["stack"] = stack
+
+FLIP = Op("flip", lambda a, dims: meta_of(a.dtype, a.shape, a.device),
+          lambda g, a, dims: g.flip(a, dims), lambda n, g: apply(FLIP, (g,), n.params))  # fmt: skip
+
+
+@both("flip")
+def flip(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
+    """Elements in reverse order along dims (a copy)."""
+    dims = dims or (kwargs["dims"],)
+    which = tuple(wrap_dim(d, input.meta.ndim) for d in sizes_of(dims, "flip"))
+    if len(set(which)) != len(which):
+        raise RuntimeError(f"dim {max(which)} appears multiple times in the list of dims")
+    return apply(FLIP, (input,), (which,))
