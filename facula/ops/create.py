@@ -436,7 +436,9 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
     if dtype.kind in "iu":
         if int(step) == 0:
             raise ValueError("step must be nonzero")
-        start, step = int(start), int(step)
+        start, end, step = int(start), int(end), int(step)
+    if dtype.kind not in "iub":
+        start, step = float(start), float(step)
     count = max(0, math.ceil((end - start) / step))
     m = meta_of(dtype, (count,), device_of(device))
     if m.device is META:
@@ -449,7 +451,7 @@ def _linspace_values(start: float, end: float, steps: int, d: Dtype) -> np.ndarr
     if d.kind in "iu":
         step = (float(end) - float(start)) / (steps - 1) if steps > 1 else 0.0
         i = np.arange(steps)
-        half = steps // 2
+        half = max(steps // 2, 1)  # a single number is the start
         low = np.trunc(start + (step * i).astype(np.float32)).astype(np.int64)
         high = np.trunc(end - (step * (steps - 1 - i)).astype(np.float32)).astype(np.int64)
         return np.where(i < half, low, high)
@@ -457,7 +459,7 @@ def _linspace_values(start: float, end: float, steps: int, d: Dtype) -> np.ndarr
     a, b = kind(start), kind(end)
     step = (b - a) / kind(steps - 1) if steps > 1 else kind(0)
     i = np.arange(steps)
-    half = steps // 2
+    half = max(steps // 2, 1)  # a single number is the start
     if kind is np.float32:
         # one rounding per element, as a fused multiply-add does
         low = (np.float64(a) + np.float64(step) * i).astype(np.float32)
@@ -474,6 +476,8 @@ def _line(name: str, transform: Any) -> None:
         if args:
             base = args[0]
         start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
+        if not hasattr(steps, "__index__"):
+            raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
         if steps < 0:
             raise RuntimeError("number of steps must be non-negative")
         is_complex = isinstance(start, complex) or isinstance(end, complex)
@@ -500,7 +504,7 @@ def _line(name: str, transform: Any) -> None:
 def _logspace_values(start: Any, end: Any, steps: int, d: Dtype, base: float) -> np.ndarray:
     i = np.arange(steps)
     step = (end - start) / (steps - 1) if steps > 1 else 0
-    half = steps // 2
+    half = max(steps // 2, 1)  # a single number is the start
     exponent = np.where(i < half, start + step * i, end - step * (steps - 1 - i))
     return np.power(np.complex128(base) if d.kind == "c" else np.float64(base), exponent)
 

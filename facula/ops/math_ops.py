@@ -17,6 +17,10 @@ def _x(node: Any) -> Tensor:
     return conj_of(node.tensor(0))
 
 
+def _sigmoid(g: Any, a: Any) -> Any:
+    return ((-a).exp() + 1).reciprocal() if a.dtype.kind == "c" else a.sigmoid()
+
+
 # name: (expansion, derivative, saved, rule); `t` is the saved tensor, conjugated where complex
 _TABLE: dict[str, tuple[Any, Any, str, str]] = {
     "exp": (lambda g, a: a.exp(), lambda n, g: g * _x(n), "out", FLOAT),
@@ -45,7 +49,7 @@ _TABLE: dict[str, tuple[Any, Any, str, str]] = {
     "erfc": (lambda g, a: a.erfc(), lambda n, g: g * (-_TWO_OVER_SQRT_PI * (-(_x(n) * _x(n))).exp()), "0", FLOAT),
     "erfinv": (lambda g, a: a.erfinv(), lambda n, g: g * (0.5 * math.sqrt(math.pi) * (_x(n) * _x(n)).exp()), "out", FLOAT),
     "lgamma": (lambda g, a: a.lgamma(), lambda n, g: g * _x(n).digamma(), "0", FLOAT),
-    "sigmoid": (lambda g, a: a.sigmoid(), lambda n, g: g * ((1 - _x(n)) * _x(n)), "out", FLOAT),
+    "sigmoid": (_sigmoid, lambda n, g: g * ((1 - _x(n)) * _x(n)), "out", FLOAT),
     "neg": (lambda g, a: -a, lambda n, g: -g, "", "same"),
     "abs": (lambda g, a: a.abs(), lambda n, g: g * n.tensor(0).sgn(), "0", "same"),
     "sign": (lambda g, a: a if a.dtype.kind == "b" else a.sign(), lambda n, g: g * 0, "", "same"),
