@@ -31,13 +31,19 @@ def _elementwise(v: Val) -> None:
     want = v.srcs[0].dtype
     if v.op == "abs":
         want = want.to_real()
-    need(v.dtype.kind == "b" if v.op in TO_BOOL else v.dtype is want, f"{v!r}: not the dtype of its operands")
+    need(
+        v.dtype.kind == "b" if v.op in TO_BOOL else v.dtype is want,
+        f"{v!r}: not the dtype of its operands",
+    )
 
 
 def _where(v: Val) -> None:
     c, a, b = v.srcs
     need(c.dtype.kind == "b", f"{v!r}: the condition is no bool")
-    need(a.dtype is b.dtype is v.dtype and a.shape == b.shape == c.shape == v.shape, f"{v!r}: branches differ")
+    need(
+        a.dtype is b.dtype is v.dtype and a.shape == b.shape == c.shape == v.shape,
+        f"{v!r}: branches differ",
+    )
 
 
 def _same_numel(v: Val) -> None:
@@ -45,7 +51,11 @@ def _same_numel(v: Val) -> None:
 
 
 def _permute(v: Val) -> None:
-    need(tuple(v.srcs[0].shape[d] for d in v.arg) == v.shape and sorted(v.arg) == list(range(v.ndim)), f"{v!r} of {v.srcs[0]!r}")
+    need(
+        tuple(v.srcs[0].shape[d] for d in v.arg) == v.shape
+        and sorted(v.arg) == list(range(v.ndim)),
+        f"{v!r} of {v.srcs[0]!r}",
+    )
 
 
 def _expand(v: Val) -> None:
@@ -58,14 +68,16 @@ def _slice(v: Val) -> None:
     starts, steps = v.arg
     for n, start, step, size in zip(v.srcs[0].shape, starts, steps, v.shape, strict=True):
         if size:
-            need(0 <= start < n and 0 <= start + (size - 1) * step < n, f"{v!r} leaves {v.srcs[0]!r}")
+            need(
+                0 <= start < n and 0 <= start + (size - 1) * step < n, f"{v!r} leaves {v.srcs[0]!r}"
+            )
 
 
 def _inside(v: Val, shape: Any, strides: Any, offset: int, n: int) -> None:
     if 0 not in shape:
         low = offset + sum((k - 1) * s for k, s in zip(shape, strides, strict=True) if s < 0)
         high = offset + sum((k - 1) * s for k, s in zip(shape, strides, strict=True) if s > 0)
-        need(0 <= low and high < n, f"{v!r} leaves its {n} elements")
+        need(low >= 0 and high < n, f"{v!r} leaves its {n} elements")
 
 
 def _as_strided(v: Val) -> None:
@@ -105,16 +117,25 @@ def _like_first(v: Val) -> None:
 def _take(v: Val) -> None:
     x, index = v.srcs
     axis = v.arg[0]
-    need(v.shape == x.shape[:axis] + index.shape + x.shape[axis + 1 :], f"{v!r} of {x!r} at {index!r}")
+    need(
+        v.shape == x.shape[:axis] + index.shape + x.shape[axis + 1 :],
+        f"{v!r} of {x!r} at {index!r}",
+    )
 
 
 def _gather(v: Val) -> None:
-    need(v.shape == v.srcs[1].shape and v.ndim == v.srcs[0].ndim, f"{v!r} of {v.srcs[0]!r} at {v.srcs[1]!r}")
+    need(
+        v.shape == v.srcs[1].shape and v.ndim == v.srcs[0].ndim,
+        f"{v!r} of {v.srcs[0]!r} at {v.srcs[1]!r}",
+    )
 
 
 def _matmul(v: Val) -> None:
     a, b = v.srcs
-    need(a.shape[-1] == b.shape[-2] and v.shape == (*a.shape[:-1], b.shape[-1]), f"{v!r} of {a!r} and {b!r}")
+    need(
+        a.shape[-1] == b.shape[-2] and v.shape == (*a.shape[:-1], b.shape[-1]),
+        f"{v!r} of {a!r} and {b!r}",
+    )
 
 
 RULES = {
@@ -146,11 +167,17 @@ def verify_fusion(fusion: Fusion, wanted: set[int]) -> None:
         for m in step.members if isinstance(step, Group) else [step]:
             for s in fusion.inputs(m):
                 known = s.op == "buffer" or (s.srcs[0].id if s.op == "out" else s.id) in done
-                need(known, f"step {number} computes {m!r} from {s!r}, which no step before it computes")
+                need(
+                    known,
+                    f"step {number} computes {m!r} from {s!r}, which no step before it computes",
+                )
             done.add(m.id)
     for v in fusion.order:
         if v.id in wanted and v.op != "buffer":
-            need((v.srcs[0].id if v.op == "out" else v.id) in done, f"no step computes the result {v!r}")
+            need(
+                (v.srcs[0].id if v.op == "out" else v.id) in done,
+                f"no step computes the result {v!r}",
+            )
 
 
 # memory ---------------------------------------------------------------------------------------
@@ -158,11 +185,16 @@ def verify_fusion(fusion: Fusion, wanted: set[int]) -> None:
 
 def verify_memory(builder: Any) -> None:
     """Blocks that live at one time lie apart; kernels touch only memory that lives then."""
-    blocks = list({id(b): b for b in builder.blocks.values() if b.slot == builder.arena_slot}.values())
+    blocks = list(
+        {id(b): b for b in builder.blocks.values() if b.slot == builder.arena_slot}.values()
+    )
     for i, a in enumerate(blocks):
         for b in blocks[:i]:
             apart = a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
-            need(apart or a.last < b.first or b.last < a.first, f"{a} and {b} overlap while both live")
+            need(
+                apart or a.last < b.first or b.last < a.first,
+                f"{a} and {b} overlap while both live",
+            )
     for number, calls in builder.calls_of.items():
         for call in calls:
             if isinstance(call, Call):
@@ -175,8 +207,13 @@ def _verify_call(builder: Any, number: int, call: Call, blocks: list[Any]) -> No
     for k, slot in enumerate(call.slots):
         if slot == arena:
             at = call.offsets[k] * ITEMSIZE[call.program.buffers[k]]
-            live = any(b.offset <= at < b.offset + b.size and b.first <= number <= b.last for b in blocks)
-            need(live, f"step {number} ({builder.steps[number]}) touches byte {at} of the arena, where nothing lives then: {blocks}")
+            live = any(
+                b.offset <= at < b.offset + b.size and b.first <= number <= b.last for b in blocks
+            )
+            need(
+                live,
+                f"step {number} ({builder.steps[number]}) touches byte {at} of the arena, where nothing lives then: {blocks}",
+            )
 
 
 def verify_donation(builder: Any) -> None:
@@ -192,7 +229,16 @@ def verify_donation(builder: Any) -> None:
         b = given.get(v.arg) if v.op == "buffer" else None
         if b is not None:
             last = builder._last(v)
-            need(last <= b.first, f"leaf {v.arg} is read by step {last}, after step {b.first} has written {b} over it")
+            need(
+                last <= b.first,
+                f"leaf {v.arg} is read by step {last}, after step {b.first} has written {b} over it",
+            )
 
 
-__all__ = ["MalformedPlanError", "verify_donation", "verify_fusion", "verify_graph", "verify_memory"]
+__all__ = [
+    "MalformedPlanError",
+    "verify_donation",
+    "verify_fusion",
+    "verify_graph",
+    "verify_memory",
+]
