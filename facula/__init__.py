@@ -48,8 +48,6 @@ from facula.autograd.mode import is_inference_mode_enabled as is_inference_mode_
 from facula.autograd.mode import no_grad as no_grad  # noqa: E402
 from facula.autograd.mode import set_grad_enabled as set_grad_enabled  # noqa: E402
 from facula.ops import gradients as _gradients  # noqa: E402
-from facula.runtime.threads import get_num_threads as get_num_threads  # noqa: E402
-from facula.runtime.threads import set_num_threads as set_num_threads  # noqa: E402
 
 newaxis = None
 torch = _sys.modules[__name__]  # PyTorch's module names itself
@@ -70,7 +68,9 @@ _LAZY = frozenset(
 )
 _FROM = {
     "save": "serialization", "load": "serialization", "compile": "compiler.frontend",
-    "explain": "explanation", "fork_rng": "random", "Stream": "cpu", "Event": "cpu", "OutOfMemoryError": "cuda",
+    "explain": "explanation",
+    "get_num_threads": "runtime.threads",
+    "set_num_threads": "runtime.threads", "fork_rng": "random", "Stream": "cpu", "Event": "cpu", "OutOfMemoryError": "cuda",
     "AcceleratorError": "cuda", "Future": "futures", "fork": "jit", "wait": "jit", "ScriptModule": "jit",
     "ScriptFunction": "jit", "CompilationUnit": "jit", "autocast": "amp", "vmap": "func",
 }  # fmt: skip

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping
 
-from facula.runtime.jit import compile_module
-
 _KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double, "f": ctypes.c_float}
 
 
@@ -15,6 +13,8 @@ def compile_functions(text: str, signatures: Mapping[str, str]) -> dict[str, Cal
 
     A signature has one letter an argument: p address, i 64-bit integer, d double, f float.
     """
+    from facula.runtime.jit import compile_module  # LLVM is loaded when first needed
+
     addresses = compile_module(tuple(signatures), text)
     return {
         name: ctypes.CFUNCTYPE(None, *(_KINDS[c] for c in signature))(addresses[name])
