@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from facula.graph import dtypes as dt
+from facula.graph import reference_attention  # noqa: F401  (makes the templates known)
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
