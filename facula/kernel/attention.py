@@ -126,7 +126,9 @@ def plan_attention(
     return [Step(_kernel(shape), args, count, _scratch(shape, a, width), cost)]
 
 
-def _few(a: Attention, rows: tuple[Rows, ...], mask: Mask | None, target: Target) -> Step:
+def _few(
+    a: Attention, rows: tuple[Rows, Rows, Rows, Rows, Rows], mask: Mask | None, target: Target
+) -> Step:
     """Queries so few that lanes are better used for the numbers of a row than for queries."""
     shape, _ = _shape("few", a, mask, target)
     shape = dataclasses.replace(shape, vectors=1, d_vectors=1)
@@ -135,7 +137,9 @@ def _few(a: Attention, rows: tuple[Rows, ...], mask: Mask | None, target: Target
     scratch = (queries * (a.d + n + 2) + KEYS + 4 * n) * NUMBERS[a.dtype].compute_bytes
     count = a.batch * a.heads // a.repeat
     cost = count * a.s * a.d * (0.4 + 0.1 * queries) + 200
-    return Step(_kernel(shape), _arguments(a, 1, *rows, mask), count, scratch, cost)
+    q, k, v, out, lse = rows
+    args = _arguments(a, 1, q, k, v, out, lse, mask)
+    return Step(_kernel(shape), args, count, scratch, cost)
 
 
 def plan_attention_gradient(
