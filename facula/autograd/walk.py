@@ -186,7 +186,7 @@ class Walk:
                 grad.meta.dtype is not leaf.meta.dtype
             ):  # e.g. of a parameter used beside a lower type
                 grad = grad.to(leaf.meta.dtype)
-            hooks = leaf.__dict__.get("_hooks")
+            hooks = leaf._hooks
             if hooks:
                 for hook in list(hooks.values()):
                     changed = hook(grad)
@@ -196,7 +196,7 @@ class Walk:
                 self.captured[id(leaf)] = grad
             if self.accumulate:
                 OPS.accumulate(leaf, grad, self.create)
-                post = leaf.__dict__.get("_post_hooks")
+                post = leaf._post_hooks
                 for hook in list(post.values()) if post else ():
                     hook(leaf)
 

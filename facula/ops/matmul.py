@@ -8,7 +8,7 @@ from typing import Any
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
-from facula.ops.apply import apply
+from facula.ops.apply import apply, record
 from facula.ops.pointwise import number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
 from facula.tensor import Tensor
@@ -185,7 +185,8 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
             f"both arguments to matmul need to be at least 1D, but they are {na}D and {nb}D"
         )
     if na == 2 and nb == 2:
-        return mm(a, b)
+        inst = MM.insts.get(((a.meta, b.meta), ()))
+        return apply(MM, (a, b)) if inst is None or not inst.fast else record(MM, inst, (a, b))
     if na == 1 and nb == 1:
         return dot(a, b)
     if nb == 1 and na == 2:
@@ -218,7 +219,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         raise TypeError(
             f"matmul(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
         )
-    return to_out(_matmul(input, other), out)
+    return _matmul(input, other) if out is None else to_out(_matmul(input, other), out)
 
 
 Tensor.__matmul__ = lambda self, other: matmul(self, other)  # type: ignore[attr-defined]
