@@ -197,9 +197,8 @@ class Tape:
         self.leaves: list[Any] = []  # buffers, in order of their entries
         self.scalars: list[Any] = []
         self.views: dict[tuple, int] = {}
-        self.marks: list[
-            tuple[int, Any, int]
-        ] = []  # (entry, code, place in it) of operators that check
+        # of operators that check: (entry, code, place in it, modules that were running)
+        self.marks: list[tuple[int, Any, int, list]] = []
         self.rebound: list[
             tuple[Storage, int]
         ] = []  # leaves written in place: (storage, its entry before)

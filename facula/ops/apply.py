@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,25 @@ from facula.tensor import Tensor, empty_meta, storage_array, wrap
 
 _new = object.__new__
 _HOME = str(Path(__file__).parent.parent)
+_MODULE_CALL = "CallMixin.__call__"  # where nn calls a module's forward
 
 
 def _mark(tape: Tape, entry: int) -> None:
-    """Notes the user's line that records an operator; which line it is, is looked up in need."""
+    """Notes the user's line that records an operator, and the modules whose forward is running.
+
+    Which line it is, and the modules' names, are looked up in need.
+    """
     frame: Any = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename.startswith(_HOME):
+    code = at = None
+    modules = []
+    while frame is not None:
+        if frame.f_code.co_qualname == _MODULE_CALL:
+            modules.append(weakref.ref(frame.f_locals["self"]))
+        elif code is None and not frame.f_code.co_filename.startswith(_HOME):
+            code, at = frame.f_code, frame.f_lasti
         frame = frame.f_back
-    if frame is not None:
-        tape.marks.append((entry, frame.f_code, frame.f_lasti))
+    if code is not None:
+        tape.marks.append((entry, code, at, modules))
 
 
 def entries_of(tape: Tape, tensors: Sequence[Tensor]) -> tuple[list[int], list[Meta]]:
