@@ -13,7 +13,7 @@ from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
 from facula.ops.pointwise import opmath, sum_to
-from facula.ops.registry import TORCH, both, only_method, to_out
+from facula.ops.registry import TORCH, both, check_out, check_out_types, only_method, to_out
 from facula.ops.shape import SELECT, known_view, make_view, narrow, select, slice_dim, unsqueeze
 from facula.tensor import Tensor, adopt_array
 
@@ -431,7 +431,9 @@ def gather(
     input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None
 ) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims."""
-    return to_out(apply(GATHER, (input, index), (wrap_dim(dim, input.meta.ndim),)), out)
+    got = apply(GATHER, (input, index), (wrap_dim(dim, input.meta.ndim),))
+    check_out_types(got, out)
+    return to_out(got, out)
 
 
 def _scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
@@ -550,6 +552,7 @@ INDEX_SELECT = Op(
 @both("index_select")
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Slices of input along dim, in the order of index."""
+    check_out(out, input, index)
     return to_out(apply(INDEX_SELECT, (input, index), (wrap_dim(dim, input.meta.ndim),)), out)
 
 

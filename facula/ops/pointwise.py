@@ -27,6 +27,7 @@ NUMBERS = (int, float, complex)  # bool is an int
 
 # result rules: dtype of the result from the promoted dtype of the operands
 SAME, FLOAT, BOOL = "same", "float", "bool"
+COUNT = "count"  # bool gives int64
 
 
 def number_type(x: object) -> str:
@@ -87,7 +88,7 @@ def apply_rule(rule: str, d: dtype) -> dtype:
         return dt.bool_
     if rule is FLOAT and d.kind not in "fc":
         return default_dtype()
-    return d
+    return dt.int64 if rule is COUNT and d.kind == "b" else d
 
 
 def opmath(d: dtype) -> dtype:
@@ -124,7 +125,7 @@ def _compute(
     work = promoted
     if rule is FLOAT and work.kind not in "fc":
         work = default_dtype()
-    work = opmath(work)
+    work = opmath(apply_rule(rule, work) if rule is COUNT else work)
     out = fn(g, *[g.cast(v, work) for v in operands], *rest)
     return g.cast(out, dt.bool_ if rule is BOOL else apply_rule(rule, promoted))
 
@@ -555,6 +556,11 @@ def binary(
     if dunder:
 
         def reflected(self: Tensor, other: Any) -> Any:
+            if not isinstance(self, Tensor):
+                raise TypeError(
+                    f"descriptor '__r{dunder}__' for 'torch._C.TensorBase' objects doesn't apply to a "
+                    f"'{type(self).__name__}' object"
+                )
             return record(other, self)
 
         def augmented(self: Tensor, other: Any) -> Any:
