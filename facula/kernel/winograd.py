@@ -20,7 +20,9 @@ from facula.llvm.tile_winograd_turn import TurnShape, TurnWriter
 from facula.llvm.tile_winograd_weight import WeightProductShape, WeightProductWriter
 
 Placed = tuple[int, int, tuple[int, int, int]]  # (slot, offset, strides of images, channels, rows)
-_TURNED = 1_000_000  # turned numbers of an operand that are kept at a time; images take turns beyond
+_TURNED = (
+    1_000_000  # turned numbers of an operand that are kept at a time; images take turns beyond
+)
 _TILES = 64  # of a task
 _MOST_ROWS = {32: 10, 16: 5}  # of a register tile whose rows lie apart, and side by side
 _PRODUCT_ROWS = {32: (14, 2), 16: (6, 2)}
