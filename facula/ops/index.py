@@ -288,9 +288,9 @@ def _advanced(t: Tensor, i: Any, dim: int, advanced: list) -> int:
 
 
 @only_method("__getitem__")
-def getitem(self: Tensor, index: Any) -> Tensor:
-    """self[index]: a view for basic indices, a copy for index tensors and masks."""
-    kind = type(index)
+def getitem(self: Tensor, key: Any, /) -> Tensor:
+    """self[key]: a view for basic indices, a copy for index tensors and masks."""
+    index, kind = key, type(key)
     if kind is int:
         got = known_view(SELECT, self, (0, index))
         if got is not None:
@@ -324,8 +324,9 @@ from facula.ops.shape import ALIAS as _ALIAS  # noqa: E402
 
 
 @only_method("__setitem__")
-def setitem(self: Tensor, index: Any, value: Any) -> None:
-    """self[index] = value, in place."""
+def setitem(self: Tensor, key: Any, value: Any, /) -> None:
+    """self[key] = value, in place."""
+    index = key
     if type(index) is list and _is_sequence_index(index):
         index = tuple(index)
     if isinstance(index, Tensor) and index.meta.dtype is dt.bool_ and index.meta.shape == self.meta.shape \

@@ -22,7 +22,16 @@ from facula.ops.registry import TORCH, to_out
 from facula.tensor import Tensor
 
 _new = object.__new__
-_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+
+
+class _Ranks(dict):
+    def __missing__(self, kind: str) -> int:
+        raise RuntimeError(
+            "quantized, sub-byte and bits types only have names and sizes: no arithmetic"
+        )
+
+
+_RANK = _Ranks({"b": 0, "u": 1, "i": 1, "f": 2, "c": 3})
 NUMBERS = (int, float, complex)  # bool is an int
 
 # result rules: dtype of the result from the promoted dtype of the operands
