@@ -171,7 +171,7 @@ class Attempt:
             if t.meta.device is META:
                 raise Unsupported("it can reach a tensor on the meta device")
             evaluate(t._s)
-            if t.__dict__.get("_retains") or (t.meta.dtype is not t._s.meta.dtype):
+            if t._retains or (t.meta.dtype is not t._s.meta.dtype):
                 raise Unsupported("it can reach a view of another dtype")
         flush()
 
@@ -229,9 +229,11 @@ class Attempt:
         return region.replay(found)
 
     def _set_boundaries(self) -> None:
+        self.ends = []
         for k, t in enumerate(self.sources):
             if t._g is not None:
-                t._g = boundary(k, t)
+                t._g = end = boundary(k, t)
+                self.ends.append(end)
 
     def _restore_histories(self) -> None:
         for t, (_, g, *_rest) in zip(self.sources, self.before, strict=True):
@@ -315,7 +317,7 @@ class Attempt:
         self._check_nodes([o.tensor._g for o in wanting])
         self.templates = Templates(self.tape, self.sources, [o.tensor._g for o in wanting])
         tape = self.tape
-        trace = Trace()
+        trace = Trace(self.ends)
         entries = []
         tape.grad, before = False, tape.grad
         sources = {id(t): k for k, t in enumerate(self.sources)}

@@ -187,7 +187,7 @@ class Region:
                     row[0] = self.forward.inst(self.metas, known)
             tape.key += row
             if marks:
-                tape.marks.append((tape.n, self.code, 0))
+                tape.marks.append((tape.n, self.code, 0, []))
             made = []
             for m in plain:
                 s = _new(Storage)

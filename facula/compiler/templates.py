@@ -6,6 +6,7 @@ the function would have made are made anew, on the values that the replay kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from facula.autograd.node import Node, Saved, next_seq
@@ -24,12 +25,16 @@ class Boundary(Node):
     Where a run is not captured after all it stays in the graph, and hands gradients on.
     """
 
-    __slots__ = ("place",)
+    __slots__ = ("place", "trace")
     place: int
+    trace: list[tuple[Any, Any]] | None  # while a derivative is captured: (end, gradient)
 
     def backward(self, *grads: Any) -> Any:
         """The gradient as it is."""
-        return grads
+        if self.trace is None:
+            return grads
+        self.trace.append((self, grads[0]))
+        return None
 
 
 _BOUNDARY = Op("alias", lambda m: m, lambda g, a: a)
@@ -40,34 +45,39 @@ def boundary(k: int, t: Tensor) -> Boundary:
     b = Boundary()
     b.inst = Inst(_BOUNDARY, (t.meta,), (), (t.meta,))
     b.place, b.edges, b.saved, b.scalars = k, (t if t._g is None else t._g,), None, ()
-    b.seq = next_seq()
+    b.seq, b.trace = next_seq(), None
     return b
 
 
 class Trace(Walk):
     """The backward pass of a captured function, up to what it was given."""
 
-    def __init__(self, create_graph: bool = False) -> None:
+    def __init__(self, ends: Iterable[Boundary], create_graph: bool = False) -> None:
         super().__init__(True, create_graph)
+        self.ends = list(ends)
+        self.reached: list[tuple[Any, Any]] = []
 
-    def send(self, edge: Any, grad: Any) -> None:
-        if type(edge) is Boundary:
-            seen = self.leaves.setdefault(id(edge), [edge, None])
-            if seen[1] is None:
-                seen[1] = grad
-            elif type(seen[1]) is list:
-                seen[1].append(grad)
-            else:
-                seen[1] = [seen[1], grad]
-        else:
-            super().send(edge, grad)
+    def run(self) -> None:
+        """Runs the nodes; gradients that leave are kept in `reached`."""
+        for end in self.ends:
+            end.trace = self.reached
+        try:
+            super().run()
+        finally:
+            for end in self.ends:
+                end.trace = None
 
     def _finish(self) -> None:
         """Gradients stay where they arrived."""
 
     def found(self) -> list[tuple[Any, Any]]:
         """(edge, gradient) of everything that gradients arrived at."""
-        return [(edge, combine(grad)) for edge, grad in list(self.leaves.values())]
+        ends: dict[int, tuple[Any, list[Any]]] = {}
+        for end, grad in self.reached:
+            ends.setdefault(id(end), (end, []))[1].append(grad)
+        every = [(e, g if len(g) > 1 else g[0]) for e, g in ends.values()]
+        every += [(leaf, grad) for leaf, grad in self.leaves.values()]
+        return [(edge, combine(grad)) for edge, grad in every]
 
 
 class Templates:
@@ -132,10 +142,10 @@ class Templates:
         """Gradients of the region's sources, with a history."""
         region = node.region
         made = self._make(node.sources, self._values(region, node))
-        walk = Trace(True)
-        for edge, grad, o in zip(self.roots, grads, region.wanting, strict=True):
-            e = self._real(edge, made[0], made[1], node.sources)
-            walk.send(e, zeros(o.meta) if grad is None else grad)
+        roots = [self._real(e, *made, node.sources) for e in self.roots]
+        walk = Trace(made[1].values(), True)
+        for edge, grad, o in zip(roots, grads, region.wanting, strict=True):
+            walk.send(edge, zeros(o.meta) if grad is None else grad)
         walk.run()
         got = {edge.place: grad for edge, grad in walk.found()}
         return tuple([got.get(k) for k in region.edges])
