@@ -16,6 +16,7 @@ from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
 from facula.llvm.tile_pack import lanes_of, pack_panels
 
 OPERANDS = ("a", "b", "c")
+UNROLL = 4  # how many of k the micro-kernel's loop does at a time
 COMPUTED = {"float": "float32", "double": "float64", "i32": "int32", "i64": "int64"}
 HEADER = (
     *("a", "a_off", "b", "b_off", "c", "c_off", "m", "n", "k", "k_total"),
@@ -243,6 +244,11 @@ class GemmWriter:
         b = self.b
         c = b.at(self.cp, b.add(b.mul(row, self.arg("cs_m")), col), self.out.stored)
         whole = b.both(b.test("sge", left[0], self.rows), b.test("sge", left[1], self.cols))
+        row_of_c = c
+        for _ in range(self.rows):
+            for j in range(self.shape.vectors):
+                b.prefetch(b.at(row_of_c, j * self.lanes, self.out.stored))
+            row_of_c = b.at(row_of_c, self.arg("cs_m"), self.out.stored)
         start = self._start(b.both(whole, b.let(f"xor i1 {self.first}, true")), c)
         acc = micro_kernel(
             *(b, self.ty, self.lanes, self.rows, self.shape.vectors),
@@ -355,23 +361,36 @@ def micro_kernel(
     """`start` plus the products of an A panel and a B panel: `rows` x `vectors` registers."""
     v = vec(lanes, ty)
     count = rows * vectors
-    carried = [(v, value) for value in start] + [("ptr", a), ("ptr", b_panel)]
-    with b.loop(0, depth, 1, carried) as k:
-        a_row, b_row = k.vars[count:]
-        b_next = b_row
+
+    def one_of_k(i: Value, sums: list[str], a_row: str, b_row: str) -> list[str]:
+        """The sums and the places of A's and B's numbers after one more of k."""
+        here, b_next = b_row, b_row
         if isinstance(b_stride, Taps):
-            shift = b.load("i64", b.at(b_stride.table, k.i, "i64"))
-            b_row = b.at(b_row, shift, ty)
+            shift = b.load("i64", b.at(b_stride.table, i, "i64"))
+            here = b.at(b_row, shift, ty)
         else:
             b_next = b.at(b_row, b_stride, ty)
-        columns = [b.load(v, b.at(b_row, j * lanes, ty), ty) for j in range(vectors)]
-        for i in range(rows):
-            one = b.splat(lanes, ty, b.load(ty, b.at(a_row, i, ty)))
-            for j in range(vectors):
-                acc = k.vars[i * vectors + j]
-                k.next.append(b.fma(lanes, ty, one, columns[j], acc))
-        k.next += [b.at(a_row, a_stride, ty), b_next]
-    return k.vars[:count]
+        columns = [b.load(v, b.at(here, j * lanes, ty), ty) for j in range(vectors)]
+        out = []
+        for r in range(rows):
+            one = b.splat(lanes, ty, b.load(ty, b.at(a_row, r, ty)))
+            line = sums[r * vectors : (r + 1) * vectors]
+            out += [b.fma(lanes, ty, one, x, y) for x, y in zip(columns, line, strict=True)]
+        return [*out, b.at(a_row, a_stride, ty), b_next]
+
+    # The loop is written out some times over: loads of the next k then start among the products of
+    # this one, which a loop of one keeps apart (a tenth of the time on Zen 4).
+    state = [*start, a, b_panel]
+    types = [v] * count + ["ptr", "ptr"]
+    whole = b.mul(b.div(depth, UNROLL), UNROLL)
+    for lo, hi, times in ((0, whole, UNROLL), (whole, depth, 1)):
+        with b.loop(lo, hi, times, list(zip(types, state, strict=True))) as k:
+            state = list(k.vars)
+            for u in range(times):
+                state = one_of_k(b.add(k.i, u), state[:count], *state[count:])
+            k.next = state
+        state = k.vars
+    return state[:count]
 
 
 PACK_HEADER = (
