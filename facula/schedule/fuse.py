@@ -70,6 +70,15 @@ class Group:
     cuts: dict[int, tuple[int, ...]] = field(default_factory=dict)  # domain dim -> loop sizes
     places: dict[int, tuple[Expr, ...]] = field(default_factory=dict)  # member -> where it stands
     reads: set[int] = field(default_factory=set)
+    product: Val | None = None  # what the group is the epilogue of
+
+    @property
+    def computed(self) -> list[Val]:
+        """All that its step computes: the members, after the product whose epilogue they are."""
+        if self.product is None:
+            return self.members
+        v = self.product
+        return [v.srcs[0] if v.op == "out" else v, *self.members]
 
     @property
     def loop_sizes(self) -> list[int]:
