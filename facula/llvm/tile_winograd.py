@@ -12,36 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from facula.llvm.target import Target
-from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
+from facula.llvm.tile import NUMBERS, Emit, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
 from facula.llvm.tile_gemm import TaskFrame, micro_kernel
 from facula.llvm.tile_pack import lanes_of, transpose
-
-# Interpolation at 0, +-5/8, +-3/2 and infinity: about three times as exact as at 0, +-1, +-2,
-# and all factors of the inputs and outputs are exact. Rows come in pairs that differ in the sign
-# of every other factor; powers of two are moved from the weights to the inputs.
-INPUT = (  # B^T
-    (225 / 512, 0, -169 / 128, 0, 1 / 2, 0),
-    (0, -45 / 64, -9 / 8, 5 / 16, 1 / 2, 0),
-    (0, 45 / 64, -9 / 8, -5 / 16, 1 / 2, 0),
-    (0, -75 / 128, -25 / 64, 3 / 2, 1, 0),
-    (0, 75 / 128, -25 / 64, -3 / 2, 1, 0),
-    (0, 225 / 512, 0, -169 / 128, 0, 1 / 2),
-)
-WEIGHT = (  # G
-    (512 / 225, 0, 0),
-    (-4096 / 2975, -512 / 595, -64 / 119),
-    (-4096 / 2975, 512 / 595, -64 / 119),
-    (128 / 1071, 64 / 357, 32 / 119),
-    (128 / 1071, -64 / 357, 32 / 119),
-    (0, 0, 2),
-)
-OUTPUT = (  # A^T; its columns come in pairs
-    (1, 1, 1, 1, 1, 0),
-    (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2, 0),
-    (0, 25 / 64, 25 / 64, 9 / 4, 9 / 4, 0),
-    (0, 125 / 512, -125 / 512, 27 / 8, -27 / 8, 1),
-)
+from facula.llvm.tile_winograd_turn import INPUT, OUTPUT, WEIGHT, Turner
 
 ARGUMENTS = (
     *("x", "x_off", "x_n", "x_c", "x_h", "y", "y_off", "y_n", "y_c", "y_h", "u", "u_off"),
@@ -88,53 +63,6 @@ class WinogradWeightShape:
     @property
     def key(self) -> str:
         return f"winogradweight {self.rows}{' flip' if self.flip else ''}"
-
-
-class Turner:
-    """Applies a transform's matrix to vectors."""
-
-    def __init__(self, b: Emit, n: int, ty: str) -> None:
-        self.v = lanes(b, n, ty)
-
-    def apply(self, matrix, values: list[str]) -> list[str]:
-        """matrix * values. Rows 1, 2 and 3, 4 of a square matrix come in pairs."""
-        v = self.v
-        if matrix is OUTPUT:
-            first, *middle, last = values
-            pairs = [middle[0:2], middle[2:4]]
-            sums = [v.add(x, y) for x, y in pairs]
-            differences = [v.sub(x, y) for x, y in pairs]
-            out = []
-            for i, row in enumerate(matrix):
-                both = differences if i % 2 else sums
-                factors = (row[0], row[1], row[3], row[5])
-                out.append(self._row(factors, [first, *both, last]))
-            return out
-        out = [self._row(matrix[0], values)]
-        for row in (matrix[1], matrix[3]):
-            even = self._row(row[0::2], values[0::2])
-            odd = self._row(row[1::2], values[1::2])
-            out += [v.add(even, odd), v.sub(even, odd)]
-        return [*out, self._row(matrix[5], values)]
-
-    def _row(self, row, values: list[str]) -> str:
-        v, total = self.v, None
-        # A term with factor 1 first, so that the others can be fused multiplications.
-        terms = [(c, x) for c, x in zip(row, values, strict=True) if c]
-        for c, x in sorted(terms, key=lambda term: term[0] != 1):
-            if total is None:
-                total = x if c == 1 else v.mul(v.c(float(c)), x)
-            elif c == 1:
-                total = v.add(total, x)
-            else:
-                total = v.fma(v.c(float(c)), x, total)
-        assert total is not None
-        return total
-
-    def both(self, matrix, square: list[list[str]]) -> list[list[str]]:
-        """matrix * square * matrix^T."""
-        columns = [self.apply(matrix, list(column)) for column in zip(*square, strict=True)]
-        return [self.apply(matrix, list(row)) for row in zip(*columns, strict=True)]
 
 
 def write_weights(shape: WinogradWeightShape, target: Target, name: str) -> str:

@@ -55,7 +55,7 @@ def attach(builder: Any) -> None:
     """Makes groups epilogues of the products they read, where that can be done."""
     taken: set[int] = set()
     for number, group in enumerate(builder.steps):
-        if not isinstance(group, Group) or group.axes or not group.members:
+        if not isinstance(group, Group) or group.axes or group.columns or not group.members:
             continue
         products = [v for v in _products(builder, group) if _step_of(v).id not in taken]
         products.sort(key=lambda v: builder.fusion.stage[v.id])
