@@ -8,6 +8,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.products import product
 from benchmarks.workloads import WORKLOADS
 
 
@@ -23,7 +24,8 @@ def serve(library: str, pipe: Connection) -> None:
             start = time.perf_counter()
             if order == "build":
                 torch.manual_seed(0)
-                step = WORKLOADS[argument](torch)
+                kind, _, shape = argument.partition(":")
+                step = product(torch, shape) if kind == "product" else WORKLOADS[argument](torch)
                 step()
             else:
                 for _ in range(argument):
