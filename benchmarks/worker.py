@@ -8,7 +8,10 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.layers import LAYERS
 from benchmarks.workloads import WORKLOADS
+
+KNOWN = WORKLOADS | LAYERS
 
 
 def serve(library: str, pipe: Connection) -> None:
@@ -23,7 +26,7 @@ def serve(library: str, pipe: Connection) -> None:
             start = time.perf_counter()
             if order == "build":
                 torch.manual_seed(0)
-                step = WORKLOADS[argument](torch)
+                step = KNOWN[argument](torch)
                 step()
             else:
                 for _ in range(argument):
