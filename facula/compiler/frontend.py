@@ -16,8 +16,10 @@ _BACKENDS = ("inductor", "eager", "aot_eager", "cudagraphs")
 
 
 def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,
-            backend: str | Callable = "inductor", mode: str | None = None,
-            options: dict[str, Any] | None = None, disable: bool = False) -> Any:  # fmt: skip
+            backend: str | Callable | None = None, mode: str | None = None,
+            options: dict[str, Any] | None = None, name: str | None = None,
+            disable: bool = False, recompile_limit: int | None = None,
+            isolate_recompiles: bool = False, shapes_spec: Any = None) -> Any:  # fmt: skip
     """A callable that does what model does.
 
     model: a function or module; without it a decorator is returned. The options are PyTorch's; they
@@ -46,7 +48,8 @@ def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: 
         )
     if model is None:
         return lambda fn: compile(fn, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode,
-                                  options=options, disable=disable)  # fmt: skip
+                                  options=options, name=name, disable=disable, recompile_limit=recompile_limit,
+                                  isolate_recompiles=isolate_recompiles, shapes_spec=shapes_spec)  # fmt: skip
     if not callable(model):
         raise AssertionError(f"A callable function is expected, but {type(model)} is provided.")
     if disable:

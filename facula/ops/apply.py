@@ -295,16 +295,35 @@ _MAY_NOT = {
 }
 
 
+_OVERLAP = (
+    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+    "single memory location. Please clone() the tensor before performing the operation."
+)
+
+
 def check_overlap(t: Tensor, operands: Sequence[Any]) -> None:
     """RuntimeError where t is written from a tensor that lies across it in the same memory."""
     for o in operands:
         if isinstance(o, Tensor) and o._s is t._s and o is not t and _lies_across(t, o):
             check_writable(t, o._rg)
-            raise RuntimeError(
-                "unsupported operation: some elements of the input tensor and the written-to tensor "
-                "refer to a single memory location. Please clone() the tensor before performing the "
-                "operation."
-            )
+            raise RuntimeError(_OVERLAP)
+
+
+def check_disjoint(t: Tensor, operands: Sequence[Any]) -> None:
+    """RuntimeError where t, about to be written, has memory in common with an operand."""
+    m = t.meta
+    for o in operands:
+        if not isinstance(o, Tensor) or o._s is not t._s or not m.numel or not o.meta.numel:
+            continue
+        size = m.dtype.itemsize
+        start, other = t._off * size, o._off * size
+        if start < other + extent(o.meta) * size and other < start + extent(m) * size:
+            raise RuntimeError(_OVERLAP)
+
+
+def extent(m: Meta) -> int:
+    """Elements of the storage from a tensor's first to its last."""
+    return 1 + sum((n - 1) * s for n, s in zip(m.shape, m.strides, strict=True))
 
 
 def _lies_across(t: Tensor, o: Tensor) -> bool:

@@ -13,7 +13,7 @@ from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
 from facula.ops.pointwise import opmath, sum_to
-from facula.ops.registry import TORCH, both, only_method, to_out
+from facula.ops.registry import TORCH, both, check_out, check_out_types, only_method, to_out
 from facula.ops.shape import SELECT, known_view, make_view, narrow, select, slice_dim, unsqueeze
 from facula.tensor import Tensor, adopt_array
 
@@ -292,9 +292,9 @@ def _advanced(t: Tensor, i: Any, dim: int, advanced: list) -> int:
 
 
 @only_method("__getitem__")
-def getitem(self: Tensor, index: Any) -> Tensor:
-    """self[index]: a view for basic indices, a copy for index tensors and masks."""
-    kind = type(index)
+def getitem(self: Tensor, key: Any, /) -> Tensor:
+    """self[key]: a view for basic indices, a copy for index tensors and masks."""
+    index, kind = key, type(key)
     if kind is int:
         got = known_view(SELECT, self, (0, index))
         if got is not None:
@@ -328,8 +328,9 @@ from facula.ops.shape import ALIAS as _ALIAS  # noqa: E402
 
 
 @only_method("__setitem__")
-def setitem(self: Tensor, index: Any, value: Any) -> None:
-    """self[index] = value, in place."""
+def setitem(self: Tensor, key: Any, value: Any, /) -> None:
+    """self[key] = value, in place."""
+    index = key
     if type(index) is list and _is_sequence_index(index):
         index = tuple(index)
     if isinstance(index, Tensor) and index.meta.dtype is dt.bool_ and index.meta.shape == self.meta.shape \
@@ -437,7 +438,9 @@ def gather(
     input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None
 ) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims."""
-    return to_out(apply(GATHER, (input, index), (wrap_dim(dim, input.meta.ndim),)), out)
+    got = apply(GATHER, (input, index), (wrap_dim(dim, input.meta.ndim),))
+    check_out_types(got, out)
+    return to_out(got, out)
 
 
 def _scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
@@ -576,6 +579,7 @@ INDEX_SELECT = Op(
 @both("index_select")
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Slices of input along dim, in the order of index."""
+    check_out(out, input, index)
     return to_out(apply(INDEX_SELECT, (input, index), (wrap_dim(dim, input.meta.ndim),)), out)
 
 

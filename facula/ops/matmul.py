@@ -348,6 +348,10 @@ def _linear_grads_expand(g: Any, grad: Any, x: Any, w: Any, wants: tuple[bool, .
     rows = _rows(grad.shape)
     flat = g.reshape(g.cast(grad, work), (rows, w.shape[0]))
     out = []
+    if grad.dtype.kind == "c":
+        from facula.ops.complexes import conj_val
+
+        x, w = conj_val(g, x), conj_val(g, w)
     if wants[0]:
         out.append(g.reshape(g.cast(g.matmul(flat, g.cast(w, work)), x.dtype), x.shape))
     if wants[1]:
@@ -379,11 +383,11 @@ def _linear_backward(n: Any, g: Tensor) -> tuple:
     flat = g if g.meta.ndim == 2 else g.reshape(-1, w.shape[0])  # type: ignore[attr-defined]
     gx = gw = None
     if n.needs(0):
-        gx = mm(flat, n.tensor(1))
+        gx = mm(flat, _conj(n.tensor(1)))
         if x.ndim != 2:
             gx = gx.view(x.shape)  # type: ignore[attr-defined]
     if n.needs(1):
-        saved = n.tensor(0)
+        saved = _conj(n.tensor(0))
         saved = saved if x.ndim == 2 else saved.reshape(-1, x.shape[-1])
         gw = mm(flat.t(), saved)  # type: ignore[attr-defined]
     if len(n.edges) == 2:

@@ -22,11 +22,21 @@ from facula.ops.registry import TORCH, to_out
 from facula.tensor import Tensor
 
 _new = object.__new__
-_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+
+
+class _Ranks(dict):
+    def __missing__(self, kind: str) -> int:
+        raise RuntimeError(
+            "quantized, sub-byte and bits types only have names and sizes: no arithmetic"
+        )
+
+
+_RANK = _Ranks({"b": 0, "u": 1, "i": 1, "f": 2, "c": 3})
 NUMBERS = (int, float, complex)  # bool is an int
 
 # result rules: dtype of the result from the promoted dtype of the operands
 SAME, FLOAT, BOOL = "same", "float", "bool"
+COUNT = "count"  # bool gives int64
 
 
 def number_type(x: object) -> str:
@@ -87,7 +97,7 @@ def apply_rule(rule: str, d: dtype) -> dtype:
         return dt.bool_
     if rule is FLOAT and d.kind not in "fc":
         return default_dtype()
-    return d
+    return dt.int64 if rule is COUNT and d.kind == "b" else d
 
 
 def opmath(d: dtype) -> dtype:
@@ -124,7 +134,7 @@ def _compute(
     work = promoted
     if rule is FLOAT and work.kind not in "fc":
         work = default_dtype()
-    work = opmath(work)
+    work = opmath(apply_rule(rule, work) if rule is COUNT else work)
     out = fn(g, *[g.cast(v, work) for v in operands], *rest)
     return g.cast(out, dt.bool_ if rule is BOOL else apply_rule(rule, promoted))
 
@@ -566,6 +576,11 @@ def binary(
     if dunder:
 
         def reflected(self: Tensor, other: Any) -> Any:
+            if not isinstance(self, Tensor):
+                raise TypeError(
+                    f"descriptor '__r{dunder}__' for 'torch._C.TensorBase' objects doesn't apply to a "
+                    f"'{type(self).__name__}' object"
+                )
             return record(other, self)
 
         def augmented(self: Tensor, other: Any) -> Any:

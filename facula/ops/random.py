@@ -12,8 +12,8 @@ from facula import random as _module
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype as Dtype
 from facula.graph.meta import META, meta_of
-from facula.graph.tape import evaluate
-from facula.ops.apply import check_writable
+from facula.graph.tape import Op, evaluate
+from facula.ops.apply import apply, check_writable
 from facula.ops.create import device_of, finish, sizes
 from facula.ops.registry import TORCH, both, method, only_method, only_torch, to_out
 from facula.random import draws
@@ -303,9 +303,18 @@ def bernoulli(
     if x.size and not bool(((input._values() >= 0) & (input._values() <= 1)).all()):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
     d = input.meta.dtype
-    return to_out(
-        _fresh(input.meta, draws.bernoulli_each(generator_of(generator), x, d.name, d.name)), out
-    )
+    drawn = _fresh(input.meta, draws.bernoulli_each(generator_of(generator), x, d.name, d.name))
+    return to_out(apply(_DRAWN, (input, drawn)) if input._rg else drawn, out)
+
+
+# what was drawn has the history of the probabilities, with no slope
+_DRAWN = Op(
+    "bernoulli",
+    lambda p, drawn: drawn.plain(),
+    lambda g, p, drawn: drawn,
+    lambda n, grad: (TORCH["zeros_like"](grad), None),
+    grad_name="BernoulliBackward0",
+)
 
 
 def _sampler(name: str, defaults: tuple, check: Any = None) -> None:
@@ -409,6 +418,8 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         raise RuntimeError(
             "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
         )
+    if out is not None and out.meta.dtype is not dt.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out.meta.dtype.short}")
     p = input._values()
     if not np.isfinite(p).all() or (p < 0).any():
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
