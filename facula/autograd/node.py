@@ -130,14 +130,23 @@ class Shown(Node):
 
     register_prehook = register_hook
 
+    @property
+    def _input_metadata(self) -> tuple:
+        return self.saved
 
-def shown(name: str, *edges: Any) -> Node:
-    """A node that is only shown."""
+    @property
+    def n_outs(self) -> int:
+        return 1
+
+
+def shown(name: str, *edges: Any, meta: Any = None) -> Node:
+    """A node that is only shown; `meta`: the geometry of its result, where it is known."""
     cls = _shown_classes.get(name)
     if cls is None:
         cls = _shown_classes[name] = type(name, (Shown,), {"__slots__": ()})
     node = cls()
-    node.edges, node.saved, node.scalars, node.seq = edges, None, (), 0
+    node.edges, node.scalars, node.seq = edges, (), 0
+    node.saved = () if meta is None else (meta,)
     return node
 
 

@@ -398,11 +398,15 @@ def _linear_backward(n: Any, g: Tensor) -> tuple:
 def _linear_shows(n: Any) -> tuple:
     """PyTorch's nodes: a product with the transposed weight and, but for two dims, views around it."""
     x, w, *bias = n.edges
-    w = None if w is None else shown("TBackward0", w)
-    name = "AddmmBackward0" if bias else "MmBackward0"
-    if n.inst.ins[0].ndim == 2:
+    wide, weight = n.inst.ins[:2]
+    k, out = weight.shape[1], weight.shape[0]
+    w = None if w is None else shown("TBackward0", w, meta=meta_of(weight.dtype, (k, out)))
+    if wide.ndim == 2:
         return (*bias, x, w)
-    return (shown(name, *bias, None if x is None else shown("ViewBackward0", x), w),)
+    rows, d = _rows(wide.shape), wide.dtype
+    x = None if x is None else shown("ViewBackward0", x, meta=meta_of(d, (rows, k)))
+    name = "AddmmBackward0" if bias else "MmBackward0"
+    return (shown(name, *bias, x, w, meta=meta_of(d, (rows, out))),)
 
 
 _LINEAR = {

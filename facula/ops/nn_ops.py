@@ -470,7 +470,8 @@ def _ce_back_expand(g: Any, grad: Any, x: Any, t: Any, reduction: str, ignore: i
 
 
 def _ce_shows(n: Any) -> tuple:
-    return (None if n.edges[0] is None else shown("LogSoftmaxBackward0", n.edges[0]),)
+    edge = n.edges[0]
+    return (edge and shown("LogSoftmaxBackward0", edge, meta=n.inst.ins[0].plain()),)
 
 
 CROSS_ENTROPY = Op(
