@@ -84,7 +84,7 @@ def _index_backward(n: Any, g: Tensor) -> tuple:
 
 
 INDEX = {k: Op("index", _index_infer, _index_expand, _index_backward, saves=" ".join(str(i + 1) for i in range(k)),
-               marks=True)
+               marks=True, shows="0")
          for k in range(1, 9)}  # fmt: skip
 
 
@@ -173,6 +173,9 @@ def _is_sequence_index(index: Any) -> bool:
     )
 
 
+_ALL = slice(None)
+
+
 def parse_index(t: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Tensor]]]:
     """The view that the basic indices make, and (dim, index tensor) of the others."""
     items = list(index) if isinstance(index, tuple) else [index]
@@ -204,7 +207,8 @@ def parse_index(t: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Tensor]]
             advanced.append((dim, TORCH["zeros"](1 if i else 0, dtype=dt.int64)))
             dim += 1
         elif isinstance(i, slice):
-            t = slice_dim(t, dim, *[_bound(x) for x in (i.start, i.stop, i.step)])
+            if i != _ALL or len(items) == 1:  # `:` beside other indices does nothing
+                t = slice_dim(t, dim, *[_bound(x) for x in (i.start, i.stop, i.step)])
             dim += 1
         elif (
             isinstance(i, Tensor)
@@ -424,7 +428,9 @@ def _gather_backward(n: Any, g: Tensor) -> tuple:
     return scatter_op(zeros, n.params[0], n.tensor(0), g, "add"), None
 
 
-GATHER = Op("gather", _gather_infer, _gather_expand, _gather_backward, saves="1", marks=True)
+GATHER = Op(
+    "gather", _gather_infer, _gather_expand, _gather_backward, saves="1", marks=True, shows="0"
+)
 
 
 @both("gather")
@@ -500,9 +506,23 @@ def _scatter_backward(n: Any, g: Tensor) -> tuple:
     return gx, None, gs
 
 
-SCATTER = Op("scatter", _scatter_infer, _scatter_expand, _scatter_backward, saves="1", marks=True)
+SCATTER = Op(
+    "scatter",
+    _scatter_infer,
+    _scatter_expand,
+    _scatter_backward,
+    saves="1",
+    marks=True,
+    shows="0 2",
+)
 SCATTER_ADD = Op(
-    "scatter_add", _scatter_infer, _scatter_expand, _scatter_backward, saves="1", marks=True
+    "scatter_add",
+    _scatter_infer,
+    _scatter_expand,
+    _scatter_backward,
+    saves="1",
+    marks=True,
+    shows="0 2",
 )
 
 
@@ -546,7 +566,13 @@ def _select_backward(n: Any, g: Tensor) -> tuple:
 
 
 INDEX_SELECT = Op(
-    "index_select", _select_infer, _select_expand, _select_backward, saves="1", marks=True
+    "index_select",
+    _select_infer,
+    _select_expand,
+    _select_backward,
+    saves="1",
+    marks=True,
+    shows="0",
 )
 
 
@@ -614,8 +640,12 @@ def _add_backward(n: Any, g: Tensor) -> tuple:
     )
 
 
-INDEX_ADD = Op("index_add", _add_infer, _add_expand, _add_backward, saves="1", marks=True)
-INDEX_COPY = Op("index_copy", _add_infer, _add_expand, _add_backward, saves="1", marks=True)
+INDEX_ADD = Op(
+    "index_add", _add_infer, _add_expand, _add_backward, saves="1", marks=True, shows="0 2"
+)
+INDEX_COPY = Op(
+    "index_copy", _add_infer, _add_expand, _add_backward, saves="1", marks=True, shows="0 2"
+)
 
 
 @both("index_add")
@@ -666,7 +696,7 @@ def _where_backward(n: Any, g: Tensor) -> tuple:
     return None, ga, gb
 
 
-WHERE = Op("where", _where_infer, _where_expand, _where_backward, saves="0")
+WHERE = Op("where", _where_infer, _where_expand, _where_backward, saves="0", shows="1 2")
 
 
 def where(
