@@ -17,6 +17,7 @@ from facula import engine as _engine
 from facula import ops as _ops
 from facula.graph import dtypes as _dtypes
 from facula.graph import formats as _formats
+from facula.graph import tape as _tape
 from facula.graph.dtypes import dtype as dtype
 from facula.graph.dtypes import finfo as finfo
 from facula.graph.dtypes import iinfo as iinfo
@@ -55,7 +56,7 @@ torch = _sys.modules[__name__]  # PyTorch's module names itself
 _forget_plans = _engine.forget_plans
 layout, memory_format = _formats.layout, _formats.memory_format
 globals().update(_formats.LAYOUTS, **_formats.FORMATS)
-get_default_dtype, set_default_dtype = _dtypes.default_dtype, _dtypes.set_default_dtype
+get_default_dtype, set_default_dtype = _dtypes.default_dtype, _tape.set_default_dtype
 promote_types = _dtypes.promote_types
 autograd.Function = _Function
 autograd.backward, autograd.grad = _gradients.backward, _gradients.grad

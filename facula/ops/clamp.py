@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from facula.graph import dtypes as dt
@@ -11,7 +12,7 @@ from facula.ops.apply import apply, overwrite
 from facula.ops.elementwise import conj_of
 from facula.ops.index import nonzero_tuple
 from facula.ops.pointwise import _number_of, number_type, opmath, result_type, sum_to
-from facula.ops.registry import TORCH, both, inplace, to_out
+from facula.ops.registry import TORCH, both, check_out, inplace, to_out
 from facula.tensor import Tensor
 
 
@@ -207,10 +208,22 @@ MASKED_FILL_TENSOR = Op("masked_fill", _fill_infer, _fill_expand, _fill_tensor_b
                         saves="1", grad_name="MaskedFillBackward1")  # fmt: skip
 
 
+_C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half",
+            "bfloat16": "c10::BFloat16", "int64": "int64_t", "int32": "int", "int16": "int16_t",
+            "int8": "int8_t", "uint8": "uint8_t"}  # fmt: skip
+
+
 def _fits(value: Any, d: Any) -> None:
     """RuntimeError in PyTorch's words where a number does not go into d."""
-    if isinstance(value, complex) and d.kind != "c":
-        raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+    wrong = isinstance(value, complex) and d.kind != "c"
+    if d.kind in "iu" and not wrong:
+        limits = dt.iinfo(d)
+        wrong = not (math.isfinite(value) and limits.min <= int(value) <= limits.max)
+    elif d.kind == "f" and not wrong:
+        wrong = abs(value) > dt.finfo(d).max and not math.isinf(value)
+    if wrong:
+        name = _C_NAMES.get(d.name, d.name)
+        raise RuntimeError(f"value cannot be converted to type {name} without overflow")
 
 
 @both("masked_fill")
@@ -222,6 +235,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
                 "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value.meta.ndim} dimension(s)."
             )
+        if value.meta.dtype.kind == "c":
+            _fits(1j, input.meta.dtype)
         return apply(MASKED_FILL_TENSOR, (input, mask, value))
     x = _number_of(value)
     if x is None:
@@ -246,6 +261,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     x, m = input.expand(shape), mask.expand(shape)  # type: ignore[attr-defined]
     if not shape:
         x, m = x.reshape(1), m.reshape(1)
+    check_out(out, input, mask)
     return to_out(x[nonzero_tuple(m)], out)
 
 

@@ -13,8 +13,8 @@ from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
 from facula.ops.pointwise import opmath, sum_to
-from facula.ops.registry import TORCH, both, only_method, to_out
-from facula.ops.shape import make_view, narrow, select, slice_dim, unsqueeze
+from facula.ops.registry import TORCH, both, check_out, check_out_types, only_method, to_out
+from facula.ops.shape import SELECT, known_view, make_view, narrow, select, slice_dim, unsqueeze
 from facula.tensor import Tensor, adopt_array
 
 # advanced indexing: x[..., i, j, ...] with index tensors ------------------------------------------
@@ -292,14 +292,21 @@ def getitem(self: Tensor, key: Any, /) -> Tensor:
     """self[key]: a view for basic indices, a copy for index tensors and masks."""
     index, kind = key, type(key)
     if kind is int:
+        got = known_view(SELECT, self, (0, index))
+        if got is not None:
+            return got
         if not self.meta.ndim:
             raise IndexError(
                 "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
                 "convert a 0-dim tensor to a number"
             )
         return _select(self, 0, index)
-    if isinstance(index, Tensor) and index.meta.dtype is dt.bool_ and index.meta.ndim == 0:
-        return getitem(self, (index.item(),))
+    if isinstance(index, Tensor):
+        m = index.meta
+        if m.dtype is dt.int64 and m.ndim and self.meta.ndim:
+            return apply(INDEX[1], (self, index), ((0,),))
+        if m.dtype is dt.bool_ and m.ndim == 0:
+            return getitem(self, (index.item(),))
     if kind is list and _is_sequence_index(index):
         index = tuple(index)
     view, advanced = parse_index(self, index)
@@ -425,7 +432,9 @@ def gather(
     input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None
 ) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims."""
-    return to_out(apply(GATHER, (input, index), (wrap_dim(dim, input.meta.ndim),)), out)
+    got = apply(GATHER, (input, index), (wrap_dim(dim, input.meta.ndim),))
+    check_out_types(got, out)
+    return to_out(got, out)
 
 
 def _scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
@@ -544,6 +553,7 @@ INDEX_SELECT = Op(
 @both("index_select")
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Slices of input along dim, in the order of index."""
+    check_out(out, input, index)
     return to_out(apply(INDEX_SELECT, (input, index), (wrap_dim(dim, input.meta.ndim),)), out)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
-from facula.ops.apply import apply
+from facula.ops.apply import apply, record
 from facula.ops.pointwise import number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
 from facula.tensor import Tensor
@@ -185,7 +185,8 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
             f"both arguments to matmul need to be at least 1D, but they are {na}D and {nb}D"
         )
     if na == 2 and nb == 2:
-        return mm(a, b)
+        inst = MM.insts.get(((a.meta, b.meta), ()))
+        return apply(MM, (a, b)) if inst is None or not inst.fast else record(MM, inst, (a, b))
     if na == 1 and nb == 1:
         return dot(a, b)
     if nb == 1 and na == 2:
@@ -218,7 +219,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         raise TypeError(
             f"matmul(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
         )
-    return to_out(_matmul(input, other), out)
+    return _matmul(input, other) if out is None else to_out(_matmul(input, other), out)
 
 
 Tensor.__matmul__ = lambda self, other: matmul(self, other)  # type: ignore[attr-defined]
@@ -342,6 +343,10 @@ def _linear_grads_expand(g: Any, grad: Any, x: Any, w: Any, wants: tuple[bool, .
     rows = _rows(grad.shape)
     flat = g.reshape(g.cast(grad, work), (rows, w.shape[0]))
     out = []
+    if grad.dtype.kind == "c":
+        from facula.ops.complexes import conj_val
+
+        x, w = conj_val(g, x), conj_val(g, w)
     if wants[0]:
         out.append(g.reshape(g.cast(g.matmul(flat, g.cast(w, work)), x.dtype), x.shape))
     if wants[1]:
@@ -373,11 +378,11 @@ def _linear_backward(n: Any, g: Tensor) -> tuple:
     flat = g if g.meta.ndim == 2 else g.reshape(-1, w.shape[0])  # type: ignore[attr-defined]
     gx = gw = None
     if n.needs(0):
-        gx = mm(flat, n.tensor(1))
+        gx = mm(flat, _conj(n.tensor(1)))
         if x.ndim != 2:
             gx = gx.view(x.shape)  # type: ignore[attr-defined]
     if n.needs(1):
-        saved = n.tensor(0)
+        saved = _conj(n.tensor(0))
         saved = saved if x.ndim == 2 else saved.reshape(-1, x.shape[-1])
         gw = mm(flat.t(), saved)  # type: ignore[attr-defined]
     if len(n.edges) == 2:

@@ -14,8 +14,9 @@ from facula.graph import dtypes as dt
 from facula.graph.dtypes import default_dtype, dtype, promote_types
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
-from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage
+from facula.graph.tape import ENGINE, LOCAL, MAX_KNOWN, MAX_NODES, Op, Storage
 from facula.ops.apply import apply, check_overlap
+from facula.ops.apply import record as record_inst
 from facula.ops.inplace import write_back
 from facula.ops.registry import TORCH, to_out
 from facula.tensor import Tensor
@@ -35,6 +36,7 @@ NUMBERS = (int, float, complex)  # bool is an int
 
 # result rules: dtype of the result from the promoted dtype of the operands
 SAME, FLOAT, BOOL = "same", "float", "bool"
+COUNT = "count"  # bool gives int64
 
 
 def number_type(x: object) -> str:
@@ -95,7 +97,7 @@ def apply_rule(rule: str, d: dtype) -> dtype:
         return dt.bool_
     if rule is FLOAT and d.kind not in "fc":
         return default_dtype()
-    return d
+    return dt.int64 if rule is COUNT and d.kind == "b" else d
 
 
 def opmath(d: dtype) -> dtype:
@@ -132,7 +134,7 @@ def _compute(
     work = promoted
     if rule is FLOAT and work.kind not in "fc":
         work = default_dtype()
-    work = opmath(work)
+    work = opmath(apply_rule(rule, work) if rule is COUNT else work)
     out = fn(g, *[g.cast(v, work) for v in operands], *rest)
     return g.cast(out, dt.bool_ if rule is BOOL else apply_rule(rule, promoted))
 
@@ -438,12 +440,25 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
     saves_out = bool(op.saves_outputs)
     from facula.autograd.node import save, save_result
 
+    calls = number_op.calls
+
     def with_number(t: Tensor, x: Any, left: bool) -> Tensor:
+        kind = type(x)
+        inst = calls.get((t.meta, kind, left))
+        if inst is not None and (kind is float or -(1 << 63) <= x < 1 << 63):
+            return record_inst(number_op, inst, (t,), (x,))
         if type(x) is int and not -(1 << 63) <= x < 1 << 63:
             if x >= 1 << 64 or x < 0:
                 raise RuntimeError("value cannot be converted to type int64_t without overflow")
             x -= 1 << 64
-        return apply(number_op, (t,), (number_type(x), left), (x,))
+        params = (number_type(x), left)
+        out = apply(number_op, (t,), params, (x,))
+        inst = number_op.insts.get(((t.meta,), params))
+        if inst is not None and inst.fast and (kind is float or kind is int):
+            if len(calls) > MAX_KNOWN:
+                calls.clear()
+            calls[t.meta, kind, left] = inst
+        return out
 
     def slow(a: Any, c: Any) -> Any:
         if isinstance(a, Tensor):
@@ -457,9 +472,11 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
         return with_number(c, x, True)
 
     def record(a: Any, c: Any) -> Any:
+        kind = type(c)
+        if kind is float or kind is int:
+            return with_number(a, c, False) if isinstance(a, Tensor) else slow(a, c)
         try:
-            ma, mb = a.meta, c.meta
-            inst = insts.get(((ma, mb), ()))
+            inst = insts.get(((a.meta, c.meta), ()))
         except AttributeError:
             return slow(a, c)
         if inst is None or not inst.fast:
@@ -548,6 +565,11 @@ def binary(
     if dunder:
 
         def reflected(self: Tensor, other: Any) -> Any:
+            if not isinstance(self, Tensor):
+                raise TypeError(
+                    f"descriptor '__r{dunder}__' for 'torch._C.TensorBase' objects doesn't apply to a "
+                    f"'{type(self).__name__}' object"
+                )
             return record(other, self)
 
         def augmented(self: Tensor, other: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.meta import CPU, DEFAULT_DEVICES, Device, broadcast_shapes, meta_of
+from facula.graph.tape import set_default_dtype
 from facula.ops.pointwise import number_type
 from facula.ops.pointwise import result_type as _result_type
 from facula.ops.registry import TORCH, both, only_torch
@@ -138,7 +139,7 @@ def set_default_tensor_type(t: Any, /) -> None:
         t = TORCH.get(name)
         if t is None:
             raise TypeError(f"invalid type name '{name}'")
-    dt.set_default_dtype(t.dtype)
+    set_default_dtype(t.dtype)
 
 
 @only_torch()

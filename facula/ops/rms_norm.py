@@ -164,5 +164,6 @@ def local_response_norm(
     total = padded[:, : m.shape[1]]
     for i in range(1, size):
         total = total + padded[:, i : i + m.shape[1]]
-    div = (total / size * alpha + k) ** beta
+    mean = total // size if m.dtype.kind in "iu" else total / size
+    div = (mean * alpha + k) ** beta
     return input / div.reshape(m.shape)  # type: ignore[operator]

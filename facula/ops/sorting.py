@@ -13,7 +13,7 @@ from facula.graph.reference import encode
 from facula.ops.apply import apply
 from facula.ops.host import host_op, tensor_of
 from facula.ops.reduce import index_backward, reduced, return_type
-from facula.ops.registry import TORCH, both, only_method, only_torch, to_out
+from facula.ops.registry import TORCH, both, check_out, only_method, only_torch, to_out
 from facula.tensor import Tensor, adopt_array
 
 # sort and its kin: values and indices, the gradient goes where the index points ---------------------
@@ -224,6 +224,7 @@ def kthvalue(
 ) -> Any:
     """(k-th smallest value, its index) along dim."""
     d = wrap_dim(dim, input.meta.ndim)
+    check_out(out, input)
     return to_out(_KTH(*apply(KTHVALUE, (input,), (int(k), d, bool(keepdim)))), out)
 
 

@@ -122,8 +122,8 @@ class Builder:
         self.complex_numbers = any(isinstance(x, complex) for x in scalars)
         self.wanted = {low.values[entry].id for entry in low.wanted}
         order = reachable([low.values[e] for e in low.wanted])
-        self.vals = {v.id: v for v in order}
         self.fusion = Fusion(order, self.wanted)
+        self.vals = {v.id: v for v in self.fusion.order}
         self.steps = self.fusion.steps
         self.derived: list[tuple[int, int, int]] = []
         self.results: list[tuple[int, int]] = []

@@ -87,3 +87,18 @@ def test_channels_last():
     assert t.stride() == (60, 1, 15, 3)
     assert t.is_contiguous(memory_format=torch.channels_last)
     assert not t.is_contiguous()
+
+
+def test_default_dtype_holds_for_geometries_seen_before():
+    a = torch.tensor([1, 2])
+    assert (a * 0.5).dtype is torch.float32
+    before = a * 0.5  # recorded, not evaluated
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert (a * 0.5).dtype is torch.float64
+        assert a.exp().dtype is torch.float64
+        assert before.dtype is torch.float32
+        assert before.tolist() == [0.5, 1.0]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert (a * 0.5).dtype is torch.float32
