@@ -77,13 +77,14 @@ class Watch:
 class CaptureTape(Tape):
     """A tape on which the values of leaves are hidden."""
 
-    __slots__ = ("hidden", "offsets")
+    __slots__ = ("hidden", "offsets", "sources")
 
     def __init__(self, grad: bool, watch: Watch) -> None:
         super().__init__(LOCAL.__dict__, grad)
         self.watch = watch
         watch.tape = self
         self.hidden: dict[int, tuple[Storage, Any, int]] = {}  # id -> storage, buffer, entry
+        self.sources: set[int] = set()  # ids of storages whose views may begin elsewhere next time
         self.offsets: list[tuple[int, Storage]] = []  # (place among the numbers, whose view)
 
     def leaf(self, s: Storage) -> int:
@@ -99,7 +100,7 @@ class CaptureTape(Tape):
 
     def view(self, s: Storage, meta: Any, offset: int) -> int:
         hidden = self.hidden.get(id(s))
-        if hidden is None or s.tape is not self or s.i != hidden[2]:
+        if id(s) not in self.sources or hidden is None or s.tape is not self or s.i != hidden[2]:
             return super().view(s, meta, offset)
         s.buf = hidden[1]
         try:
@@ -183,6 +184,7 @@ class Attempt:
         self.versions = {id(t._s): t._s.version for t in sources}
         self.start = next_seq()
         storages = {id(t._s): t._s for t in sources}
+        tape.sources = set(storages)
         for s in storages.values():
             tape.hide(s)
         self._set_boundaries()

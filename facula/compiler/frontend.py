@@ -24,6 +24,8 @@ _MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-c
 
 # a function is captured for this many kinds of call; further ones run as always
 RECOMPILE_LIMIT = 8
+# and this many kinds of call are looked at
+KINDS_LIMIT = 64
 
 
 def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,
@@ -80,12 +82,16 @@ class Captured:
         self.calls: dict[Any, int] = {}  # kind of call -> how often it was seen; -1: not captured
         self.reasons: list[str] = []
         self.tries = 0
+        self.closed = False  # no more captures
 
     def miss(self, args: tuple, kwargs: dict) -> Any:
         """A call that no capture fits."""
         kind = _kind_of(args, kwargs)
         seen = self.calls.get(kind, 0)
-        if seen < 0 or self.tries >= RECOMPILE_LIMIT or not _may_capture():
+        if seen < 0 or not _may_capture():
+            return self.fn(*args, **kwargs)
+        if self.tries >= RECOMPILE_LIMIT or len(self.calls) >= KINDS_LIMIT:
+            self.closed = True
             return self.fn(*args, **kwargs)
         self.calls[kind] = seen + 1
         STATE.compiling += 1
@@ -138,7 +144,7 @@ def compiled(fn: Callable, fullgraph: bool) -> Callable:
             found = check(args, kwargs)
             if found is not None:
                 return replay(found)
-        return miss(args, kwargs)
+        return fn(*args, **kwargs) if captured.closed else miss(args, kwargs)
 
     functools.update_wrapper(run, fn)
     run._torchdynamo_orig_callable = fn  # type: ignore[attr-defined]
