@@ -63,15 +63,15 @@ def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: 
     if hasattr(model, "_modules"):
         from facula.compiler.module import optimized
 
-        return optimized(model, fullgraph)
-    return compiled(model, fullgraph)
+        return optimized(model, fullgraph, dynamic)
+    return compiled(model, fullgraph, dynamic)
 
 
 class Captured:
     """The captures of one function."""
 
-    def __init__(self, fn: Callable, fullgraph: bool) -> None:
-        self.fn, self.fullgraph = fn, fullgraph
+    def __init__(self, fn: Callable, fullgraph: bool, dynamic: bool | None) -> None:
+        self.fn, self.fullgraph, self.dynamic = fn, fullgraph, dynamic is not False
         self.reset()
         STATE.known.add(self)
 
@@ -82,6 +82,9 @@ class Captured:
         self.calls: dict[Any, int] = {}  # kind of call -> how often it was seen; -1: not captured
         self.reasons: list[str] = []
         self.tries = 0
+        # of captures that depend on floats: what they recorded, and their guards
+        self.samples: dict[Any, Any] = {}
+        self.checks: dict[Any, Any] = {}
         self.closed = False  # no more captures
 
     def miss(self, args: tuple, kwargs: dict) -> Any:
@@ -112,13 +115,21 @@ class Captured:
 
     def _capture(self, kind: Any, args: tuple, kwargs: dict) -> Any:
         self.tries += 1
-        attempt = Attempt(self.fn, self.observer)
+        earlier = self.samples.get(kind) if self.dynamic else None
+        attempt = Attempt(self.fn, self.observer, earlier)
         result = attempt.run(args, kwargs)
         if attempt.entry is None:
             self._give_up(kind, attempt.watch.defeated or "unknown")
         else:
             COUNTERS["captures"] += 1
+            if attempt.dynamic:  # for all floats: the capture for one of them is not needed
+                self.entries = [e for e in self.entries if e[0] is not self.checks[kind]]
+                self.tries -= 1
             self.entries.insert(0, attempt.entry)
+            if attempt.earlier is None:
+                self.samples[kind], self.checks[kind] = attempt.sample, attempt.entry[0]
+            else:  # it was tried once
+                self.samples[kind] = None
         return result
 
     def _give_up(self, kind: Any, reason: str) -> None:
@@ -132,9 +143,9 @@ class Captured:
             )
 
 
-def compiled(fn: Callable, fullgraph: bool) -> Callable:
+def compiled(fn: Callable, fullgraph: bool, dynamic: bool | None = None) -> Callable:
     """fn behind its captures."""
-    captured = Captured(fn, fullgraph)
+    captured = Captured(fn, fullgraph, dynamic)
     miss, local, state = captured.miss, LOCAL, STATE
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -181,4 +192,6 @@ def _part(x: Any) -> Any:
         return (kind, *map(_part, x))
     if kind is dict:
         return (kind, *((k, _part(v)) for k, v in x.items()))
+    if kind is float:
+        return kind  # captures tell whether the value matters
     return (kind, x) if isinstance(x, (int, float, str, bool, type(None))) else (kind, id(x))

@@ -11,7 +11,7 @@ import enum
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import numpy as np
@@ -119,13 +119,17 @@ class Guards:
 
     # arguments
 
-    def arguments_of(self, args: tuple, kwargs: dict) -> None:
-        """What the function was called with."""
+    def arguments_of(self, args: tuple, kwargs: dict, but: Container[str] = ()) -> None:
+        """What the function was called with, but for arguments (as expressions) that are seen to later."""
         self.need(f"len(args) == {len(args)} and len(kwargs) == {len(kwargs)}")
         for i, x in enumerate(args):
-            self.argument(f"args[{i}]", x)
+            if f"args[{i}]" not in but:
+                self.argument(f"args[{i}]", x)
         for k, x in kwargs.items():
-            self.argument(f"kwargs[{k!r}]", x)
+            if f"kwargs[{k!r}]" in but:
+                self.need(f"{k!r} in kwargs")
+            else:
+                self.argument(f"kwargs[{k!r}]", x)
 
     def argument(self, expression: str, x: Any) -> None:
         """One argument: tensors by geometry, containers by structure, the rest like anything else."""

@@ -36,6 +36,7 @@ class Observer:
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.codes: dict[Any, dict[str, Any]] = {}
+        self.computes = False  # whether numbers may be computed with by C code, unseen by stand-ins
         self._seen: set[Any] = set()
 
     def frames(self) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
@@ -59,6 +60,8 @@ class Observer:
                 name = _FORBIDDEN.get(id(arg))
                 if (name is not None or _talks(arg)) and _by_user(frame):
                     watch.defeat(f"it calls {name or arg.__name__}()")
+                elif not self.computes and arg.__module__ not in (None, "builtins"):
+                    self.computes = _by_user(frame)
 
         sys.setprofile(profile)
         try:
@@ -77,6 +80,15 @@ class Observer:
         elif not place.startswith(_STANDARD) or "site-packages" in place:
             self.names.update(code.co_names)
             self.codes[code] = space
+            self.computes |= any(_in_c(space.get(name)) for name in code.co_names)
+
+
+def _in_c(x: Any) -> bool:
+    """Whether x is a function or a module that computes with numbers in C."""
+    kind = type(x).__module__
+    home = x.__name__ if type(x) is type(sys) else getattr(x, "__module__", None)
+    root = home.partition(".")[0] if isinstance(home, str) else ""
+    return kind == "numpy" or root in ("math", "cmath", "numpy", "operator", "statistics", "struct")
 
 
 def _by_user(frame: Any) -> bool:

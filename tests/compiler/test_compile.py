@@ -502,6 +502,59 @@ def test_writes_inside():
     assert captures(both(make, calls)) == 1
 
 
+def test_floats_are_run_time_numbers():
+    def make():
+        w = torch.tensor([1.0, 2.0], requires_grad=True)
+        f = lambda x, scale, shift=0.5: ((x * scale + shift) * w).exp().sum()
+        f.w = w
+        return f
+
+    def calls(f):
+        out = []
+        for i in range(8):
+            x = torch.tensor([0.5, 0.25], requires_grad=True)
+            value = f(x, 0.1 * i, shift=0.2 * i)
+            (g,) = torch.autograd.grad(value, x, create_graph=True)
+            g.sum().backward()
+            out.append((value.item(), g.tolist(), x.grad.tolist(), f.w.grad.tolist()))
+        return out
+
+    f = both(make, calls)
+    assert captures(f) == 1 and f._captured.tries <= 2
+
+
+@pytest.mark.parametrize(
+    "how", ["branch", "hidden branch", "arithmetic", "tensor", "math", "returned", "static"]
+)
+def test_floats_that_are_looked_at_are_guarded(how):
+    import math
+
+    def fn(x, s):
+        if how == "branch":
+            return x + s if s > 2.5 else x - s
+        if how == "hidden branch":
+            return x + s if math.sqrt(s) > 1.7 else x - s
+        if how == "arithmetic":
+            return x * (1 - s)
+        if how == "tensor":
+            return x * torch.tensor(s)
+        if how == "math":
+            return x * math.sqrt(s)
+        if how == "returned":
+            return x * 2, s
+        return x * s
+
+    f = torch.compile(fn, dynamic=False if how == "static" else None)
+    for s in (1.0, 1.0, 2.0, 3.0, 2.0, 4.0, 1.0, 5.0):
+        x = torch.tensor([2.0])
+        got, want = f(x, s), fn(x, s)
+        if how == "returned":
+            assert got[1] == s and type(got[1]) is float
+        else:
+            assert got.item() == want.item()
+    assert f._captured.tries > 2
+
+
 def test_default_dtype_is_guarded():
     f = torch.compile(lambda x: x + torch.tensor(1.5))
     try:
