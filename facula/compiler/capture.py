@@ -140,7 +140,7 @@ class Attempt:
         self.sample: Sample | None = None
         self.dynamic = False  # whether floats among the arguments are run-time numbers
         self.watch = Watch()
-        self.guards = Guards(observer.names)
+        self.guards = Guards(observer.names, observer.by_string)
         self.region: Region | None = None
         self.entry: tuple[Callable, Callable] | None = None
         self.result: Any = None

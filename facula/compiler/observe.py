@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+_BY_STRING = frozenset(("getattr", "vars", "attrgetter", "__dict__", "__getattribute__"))
 _HOME = str(Path(__file__).resolve().parent.parent) + "/"
 # rooms of facula that are written as a user's own code would be: what they name is looked at
 _PUBLIC = tuple(_HOME + room for room in ("nn/", "optim/", "utils/", "distributions/", "amp/"))
@@ -36,6 +37,7 @@ class Observer:
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.codes: dict[Any, dict[str, Any]] = {}
+        self.by_string = False  # whether attributes may be asked for by computed names
         self.computes = False  # whether numbers may be computed with by C code, unseen by stand-ins
         self._seen: set[Any] = set()
 
@@ -80,6 +82,7 @@ class Observer:
         elif not place.startswith(_STANDARD) or "site-packages" in place:
             self.names.update(code.co_names)
             self.codes[code] = space
+            self.by_string |= not _BY_STRING.isdisjoint(code.co_names)
             self.computes |= any(_in_c(space.get(name)) for name in code.co_names)
 
 
