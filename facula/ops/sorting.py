@@ -154,29 +154,46 @@ def _single(g: Any, x: Any) -> list[Any]:
     return [x, g.const(0, dt.int64)]
 
 
+def _picked(x: np.ndarray, order: np.ndarray, where: np.ndarray, dim: int) -> list[np.ndarray]:
+    index = np.take_along_axis(order, where, dim)
+    return [np.take_along_axis(x, index, dim), index]
+
+
+def np_kthvalue(x: np.ndarray, k: int, dim: int) -> list[np.ndarray]:
+    """The k-th smallest and its place, that of a stable sort; dim stays, of size 1."""
+    where = np.full([1 if i == dim else n for i, n in enumerate(x.shape)], k - 1)
+    return _picked(x, _order(x, dim, False), where, dim)
+
+
+def np_median(x: np.ndarray, dim: int, ignore_nan: bool) -> list[np.ndarray]:
+    """The lower median; NaN where there is one, unless ignored."""
+    n = x.shape[dim]
+    nans = np.zeros([1 if i == dim else s for i, s in enumerate(x.shape)], np.int64)
+    if x.dtype.kind == "f":
+        nans = np.isnan(x).sum(dim, keepdims=True)
+    where = np.where(nans > 0, n - nans, (n - 1) // 2)
+    if ignore_nan:
+        where = np.maximum(n - nans - 1, 0) // 2
+    return _picked(x, _order(x, dim, False), where, dim)
+
+
+def _one(g: Any, fn: Any, x: Any, dim: int, keepdim: bool, params: tuple) -> list[Any]:
+    """(value, place) of one element along dim."""
+    line = reduced(x.shape, (dim,), True)
+    vals = g.host(fn, [(x.dtype, line), (dt.int64, line)], [x], params)
+    return [g.reshape(v, reduced(x.shape, (dim,), keepdim)) for v in vals]
+
+
 def _kth_expand(g: Any, x: Any, k: int, dim: int, keepdim: bool) -> list[Any]:
     if not x.ndim:
         return _single(g, x)
-    sizes = tuple(1 if i == dim else n for i, n in enumerate(x.shape))
-    start = [k - 1 if i == dim else 0 for i in range(x.ndim)]
-    shape = reduced(x.shape, (dim,), keepdim)
-    vals = _sorted(g, x, dim)
-    return [g.reshape(g.slice(v, start, sizes, (1,) * x.ndim), shape) for v in vals]
+    return _one(g, np_kthvalue, x, dim, keepdim, (k, dim))
 
 
 def _median_expand(g: Any, x: Any, dim: int, keepdim: bool, ignore_nan: bool) -> list[Any]:
-    """The lower median; NaN where there is one, unless ignored."""
     if not x.ndim:
         return _single(g, x)
-    n = x.shape[dim]
-    if x.dtype.kind != "f":
-        return _kth_expand(g, x, (n - 1) // 2 + 1, dim, keepdim)
-    numbers = g.reduce("sum", g.cast(x.eq(x), dt.int64), dim)  # NaNs come last
-    if ignore_nan:
-        where = g.binary("shr", g.binary("maximum", numbers - 1, 0), 1)
-    else:
-        where = g.where(numbers < n, numbers, g.const((n - 1) // 2, dt.int64))
-    return _at(g, _sorted(g, x, dim), where, dim, reduced(x.shape, (dim,), keepdim))
+    return _one(g, np_median, x, dim, keepdim, (dim, ignore_nan))
 
 
 def _mode_expand(g: Any, x: Any, dim: int, keepdim: bool) -> list[Any]:

@@ -87,9 +87,9 @@ def test_ranks(dtype, shape):
             outs = [(t, tuple(1 if i == d else n for i, n in enumerate(shape)))
                     for t in (x.dtype, dt.int64)]  # fmt: skip
             for k in (1, (shape[d] + 1) // 2, shape[d]):
-                found += g.host(sorting.np_kthvalue, outs, [x], (k, d, True))
+                found += g.host(sorting.np_kthvalue, outs, [x], (k, d))
             for ignore_nan in (False, True):
-                found += g.host(sorting.np_median, outs, [x], (d, True, ignore_nan))
+                found += g.host(sorting.np_median, outs, [x], (d, ignore_nan))
         return found
 
     compare(make, x)
@@ -100,4 +100,4 @@ def test_rank_among_equals():
     x = np.full((2, 300), 7, np.int64)
     x[1, 5:200] = 6
     outs = [(dt.int64, (2, 1))] * 2
-    compare(lambda g, x: g.host(sorting.np_kthvalue, outs, [x], (150, 1, True)), x)
+    compare(lambda g, x: g.host(sorting.np_kthvalue, outs, [x], (150, 1)), x)

@@ -46,13 +46,13 @@ def _topk(builder: Any, v: Val) -> list[Any] | None:
 
 @planner("host:np_kthvalue")
 def _kthvalue(builder: Any, v: Val) -> list[Any] | None:
-    """np_kthvalue(x, k, dim, keepdim) -> value, index."""
-    k, axis, _ = v.arg[2]
+    """np_kthvalue(x, k, dim) -> value, index."""
+    k, axis = v.arg[2]
     return _plan(builder, v, axis, 1, False, "nth", k - 1)
 
 
 @planner("host:np_median")
 def _median(builder: Any, v: Val) -> list[Any] | None:
-    """np_median(x, dim, keepdim, ignore_nan) -> value, index."""
-    axis, _, ignore_nan = v.arg[2]
+    """np_median(x, dim, ignore_nan) -> value, index."""
+    axis, ignore_nan = v.arg[2]
     return _plan(builder, v, axis, 1, False, "nanmedian" if ignore_nan else "median")
