@@ -235,3 +235,14 @@ def test_keys_tell_programs_apart() -> None:
     assert p.key == softmax().key
     assert LoopKernel(p).key == LoopKernel(softmax()).key
     assert embedding("inner").key != embedding("outer").key
+
+
+@pytest.mark.parametrize("columns", [3, 16, 100])
+def test_sums_of_runs_of_rows(columns: int) -> None:
+    """accumulate: each run of rows begins anew, over whatever was in memory."""
+    load = S("load", F, Access(0, ("n", "n", "1")))
+    kept = S("accumulate", F, Access(1, ("n", "0", "1")), 0)
+    p = program(2, 1, "inner", (F, F), (True, [load, kept]))
+    x = np.random.default_rng(0).standard_normal((6, 8, columns), dtype=np.float32)
+    strides = [[8 * columns, columns, 1], [columns, 0, 1]]
+    both(p, [x.reshape(-1), np.full(6 * columns, np.nan, F)], [6, 8], [columns], strides)
