@@ -471,7 +471,9 @@ def _ce_back_expand(g: Any, grad: Any, x: Any, t: Any, reduction: str, ignore: i
 
 def _ce_shows(n: Any) -> tuple:
     edge = n.edges[0]
-    return (edge and shown("LogSoftmaxBackward0", edge, meta=n.inst.ins[0].plain()),)
+    if edge is None:
+        return (None,)
+    return (shown("LogSoftmaxBackward0", edge, meta=n.inst.ins[0].plain()),)
 
 
 CROSS_ENTROPY = Op(
