@@ -473,7 +473,14 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
     def slow(a: Any, c: Any) -> Any:
         if isinstance(a, Tensor):
             if isinstance(c, Tensor):
-                return apply(op, _on_one_device(a, c))
+                a, c = _on_one_device(a, c)
+                ma, mb = a.meta, c.meta
+                if ((ma, mb), ()) not in insts and not (
+                    ma.offset or mb.offset or ma.device is META
+                ):
+                    op.inst((ma, mb))  # not seen before: now it is
+                    return record(a, c)
+                return apply(op, (a, c))
             x = _number_of(c)
             return NotImplemented if x is None else with_number(a, x, False)
         x = _number_of(a)
