@@ -41,7 +41,10 @@ def main() -> int:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     summary = {}
     for name in options.only.split(",") if options.only else SCRIPTS:
-        command = [sys.executable, *(part.format(out=out, scripts=options.scripts.resolve()) for part in SCRIPTS[name])]
+        command = [
+            sys.executable,
+            *(part.format(out=out, scripts=options.scripts.resolve()) for part in SCRIPTS[name]),
+        ]
         print(f"== {name}", flush=True)
         done = subprocess.run(
             command, cwd=options.scripts, env=environment, capture_output=True, text=True

@@ -193,6 +193,7 @@ class Tape:
         "scalars",
         "values",
         "views",
+        "watch",
     )
 
     def __init__(self, home: dict[str, Any], grad: bool = True) -> None:
@@ -210,6 +211,7 @@ class Tape:
         self.n = 0
         self.budget = -1 if config.EAGER else MAX_BYTES
         self.grad = grad
+        self.watch: Any = None  # what `facula.compile` notes while it captures
 
     def leaf(self, s: Storage) -> int:
         """The entry of a storage that is not pending here."""

@@ -266,10 +266,8 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = broadcast_shapes(input.meta.shape, mask.meta.shape)
     x, m = input.expand(shape), mask.expand(shape)  # type: ignore[attr-defined]
-    if not shape:
-        x, m = x.reshape(1), m.reshape(1)
     check_out(out, input, mask)
-    return to_out(x[nonzero_tuple(m)], out)
+    return to_out(x.reshape(-1)[nonzero_tuple(m.reshape(-1))], out)
 
 
 @both("masked_scatter")

@@ -9,13 +9,13 @@ from typing import Any
 
 from facula.autograd import walk
 from facula.graph.meta import META, Meta
-from facula.graph.tape import LOCAL, Op, evaluate, new_storage
+from facula.graph.tape import LOCAL, Op, evaluate
 from facula.ops.apply import apply
 from facula.ops.create import filled
 from facula.ops.elementwise import add
 from facula.ops.inplace import write_back
 from facula.ops.registry import TORCH, only_method
-from facula.tensor import Tensor, wrap
+from facula.tensor import Tensor, from_buffer
 
 
 def _add_n_expand(g: Any, *vals: Any) -> Any:
@@ -118,7 +118,7 @@ def _one(m: Meta) -> Tensor:
         one = filled(m.plain(), 1)
         buf = _ones[m] = evaluate(one._s)
     plain = m if m.contiguous and not m.offset else m.plain()
-    return wrap(new_storage(buf, plain), plain)
+    return from_buffer(buf, plain)
 
 
 def _check_roots(outputs: Sequence[Tensor]) -> None:

@@ -12,6 +12,7 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
+from facula.ops.compact import index_arrays
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import TORCH, both, check_out, check_out_types, only_method, to_out
 from facula.ops.shape import SELECT, known_view, make_view, narrow, select, slice_dim, unsqueeze
@@ -164,7 +165,7 @@ def _as_index_tensor(i: Any) -> Tensor:
 
 def nonzero_tuple(mask: Tensor) -> tuple[Tensor, ...]:
     """Index tensors of the true elements, one per dim (evaluates the mask)."""
-    return tuple(adopt_array(np.ascontiguousarray(i)) for i in np.nonzero(mask._values()))
+    return tuple(adopt_array(i) for i in index_arrays(mask._values()))
 
 
 def _is_sequence_index(index: Any) -> bool:

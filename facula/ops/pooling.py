@@ -17,6 +17,7 @@ from facula.autograd.node import shown
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
+from facula.ops import depth
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath, unsupported
 from facula.ops.registry import FUNCTIONAL, TORCH, to_out
@@ -117,9 +118,12 @@ def _max_template(name: str) -> Callable[..., Any]:
         if not x.numel:
             return g.const(0, x.dtype, shape), g.const(0, dt.int64, shape)
         wide = g.reshape(g.cast(x, w), (n, c, *x.shape[x.ndim - k :]))
-        values, index = g.template(
-            name, [(w, (n, c, *out)), (dt.int64, (n, c, *out))], (wide,), params
-        )
+        if name == "max_pool" and depth.is_deep(wide):
+            values, index = depth.max_pool(g, wide, params)
+        else:
+            values, index = g.template(
+                name, [(w, (n, c, *out)), (dt.int64, (n, c, *out))], (wide,), params
+            )
         return g.cast(g.reshape(values, shape), x.dtype), g.reshape(index, shape)
 
     return expand
@@ -299,6 +303,8 @@ def _avg_expand(g: Any, x: Any, *params: Any) -> Any:
     if not x.numel:
         return g.const(0, x.dtype, shape)
     wide = g.reshape(g.cast(x, w), (n, c, *x.shape[x.ndim - k :]))
+    if depth.is_deep(wide) and (params[5] or 0) >= 0:
+        return g.cast(g.reshape(depth.avg_pool(g, wide, params), shape), x.dtype)
     (y,) = g.template("avg_pool", [(w, (n, c, *out))], (wide,), params)
     return g.cast(g.reshape(y, shape), x.dtype)
 
@@ -321,6 +327,8 @@ def _avg_back_expand(
     size = tuple(shape[len(shape) - k :])
     wide = g.reshape(g.cast(grad, w), (n, c, *out))
     arg = (kernel, stride, padding, size, count_pad, divisor)
+    if depth.is_deep(wide) and (divisor or 0) >= 0:
+        return g.cast(g.reshape(depth.avg_pool_backward(g, wide, arg), shape), grad.dtype)
     (y,) = g.template("avg_pool_backward", [(w, (n, c, *size))], (wide,), arg)
     return g.cast(g.reshape(y, shape), grad.dtype)
 

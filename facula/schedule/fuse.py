@@ -71,6 +71,15 @@ class Group:
     places: dict[int, tuple[Expr, ...]] = field(default_factory=dict)  # member -> where it stands
     reads: set[int] = field(default_factory=set)
     columns: dict[int, Val] = field(default_factory=dict)  # sums over runs of rows -> of what
+    product: Val | None = None  # what the group is the epilogue of
+
+    @property
+    def computed(self) -> list[Val]:
+        """All that its step computes: the members, after the product whose epilogue they are."""
+        if self.product is None:
+            return self.members
+        v = self.product
+        return [v.srcs[0] if v.op == "out" else v, *self.members]
 
     @property
     def loop_sizes(self) -> list[int]:
