@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from facula.autograd.node import grad_class, next_seq, shown
+from facula.autograd.node import FREED, SECOND_TIME, grad_class, next_seq, shown
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import default_dtype, dtype, promote_types
 from facula.graph.ir import Val
@@ -305,33 +305,30 @@ class Binary:
 
         self.op = Op(name, infer, expand, backward, saves=saves, grad_name=grad_name)
         # with a number for the right operand, and for the left one
-        number, shows = _number_grad(name, grad_name)
+        numbers = _NUMBER_GRADS.get(name, ((grad_name, None, None),) * 2)
         self.number_ops = [
-            Op(name, infer_number, expand_number, saves=_number_saves(saves), grad_name=n, shows=s)
-            for n, s in zip(number, shows, strict=True)
-        ]
+            Op(name, infer_number, expand_number, saves=_number_saves(saves) if kept is None else kept,
+               grad_name=node, shows=shows)
+            for node, shows, kept in numbers
+        ]  # fmt: skip
 
     @staticmethod
     def _promoted(a: Val, b: Val) -> dtype:
         return result_type((_shape_meta(a), _shape_meta(b)))
 
 
-# the nodes that PyTorch has where an operand is a number: on the right, on the left
+# Derivatives where an operand is a number, on the right and on the left: the name, what PyTorch's
+# node shows, and what is saved where that is not what two tensors need ("1": the number alone).
 _NUMBER_GRADS: dict[str, tuple[tuple, tuple]] = {
-    "add": ((None, None), ("0 -", "- 0")),
-    "mul": ((None, None), ("0 -", "0 -")),
-    "sub": ((None, "RsubBackward1"), ("0 -", None)),
+    "add": ((None, "0 -", None), (None, "- 0", None)),
+    "mul": ((None, "0 -", "1"), (None, "0 -", "1")),
+    "sub": ((None, "0 -", None), ("RsubBackward1", None, None)),
     "div": (
-        (None, "MulBackward0"),
-        ("0 -", lambda n: (shown("ReciprocalBackward0", n.edges[0]), None)),
+        (None, "0 -", "1"),
+        ("MulBackward0", lambda n: (shown("ReciprocalBackward0", n.edges[0]), None), None),
     ),
-    "pow": (("PowBackward0", "PowBackward2"), (None, None)),
+    "pow": (("PowBackward0", None, None), ("PowBackward2", None, None)),
 }
-
-
-def _number_grad(name: str, grad_name: str | None) -> tuple[tuple, tuple]:
-    """(names, what they show) of the derivatives of a binary operator with a number."""
-    return _NUMBER_GRADS.get(name, ((grad_name, grad_name), (None, None)))
 
 
 def _shape_meta(v: Val) -> Meta:
@@ -411,6 +408,8 @@ class TensorContext:
 
 def backward_number(backward: Callable, node: Any, g: Tensor) -> Any:
     """The derivative with respect to the tensor of a tensor-and-number operator."""
+    if node.saved is FREED:
+        raise RuntimeError(SECOND_TIME)
     ctx = NumberContext(node)
     ga, gb = backward(ctx, g)
     return sum_to(gb if ctx.left else ga, node.inst.ins[0])
@@ -449,6 +448,7 @@ def _number_of(x: Any) -> Any:
 def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, Any], Any]:
     op, number_ops = b.op, b.number_ops
     insts = op.insts
+    crossed = b.name == "mul"  # the derivative in one operand reads the other one
     saves_a, saves_b = 0 in op.saves_inputs, 1 in op.saves_inputs
     saves_out = bool(op.saves_outputs)
     from facula.autograd.node import save, save_result
@@ -473,7 +473,14 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
     def slow(a: Any, c: Any) -> Any:
         if isinstance(a, Tensor):
             if isinstance(c, Tensor):
-                return apply(op, _on_one_device(a, c))
+                a, c = _on_one_device(a, c)
+                ma, mb = a.meta, c.meta
+                if ((ma, mb), ()) not in insts and not (
+                    ma.offset or mb.offset or ma.device is META
+                ):
+                    op.inst((ma, mb))  # not seen before: now it is
+                    return record(a, c)
+                return apply(op, (a, c))
             x = _number_of(c)
             return NotImplemented if x is None else with_number(a, x, False)
         x = _number_of(a)
@@ -523,9 +530,9 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
             if saves_a or saves_b or saves_out:
                 node.saved = []
                 if saves_a:
-                    node.saved.append(save(a))
+                    node.saved.append(save(a) if c._rg or not crossed else None)
                 if saves_b:
-                    node.saved.append(save(c))
+                    node.saved.append(save(c) if a._rg or not crossed else None)
                 if saves_out:
                     node.saved.append(save_result(out, 0))
             else:

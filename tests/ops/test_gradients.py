@@ -77,3 +77,20 @@ def test_overwriting_what_others_saved_is_an_error():
     y.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         z.sum().backward()
+
+
+def test_backward_twice_through_a_product_with_a_number():
+    x = torch.ones(3, requires_grad=True)
+    for y in ((x * 2).sum(), (x / 2).sum()):
+        y.backward()
+        with pytest.raises(RuntimeError, match="a second time"):
+            y.backward()
+
+
+def test_a_product_keeps_only_what_its_derivative_reads():
+    x = torch.ones(3, requires_grad=True) * 1
+    c = torch.ones(3)
+    for y in (x * 2, x / 2):
+        assert y.grad_fn.saved == [None]
+    assert (x * c).grad_fn.saved[0] is None and (c * x).grad_fn.saved[1] is None
+    assert None not in (x * x).grad_fn.saved
