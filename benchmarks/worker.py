@@ -8,8 +8,11 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.layers import LAYERS
 from benchmarks.products import product
 from benchmarks.workloads import WORKLOADS
+
+KNOWN = WORKLOADS | LAYERS
 
 
 def serve(library: str, pipe: Connection) -> None:
@@ -25,7 +28,7 @@ def serve(library: str, pipe: Connection) -> None:
             if order == "build":
                 torch.manual_seed(0)
                 kind, _, shape = argument.partition(":")
-                step = product(torch, shape) if kind == "product" else WORKLOADS[argument](torch)
+                step = product(torch, shape) if kind == "product" else KNOWN[argument](torch)
                 step()
             else:
                 for _ in range(argument):

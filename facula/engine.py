@@ -37,6 +37,8 @@ def live_entries(values: list[Storage | None]) -> tuple[bool, ...]:
 def flush(tape: Tape) -> None:
     """Evaluates everything on a tape; live storages get their buffers."""
     with _lock:
+        if tape.watch is not None:
+            tape.watch.evaluated()
         if tape.home["tape"] is tape:  # also where another thread asks for a value
             tape.home["tape"] = Tape(tape.home, tape.grad)
         if not tape.key:

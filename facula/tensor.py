@@ -409,7 +409,11 @@ def wrap(s: Storage, m: Meta, offset: int = 0, cls: type = Tensor) -> Tensor:
 
 def from_buffer(buf: Any, m: Meta) -> Tensor:
     """A tensor of an evaluated contiguous value."""
-    return wrap(new_storage(buf, m), m)
+    s = new_storage(buf, m)
+    watch = LOCAL.tape.watch
+    if watch is not None:
+        watch.made(s)
+    return wrap(s, m)
 
 
 def from_array(array: np.ndarray, d: dt.dtype | None = None, device: object = CPU) -> Tensor:

@@ -626,7 +626,7 @@ class Fusion:
         try:
             return [(v.srcs[0], through_view(v, at, sizes))]
         except Unfusable:
-            got = strided_base(v, self.candidates)
+            got = strided_base(v, self.candidates - {v.id})
             if got is not None:
                 base = got[0]
                 placed = base.id in self.stage and self.group_of.get(base.id) is not self._current
