@@ -230,7 +230,9 @@ def _micro_tile(p: Problem, lanes: int, target: Target) -> tuple[int, int]:
         rows = _even(max(p.m, 1), rows)
         if rows > 6 and p.work <= _SMALL:
             rows += rows & 1  # half as many kernels where lengths change, for a row that is wasted
-    if rows <= 6 and p.n > 2 * lanes and registers == 32:
+    if p.m <= 2 and p.n >= registers * lanes:  # long stretches of B's rows: they come from memory
+        vectors = registers // 2 // rows
+    elif rows <= 6 and p.n > 2 * lanes and registers == 32:
         vectors = 4
     return max(rows, 1), vectors
 

@@ -21,7 +21,7 @@ from facula.schedule.affine import Unfusable
 from facula.schedule.codegen import Call, Memory, Place, Writer
 from facula.schedule.fuse import Group
 from facula.schedule.templates.conv import conv_epilogue_shape, plan_conv_product
-from facula.schedule.templates.matmul import is_planned, plan_product
+from facula.schedule.templates.matmul import is_planned, matmul_shape, plan_product
 
 _PRODUCT = -7  # the slot that stands for the product's result, which may have no memory
 _HALVES = ("float16", "bfloat16")
@@ -76,7 +76,7 @@ def _step_of(v: Val) -> Val:
 def matrix_shape(v: Val) -> tuple[int, ...] | None:
     """(batch..., rows, columns) of a product's result; None if it is not one."""
     if v.op == "matmul":
-        return v.shape if is_planned(v) else None
+        return matmul_shape(v) if is_planned(v) else None
     if v.op == "out" and v.srcs[0].op == "template:conv":
         return conv_epilogue_shape(v)
     return None

@@ -38,3 +38,17 @@ def test_halves(shape, half):
     plan = Builder(low, (False, False), []).build()
     assert not host_steps(plan)
     assert any(half.name in s.kernel.key and s.kernel.key[:4] != "loop" for s in plan.kernels)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, ((), 700, 1, 300), ((2,), 1, 700, 300)])
+@pytest.mark.parametrize("dtype", [np.float64, np.int32, np.int64])
+def test_other_numbers(shape, dtype):
+    """Columns and rows too; integers wrap."""
+    batch, m, n, k = shape
+    rng = np.random.default_rng(0)
+    big = 2 if dtype is np.float64 else np.iinfo(dtype).max // 3
+    a = rng.integers(-big, big, (*batch, m, k)).astype(dtype)
+    b = rng.integers(-big, big, (*batch, n, k)).astype(dtype)
+    last = (*range(len(batch)), len(batch) + 1, len(batch))
+    compare(lambda g, a, b: [g.matmul(a, g.permute(b, last))], a, b)
+    compare(lambda g, a, b: [g.matmul(a, b)], a, np.ascontiguousarray(np.swapaxes(b, -1, -2)))

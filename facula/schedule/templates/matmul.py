@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from facula.graph.ir import Val
@@ -10,8 +11,9 @@ from facula.kernel.matmul import Extra, Fused, Mat, plan_matmul
 from facula.schedule.codegen import Place
 from facula.schedule.templates.common import planned, planner
 
-_MATMUL_TYPES = frozenset(("float32", "float64"))
-_OPERAND_TYPES = _MATMUL_TYPES | {"float16", "bfloat16"}
+_FLOATS = frozenset(("float32", "float64"))
+_HALVES = frozenset(("float16", "bfloat16"))
+_INTEGERS = frozenset(("int32", "int64"))
 
 
 @planner("matmul")
@@ -21,8 +23,20 @@ def _matmul(builder: Any, v: Val) -> list[Any] | None:
 
 def is_planned(v: Val) -> bool:
     """Whether there is code for a product of these dtypes."""
-    a = v.srcs[0]
-    return v.dtype.name in _MATMUL_TYPES and a.dtype.name in _OPERAND_TYPES and bool(v.numel)
+    held, computed = v.srcs[0].dtype.name, v.dtype.name
+    if computed in _INTEGERS:
+        return held == computed and bool(v.numel)
+    return computed in _FLOATS and held in _FLOATS | _HALVES and bool(v.numel)
+
+
+def is_column(v: Val) -> bool:
+    """Whether the result is a column, which is computed as the row of its transpose."""
+    return v.shape[-1] == 1 and v.shape[-2] > 1
+
+
+def matmul_shape(v: Val) -> tuple[int, ...]:
+    """The result as its kernel sees it: (batch..., rows, columns)."""
+    return (*v.shape[:-2], 1, v.shape[-2]) if is_column(v) else v.shape
 
 
 def plan_product(
@@ -35,7 +49,7 @@ def plan_product(
 ) -> list[Any] | None:
     """Steps that compute v, or what an epilogue makes of it, at a place, as numbers of dtype `out`.
 
-    The place is row-major in v's shape, or has a stride for each dim of it.
+    The place is row-major in v's shape, or has a stride for each dim of `matmul_shape`.
     """
     a, b = v.srcs
     where_a, where_b = builder.strided(a), builder.strided(b)
@@ -46,7 +60,13 @@ def plan_product(
         Mat(slot, strides[-2], strides[-1], tuple(strides[:-2]), offset)
         for slot, offset, strides in (where_a, where_b)
     ]
-    *out_batch, row, _ = place.strides or contiguous_strides(v.shape)
+    if is_column(v):
+        m, n = n, m
+        mats = [
+            dataclasses.replace(x, rows_stride=x.cols_stride, cols_stride=x.rows_stride)
+            for x in reversed(mats)
+        ]
+    *out_batch, row, _ = place.strides or contiguous_strides((*v.shape[:-2], m, n))
     c = Mat(place.slot, row, 1, tuple(out_batch), place.offset)
     return planned(
         builder,
