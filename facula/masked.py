@@ -187,7 +187,7 @@ def _spread(name: str) -> Callable:
         total = sum(square, dims, keepdim=keepdim, mask=mask)
         count = _count(x, mask, dims, keepdim) - free
         got = total / torch.clamp(count, min=0).to(total.dtype)
-        return torch.sqrt(got) if name == "std" else got
+        return (torch.sqrt(got) if name == "std" else got).to(d)
 
     run.__name__ = run.__qualname__ = name
     run.__doc__ = f"{name} of the elements where mask is True."
@@ -202,10 +202,11 @@ def logsumexp(
 ) -> Any:
     """log(sum(exp)) of the elements where mask is True."""
     x = _converted(input, dtype)
-    if not x.dtype.is_floating_point:
+    d = x.dtype
+    if not (d.is_floating_point or d.is_complex):
         x = x.to(torch.get_default_dtype())
     x = _filled(x, mask, -math.inf)
-    return torch.logsumexp(x, _dims(x, dim), keepdim)
+    return torch.logsumexp(x, _dims(x, dim), keepdim).to(d)
 
 
 def logaddexp(

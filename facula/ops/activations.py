@@ -279,12 +279,16 @@ def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) 
 @functional("tanhshrink")
 def tanhshrink(input):  # type: ignore[no-untyped-def]
     """x - tanh(x)."""
+    if input.meta.dtype.kind != "f":
+        return input - input.tanh()
     return run(TANH_SHRINK, input, False)
 
 
 @functional("softsign")
 def softsign(input):  # type: ignore[no-untyped-def]
     """x / (1 + |x|)."""
+    if input.meta.dtype.kind != "f":
+        return input / (input.abs() + 1)
     return run(SOFT_SIGN, input, False)
 
 

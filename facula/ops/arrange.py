@@ -547,7 +547,8 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
         raise RuntimeError(
             f"size {{{list(target)}}} is not expandable to size {{{list(m.shape)}}}."
         )
-    return sum_to(self, meta_of(m.dtype, target))
+    summed = (tuple(target) != tuple(m.shape) or not m.ndim) and m.dtype.kind in "biu"
+    return sum_to(self, meta_of(dt.int64 if summed else m.dtype, target))
 
 
 def _copy_of(name: str, views: bool = False) -> None:
@@ -555,6 +556,10 @@ def _copy_of(name: str, views: bool = False) -> None:
     source = getattr(Tensor, name)
 
     def function(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if name == "narrow" and args and isinstance(args[0], int) and args[0] >= input.meta.ndim:
+            raise RuntimeError(
+                "Expected dim < static_cast<int64_t>(self_sizes.size()) to be true, but got false."
+            )
         got = source(input, *args, **kwargs)
         if isinstance(got, tuple):
             copies = tuple(t.clone() for t in got)

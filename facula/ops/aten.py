@@ -23,8 +23,10 @@ def _dropout_backward(grad: Tensor, mask: Tensor, scale: float) -> Tensor:
 
 
 def _safe_softmax(self: Tensor, dim: int, dtype: Any = None) -> Tensor:
-    got = FUNCTIONAL["softmax"](self, dim, dtype=dtype)
-    return TORCH["where"]((self == float("-inf")).all(dim, keepdim=True), 0.0, got)  # type: ignore[union-attr]
+    nothing = (self == float("-inf")).all(dim, keepdim=True)  # type: ignore[union-attr]
+    # such rows are replaced before as well: their derivative would be NaN
+    got = FUNCTIONAL["softmax"](TORCH["where"](nothing, 0.0, self), dim, dtype=dtype)
+    return TORCH["where"](nothing, 0.0, got)
 
 
 _SPECIAL = {

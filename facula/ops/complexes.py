@@ -214,12 +214,12 @@ Tensor.imag = property(imag, _set_part(imag))  # type: ignore[attr-defined]
 # conjugates -----------------------------------------------------------------------------------
 
 
-def _conj_expand(g: Any, a: Any) -> Any:
+def conj_val(g: Any, a: Any) -> Any:
     re, im = parts(g, a)
     return joined(g, re, -im)
 
 
-CONJ = Op("conj", lambda a: a.plain(), _conj_expand, lambda n, g: apply(CONJ, (g,)))
+CONJ = Op("conj", lambda a: a.plain(), conj_val, lambda n, g: apply(CONJ, (g,)))
 
 
 @both("conj")

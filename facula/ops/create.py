@@ -503,6 +503,8 @@ def _line(name: str, transform: Any) -> None:
 
 def _logspace_values(start: Any, end: Any, steps: int, d: Dtype, base: float) -> np.ndarray:
     i = np.arange(steps)
+    if d.kind in "iu":
+        start, end = int(start), int(end)
     step = (end - start) / (steps - 1) if steps > 1 else 0
     half = max(steps // 2, 1)  # a single number is the start
     exponent = np.where(i < half, start + step * i, end - step * (steps - 1 - i))

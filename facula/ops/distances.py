@@ -39,17 +39,17 @@ def p_norm_slope(x: Tensor, norm: Tensor, g: Tensor, p: float, dims: tuple[int, 
     if p == 0:
         return TORCH["zeros_like"](x)
     if p == 1:
-        return g * x.sign()  # type: ignore[attr-defined]
+        return g * x.sgn()  # type: ignore[attr-defined]
     if p == 2:
         return where(norm == 0, zero, x * (g / norm))
     if math.isinf(p):
         hit = (x.abs() == norm).to(x.meta.dtype)  # type: ignore[attr-defined]
-        return x.sign() * hit * (g / hit.sum(dims, keepdim=True))  # type: ignore[attr-defined]
+        return x.sgn() * hit * (g / hit.sum(dims, keepdim=True))  # type: ignore[attr-defined]
     a = x.abs()  # type: ignore[attr-defined]
     if p < 1:
-        inner = where(x == 0, zero, x.sign() * a ** (p - 1))  # type: ignore[attr-defined]
+        inner = where(x == 0, zero, x.sgn() * a ** (p - 1))  # type: ignore[attr-defined]
         return inner * (g * norm ** (1 - p))
-    inner = x.sign() * a ** (p - 1) if p < 2 else x * a ** (p - 2)  # type: ignore[attr-defined]
+    inner = x.sgn() * a ** (p - 1) if p < 2 else x * a ** (p - 2)  # type: ignore[attr-defined]
     return inner * where(norm == 0, zero, g / norm ** (p - 1))
 
 

@@ -55,9 +55,14 @@ CAT = Op("cat", _cat_infer, _cat_expand, _cat_backward)
 
 def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors joined along an existing dim."""
-    from facula.ops.registry import to_out
+    from facula.ops.registry import check_out, to_out
 
+    if isinstance(tensors, Tensor):
+        raise TypeError(
+            "cat(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor"
+        )
     tensors = list(tensors)
+    check_out(out, *tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     for i, x in enumerate(tensors):

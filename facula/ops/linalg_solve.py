@@ -522,6 +522,7 @@ LU = host_op(
 )
 _LU_FACTOR = return_type("linalg_lu_factor", "LU", "pivots")
 _LU_FACTOR_EX = return_type("linalg_lu_factor_ex", "LU", "pivots", "info")
+_LU_WITH_INFO = return_type("_lu_with_info", "LU", "pivots", "info")
 _LU = return_type("linalg_lu", "P", "L", "U")
 _UNPACK = return_type("lu_unpack", "P", "L", "U")
 
@@ -560,7 +561,8 @@ def lu(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:
 def lu_old(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) -> Any:
     """(compact LU, pivots[, infos]); deprecated for `linalg.lu_factor`."""
     got = apply(LU, (A,), (bool(pivot),))
-    return to_out(tuple(got) if get_infos else _LU_FACTOR(*got[:2]), out)
+    named = get_infos and out is None
+    return to_out(_LU_WITH_INFO(*got) if named else tuple(got[: 3 if get_infos else 2]), out)
 
 
 del TORCH["lu"], Tensor.lu  # type: ignore[attr-defined]

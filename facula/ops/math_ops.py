@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from facula.ops.elementwise import conj_of
-from facula.ops.pointwise import BOOL, FLOAT, unary
+from facula.ops.pointwise import BOOL, COUNT, FLOAT, unary
 from facula.ops.registry import FUNCTIONAL, TORCH
 from facula.tensor import Tensor
 
@@ -56,7 +56,7 @@ _TABLE: dict[str, tuple[Any, Any, str, str]] = {
     "floor": (lambda g, a: a if a.dtype.kind in "iu" else a.floor(), lambda n, g: g * 0, "", "same"),
     "ceil": (lambda g, a: a if a.dtype.kind in "iu" else a.ceil(), lambda n, g: g * 0, "", "same"),
     "trunc": (lambda g, a: a if a.dtype.kind in "iu" else a.trunc(), lambda n, g: g * 0, "", "same"),
-    "square": (lambda g, a: a * a, lambda n, g: g * (_x(n) * 2), "0", "same"),
+    "square": (lambda g, a: a * a, lambda n, g: g * (_x(n) * 2), "0", COUNT),
     "relu": (lambda g, a: a.relu(), lambda n, g: g * (n.tensor(0) > 0), "out", "same"),
 }  # fmt: skip
 
@@ -66,7 +66,7 @@ _ALIASES = {
     "trunc": ("fix",),
 }  # fmt: skip
 _REFUSED = {"relu": "bc", "floor": "bc", "ceil": "bc", "trunc": "bc", "sign": "c", "neg": "b"}
-_GRAD_NAME: dict[str, str] = {}
+_GRAD_NAME = {"log1p": "Log1PBackward0", "square": "PowBackward0"}
 
 for _name, (_fn, _back, _saves, _rule) in _TABLE.items():
     unary(_name, _fn, _back, saves=_saves, rule=_rule, aliases=_ALIASES.get(_name, ()),
@@ -75,6 +75,20 @@ for _name, (_fn, _back, _saves, _rule) in _TABLE.items():
 unary("isnan", lambda g, a: a.isnan() if a.dtype.kind == "f" else a.ne(a), rule=BOOL, inplace=False)
 unary("digamma", lambda g, a: a.digamma(),
       lambda n, g: g * TORCH["polygamma"](1, n.tensor(0)), saves="0", rule=FLOAT)  # fmt: skip
+
+_abs_real = Tensor.abs_  # type: ignore[attr-defined]
+
+
+def _abs_in_place(self: Tensor) -> Tensor:
+    """In-place version of `abs`."""
+    if self.meta.dtype.kind == "c":
+        raise RuntimeError("In-place abs is not supported for complex tensors.")
+    return _abs_real(self)
+
+
+for _name in ("abs_", "absolute_"):
+    setattr(Tensor, _name, _abs_in_place)
+    TORCH[_name] = _abs_in_place
 
 Tensor.__neg__ = TORCH["neg"]  # type: ignore[attr-defined]
 Tensor.__abs__ = TORCH["abs"]  # type: ignore[attr-defined]

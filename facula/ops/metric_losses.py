@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
+from facula.graph.dtypes import promote_types
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.distances import pairwise_distance
+from facula.ops.formula import TENSORS
 from facula.ops.losses import CODES, elementwise_loss, reduce_tensor
 from facula.ops.nn_ops import check_reduction, legacy_reduction
 from facula.ops.registry import TORCH, functional
@@ -129,6 +131,12 @@ _POISSON = {(log, full): _poisson(log, full) for log in (False, True) for full i
 def _poisson_loss(
     input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: str
 ) -> Tensor:
+    d = promote_types(input.meta.dtype, target.meta.dtype)
+    if d.kind in "iu":  # integers: each step in its own type, as PyTorch
+        loss = input.exp() - target * input if log_input else input - target * (input + eps).log()  # type: ignore[operator]
+        if full:
+            loss = loss + _stirling(TENSORS, target.to(loss.meta.dtype))  # type: ignore[attr-defined]
+        return {"mean": loss.mean, "sum": loss.sum}.get(reduction, lambda: loss)()
     op = _POISSON[bool(log_input), bool(full)][reduction]
     return apply(op, (input, target), (reduction,), (float(eps),))
 

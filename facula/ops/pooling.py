@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from facula.autograd.node import shown
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
@@ -175,7 +176,17 @@ MAX_BACKWARD = Op(
 )
 
 
-def _max_op(name: str, grad_name: str) -> Op:
+def _squeezed(name: str) -> Callable:
+    """What a 1-d pooling shows: PyTorch's is the 2-d one between an unsqueeze and a squeeze."""
+
+    def shows(n: Any) -> tuple:
+        edge = n.edges[0]
+        return (None if edge is None else shown(name, shown("UnsqueezeBackward0", edge)),)
+
+    return shows
+
+
+def _max_op(name: str, grad_name: str, shows: Callable | None = None) -> Op:
     return Op(
         name,
         _max_infer,
@@ -184,17 +195,20 @@ def _max_op(name: str, grad_name: str) -> Op:
         saves="out1",
         materialize=False,
         grad_name=grad_name,
+        shows=shows,
     )
 
 
 MAX_POOL = {
-    1: _max_op("max_pool", "SqueezeBackward1"),
+    1: _max_op("max_pool", "SqueezeBackward1", _squeezed("MaxPool2DWithIndicesBackward0")),
     2: _max_op("max_pool", "MaxPool2DWithIndicesBackward0"),
     3: _max_op("max_pool", "MaxPool3DWithIndicesBackward0"),
 }
 ADAPTIVE_MAX = {
     k: _max_op(
-        "adaptive_max_pool", "SqueezeBackward1" if k == 1 else f"AdaptiveMaxPool{k}DBackward0"
+        "adaptive_max_pool",
+        "SqueezeBackward1" if k == 1 else f"AdaptiveMaxPool{k}DBackward0",
+        _squeezed("AdaptiveMaxPool2DBackward0") if k == 1 else None,
     )
     for k in (1, 2, 3)
 }
@@ -332,6 +346,7 @@ AVG_POOL = {
         _avg_expand,
         lambda n, g: apply(AVG_BACKWARD, (g,), (tuple(n.inst.ins[0].shape), *n.params)),
         grad_name="SqueezeBackward1" if k == 1 else f"AvgPool{k}DBackward0",
+        shows=_squeezed("AvgPool2DBackward0") if k == 1 else None,
     )
     for k in (1, 2, 3)
 }
@@ -539,6 +554,7 @@ ADAPTIVE_AVG = {
         else "MeanBackward1"
         if one
         else f"AdaptiveAvgPool{k}DBackward0",
+        shows=_squeezed("AdaptiveAvgPool2DBackward0") if k == 1 else None,
     )
     for k in (1, 2, 3)
     for one in (False, True)

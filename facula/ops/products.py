@@ -8,6 +8,7 @@ from typing import Any
 from facula.graph import dtypes as dt
 from facula.graph.meta import broadcast_shapes, wrap_dim
 from facula.ops.elementwise import conj_of
+from facula.ops.inplace import resize, write_back
 from facula.ops.registry import NAMESPACES, TORCH, both, inplace, only_torch, to_out
 from facula.tensor import Tensor
 
@@ -120,6 +121,23 @@ def addbmm(
 
 for _fn in (addmv, addr, addbmm, TORCH["addmm"], TORCH["baddbmm"]):
     inplace(_fn)
+
+_addbmm_same = Tensor.addbmm_  # type: ignore[attr-defined]
+
+
+def _addbmm_in_place(
+    self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
+    """In-place version of `addbmm`; a tensor of a shape that broadcasts gets the result's."""
+    shape = (batch1.meta.shape[1], batch2.meta.shape[2])
+    if tuple(self.meta.shape) == shape or self._rg:
+        return _addbmm_same(self, batch1, batch2, beta=beta, alpha=alpha)
+    got = addbmm(self, batch1, batch2, beta=beta, alpha=alpha)
+    resize(self, shape)
+    return write_back(self, got)
+
+
+Tensor.addbmm_ = _addbmm_in_place  # type: ignore[attr-defined]
 
 
 @both("vdot")

@@ -90,6 +90,35 @@ def inplace(fn: Callable, name: str | None = None) -> Callable:
     return run
 
 
+_C_NAMES = {
+    "float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
+    "int64": "long int", "int32": "int", "int16": "short int", "int8": "signed char",
+    "uint8": "unsigned char", "bool": "bool", "complex64": "c10::complex<float>",
+    "complex128": "c10::complex<double>",
+}  # fmt: skip
+
+
+def check_out(out: Any, *operands: Any) -> None:
+    """RuntimeError where results written to `out` would meet in memory, with each other or operands."""
+    from facula.ops.apply import check_disjoint, check_no_repeats
+
+    for o in out if isinstance(out, (tuple, list)) else (out,):
+        if isinstance(o, Tensor):
+            check_no_repeats(o)
+            check_disjoint(o, operands)
+
+
+def check_out_types(result: Any, out: Any) -> None:
+    """RuntimeError where `out` has another dtype than the result."""
+    if out is None:
+        return
+    pairs = zip(result, out, strict=True) if isinstance(result, tuple) else [(result, out)]
+    for r, o in pairs:
+        if r.meta.dtype is not o.meta.dtype:
+            want, got = _C_NAMES.get(r.meta.dtype.name), _C_NAMES.get(o.meta.dtype.name)
+            raise RuntimeError(f"Expected out tensor to have dtype {want}, but got {got} instead")
+
+
 def to_out(result: Any, out: Any) -> Any:
     """Copies a result into `out=`, resized where its shape is another."""
     from facula.ops.inplace import copy_out

@@ -20,7 +20,7 @@ from facula.ops.index import (
     scatter_op,
 )
 from facula.ops.pointwise import opmath
-from facula.ops.registry import TORCH, both, inplace, only_torch, to_out
+from facula.ops.registry import TORCH, both, check_out, inplace, only_torch, to_out
 from facula.tensor import Tensor
 
 # scatter ----------------------------------------------------------------------------------------
@@ -294,6 +294,7 @@ def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     if not input.meta.numel and index.meta.numel:
         raise IndexError("take(): tried to take from an empty tensor")
     flat = input.reshape(-1)  # type: ignore[attr-defined]
+    check_out(out, input, index)
     return to_out(flat[index], out)
 
 

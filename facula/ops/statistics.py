@@ -14,7 +14,7 @@ from facula.ops.complexes import real_part
 from facula.ops.elementwise import conj_of
 from facula.ops.pointwise import opmath
 from facula.ops.reduce import _extreme_backward, dims_of, expand_back, reduced, return_type
-from facula.ops.registry import NAMESPACES, TORCH, both, to_out
+from facula.ops.registry import NAMESPACES, TORCH, both, check_out_types, to_out
 from facula.tensor import Tensor
 
 # prod -----------------------------------------------------------------------------------------
@@ -291,7 +291,8 @@ def _aminmax_infer(a: Meta, dims: tuple, keepdim: bool) -> tuple[Meta, Meta]:
             raise RuntimeError(
                 "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
             )
-        raise RuntimeError("aminmax(): Expected reduction dim to have non-zero size.")
+        bad = next(i for i in dims if a.shape[i] == 0)
+        raise IndexError(f"aminmax: Expected reduction dim {bad} to have non-zero size.")
     m = meta_of(a.dtype, reduced(a.shape, dims, keepdim), a.device)
     return m, m
 
@@ -326,7 +327,9 @@ def aminmax(
 ) -> Any:
     """(smallest, largest) element, of all or along a dim."""
     dims = dims_of(dim, input.meta.ndim)
-    return to_out(_AMINMAX(*apply(AMINMAX, (input,), (dims, keepdim))), out)
+    got = _AMINMAX(*apply(AMINMAX, (input,), (dims, keepdim)))
+    check_out_types(got, out)
+    return to_out(got, out)
 
 
 # norms ----------------------------------------------------------------------------------------------
