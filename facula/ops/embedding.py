@@ -192,7 +192,7 @@ def _bag_of(g: Any, offsets: Any, n: int) -> Any:
 
 
 def _bag_infer(weight: Meta, index: Meta, offsets: Meta, *rest: Any) -> tuple:
-    bags = rest[-5]
+    bags = rest[-6]
     out = meta_of(weight.dtype, (bags, weight.shape[1]), weight.device)
     argmax = meta_of(dt.int64, (bags, weight.shape[1]), weight.device)
     return (
@@ -204,16 +204,19 @@ def _bag_infer(weight: Meta, index: Meta, offsets: Meta, *rest: Any) -> tuple:
 
 
 def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> Any:
-    *scale, bags, mode, padding, _by_freq, _sparse = rest
+    *scale, bags, mode, padding, _by_freq, _sparse, even = rest
     w = opmath(weight.dtype)
     n, width = index.shape[0], weight.shape[1]
     flat = g.check(g.cast(index, dt.int64), weight.shape[0], "self", wrap=False)
-    bag = _bag_of(g, offsets, n)
+    bag = g.reshape(g.iota((bags, even), 0), (n,)) if even else _bag_of(g, offsets, n)
     rows = g.cast(g.take(weight, flat, 0), w)
     counted = flat.ne(padding)
     if scale:
         rows = rows * g.reshape(g.cast(scale[0], w), (n, 1))
-    count = g.put(g.const(0.0, w, (bags,)), bag, g.cast(counted, w), 0, "add")
+    if even:
+        count = g.reduce("sum", g.reshape(g.cast(counted, w), (bags, even)), 1, keepdim=False)
+    else:
+        count = g.put(g.const(0.0, w, (bags,)), bag, g.cast(counted, w), 0, "add")
     argmax = g.const(-1, dt.int64, (bags, width))
     column = g.reshape(counted, (n, 1))
     if mode == 2:
@@ -231,14 +234,18 @@ def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> An
         )
         out = g.where(first < n, best, 0.0)
     else:
-        out = g.put(g.const(0.0, w, (bags, width)), bag, g.where(column, rows, 0.0), 0, "add")
+        rows = rows if padding < 0 else g.where(column, rows, 0.0)
+        if even:
+            out = g.reduce("sum", g.reshape(rows, (bags, even, width)), 1, keepdim=False)
+        else:
+            out = g.put(g.const(0.0, w, (bags, width)), bag, rows, 0, "add")
         if mode == 1:
             out = out / g.reshape(count.maximum(1.0), (bags, 1))
     return g.cast(out, weight.dtype), bag, g.cast(count, weight.dtype), argmax
 
 
 def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
-    _, mode, padding, by_freq, sparse = n.params
+    _, mode, padding, by_freq, sparse, _ = n.params
     _no_sparse(sparse)
     weight, index = n.inst.ins[0], n.tensor(1)
     has_scale = len(n.inst.ins) > 3
@@ -300,12 +307,14 @@ def _bags(
     scale: Tensor | None,
     include_last: bool,
     padding: int,
+    even: int = 0,
 ) -> tuple[Tensor, ...]:
+    """`even`: the size of every bag, where they are all of one."""
     bags = offsets.meta.shape[0]
     if include_last:
         bags -= 1
         offsets = offsets[:-1]
-    params = (bags, mode, padding, bool(by_freq), bool(sparse))
+    params = (bags, mode, padding, bool(by_freq), bool(sparse), even)
     if scale is None:
         return apply(BAG, (weight, index, offsets), params)
     return apply(BAG_SCALED, (weight, index, offsets, scale), params)
@@ -368,9 +377,10 @@ def embedding_bag(
     Shapes: input (bags, size), or (n) with offsets (bags) that say where each begins.
     """
     _check_bag(input, weight, offsets, per_sample_weights)
+    even = 0
     if input.meta.ndim == 2:
-        bags, size = input.meta.shape
-        offsets = TORCH["arange"](bags, dtype=input.meta.dtype) * size
+        bags, even = input.meta.shape
+        offsets = TORCH["arange"](bags, dtype=input.meta.dtype) * even
         input = input.reshape(-1)  # type: ignore[attr-defined]
         if per_sample_weights is not None:
             per_sample_weights = per_sample_weights.reshape(-1)  # type: ignore[attr-defined]
@@ -399,6 +409,7 @@ def embedding_bag(
         per_sample_weights,
         include_last_offset,
         padding,
+        even,
     )[0]
 
 

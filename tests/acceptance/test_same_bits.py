@@ -73,6 +73,21 @@ def rows_added():
     return (table.grad,)
 
 
+def residual_net():
+    """Winograd's filtering both ways, a stride, batch norm, pooling, and depth."""
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()),
+        *(nn.Conv2d(32, 48, 3, padding=1), nn.BatchNorm2d(48), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(48, 64, 3, 2, 1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),
+    )
+    x, y = torch.randn(8, 3, 32, 32), torch.randint(0, 10, (8,))
+    clip, filters = torch.randn(2, 4, 6, 12, 12, requires_grad=True), torch.randn(8, 4, 3, 3, 3)
+    deep = F.avg_pool3d(F.max_pool3d(F.conv3d(clip, filters, padding=1), 2), 3, 1, 1)
+    (grad,) = torch.autograd.grad(deep.sum(), clip)
+    return *trained(model, x, y, torch.optim.SGD, 2), deep, grad
+
+
 @pytest.fixture
 def threads_restored():
     before = threads.get_num_threads()
@@ -81,7 +96,8 @@ def threads_restored():
 
 
 @pytest.mark.parametrize(
-    "compute", [tiny_net, conv_net, adam, softmax_norm, sums, product, rows_added]
+    "compute",
+    [tiny_net, conv_net, residual_net, adam, softmax_norm, sums, product, rows_added],
 )
 def test_threads_and_runs(compute, threads_restored):
     seen = set()
