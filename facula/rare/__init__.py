@@ -11,6 +11,7 @@ from typing import Any
 
 HOMES = {
     "recurrent": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
+    "sparse": "dsmm hsmm hspmm indices_copy resize_as_sparse_ saddmm smm spmm sspaddmm values_copy",
     "quantization": "dequantize fake_quantize_per_channel_affine "
     "fake_quantize_per_tensor_affine fused_moving_avg_obs_fake_quant qscheme",
     "odds": "FatalError Tag batch_norm_update_stats cond cudnn_is_acceptable "
@@ -24,6 +25,7 @@ _ELSEWHERE = {
     "DisableTorchFunction": "overrides",
     "DisableTorchFunctionSubclass": "overrides",
     "GradScaler": "amp",
+    "sparse_coo_tensor": "sparse",
     "JITException": "jit",
 }
 _OTHER_NAMES = {"JITException": "Error"}
