@@ -15,8 +15,9 @@ import numpy as np
 
 from facula.autograd.node import Node, Packed, PackedResult, next_seq
 from facula.compiler.guards import Guards, Unsupported
+from facula.compiler.numbers import Floats, Sample, Traced
 from facula.compiler.observe import Observer
-from facula.compiler.region import Backward, Output, Region
+from facula.compiler.region import Backward, Output, Region, leaf_buffers
 from facula.compiler.templates import Boundary, Templates, Trace, boundary
 from facula.graph.meta import META
 from facula.graph.segment import Segment, read_tape
@@ -35,7 +36,7 @@ from facula.ops.random import default_generator
 from facula.random.generator import Generator
 from facula.runtime.buffers import alloc
 from facula.tensor import Tensor, wrap
-from facula.utils._pytree import tree_flatten
+from facula.utils._pytree import tree_flatten, tree_map
 
 
 class Watch:
@@ -77,13 +78,14 @@ class Watch:
 class CaptureTape(Tape):
     """A tape on which the values of leaves are hidden."""
 
-    __slots__ = ("hidden", "offsets")
+    __slots__ = ("hidden", "offsets", "sources")
 
     def __init__(self, grad: bool, watch: Watch) -> None:
         super().__init__(LOCAL.__dict__, grad)
         self.watch = watch
         watch.tape = self
         self.hidden: dict[int, tuple[Storage, Any, int]] = {}  # id -> storage, buffer, entry
+        self.sources: set[int] = set()  # ids of storages whose views may begin elsewhere next time
         self.offsets: list[tuple[int, Storage]] = []  # (place among the numbers, whose view)
 
     def leaf(self, s: Storage) -> int:
@@ -99,7 +101,7 @@ class CaptureTape(Tape):
 
     def view(self, s: Storage, meta: Any, offset: int) -> int:
         hidden = self.hidden.get(id(s))
-        if hidden is None or s.tape is not self or s.i != hidden[2]:
+        if id(s) not in self.sources or hidden is None or s.tape is not self or s.i != hidden[2]:
             return super().view(s, meta, offset)
         s.buf = hidden[1]
         try:
@@ -132,10 +134,13 @@ class CaptureTape(Tape):
 class Attempt:
     """One try at capturing a function for some arguments."""
 
-    def __init__(self, fn: Callable, observer: Observer) -> None:
+    def __init__(self, fn: Callable, observer: Observer, earlier: Sample | None = None) -> None:
         self.fn, self.observer = fn, observer
+        self.earlier = earlier  # of a capture for other floats
+        self.sample: Sample | None = None
+        self.dynamic = False  # whether floats among the arguments are run-time numbers
         self.watch = Watch()
-        self.guards = Guards(observer.names)
+        self.guards = Guards(observer.names, observer.by_string)
         self.region: Region | None = None
         self.entry: tuple[Callable, Callable] | None = None
         self.result: Any = None
@@ -145,7 +150,8 @@ class Attempt:
         guards = self.guards
         try:
             guards.modes()
-            guards.arguments_of(args, kwargs)
+            self.floats = Floats(args, kwargs, self.earlier is not None)
+            guards.arguments_of(args, kwargs, self.floats.values)
             guards.walk("fn", self.fn)
             for space, names in self.observer.frames():
                 guards.globals_of(space, names)
@@ -183,6 +189,7 @@ class Attempt:
         self.versions = {id(t._s): t._s.version for t in sources}
         self.start = next_seq()
         storages = {id(t._s): t._s for t in sources}
+        tape.sources = set(storages)
         for s in storages.values():
             tape.hide(s)
         self._set_boundaries()
@@ -192,7 +199,8 @@ class Attempt:
         done = False
         try:
             with self.observer.watching(watch):
-                result = self.fn(*args, **kwargs)
+                given, named = self.floats.instead(args, kwargs)
+                result = self.fn(*given, **named)
             done = True
         finally:
             self._restore_histories()
@@ -212,6 +220,8 @@ class Attempt:
                 watch.defeat(f"{type(error).__name__} in its derivative: {error}")
         if watch.defeated is not None:
             self._go_on()
+            if self.floats.found:
+                result = tree_map(lambda x: float(x) if type(x) is Traced else x, result)
             return result
         tape.undo(self.versions)
         tape.watch = None
@@ -220,6 +230,12 @@ class Attempt:
             g.set_state(state)
         region: Any = self.region
         names = [self.guards.tensors[id(sources[k])][1] for k in region.sources]
+        for expression, x in self.floats.values.items():
+            if self.dynamic:
+                self.guards.need(f"type({expression}) is float")
+            else:
+                self.guards.walk(expression, x)
+        names += self.floats.found if self.dynamic else ()
         check = self.guards.function(names)
         self.entry = (check, region.replay)
         tape.key, tape.leaves, tape.values, tape.views = [], [], [], {}
@@ -286,10 +302,23 @@ class Attempt:
             raise Unsupported("two results share memory")
         grads = self._trace_backward(wanting) if wanting else None
         self.text = read_tape(tape.key)
+        if self.floats.values:
+            hidden = {i for _, _, i in tape.hidden.values()}
+            constants = [
+                b.numpy("uint8", (b.nbytes,)).tobytes()
+                for e, (b, _) in leaf_buffers(tape)
+                if e not in hidden
+            ]
+            self.sample = Sample(tape, self.floats, constants)
+            seen = self.observer.computes or not self.floats.untouched()
+            if self.earlier is not None and not seen:
+                self.dynamic = self.sample.follows(self.earlier)
         self.region = self._region(outputs, spec, n_forward, wanting, grads)
 
     def _output(self, x: Any) -> Output:
         if not isinstance(x, Tensor):
+            if type(x) is Traced:
+                x = float(x)
             if isinstance(x, (int, float, complex, str, bool, type(None))):
                 return Output("constant", x)
             raise Unsupported(f"it returns a {type(x).__name__}")
@@ -315,7 +344,12 @@ class Attempt:
     def _trace_backward(self, wanting: list[Output]) -> tuple[list[int], list[Any]]:
         """Records the derivative; (entries of the results' gradients, gradients of the sources)."""
         self._check_nodes([o.tensor._g for o in wanting])
-        self.templates = Templates(self.tape, self.sources, [o.tensor._g for o in wanting])
+        self.templates = Templates(
+            self.tape,
+            self.sources,
+            [o.tensor._g for o in wanting],
+            list(self.floats.found.values()),
+        )
         tape = self.tape
         trace = Trace(self.ends)
         entries = []
@@ -400,6 +434,8 @@ class Attempt:
         for o in outputs:
             if o.kind == "alias":
                 o.off -= sources[o.place]._off
+        if self.dynamic:
+            region.floats = list(self.floats.found.values())
         region.link(writes, sources, [t._off for t in sources], tape)
         self._guard_memory([sources[w[0]] for w in writes])
         if back is not None:

@@ -24,6 +24,8 @@ _MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-c
 
 # a function is captured for this many kinds of call; further ones run as always
 RECOMPILE_LIMIT = 8
+# and this many kinds of call are looked at
+KINDS_LIMIT = 64
 
 
 def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,
@@ -64,15 +66,17 @@ def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: 
     if hasattr(model, "_modules"):
         from facula.compiler.module import optimized
 
-        return optimized(model, fullgraph, recompile_limit)
-    return compiled(model, fullgraph, recompile_limit)
+        return optimized(model, fullgraph, dynamic, recompile_limit)
+    return compiled(model, fullgraph, dynamic, recompile_limit)
 
 
 class Captured:
     """The captures of one function."""
 
-    def __init__(self, fn: Callable, fullgraph: bool, limit: int | None) -> None:
-        self.fn, self.fullgraph = fn, fullgraph
+    def __init__(
+        self, fn: Callable, fullgraph: bool, dynamic: bool | None, limit: int | None
+    ) -> None:
+        self.fn, self.fullgraph, self.dynamic = fn, fullgraph, dynamic is not False
         self.limit = RECOMPILE_LIMIT if limit is None else limit
         self.reset()
         STATE.known.add(self)
@@ -84,12 +88,19 @@ class Captured:
         self.calls: dict[Any, int] = {}  # kind of call -> how often it was seen; -1: not captured
         self.reasons: list[str] = []
         self.tries = 0
+        # of captures that depend on floats: what they recorded, and their guards
+        self.samples: dict[Any, Any] = {}
+        self.checks: dict[Any, Any] = {}
+        self.closed = False  # no more captures
 
     def miss(self, args: tuple, kwargs: dict) -> Any:
         """A call that no capture fits."""
         kind = _kind_of(args, kwargs)
         seen = self.calls.get(kind, 0)
-        if seen < 0 or self.tries >= self.limit or not _may_capture():
+        if seen < 0 or not _may_capture():
+            return self.fn(*args, **kwargs)
+        if self.tries >= self.limit or len(self.calls) >= KINDS_LIMIT:
+            self.closed = True
             return self.fn(*args, **kwargs)
         self.calls[kind] = seen + 1
         STATE.compiling += 1
@@ -110,13 +121,21 @@ class Captured:
 
     def _capture(self, kind: Any, args: tuple, kwargs: dict) -> Any:
         self.tries += 1
-        attempt = Attempt(self.fn, self.observer)
+        earlier = self.samples.get(kind) if self.dynamic else None
+        attempt = Attempt(self.fn, self.observer, earlier)
         result = attempt.run(args, kwargs)
         if attempt.entry is None:
             self._give_up(kind, attempt.watch.defeated or "unknown")
         else:
             COUNTERS["captures"] += 1
+            if attempt.dynamic:  # for all floats: the capture for one of them is not needed
+                self.entries = [e for e in self.entries if e[0] is not self.checks[kind]]
+                self.tries -= 1
             self.entries.insert(0, attempt.entry)
+            if attempt.earlier is None:
+                self.samples[kind], self.checks[kind] = attempt.sample, attempt.entry[0]
+            else:  # it was tried once
+                self.samples[kind] = None
         return result
 
     def _give_up(self, kind: Any, reason: str) -> None:
@@ -130,9 +149,11 @@ class Captured:
             )
 
 
-def compiled(fn: Callable, fullgraph: bool, limit: int | None = None) -> Callable:
+def compiled(
+    fn: Callable, fullgraph: bool, dynamic: bool | None = None, limit: int | None = None
+) -> Callable:
     """fn behind its captures."""
-    captured = Captured(fn, fullgraph, limit)
+    captured = Captured(fn, fullgraph, dynamic, limit)
     miss, local, state = captured.miss, LOCAL, STATE
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -142,7 +163,7 @@ def compiled(fn: Callable, fullgraph: bool, limit: int | None = None) -> Callabl
             found = check(args, kwargs)
             if found is not None:
                 return replay(found)
-        return miss(args, kwargs)
+        return fn(*args, **kwargs) if captured.closed else miss(args, kwargs)
 
     functools.update_wrapper(run, fn)
     run._torchdynamo_orig_callable = fn  # type: ignore[attr-defined]
@@ -179,4 +200,6 @@ def _part(x: Any) -> Any:
         return (kind, *map(_part, x))
     if kind is dict:
         return (kind, *((k, _part(v)) for k, v in x.items()))
+    if kind is float:
+        return kind  # captures tell whether the value matters
     return (kind, x) if isinstance(x, (int, float, str, bool, type(None))) else (kind, id(x))

@@ -11,7 +11,7 @@ import enum
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,6 @@ from facula.random.generator import Generator
 from facula.tensor import Tensor
 
 MAX_LINES = 40_000
-_BY_STRING = frozenset(("getattr", "vars", "attrgetter", "__dict__", "__getattribute__"))
 
 _PLAIN = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), slice, range, np.generic,
           enum.Enum, Size)  # fmt: skip
@@ -55,7 +54,8 @@ def _plain(x: Any) -> bool:
 class Guards:
     """Collects conditions; `function` compiles them."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], by_string: bool = False) -> None:
+        """names: what the code names; by_string: it may also ask for attributes by computed names."""
         self.names = frozenset(names)
         self.lines: list[str] = []
         self.space: dict[str, Any] = {}
@@ -63,7 +63,7 @@ class Guards:
         self.seen: set[int] = set()
         self.classes_seen: set[type] = set()
         self.globals_seen: set[tuple[int, str]] = set()
-        self.all = bool(self.names & _BY_STRING)  # attributes may be asked for by computed names
+        self.all = by_string
         # tensors that may be read: id -> (tensor, expression); `arguments` are those that change
         self.tensors: dict[int, tuple[Tensor, str]] = {}
         self.arguments: set[int] = set()
@@ -119,13 +119,17 @@ class Guards:
 
     # arguments
 
-    def arguments_of(self, args: tuple, kwargs: dict) -> None:
-        """What the function was called with."""
+    def arguments_of(self, args: tuple, kwargs: dict, but: Container[str] = ()) -> None:
+        """What the function was called with, but for arguments (as expressions) that are seen to later."""
         self.need(f"len(args) == {len(args)} and len(kwargs) == {len(kwargs)}")
         for i, x in enumerate(args):
-            self.argument(f"args[{i}]", x)
+            if f"args[{i}]" not in but:
+                self.argument(f"args[{i}]", x)
         for k, x in kwargs.items():
-            self.argument(f"kwargs[{k!r}]", x)
+            if f"kwargs[{k!r}]" in but:
+                self.need(f"{k!r} in kwargs")
+            else:
+                self.argument(f"kwargs[{k!r}]", x)
 
     def argument(self, expression: str, x: Any) -> None:
         """One argument: tensors by geometry, containers by structure, the rest like anything else."""
@@ -222,7 +226,7 @@ class Guards:
             self.walk(f"{k}.fget", x.fget)
         elif isinstance(x, types.ModuleType):
             if _foreign(x.__name__):
-                self._named(f"{k}.__dict__", vars(x))
+                self._named(f"{k}.__dict__", vars(x), False)
         elif isinstance(x, type):
             self._class(x)
         elif hasattr(x, "__next__"):
@@ -244,7 +248,6 @@ class Guards:
             self._named(f"{k}.__dict__", extra)
 
     def _function(self, k: str, x: types.FunctionType) -> None:
-        self.need(f"{k}.__code__ is {self.const(x.__code__)}")
         for i, cell in enumerate(x.__closure__ or ()):
             try:
                 value = cell.cell_contents
@@ -277,9 +280,9 @@ class Guards:
         for name in missing:
             self.need(f"{name!r} not in {self.const(space)}")
 
-    def _named(self, where: str, values: dict[str, Any]) -> None:
+    def _named(self, where: str, values: dict[str, Any], every: bool = True) -> None:
         names = {n for n in values if isinstance(n, str)}
-        if not self.all:
+        if not (every and self.all):
             names &= self.names
         for name in sorted(names):
             self.walk(f"{where}[{name!r}]", values[name])
@@ -310,9 +313,11 @@ class Guards:
         space = getattr(x, "__dict__", None)
         if type(space) is dict:
             d = self.const(space)
-            self.need(f"{k}.__dict__ is {d} and len({d}) == {len(space)}")
             if "_parameters" in space and "_modules" in space:
                 self._module(d, space)
+                space = {n: y for n, y in space.items() if n not in _MODULE_PARTS}
+            else:
+                self.need(f"{k}.__dict__ is {d} and len({d}) == {len(space)}")
             self._named(d, space)
         self._slots(k, x)
         cls = type(x)
@@ -328,14 +333,31 @@ class Guards:
                     self.walk(f"{k}.{name}", getattr(x, name))
 
     def _module(self, d: str, space: dict[str, Any]) -> None:
-        self.walk(f"{d}['training']", space["training"])
+        """A module's flag, hooks, parameters, buffers and children, in few words: there are many."""
+        words = [f"len({d}) == {len(space)}", f"{d}['training'] is {bool(space['training'])}"]
+        below = []
         for table in ("_parameters", "_buffers", "_modules"):
             values = space[table]
+            if not values:
+                words.append(f"not {d}[{table!r}]")
+                continue
             t = self.const(values)
-            self.need(f"{d}[{table!r}] is {t} and len({t}) == {len(values)}")
+            words.append(f"{d}[{table!r}] is {t} and len({t}) == {len(values)}")
             for name, value in values.items():
-                self.walk(f"{t}[{name!r}]", value)
-            self.seen.add(id(values))
+                words.append(f"{t}[{name!r}] is {self.const(value)}")
+                if value is not None and id(value) not in self.seen:
+                    self.seen.add(id(value))
+                    below.append(value)
+        calling = self.space.get("calling")
+        if calling is None or not calling._plain:  # else no module has hooks
+            for table in _HOOKS:
+                if space.get(table):
+                    self.walk(f"{d}[{table!r}]", space[table])
+                else:
+                    words.append(f"not {d}[{table!r}]")
+        self.need(" and ".join(words))
+        for value in below:
+            self.inside(self.const(value), value)
 
     def function(self, results: list[str]) -> Callable[[tuple, dict], list[Tensor] | None]:
         """The compiled guards: check(args, kwargs) -> the tensors named by results, or None."""
@@ -349,6 +371,16 @@ class Guards:
 
 # builtins that user code could shadow by a global of its own later are few in practice
 _SHADOWABLE = frozenset(("len", "range", "sum", "min", "max", "abs", "int", "float", "isinstance"))
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+# what is seen to for modules, or only read when they are saved and loaded
+_MODULE_PARTS = frozenset(
+    ("training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", *_HOOKS,
+     "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs",
+     "_is_full_backward_hook", "_state_dict_hooks", "_state_dict_pre_hooks",
+     "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
+)  # fmt: skip
 
 
 def _types_test(v: str, x: tuple, guards: Guards) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+_BY_STRING = frozenset(("getattr", "vars", "attrgetter", "__dict__", "__getattribute__"))
 _HOME = str(Path(__file__).resolve().parent.parent) + "/"
 # rooms of facula that are written as a user's own code would be: what they name is looked at
 _PUBLIC = tuple(_HOME + room for room in ("nn/", "optim/", "utils/", "distributions/", "amp/"))
@@ -36,6 +37,8 @@ class Observer:
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.codes: dict[Any, dict[str, Any]] = {}
+        self.by_string = False  # whether attributes may be asked for by computed names
+        self.computes = False  # whether numbers may be computed with by C code, unseen by stand-ins
         self._seen: set[Any] = set()
 
     def frames(self) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
@@ -59,6 +62,8 @@ class Observer:
                 name = _FORBIDDEN.get(id(arg))
                 if (name is not None or _talks(arg)) and _by_user(frame):
                     watch.defeat(f"it calls {name or arg.__name__}()")
+                elif not self.computes and arg.__module__ not in (None, "builtins"):
+                    self.computes = _by_user(frame)
 
         sys.setprofile(profile)
         try:
@@ -77,6 +82,16 @@ class Observer:
         elif not place.startswith(_STANDARD) or "site-packages" in place:
             self.names.update(code.co_names)
             self.codes[code] = space
+            self.by_string |= not _BY_STRING.isdisjoint(code.co_names)
+            self.computes |= any(_in_c(space.get(name)) for name in code.co_names)
+
+
+def _in_c(x: Any) -> bool:
+    """Whether x is a function or a module that computes with numbers in C."""
+    kind = type(x).__module__
+    home = x.__name__ if type(x) is type(sys) else getattr(x, "__module__", None)
+    root = home.partition(".")[0] if isinstance(home, str) else ""
+    return kind == "numpy" or root in ("math", "cmath", "numpy", "operator", "statistics", "struct")
 
 
 def _by_user(frame: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from facula.autograd.node import FREED, SECOND_TIME, Node, changed, next_seq
 from facula.autograd.walk import OPS
+from facula.compiler.numbers import Traced
 from facula.graph.meta import Meta
 from facula.graph.segment import Recorded, Segment, read_tape
 from facula.graph.tape import ENGINE, LEAF, LOCAL, MAX_NODES, Inst, Storage, Tape, new_storage
@@ -68,7 +69,11 @@ class Numbers:
     """Run-time numbers of a segment; offsets of views are those of the tensors at hand."""
 
     def __init__(self, segment: Segment, tape: Any, region: Region) -> None:
-        self.values = tuple([tape.scalars[k] for k in segment.slots])
+        given = [tape.scalars[k] for k in segment.slots]
+        self.values = tuple([float.__float__(x) if isinstance(x, Traced) else x for x in given])
+        # (place among the numbers, which of the floats)
+        places = {id(x): i for i, x in enumerate(region.floats)}
+        self.floats = [(p, places[id(x)]) for p, x in enumerate(given) if id(x) in places]
         # (place among the numbers, place of the source, what to add to its offset)
         self.offsets: list[tuple[int, int, int]] = []
         at = {slot: p for p, slot in enumerate(segment.slots)}
@@ -83,6 +88,7 @@ class Region:
     """What a capture made of a function."""
 
     code: Any = None  # the function's, for errors that kernels report
+    floats: Any = ()  # arguments that are run-time numbers
 
     def __init__(self, name: str, forward: Segment, outputs: list[Output], spec: Any,
                  order: dict[int, int], place_of: dict[int, int], tape: Any, watch: Any) -> None:  # fmt: skip
@@ -97,7 +103,7 @@ class Region:
         self.constants: dict[int, Storage] = {}
         self.backward: Any = None
         self.edges: list[int] = []
-        self._leaves = dict(_leaf_buffers(tape))
+        self._leaves = dict(leaf_buffers(tape))
 
     def constant(self, entry: int) -> Storage:
         """A value from the host that the function made, kept for all replays."""
@@ -136,6 +142,7 @@ class Region:
         numbers = Numbers(self.forward, tape, self)
         self.numbers = numbers.values
         self.offsets = [(p, at[k], d) for p, k, d in numbers.offsets]
+        self.float_places = [(p, len(self.sources) + i) for p, i in numbers.floats]
         self.inst = self.forward.inst(self.metas)
         self.n_plain = len(self.order)
         self.written = [(at[k], dv - 1) for k, _, dv, _ in writes]
@@ -163,7 +170,8 @@ class Region:
         backward, edges = self.backward, [self.at[k] for k in self.edges] if self.wanting else []
         marks = self.forward.marks
         n_written = len(written)
-        simple = not offsets
+        float_places = self.float_places
+        simple = not (offsets or float_places)
 
         def replay(tensors: list[Tensor]) -> Any:
             tape = LOCAL.tape
@@ -181,7 +189,7 @@ class Region:
                 if numbers:
                     tape.scalars += numbers
             else:
-                values, known = _with_offsets(numbers, offsets, tensors)
+                values, known = _at_hand(numbers, offsets, float_places, tensors)
                 tape.scalars += values
                 if known:
                     row[0] = self.forward.inst(self.metas, known)
@@ -211,19 +219,21 @@ class Region:
         return replay
 
 
-def _leaf_buffers(tape: Any) -> list[tuple[int, tuple[Any, Meta]]]:
+def leaf_buffers(tape: Any) -> list[tuple[int, tuple[Any, Meta]]]:
     text = [r for r in read_tape(tape.key) if r.inst.op is LEAF]
     return [(r.first, (buf, r.metas[0])) for r, buf in zip(text, tape.leaves, strict=True)]
 
 
-def _with_offsets(
-    numbers: tuple, offsets: list, tensors: list[Tensor]
+def _at_hand(
+    numbers: tuple, offsets: list, floats: list[tuple[int, int]], given: list[Any]
 ) -> tuple[list[Any], tuple[tuple[int, int], ...]]:
-    """The numbers with the offsets at hand, and those that views of pending values need to know."""
+    """The numbers with the offsets and floats at hand; offsets that views of pending values need."""
     values = list(numbers)
+    for p, i in floats:
+        values[p] = given[i]
     known = []
     for p, k, delta in offsets:
-        t = tensors[k]
+        t = given[k]
         values[p] = t._off + delta
         if t._s.buf is None:
             known.append((p, values[p]))
@@ -304,6 +314,7 @@ class Backward:
         numbers = Numbers(segment, tape, region)
         self.numbers = numbers.values
         self.offsets = [(p, region.at[k], d) for p, k, d in numbers.offsets]
+        self.float_places = [(p, len(region.sources) + i) for p, i in numbers.floats]
         metas = _metas_of(tape)
         self.metas = [metas[e] for e in segment.inputs]
         # what is handed back, for each edge
@@ -343,6 +354,13 @@ class Backward:
         numbers = Numbers(templates.program, tape, self.region)
         templates.numbers = numbers.values
         templates.offsets = [(templates.program.slots[p], k, d) for p, k, d in numbers.offsets]
+        for place in templates.floats_at.values():
+            if self.region.floats:
+                place.place = len(self.region.sources) + place.number
+        templates.floats_at = {}
+        templates.floats = [
+            (templates.program.slots[p], len(self.region.sources) + i) for p, i in numbers.floats
+        ]
         templates.metas = dict(enumerate(_metas_of(tape)))
         templates.at = self.region.at
         self.templates = templates
@@ -376,8 +394,8 @@ class Backward:
         entries, metas = entries_of(tape, grads)
         inst = self._inst(tuple(metas))
         values: Any = self.numbers
-        if self.offsets:
-            values, known = _with_offsets(values, self.offsets, node.sources)
+        if self.offsets or self.float_places:
+            values, known = _at_hand(values, self.offsets, self.float_places, node.sources)
             if known:
                 inst = self.segment.inst(self._metas(tuple(metas)), known)
         row: list[Any] = [inst]

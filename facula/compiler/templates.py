@@ -80,10 +80,24 @@ class Trace(Walk):
         return [(edge, combine(grad)) for edge, grad in every]
 
 
+class Place:
+    """Stands for a float among the arguments."""
+
+    def __init__(self, number: int, x: Any) -> None:
+        self.number, self.value, self.place = number, float.__float__(x), -1
+
+    def at_hand(self, given: list[Any]) -> float:
+        """The float of this call, or that of the capture where it is always the same."""
+        return self.value if self.place < 0 else given[self.place]
+
+
 class Templates:
     """What the nodes of a captured function were."""
 
-    def __init__(self, tape: Any, sources: list[Tensor], roots: list[Any]) -> None:
+    def __init__(
+        self, tape: Any, sources: list[Tensor], roots: list[Any], floats: list[Any]
+    ) -> None:
+        self.floats_at = {id(x): Place(i, x) for i, x in enumerate(floats)}
         self.tape = tape
         self.place = {id(t): k for k, t in enumerate(sources)}
         self.entries: list[int] = []
@@ -98,7 +112,8 @@ class Templates:
         saved = n.saved
         if type(saved) is list:
             saved = [self._kept(x) for x in saved]
-        return type(n), n.inst, n.scalars, [self._edge(e) for e in n.edges], saved, dict(n.__dict__)
+        scalars = tuple([self.floats_at.get(id(x), x) for x in n.scalars])
+        return type(n), n.inst, scalars, [self._edge(e) for e in n.edges], saved, dict(n.__dict__)
 
     def _edge(self, e: Any) -> Any:
         if e is None:
@@ -172,6 +187,8 @@ class Templates:
         numbers = dict(zip(self.program.slots, self.numbers, strict=True))
         for slot, k, delta in self.offsets:
             numbers[slot] = node.sources[region.at[k]]._off + delta
+        for slot, i in self.floats:
+            numbers[slot] = node.sources[i]
         for r in self.program.program:
             _record(r, at, numbers, storages)
         for e in dict.fromkeys(self.entries):
@@ -189,7 +206,8 @@ class Templates:
         for cls, inst, scalars, edges, saved, extra in self.nodes:
             n = _new(cls)
             n.edges = tuple([self._real(e, nodes, ends, tensors) for e in edges])
-            n.inst, n.scalars, n.seq = inst, scalars, next_seq()  # after the ends of its edges
+            n.scalars = tuple([x.at_hand(tensors) if type(x) is Place else x for x in scalars])
+            n.inst, n.seq = inst, next_seq()  # after the ends of its edges
             n.__dict__.update(extra)
             nodes.append(n)
             n.saved = saved

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from facula.graph.meta import Meta
-from facula.graph.tape import LEAF, VIEW, VIEW_AT, WRITE, WRITE_AT, Inst, Op
+from facula.graph.tape import LEAF, OPERATORS, VIEW, VIEW_AT, WRITE, WRITE_AT, Inst, Op
 
 
 def decode(key: list[Any]) -> list[tuple[Inst, tuple[int, ...]]]:
@@ -99,6 +99,7 @@ class Segment:
         self.slots = [r.slot + k for r in self.program for k in range(r.n_numbers)]
         self.results = [owner[e].metas[e - owner[e].first] for e in roots]
         self.op = Op(name, lambda *_: tuple(self.results), self._expand)
+        OPERATORS.remove(self.op)  # what it results in is settled, and it may be forgotten
         self.marks = any(r.inst.op.marks for r in self.program)
 
     def inst(self, metas: tuple[Meta, ...], offsets: tuple[tuple[int, int], ...] = ()) -> Inst:

@@ -439,6 +439,135 @@ def test_the_number_of_captures_is_bounded():
     assert captures(f) == 1
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru", "encoder", "conv", "tied"])
+def test_layers_train_alike(kind):
+    def make():
+        if kind == "lstm":
+            return nn.LSTM(4, 5, 2, dropout=0.3), torch.randn(3, 2, 4)
+        if kind == "gru":
+            return nn.GRU(4, 5, bidirectional=True), torch.randn(3, 2, 4)
+        if kind == "encoder":
+            return nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), torch.randn(2, 5, 8)
+        if kind == "conv":
+            layers = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)
+            return nn.Sequential(*layers, nn.Dropout2d(0.3)), torch.randn(2, 2, 8, 8)
+        table = nn.Embedding(7, 4)
+        out = nn.Linear(4, 7, bias=False)
+        out.weight = table.weight
+        return nn.Sequential(table, out), torch.randint(0, 7, (3,))
+
+    out = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model, x = make()
+        f = torch.compile(model) if compiled else model
+        opt = torch.optim.Adam(model.parameters(), lr=0.01)
+        values = []
+        for _ in range(4):
+            y = f(x)
+            loss = (y[0] if isinstance(y, tuple) else y).pow(2).mean()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            values.append(loss.item())
+        out.append(values + [p.tolist() for p in model.parameters()])
+    assert out[0] == out[1]
+    assert captures(f.forward) == 1 and not reasons(f.forward)
+
+
+def test_writes_inside():
+    def make():
+        w = torch.randn(3, requires_grad=True)
+
+        def f(x, y):
+            y.mul_(2)  # an argument
+            z = x * w
+            z.add_(1)
+            z.view(3, 1).mul_(2)
+            z[0] = 5.0
+            return z.relu_() + y
+
+        f.w = w
+        return f
+
+    def calls(f):
+        out = []
+        for i in range(4):
+            x = torch.linspace(i, 1, 3).requires_grad_()
+            y = torch.ones(3)
+            f(x, y).sum().backward()
+            out.append((x.grad.tolist(), f.w.grad.tolist(), y.tolist(), y._version))
+        return out
+
+    assert captures(both(make, calls)) == 1
+
+
+def test_floats_are_run_time_numbers():
+    def make():
+        w = torch.tensor([1.0, 2.0], requires_grad=True)
+        f = lambda x, scale, shift=0.5: ((x * scale + shift) * w).exp().sum()
+        f.w = w
+        return f
+
+    def calls(f):
+        out = []
+        for i in range(8):
+            x = torch.tensor([0.5, 0.25], requires_grad=True)
+            value = f(x, 0.1 * i, shift=0.2 * i)
+            (g,) = torch.autograd.grad(value, x, create_graph=True)
+            g.sum().backward()
+            out.append((value.item(), g.tolist(), x.grad.tolist(), f.w.grad.tolist()))
+        return out
+
+    f = both(make, calls)
+    assert captures(f) == 1 and f._captured.tries <= 2
+
+
+@pytest.mark.parametrize(
+    "how", ["branch", "hidden branch", "arithmetic", "tensor", "math", "returned", "static"]
+)
+def test_floats_that_are_looked_at_are_guarded(how):
+    import math
+
+    def fn(x, s):
+        if how == "branch":
+            return x + s if s > 2.5 else x - s
+        if how == "hidden branch":
+            return x + s if math.sqrt(s) > 1.7 else x - s
+        if how == "arithmetic":
+            return x * (1 - s)
+        if how == "tensor":
+            return x * torch.tensor(s)
+        if how == "math":
+            return x * math.sqrt(s)
+        if how == "returned":
+            return x * 2, s
+        return x * s
+
+    f = torch.compile(fn, dynamic=False if how == "static" else None)
+    for s in (1.0, 1.0, 2.0, 3.0, 2.0, 4.0, 1.0, 5.0):
+        x = torch.tensor([2.0])
+        got, want = f(x, s), fn(x, s)
+        if how == "returned":
+            assert got[1] == s and type(got[1]) is float
+        else:
+            assert got.item() == want.item()
+    assert f._captured.tries > 2
+
+
+def test_default_dtype_is_guarded():
+    f = torch.compile(lambda x: x + torch.tensor(1.5))
+    try:
+        for _ in range(3):
+            assert f(torch.tensor(1)).dtype is torch.float32
+        torch.set_default_dtype(torch.float64)
+        for _ in range(3):
+            assert f(torch.tensor(1)).dtype is torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert captures(f) == 2
+
+
 def test_random_tensors_are_drawn_anew():
     out = []
     for compiled in (False, True):
