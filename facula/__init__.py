@@ -66,7 +66,7 @@ _LAZY = frozenset(
     "nn optim utils distributions linalg fft special func cuda amp jit onnx testing serialization random backends "
     "datasets compiler version hub library masked signal sparse multiprocessing overrides profiler types storage "
     "cpu mps xpu accelerator fx export distributed quantization ao package futures monitor nested return_types "
-    "_utils _C _jit_internal torch_version __config__".split()
+    "_utils _C _dynamo onnx _jit_internal torch_version __config__".split()
 )
 _FROM = {
     "save": "serialization", "load": "serialization", "compile": "compiler.frontend",

@@ -201,8 +201,11 @@ def default_dtype() -> dtype:
 
 def set_default_dtype(d: dtype) -> None:
     """Sets the type that Python floats become."""
-    if not isinstance(d, dtype) or not d.is_floating_point:
-        raise TypeError(f"only floating-point types are supported as the default type, got {d!r}")
+    text = "only floating-point types are supported as the default type"
+    if not isinstance(d, dtype):
+        raise TypeError(f"invalid dtype object: {text}")
+    if not d.is_floating_point:
+        raise TypeError(text)
     _Default.dtype = d
 
 

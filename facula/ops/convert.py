@@ -360,6 +360,21 @@ def _contains(self: Tensor, element: Any, /) -> bool:
 Tensor.__len__, Tensor.__iter__, Tensor.__contains__ = _len, _iter, _contains  # type: ignore[attr-defined]
 
 
+def _copied(self: Tensor, memo: dict) -> Tensor:
+    """self with memory of its own; tensors that shared a storage share the copy of it."""
+    whole = self._s.meta
+    key = ("storage", id(self._s))
+    kept = memo.get(key)
+    if kept is None and whole is not None and self.meta.device is not META:
+        copy = wrap(self._s, whole).clone()  # type: ignore[attr-defined]
+        if copy.meta.strides == whole.strides and copy.meta.dtype is self.meta.dtype:
+            kept = memo[key] = copy
+    if kept is None:
+        kept = self.detach().clone()  # type: ignore[attr-defined]
+        return wrap(kept._s, kept.meta, kept._off, type(self))
+    return wrap(kept._s, self.meta, self._off, type(self))
+
+
 def _deepcopy(self: Tensor, memo: dict) -> Tensor:
     if self._g is not None:
         raise RuntimeError(
@@ -374,10 +389,9 @@ def _deepcopy(self: Tensor, memo: dict) -> Tensor:
     grad = LOCAL.tape.grad
     LOCAL.tape.grad = False
     try:
-        fresh = self.detach().clone()  # type: ignore[attr-defined]
+        out = _copied(self, memo)
     finally:
         LOCAL.tape.grad = grad
-    out = wrap(fresh._s, fresh.meta, fresh._off, type(self))
     out._rg = self._rg
     memo[id(self)] = out
     if self._grad is not None:

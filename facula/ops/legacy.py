@@ -314,11 +314,10 @@ def _rebuild_meta(cls: type, shape: tuple, d: Any, requires_grad: bool) -> Tenso
 # kinds of tensors that facula does not have ---------------------------------------------------------------
 
 _MISSING = {
-    "to_sparse": "sparse tensors: keep tensors dense", "to_sparse_csr": "sparse tensors: keep tensors dense",
-    "to_sparse_csc": "sparse tensors: keep tensors dense", "to_sparse_coo": "sparse tensors: keep tensors dense",
-    "to_sparse_bsr": "sparse tensors: keep tensors dense", "to_sparse_bsc": "sparse tensors: keep tensors dense",
-    "to_mkldnn": "MKL-DNN layouts: every tensor is strided", "coalesce": "sparse tensors: keep tensors dense",
-    "indices": "sparse tensors: keep tensors dense", "values": "sparse tensors: keep tensors dense",
+    "to_sparse_csr": "compressed sparse tensors: use to_sparse", "to_sparse_csc": "compressed sparse tensors: use to_sparse",
+    "to_sparse_bsr": "compressed sparse tensors: use to_sparse", "to_sparse_bsc": "compressed sparse tensors: use to_sparse",
+    "to_mkldnn": "MKL-DNN layouts: every tensor is strided",
+
     "crow_indices": "sparse tensors: keep tensors dense", "col_indices": "sparse tensors: keep tensors dense",
     "ccol_indices": "sparse tensors: keep tensors dense", "row_indices": "sparse tensors: keep tensors dense",
     "smm": "sparse tensors here: use mm", "sspaddmm": "sparse tensors here: use addmm",

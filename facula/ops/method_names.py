@@ -106,6 +106,37 @@ def _slice_inverse(self: Tensor, src: Tensor, dim: int = 0, start: int | None = 
     return _rare("slice_inverse")(self, src, dim, start, end, step)
 
 
+@only_method("to_sparse")
+def _to_sparse(self: Tensor, sparse_dim: Any = None, *, layout: Any = None, blocksize: Any = None,
+               dense_dim: int | None = None) -> Any:  # fmt: skip
+    """The elements that are not zero, as a sparse tensor: `torch.sparse_coo_tensor`."""
+    if blocksize is not None or getattr(layout, "name", "sparse_coo") != "sparse_coo":
+        raise NotImplementedError(
+            "Tensor.to_sparse: facula has sparse tensors of layout torch.sparse_coo only"
+        )
+    return importlib.import_module("facula.sparse.coo").from_dense(self, sparse_dim)
+
+
+@only_method("to_sparse_coo")
+def _to_sparse_coo(self: Tensor) -> Any:
+    """As `to_sparse`."""
+    return importlib.import_module("facula.sparse.coo").from_dense(self)
+
+
+def _of_sparse(name: str, text: str) -> None:
+    def run(self: Tensor) -> Any:
+        raise RuntimeError(f"{name} expected {text} tensor layout but got Strided")
+
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = "Of sparse tensors only."
+    setattr(Tensor, name, run)
+
+
+_of_sparse("coalesce", "sparse coordinate")
+_of_sparse("indices", "sparse coordinate")
+_of_sparse("values", "sparse")
+
+
 # what was removed from PyTorch, and what other devices would need
 
 _REMOVED = {

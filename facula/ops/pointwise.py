@@ -580,6 +580,7 @@ def binary(
         for op in b.number_ops:
             op.backward = lambda node, g: backward_number(pair, node, g)
     record = _record_binary(b, raw_backward or backward)
+    record.__name__ = record.__qualname__ = name
     if dunder:
 
         def reflected(self: Tensor, other: Any) -> Any:
@@ -595,6 +596,7 @@ def binary(
             got = record(self, other)
             return got if got is NotImplemented else write_back(self, got)
 
+        reflected.__name__, augmented.__name__ = f"__r{dunder}__", f"__i{dunder}__"
         setattr(Tensor, f"__{dunder}__", record)
         setattr(Tensor, f"__r{dunder}__", reflected)
         setattr(Tensor, f"__i{dunder}__", augmented)

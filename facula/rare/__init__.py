@@ -10,7 +10,10 @@ import importlib
 from typing import Any
 
 HOMES = {
+    "checks": "_assert _assert_async _check _check_index _check_is_size _check_not_implemented "
+    "_check_tensor_all _check_type _check_value _check_with",
     "recurrent": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
+    "sparse": "dsmm hsmm hspmm indices_copy resize_as_sparse_ saddmm smm spmm sspaddmm values_copy",
     "quantization": "dequantize fake_quantize_per_channel_affine "
     "fake_quantize_per_tensor_affine fused_moving_avg_obs_fake_quant qscheme",
     "odds": "FatalError Tag batch_norm_update_stats cond cudnn_is_acceptable "
@@ -24,6 +27,7 @@ _ELSEWHERE = {
     "DisableTorchFunction": "overrides",
     "DisableTorchFunctionSubclass": "overrides",
     "GradScaler": "amp",
+    "sparse_coo_tensor": "sparse",
     "JITException": "jit",
 }
 _OTHER_NAMES = {"JITException": "Error"}
@@ -36,4 +40,6 @@ def lookup(name: str) -> Any:
     if name in _ELSEWHERE:
         home = importlib.import_module("facula." + _ELSEWHERE[name])
         return getattr(home, _OTHER_NAMES.get(name, name))
+    if name.startswith("_foreach_"):
+        return importlib.import_module("facula.rare.foreach").lookup(name.removeprefix("_foreach_"))
     return importlib.import_module("facula.rare.absent").absent(name)

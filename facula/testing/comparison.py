@@ -38,7 +38,7 @@ def assert_close(actual: Any, expected: Any, *, allow_subclasses: bool = True, r
     if (rtol is None) != (atol is None):
         missing = "rtol" if rtol is None else "atol"
         raise ValueError(
-            f"rtol and atol must both be specified or both be unspecified, but got no {missing} instead."
+            f"Both 'rtol' and 'atol' must be either specified or omitted, but got no {missing}."
         )
     options = (
         rtol,
@@ -96,6 +96,10 @@ def _compare(a: Any, b: Any, place: str, options: tuple) -> None:
         raise TypeError(
             f"No comparison pair was able to handle inputs of type {type(a)} and {type(b)}."
         )
+    if isinstance(a, bool) and isinstance(b, bool):
+        if a is not b:
+            _fail(f"Booleans mismatch: {a} is not {b}", place, msg)
+        return
     _compare_tensors(
         _tensor(a), _tensor(b), place, options, "Scalars" if numbers else "Tensor-likes"
     )
@@ -103,6 +107,10 @@ def _compare(a: Any, b: Any, place: str, options: tuple) -> None:
 
 def _tensor(x: Any) -> Any:
     try:
+        if isinstance(x, (float, complex)):  # Python's numbers have double precision
+            return torch.tensor(
+                x, dtype=torch.float64 if isinstance(x, float) else torch.complex128
+            )
         return x if isinstance(x, torch.Tensor) else torch.as_tensor(x)
     except (TypeError, RuntimeError, ValueError):
         raise TypeError(
@@ -137,10 +145,10 @@ def _compare_tensors(a: Any, b: Any, place: str, options: tuple, what: str) -> N
 
 
 def _difference(x: Any, y: Any, close: Any, rtol: float, atol: float, what: str) -> str:
-    wide = torch.complex128 if x.is_complex() else torch.float64
-    p, q = x.to(wide), y.to(wide)
-    gap = torch.where(close, 0.0, (p - q).abs())
-    share = torch.where(close, 0.0, gap / q.abs())
+    whole = not (x.is_floating_point() or x.is_complex())
+    p, q = (t.to(torch.int64) if whole else t for t in (x, y))
+    gap = torch.where(close, torch.zeros_like(p - q).abs(), (p - q).abs())
+    share = torch.where(close, torch.zeros_like(gap / q.abs()), gap / q.abs())
     if what == "Scalars" or not x.dim():
         kind = "Scalars"
         if rtol == 0 and atol == 0:

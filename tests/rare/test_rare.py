@@ -138,3 +138,46 @@ def test_windows_take_their_settings_by_name_only():
         torch.signal.windows.kaiser(4, 12.0)
     with pytest.raises(TypeError, match="missing 1 required"):
         torch.signal.windows.general_cosine(4)
+
+
+def test_lists_of_tensors():
+    def pair():
+        return [torch.tensor([1.0, 4.0]), torch.tensor([2.0, 9.0])]
+
+    a = pair()
+    assert [t.tolist() for t in torch._foreach_add(a, a, alpha=2)] == [[3, 12], [6, 27]]
+    assert [t.tolist() for t in torch._foreach_pow(2.0, a)] == [[2, 16], [4, 512]]
+    assert [t.tolist() for t in torch._foreach_addcdiv(a, a, a, [1.0, 2.0])] == [[2, 5], [4, 11]]
+    torch._foreach_mul_(a, torch.tensor(2.0))
+    torch._foreach_maximum_(a, 5.0)
+    assert [t.tolist() for t in a] == [[5, 8], [5, 18]]
+    assert torch._foreach_zero_(a)[1] is a[1] and a[1].tolist() == [0, 0]
+    with pytest.raises(RuntimeError, match="same number of tensors"):
+        torch._foreach_add(a, a[:1])
+    assert not hasattr(torch, "_foreach_nosuch")
+
+
+def test_stated_conditions():
+    torch._check(True)
+    torch._assert(torch.tensor(True), "fine")
+    with pytest.raises(AssertionError, match="wrong"):
+        torch._assert(False, "wrong")
+    with pytest.raises(RuntimeError, match="Expected cond to be True"):
+        torch._check(False)
+    with pytest.raises(ValueError, match="seven"):
+        torch._check_value(False, lambda: "seven")
+    with pytest.raises(TypeError, match="cond must be a bool"):
+        torch._check(1)
+
+
+def test_marks_for_compilers_and_exporters_change_nothing():
+    assert torch._dynamo.is_compiling() is False and torch.onnx.is_in_onnx_export() is False
+    assert torch._dynamo.disable(len) is len and torch._dynamo.disable()(len) is len
+    assert torch.fx.wrap("len") == "len" and not isinstance(torch.nn.ReLU(), torch.fx.GraphModule)
+    for call in (
+        lambda: torch.onnx.export(None),
+        lambda: torch.fx.symbolic_trace(len),
+        torch.fx.Graph,
+    ):
+        with pytest.raises(NotImplementedError, match="facula does not"):
+            call()

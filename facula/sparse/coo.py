@@ -1,0 +1,311 @@
+"""A tensor kept as the places and values of its elements that are not zero."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import facula as torch
+
+Tensor = torch.Tensor
+
+
+class _NoStorage:
+    """Stands where a dense tensor has its storage."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotImplementedError(
+            "this operator is not offered on sparse tensors: use x.to_dense(), torch.sparse.mm or x @ y"
+        )
+
+
+_NO_STORAGE: Any = _NoStorage()
+
+
+class SparseTensor(Tensor):
+    """A sparse tensor: `_at` (sparse dims, n) int64 places, `_val` (n, *dense dims) values.
+
+    Places may occur more than once, their values then add up, until `coalesce`.
+    """
+
+    _at: Any
+    _val: Any
+    _sorted: bool
+    _rg = property(lambda self: self._val._rg, lambda self, flag: None)  # type: ignore[assignment]
+    _g = property(lambda self: self._val._g, lambda self, edge: None)
+    is_sparse = True  # type: ignore[assignment]
+    layout = property(lambda self: torch.sparse_coo)  # type: ignore[assignment]
+
+    # what it holds
+
+    def indices(self) -> Any:
+        """Places, (sparse dims, n); of coalesced tensors only."""
+        if not self._sorted:
+            raise RuntimeError(
+                "Cannot get indices on an uncoalesced tensor, please call .coalesce() first"
+            )
+        return self._at
+
+    def values(self) -> Any:
+        """Values, (n, *dense dims); of coalesced tensors only."""
+        if not self._sorted:
+            raise RuntimeError(
+                "Cannot get values on an uncoalesced tensor, please call .coalesce() first"
+            )
+        return self._val
+
+    def _indices(self) -> Any:
+        return self._at
+
+    def _values(self) -> Any:
+        return self._val
+
+    def _nnz(self) -> int:
+        return self._at.shape[1]
+
+    def sparse_dim(self) -> int:
+        """Number of dims whose places are listed."""
+        return self._at.shape[0]
+
+    def dense_dim(self) -> int:
+        """Number of dims of each value."""
+        return self._val.dim() - 1
+
+    def is_coalesced(self) -> bool:
+        """Whether every place occurs once, in order."""
+        return self._sorted
+
+    def coalesce(self) -> SparseTensor:
+        """Places in order, each once; values of equal places added up."""
+        if self._sorted:
+            return self
+        keys = _keys(self._at, self.shape)
+        order, inverse = torch.unique(keys, return_inverse=True)
+        first = torch.empty_like(order)
+        first[inverse] = torch.arange(len(keys))
+        values = self._val.new_zeros((len(order), *self._val.shape[1:]))
+        values = values.index_add(0, inverse, self._val)
+        return _made(self._at[:, first], values, self.shape, True)
+
+    # conversions
+
+    def to_dense(self, dtype: Any = None, *, masked_grad: bool | None = None) -> Any:
+        """A dense tensor of the same shape."""
+        n = self.sparse_dim()
+        flat = self._val.new_zeros((math.prod(self.shape[:n]), *self._val.shape[1:]))
+        dense = flat.index_add(0, _keys(self._at, self.shape), self._val).reshape(self.shape)
+        return dense if dtype is None else dense.to(dtype)
+
+    def to_sparse(self, *args: Any, **kwargs: Any) -> SparseTensor:
+        """Itself."""
+        return self
+
+    to_sparse_coo = to_sparse
+
+    def _with(self, values: Any) -> SparseTensor:
+        """Other values at the same places."""
+        return _made(self._at, values, self.shape, self._sorted)
+
+    def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
+        """The values converted."""
+        return self._with(self._val.to(*args, **kwargs))
+
+    def detach(self) -> SparseTensor:
+        """Without history."""
+        return self._with(self._val.detach())
+
+    def clone(self, *, memory_format: Any = None) -> SparseTensor:
+        """With memory of its own."""
+        return _made(self._at.clone(), self._val.clone(), self.shape, self._sorted)
+
+    def requires_grad_(self, requires_grad: bool = True) -> SparseTensor:
+        """Whether the values want gradients."""
+        self._val.requires_grad_(requires_grad)
+        return self
+
+    def cpu(self, *args: Any) -> SparseTensor:
+        """Itself."""
+        return self
+
+    def cuda(self, *args: Any, **kwargs: Any) -> SparseTensor:
+        """The values moved."""
+        return self._with(self._val.cuda(*args, **kwargs))
+
+    def float(self) -> SparseTensor:
+        """As float32."""
+        return self.to(torch.float32)
+
+    def double(self) -> SparseTensor:
+        """As float64."""
+        return self.to(torch.float64)
+
+    # arithmetic
+
+    def t(self) -> SparseTensor:
+        """The transposed matrix."""
+        return self.transpose(0, 1)
+
+    def transpose(self, dim0: int, dim1: int) -> SparseTensor:
+        """Two sparse dims exchanged."""
+        n, dims = self.sparse_dim(), self.dim()
+        a, b = dim0 % dims, dim1 % dims
+        if max(a, b) >= n:
+            raise NotImplementedError("transposing dense dims of sparse tensors: use to_dense()")
+        order = list(range(n))
+        order[a], order[b] = b, a
+        shape = list(self.shape)
+        shape[a], shape[b] = shape[b], shape[a]
+        return _made(self._at[order], self._val, shape, False)
+
+    def sum(self, dim: Any = None, *, dtype: Any = None) -> Any:
+        """The sum of all values, or a sparse tensor of sums along dim."""
+        return torch.sparse.sum(self, dim, dtype=dtype)
+
+    def abs(self) -> SparseTensor:
+        """Absolute values, of the values that add up."""
+        c = self.coalesce()
+        return c._with(c._val.abs())
+
+    def mul(self, other: Any) -> SparseTensor:
+        """Times a number, or elementwise times a dense tensor of the same shape."""
+        if isinstance(other, SparseTensor):
+            raise NotImplementedError("sparse * sparse: use x * y.to_dense()")
+        if isinstance(other, Tensor) and other.dim():
+            if self.dense_dim() or other.shape != self.shape:
+                raise NotImplementedError("sparse * dense of another shape: use to_dense()")
+            return self._with(self._val * other[tuple(self._at)])
+        return self._with(self._val * other)
+
+    def div(self, other: Any) -> SparseTensor:
+        """Divided by a number."""
+        if isinstance(other, Tensor) and other.dim():
+            raise NotImplementedError("sparse / dense: use to_dense()")
+        return self._with(self._val / other)
+
+    def add(self, other: Any, *, alpha: Any = 1) -> Any:
+        """Plus another sparse tensor (sparse), or a dense one (dense)."""
+        if not isinstance(other, SparseTensor):
+            return self.to_dense() + alpha * other
+        if self.shape != other.shape or self.sparse_dim() != other.sparse_dim():
+            raise RuntimeError(
+                f"add: expected sizes of 'self' and 'other' to match, but {self.shape} != {other.shape}"
+            )
+        at = torch.cat([self._at, other._at], 1)
+        values = torch.cat([self._val, alpha * other._val])
+        return _made(at, values, self.shape, False).coalesce()
+
+    def sub(self, other: Any, *, alpha: Any = 1) -> Any:
+        """Minus another tensor."""
+        return self.add(other, alpha=-alpha)
+
+    def matmul(self, other: Any) -> Any:
+        """The product with a matrix or a vector."""
+        return torch.sparse.mm(self, other) if other.dim() > 1 else self.mv(other)
+
+    def mv(self, vec: Any) -> Any:
+        """The product with a dense vector."""
+        return torch.sparse.mm(self, vec.unsqueeze(1)).squeeze(1)
+
+    mm = smm = __matmul__ = matmul
+    multiply = __mul__ = __rmul__ = mul
+    divide = true_divide = __truediv__ = div
+    __add__ = __radd__ = add
+    __sub__ = sub
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return torch.sparse.mm(self.t(), other.t()).t()
+
+    def __neg__(self) -> SparseTensor:
+        return self._with(-self._val)
+
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+        def part(name: str, t: Any) -> str:
+            text = repr(t.detach()).replace("\n", "\n" + " " * (len(name) + 8))
+            return f"{name}={text}"
+
+        at, values = part("indices", self._at), part("values", self._val)
+        more = ", requires_grad=True" if self._rg and self._g is None else ""
+        dtype = (
+            ""
+            if self.dtype in (torch.get_default_dtype(), torch.int64)
+            else f", dtype={self.dtype}"
+        )
+        return (f"tensor({at},\n       {values},\n       size={tuple(self.shape)}, nnz={self._nnz()}{dtype}, "
+                f"layout=torch.sparse_coo{more})")  # fmt: skip
+
+    __str__ = __repr__
+
+
+def _keys(at: Any, shape: Sequence[int]) -> Any:
+    """One number for each place: its position in row-major order of the sparse dims."""
+    keys = at.new_zeros(at.shape[1])
+    for row, size in zip(at, shape):
+        keys = keys * size + row
+    return keys
+
+
+def _made(at: Any, values: Any, shape: Sequence[int], coalesced: bool) -> SparseTensor:
+    """A sparse tensor of checked parts."""
+    x = object.__new__(SparseTensor)
+    x._at, x._val, x._sorted, x._s = at, values, coalesced, _NO_STORAGE
+    with torch.no_grad():
+        x.meta = values.detach().new_empty(1).expand(*shape).meta
+    return x
+
+
+def sparse_coo_tensor(indices: Any, values: Any = None, size: Any = None, *, dtype: Any = None,
+                      device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+                      check_invariants: bool | None = None, is_coalesced: bool | None = None) -> SparseTensor:  # fmt: skip
+    """A sparse tensor with values (n, *dense dims) at indices (sparse dims, n), zero elsewhere.
+
+    >>> import facula as torch
+    >>> x = torch.sparse_coo_tensor([[0, 1], [2, 0]], [3., 4.], (2, 3))
+    >>> x.to_dense()
+    tensor([[0., 0., 3.],
+            [4., 0., 0.]])
+    >>> torch.sparse.mm(x, torch.ones(3, 1))
+    tensor([[3.],
+            [4.]])
+    """
+    if values is None:  # sparse_coo_tensor(size): all zeros
+        size, indices = indices, torch.empty(len(indices), 0, dtype=torch.int64)
+        values = torch.empty(0, dtype=dtype or torch.get_default_dtype())
+    at = torch.as_tensor(indices).detach().to(torch.int64)
+    val = torch.as_tensor(values, dtype=dtype, device=device)
+    if at.dim() != 2:
+        raise RuntimeError(f"indices must be sparse_dim x nnz, but got: {list(at.shape)}")
+    if val.dim() < 1 or at.shape[1] != val.shape[0]:
+        raise RuntimeError(
+            "indices and values must have same nnz, but got nnz from indices: "
+            f"{at.shape[1]}, nnz from values: {val.shape[0] if val.dim() else 1}"
+        )
+    largest = (at.amax(1) + 1).tolist() if at.shape[1] else [0] * at.shape[0]
+    shape = [*largest, *val.shape[1:]] if size is None else [int(n) for n in size]
+    if len(shape) != at.shape[0] + val.dim() - 1:
+        raise RuntimeError(
+            f"number of dimensions must be sparse_dim ({at.shape[0]}) + dense_dim ({val.dim() - 1}), but got "
+            f"{len(shape)}"
+        )
+    if at.shape[1] and at.min().item() < 0:
+        raise RuntimeError("found negative index in indices")
+    for d, (n, top) in enumerate(zip(shape, largest)):
+        if top > n:
+            raise RuntimeError(
+                f"size is inconsistent with indices: for dim {d}, size is {n} but found index {top - 1}"
+            )
+    if requires_grad:
+        val = val.detach().requires_grad_()
+    return _made(at, val, shape, bool(is_coalesced))
+
+
+def from_dense(dense: Any, sparse_dim: int | None = None) -> SparseTensor:
+    """The elements of a dense tensor that are not zero."""
+    n = dense.dim() if sparse_dim is None else sparse_dim
+    if not isinstance(n, int):
+        raise NotImplementedError(f"to_sparse: only torch.sparse_coo is offered, not {n}")
+    live = dense.detach() != 0
+    if n < dense.dim():
+        live = live.flatten(n).any(-1)
+    at = live.nonzero().t()
+    return _made(at, dense[tuple(at)], tuple(dense.shape), True)
