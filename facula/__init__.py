@@ -17,6 +17,7 @@ from facula import engine as _engine
 from facula import ops as _ops
 from facula.graph import dtypes as _dtypes
 from facula.graph import formats as _formats
+from facula.graph import tape as _tape
 from facula.graph.dtypes import dtype as dtype
 from facula.graph.dtypes import finfo as finfo
 from facula.graph.dtypes import iinfo as iinfo
@@ -31,6 +32,7 @@ __version__ = _TorchVersion(_RELEASE)
 
 for _d in _dtypes.DTYPES.values():
     globals()[_d.name] = _d
+globals().update(_dtypes.OPAQUE)
 globals().update(_dtypes.ALIASES)
 globals().update(_TORCH)
 
@@ -54,7 +56,7 @@ torch = _sys.modules[__name__]  # PyTorch's module names itself
 _forget_plans = _engine.forget_plans
 layout, memory_format = _formats.layout, _formats.memory_format
 globals().update(_formats.LAYOUTS, **_formats.FORMATS)
-get_default_dtype, set_default_dtype = _dtypes.default_dtype, _dtypes.set_default_dtype
+get_default_dtype, set_default_dtype = _dtypes.default_dtype, _tape.set_default_dtype
 promote_types = _dtypes.promote_types
 autograd.Function = _Function
 autograd.backward, autograd.grad = _gradients.backward, _gradients.grad
@@ -64,7 +66,7 @@ _LAZY = frozenset(
     "nn optim utils distributions linalg fft special func cuda amp jit onnx testing serialization random backends "
     "datasets compiler version hub library masked signal sparse multiprocessing overrides profiler types storage "
     "cpu mps xpu accelerator fx export distributed quantization ao package futures monitor nested return_types "
-    "_utils _C torch_version __config__".split()
+    "_utils _C _jit_internal torch_version __config__".split()
 )
 _FROM = {
     "save": "serialization", "load": "serialization", "compile": "compiler.frontend",
@@ -87,6 +89,14 @@ def __getattr__(name: str) -> Any:
         try:
             value = getattr(_importlib.import_module("facula." + _FROM[name]), name)
         except (ModuleNotFoundError, AttributeError):
+            pass
+        else:
+            globals()[name] = value
+            return value
+    if not name.startswith("__"):
+        try:
+            value = _importlib.import_module("facula.rare").lookup(name)
+        except AttributeError:
             pass
         else:
             globals()[name] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from facula import config
@@ -14,6 +15,7 @@ from facula.schedule.plan import Plan, build_plan
 
 _plans: dict[tuple, Plan] = {}
 _lock = threading.RLock()
+_HOME = str(Path(__file__).parent)
 
 # references that a comprehension over a list sees for an object that nobody else refers to
 _UNREFERENCED = [sys.getrefcount(x) for x in [object()]][0]  # noqa: RUF015
@@ -35,6 +37,8 @@ def live_entries(values: list[Storage | None]) -> tuple[bool, ...]:
 def flush(tape: Tape) -> None:
     """Evaluates everything on a tape; live storages get their buffers."""
     with _lock:
+        if tape.watch is not None:
+            tape.watch.evaluated()
         if tape.home["tape"] is tape:  # also where another thread asks for a value
             tape.home["tape"] = Tape(tape.home, tape.grad)
         if not tape.key:
@@ -151,14 +155,38 @@ def _bad_index(tape: Tape, error: BadIndex, failed: int) -> Exception:
         name, (IndexError, "index {index} out of range for size {size} in " + str(name))
     )
     text = text.format(index=error.index, size=error.size, dim=dim)
-    for entry, code, at in reversed(tape.marks):
+    where = None
+    for entry, code, at, modules in reversed(tape.marks):
         if entry == failed:
             line = next(
                 (n for first, end, n in code.co_lines() if first <= at < end), code.co_firstlineno
             )
             text += f"\n  recorded at {code.co_filename}:{line}, in {code.co_qualname}"
+            where = _module_path([ref() for ref in modules])
             break
-    return kind(text)
+    failure = kind(text)
+    if where:
+        failure.add_note(where)
+        failure.path_is_noted = True  # type: ignore[attr-defined]
+    return failure
+
+
+def _module_path(modules: list[Any]) -> str | None:
+    """'in model.emb (Embedding)' for modules that were running, the innermost first."""
+    if not modules or None in modules:
+        return None
+    inner, outer = modules[0], modules[-1]
+    path = next((name for name, module in outer.named_modules() if module is inner), "")
+    name = type(outer).__name__
+    frame: Any = sys._getframe(1)
+    while frame is not None:  # the user's own name for the module, where it is still in sight
+        if not frame.f_code.co_filename.startswith(_HOME):
+            names = [n for n, value in frame.f_locals.items() if value is outer and n != "self"]
+            if names:
+                name = names[0]
+                break
+        frame = frame.f_back
+    return f"in {name}{path and '.' + path} ({type(inner).__name__})"
 
 
 def _keep_address(tape: Tape, s: Storage, buf: Any) -> Any:

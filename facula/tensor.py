@@ -38,6 +38,10 @@ class Tensor:
     _made: str | None = None  # "no_grad" or "multi": a view that may not be written with gradients
     _quiet: bool = False  # `.data` and its views: writing them is not seen by saved values
     _conj: bool = False
+    _retains: bool = False  # a non-leaf that keeps its gradient
+    _views: list | None = None  # weak references to the views of a base
+    _hooks: dict | None = None  # of a leaf: called with its gradient
+    _post_hooks: dict | None = None  # of a leaf: called after its gradient was added up
     _s: Storage
     meta: Meta
 
@@ -244,13 +248,13 @@ class Tensor:
     @property
     def retains_grad(self) -> bool:
         """Whether `retain_grad` was asked for."""
-        return bool(self.__dict__.get("_retains"))
+        return self._retains
 
     def retain_grad(self) -> None:
         """Makes a non-leaf keep its gradient."""
         if not self._rg:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self._g is None or self.__dict__.get("_retains"):
+        if self._g is None or self._retains:
             return
         node, number = self._g if type(self._g) is tuple else (self._g, 0)
         if node.retained is None:
@@ -266,7 +270,9 @@ class Tensor:
         if not self._rg:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if self._g is None:
-            table = self.__dict__.setdefault("_hooks", {})
+            if self._hooks is None:
+                self._hooks = {}
+            table = self._hooks
         else:
             node, number = self._g if type(self._g) is tuple else (self._g, 0)
             if node.tensor_hooks is None:
@@ -285,7 +291,9 @@ class Tensor:
             raise RuntimeError(
                 "post accumulate grad hooks cannot be registered on non-leaf tensors"
             )
-        table = self.__dict__.setdefault("_post_hooks", {})
+        if self._post_hooks is None:
+            self._post_hooks = {}
+        table = self._post_hooks
         handle = RemovableHandle(table)
         table[handle.id] = hook
         return handle
@@ -401,7 +409,11 @@ def wrap(s: Storage, m: Meta, offset: int = 0, cls: type = Tensor) -> Tensor:
 
 def from_buffer(buf: Any, m: Meta) -> Tensor:
     """A tensor of an evaluated contiguous value."""
-    return wrap(new_storage(buf, m), m)
+    s = new_storage(buf, m)
+    watch = LOCAL.tape.watch
+    if watch is not None:
+        watch.made(s)
+    return wrap(s, m)
 
 
 def from_array(array: np.ndarray, d: dt.dtype | None = None, device: object = CPU) -> Tensor:

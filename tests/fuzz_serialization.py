@@ -1,6 +1,6 @@
 """Loads damaged and hostile checkpoints: each must load or fail with a clear error.
 
-    python tests/fuzz_serialization.py 100000 [seed]
+    python -m tests.fuzz_serialization 100000 [seed]
 
 Memory is limited while this runs, and an audit hook reports code that runs and files that open.
 Files that get past an expectation are written to the current directory.

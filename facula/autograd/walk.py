@@ -95,33 +95,63 @@ class Walk:
 
     def run(self) -> None:
         """Runs all nodes that gradients reach, then hands leaves theirs."""
-        heap, arrived, send = self.heap, self.arrived, self.send
-        while heap:
-            node = heapq.heappop(heap)[1]
+        heap, arrived, leaves = self.heap, self.arrived, self.leaves
+        needed, wanted, keep = self.needed, self.wanted, self.keep
+        # the node that was reached last waits outside of the heap: mostly it is the next to run
+        pop, push, latest = heapq.heappop, heapq.heappush, None
+        while heap or latest:
+            node = (heapq.heappushpop(heap, latest) if latest else pop(heap))[1]
+            latest = None
             got = arrived.pop(node)
-            if type(got) is list:
+            kind = type(got)
+            if kind is list:
                 got = OPS.add_n(got)
-            plain = type(got) is not dict and not node.special
-            if not plain or self.wanted:
+            plain = kind is not dict and not node.special
+            if not plain or wanted:
                 got = self._before(node, got)
                 if got is FREED:
                     continue
-            edges = node.edges
-            if type(got) is dict:
+            op = node.op
+            if kind is dict:
                 grads = self._call_many(node, got)
+            elif op is not None and op.backward is not None:
+                grads = op.backward(node, got)
             else:
                 grads = node.backward(got)
             if type(grads) is not tuple:
                 grads = (grads,)
             if not plain or ANOMALY[0]:
                 grads = self._after(node, grads, got)
-            if not self.keep:
-                node.release()
-            for edge, grad in zip(edges, grads):
-                if edge is not None and grad is not None:
-                    send(edge, grad)
+            if not keep and node.saved:
+                node.saved = FREED
+            for edge, grad in zip(node.edges, grads):
+                if edge is None or grad is None:
+                    continue
+                if type(edge) is tuple:
+                    self._send_to(*edge, grad)
+                elif isinstance(edge, Node):
+                    if needed is not None and edge not in needed:
+                        continue
+                    seen = arrived.get(edge)
+                    if seen is None:
+                        arrived[edge] = grad
+                        if latest:
+                            push(heap, latest)
+                        latest = (-edge.seq, edge)
+                    elif type(seen) is list:
+                        seen.append(grad)
+                    else:
+                        arrived[edge] = [seen, grad]
+                else:
+                    entry = leaves.get(id(edge))
+                    if entry is None:
+                        leaves[id(edge)] = [edge, grad]
+                    elif type(entry[1]) is list:
+                        entry[1].append(grad)
+                    else:
+                        entry[1] = [entry[1], grad]
         # who else holds a gradient decides whether a leaf may keep it: not these
-        got = grads = grad = None
+        got = grads = grad = seen = entry = None
         self._finish()
 
     def _call_many(self, node: Node, slots: dict) -> Any:
@@ -186,7 +216,7 @@ class Walk:
                 grad.meta.dtype is not leaf.meta.dtype
             ):  # e.g. of a parameter used beside a lower type
                 grad = grad.to(leaf.meta.dtype)
-            hooks = leaf.__dict__.get("_hooks")
+            hooks = leaf._hooks
             if hooks:
                 for hook in list(hooks.values()):
                     changed = hook(grad)
@@ -196,7 +226,7 @@ class Walk:
                 self.captured[id(leaf)] = grad
             if self.accumulate:
                 OPS.accumulate(leaf, grad, self.create)
-                post = leaf.__dict__.get("_post_hooks")
+                post = leaf._post_hooks
                 for hook in list(post.values()) if post else ():
                     hook(leaf)
 

@@ -10,15 +10,17 @@ before keeps reading the old one: aliasing is exact and the graph stays function
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula import config
+from facula.graph import dtypes
 from facula.graph.meta import Meta, meta_of
 
 # bounds on what is recorded before it is evaluated
 MAX_NODES = 6000
 MAX_BYTES = 6 << 30
+MAX_KNOWN = 50_000  # what an operator keeps of geometries and arguments it has seen
 
 
 class Storage:
@@ -34,6 +36,9 @@ class Storage:
     version: int
 
 
+OPERATORS: list[Op] = []  # all there are
+
+
 class Op:
     """An operator: how shapes follow, what it expands to, its derivative.
 
@@ -44,6 +49,7 @@ class Op:
 
     __slots__ = (
         "backward",
+        "calls",
         "expand",
         "grad_class",
         "infer",
@@ -54,6 +60,7 @@ class Op:
         "name",
         "saves_inputs",
         "saves_outputs",
+        "shows",
     )  # fmt: skip
 
     def __init__(
@@ -67,17 +74,24 @@ class Op:
         grad_name: str | None = None,
         materialize: bool = True,
         marks: bool = False,
+        shows: str | Callable[[Any], Sequence[Any]] | None = None,
     ) -> None:
         """`saves`: what the derivative reads: input numbers and 'out' (or out0, out1), as
-        in "0 1 out". `marks`: it checks indices, so the tape notes where it is recorded."""
+        in "0 1 out". `marks`: it checks indices, so the tape notes where it is recorded.
+        `shows`: what PyTorch's node has for `next_functions` where that is not an edge for each
+        input: input numbers and '-' for None, or what gives the edges of a node."""
+        OPERATORS.append(self)
         self.name = name
         self.infer, self.expand, self.backward = infer, expand, backward
         self.insts: dict[Any, Inst] = {}
+        # what calls with plain arguments were settled to, by (geometry, arguments): see `ops/apply`
+        self.calls: dict[Any, Any] = {}
         words = saves.split()
         self.saves_inputs = tuple(int(w) for w in words if w.isdigit())
         self.saves_outputs = tuple(int(w[3:] or 0) for w in words if w.startswith("out"))
         self.materialize = materialize
         self.marks = marks
+        self.shows = shows
         self.grad_class: Any = grad_name or (
             "".join(w[:1].upper() + w[1:] for w in name.strip("_").split("_")) + "Backward0"
         )
@@ -98,10 +112,16 @@ class Op:
         out = self.infer(*metas, *params)
         outs = out if isinstance(out, tuple) else (out,)
         found = Inst(self, metas, params, outs, n_scalars)
-        if len(self.insts) > 50_000:
+        if len(self.insts) > MAX_KNOWN:
             self.insts.clear()
         self.insts[key] = found
         return found
+
+    def remember(self, geometry: Any, args: Any, found: Any) -> None:
+        """Notes what a call was settled to."""
+        if len(self.calls) > MAX_KNOWN:
+            self.calls.clear()
+        self.calls[geometry, args] = found
 
 
 class Inst:
@@ -173,6 +193,7 @@ class Tape:
         "scalars",
         "values",
         "views",
+        "watch",
     )
 
     def __init__(self, home: dict[str, Any], grad: bool = True) -> None:
@@ -182,15 +203,15 @@ class Tape:
         self.leaves: list[Any] = []  # buffers, in order of their entries
         self.scalars: list[Any] = []
         self.views: dict[tuple, int] = {}
-        self.marks: list[
-            tuple[int, Any, int]
-        ] = []  # (entry, code, place in it) of operators that check
+        # of operators that check: (entry, code, place in it, modules that were running)
+        self.marks: list[tuple[int, Any, int, list]] = []
         self.rebound: list[
             tuple[Storage, int]
         ] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
         self.budget = -1 if config.EAGER else MAX_BYTES
         self.grad = grad
+        self.watch: Any = None  # what `facula.compile` notes while it captures
 
     def leaf(self, s: Storage) -> int:
         """The entry of a storage that is not pending here."""
@@ -293,6 +314,17 @@ def flush() -> None:
     tape = LOCAL.tape
     if tape.key:
         ENGINE.flush(tape)
+
+
+def set_default_dtype(d: Any) -> None:
+    """Sets the type that Python floats become. What was recorded before keeps the one before."""
+    if d is dtypes.default_dtype():
+        return
+    flush()
+    dtypes.set_default_dtype(d)
+    for op in OPERATORS:  # results' types were inferred with the other one
+        op.insts.clear()
+        op.calls.clear()
 
 
 def evaluate(s: Storage) -> Any:

@@ -322,7 +322,7 @@ def plan_conv(
     if _by_winograd(conv, conv.c, conv.o, conv.out):
         return winograd.plan_winograd(
             *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
-            *((*weight, k, 9), False, _triple(x), _triple(y), workspace_slot),
+            *((*weight, k, 9), False, triple(x), triple(y), workspace_slot),
             *(epilogue, extras, target or Target.host()),
         )
     job = _forward_job(conv)
@@ -334,13 +334,18 @@ def plan_conv(
     )
 
 
-def _by_winograd(conv: Conv, c: int, m: int, out: tuple[int, int]) -> bool:
+def by_tiles(conv: Conv) -> bool:
+    """Whether Winograd's method knows such a convolution."""
     plain = conv.kernel == (3, 3) and conv.stride == conv.dilation == (1, 1)
     plain = plain and conv.groups == 1 and conv.dtype == "float32" and conv.minimal
-    return plain and winograd.pays(conv.n, c, m, out)
+    return plain and max(conv.padding) <= 2
 
 
-def _triple(image: Image) -> tuple[int, int, tuple[int, int, int]]:
+def _by_winograd(conv: Conv, c: int, m: int, out: tuple[int, int]) -> bool:
+    return by_tiles(conv) and winograd.pays(conv.n, c, m, out)
+
+
+def triple(image: Image) -> tuple[int, int, tuple[int, int, int]]:
     return image.slot, image.offset, image.strides
 
 
@@ -404,7 +409,7 @@ def plan_conv_input_gradient(
         padding = (2 - conv.padding[0], 2 - conv.padding[1])
         return winograd.plan_winograd(
             *((conv.n, conv.o, conv.c), conv.out, (conv.h, conv.w), padding),
-            *((*weight, 9, k), True, _triple(dy), _triple(dx), workspace_slot),
+            *((*weight, 9, k), True, triple(dy), triple(dx), workspace_slot),
             *(epilogue, extras, target or Target.host()),
         )
     layout = (conv.window, k, conv.c_out * k)

@@ -6,7 +6,8 @@ import functools
 import math
 from dataclasses import dataclass
 
-from facula.kernel.conv import Conv, Image, Job, Taps
+from facula.kernel import winograd
+from facula.kernel.conv import Conv, Image, Job, Taps, by_tiles, triple
 from facula.kernel.matmul import MatmulPlan, kernel_name
 from facula.kernel.step import Step
 from facula.llvm.target import Target
@@ -120,6 +121,11 @@ def plan_conv_weight_gradient(
     window = math.prod(job.window)
     if job.m == job.c == 1 and job.groups >= 8 and window <= target.n_vector_registers - 7:
         return MatmulPlan([_depthwise_step(job, x, dy, weight, target)])
+    if by_tiles(conv) and winograd.pays(conv.n, conv.c, conv.o, conv.out):
+        return winograd.plan_weight_gradient(
+            *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
+            *(triple(x), triple(dy), weight, workspace_slot, target),
+        )
     cut = _cut(job, target)
     number = NUMBERS[job.dtype]
     lanes = target.vector_bytes // number.compute_bytes

@@ -142,6 +142,13 @@ class _Interpreter:
     def do_store(self, i: int, s: Stmt) -> Array:
         return self.put(i, s.args[0].buf, self.place(s.args[0]), s.args[1])
 
+    def do_accumulate(self, i: int, s: Stmt) -> Array:
+        last = self.program.n_outer - 1
+        sums = self.full(i, self.values[s.args[1]]).sum(last, keepdims=True)
+        where = np.broadcast_to(self.place(s.args[0]), self.full(i, np.zeros(1)).shape)
+        self.buffers[s.args[0].buf].reshape(-1)[where.take([0], last)] = sums
+        return np.zeros(1)
+
     def do_store_at(self, i: int, s: Stmt) -> Array:
         where = self.values[s.args[1]] + self.offsets[s.args[0]]
         return self.put(i, s.args[0], where, s.args[2])

@@ -19,7 +19,8 @@ from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Number
 from facula.llvm.tile_dot import DotShape, DotWriter
 from facula.llvm.tile_epilogue import BIAS_N as BIAS_N
-from facula.llvm.tile_epilogue import Fused
+from facula.llvm.tile_epilogue import Chain as Chain
+from facula.llvm.tile_epilogue import Fused as Fused
 from facula.llvm.tile_gemm import (
     GemmShape,
     GemmWriter,
@@ -145,6 +146,7 @@ _NARROW = {32: (14, 1), 16: (8, 1)}
 _DOT_TILES = {32: ((1, 8), (2, 8), (3, 5), (4, 4)), 16: ((1, 8), (2, 4), (2, 4), (2, 4))}
 _PACK_AHEAD = 16_000_000  # products from this many multiplications on
 _LONG_K = 1024
+_SMALL = 200_000  # products of a few microseconds
 
 
 def unit_of(along_panel: int, along_k: int) -> str:
@@ -226,6 +228,8 @@ def _micro_tile(p: Problem, lanes: int, target: Target) -> tuple[int, int]:
         rows = _even(max(p.m, 1), rows // lanes * lanes, lanes) if p.m > 2 else p.m
     else:
         rows = _even(max(p.m, 1), rows)
+        if rows > 6 and p.work <= _SMALL:
+            rows += rows & 1  # half as many kernels where lengths change, for a row that is wasted
     if rows <= 6 and p.n > 2 * lanes and registers == 32:
         vectors = 4
     return max(rows, 1), vectors
@@ -233,7 +237,7 @@ def _micro_tile(p: Problem, lanes: int, target: Target) -> tuple[int, int]:
 
 def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
     """The block of C that is one task."""
-    if p.work <= 200_000:
+    if p.work <= _SMALL:
         return -(-p.m // rows) * rows, -(-p.n // cols) * cols
     most = (20 * rows, 512) if p.m > 512 and p.n > 512 else (512, 512)
     block_m, block_n = _even(p.m, most[0], rows), _even(p.n, most[1], cols)
@@ -243,9 +247,12 @@ def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
         return block_m, block_n
     # Enough tasks for a few dozen cores, but none below some tens of microseconds.
     least = 800_000
-    while p.count * -(-p.m // block_m) * -(-p.n // block_n) < 16:
+    while p.count * -(-p.m // block_m) * -(-p.n // block_n) < 12:
         if block_m * block_n * p.k < 2 * least or (block_m <= rows and block_n <= cols):
             break
+        if p.n <= 512 and block_m > 5 * rows and p.m > p.n:  # each row of A is packed by one task
+            block_m = _even(p.m, block_m // 2, rows)
+            continue
         if block_n > cols and (block_n >= block_m or block_m <= rows):
             block_n = _even(p.n, max(cols, block_n // 2), cols)
         else:

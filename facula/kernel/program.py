@@ -26,6 +26,7 @@ Operands that overlap in memory with an operand that is stored must address the 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 ITEMSIZE = {
@@ -72,6 +73,10 @@ TERNARY = frozenset({"where", "fma"})
 REDUCTIONS = frozenset({"sum", "prod", "max", "min", "any", "all", "argmax", "argmin"})
 
 
+STORES = frozenset({"store", "accumulate"})
+ACCESSING = STORES | {"load"}  # statements with an Access
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """How a statement walks over operand `buf`: one stride kind per dim, outer dims first.
@@ -90,6 +95,8 @@ class Stmt:
     op          args                              meaning
     load        Access [, mask, other]            the element; the number `other` where masked off
     store       Access, value [, mask]            only where mask holds
+    accumulate  Access, value                     adds to the element, which begins anew with the
+                                                  value where the last outer index is 0
     load_at     buf, index [, mask, other]        element at a run-time offset (int64, unchecked)
     store_at    buf, index, value [, mask]
     check       index, size, tag [, number]       wraps an index; `size` is an id or ("const", n);
@@ -124,6 +131,13 @@ class Stmt:
             return tuple(i for i in ID_PLACES[op] if i < len(args) and args[i] is not None)
         return tuple(range(len(args)))
 
+    def renumbered(self, place: Callable[[int], int]) -> Stmt:
+        """The same statement with other ids for its operands (a stash that it unstashes stays)."""
+        args = list(self.args)
+        for i in self._id_places():
+            args[i] = place(args[i])
+        return Stmt(self.op, self.dtype, tuple(args))
+
     @property
     def mask(self) -> int | None:
         """Id of the mask of a memory access, if it has one."""
@@ -135,6 +149,7 @@ class Stmt:
 ID_PLACES: dict[str, tuple[int, ...]] = {
     "load": (1,),
     "store": (1, 2),
+    "accumulate": (1,),
     "load_at": (1, 2),
     "store_at": (1, 2, 3),
     "const": (),
@@ -178,7 +193,7 @@ class Program:
 
         Equal accesses have equal strides; one operand walked in two ways is two operands.
         """
-        return tuple(dict.fromkeys(s.args[0] for s in self.stmts if s.op in ("load", "store")))
+        return tuple(dict.fromkeys(s.args[0] for s in self.stmts if s.op in ACCESSING))
 
     @functools.cached_property
     def n_params(self) -> int:
@@ -190,7 +205,7 @@ class Program:
         """For each statement whether its value changes along the inner dims."""
         levels: list[bool] = []
         for i, s in enumerate(self.stmts):
-            if s.op in ("load", "store"):
+            if s.op in ACCESSING:
                 own = any(kind != "0" for kind in s.args[0].strides[self.n_outer :])
             elif s.op == "index":
                 own = s.args[0] >= self.n_outer

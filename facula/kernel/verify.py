@@ -102,6 +102,13 @@ class _Verifier:
         access = self.check_access(s.args[0])
         self.same(self.dtype(s.args[1]), self.program.buffers[access.buf], "the operand")
 
+    def check_accumulate(self, s: Stmt) -> None:
+        self.check_store(s)
+        self.need(self.program.vector == "inner", "accumulate where the last outer dim has lanes")
+        last = s.args[0].strides[self.program.n_outer - 1]
+        self.need(last == "0", "accumulate moves along the last outer dim")
+        self.need(s.dtype in p.FLOATS, f"accumulate of {s.dtype}")
+
     def check_load_at(self, s: Stmt) -> None:
         self.need(0 <= s.args[0] < len(self.program.buffers), f"no operand {s.args[0]}")
         self.same(self.dtype(s.args[1]), "int64", "an index")
@@ -191,6 +198,6 @@ class _Verifier:
         self.need(dtype == want, f"{what} is {want}, not {dtype}" if want else what)
 
 
-_NO_VALUE = frozenset({"store", "store_at", "stash"})
+_NO_VALUE = frozenset({"store", "accumulate", "store_at", "stash"})
 _NEED_LOOP = frozenset({"reduce", "stash", "unstash"})
 _ON_BOOL = p.COMPARE | p.BINARY_BITS | {"where", "not", "bitwise_not", "maximum", "minimum"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from facula.kernel.program import ITEMSIZE, Program
+from facula.kernel.program import ACCESSING, ITEMSIZE, STORES, Program
 from facula.llvm.target import Target
 
 # functions that are libm's, called lane by lane, or as slow
@@ -85,7 +85,7 @@ class Shape:
 
 def stored_buffers(program: Program) -> frozenset[int]:
     """Operands that the program writes."""
-    direct = {s.args[0].buf for s in program.stmts if s.op == "store"}
+    direct = {s.args[0].buf for s in program.stmts if s.op in STORES}
     return frozenset(direct | {s.args[0] for s in program.stmts if s.op == "store_at"})
 
 
@@ -109,14 +109,14 @@ def analyse(program: Program, target: Target) -> Shape:
             level = max((levels[a] for a in s.operands), default=0)
             vector = any(vectors[a] for a in s.operands)
             pinned = False
-            if s.op in ("load", "store"):
+            if s.op in ACCESSING:
                 access = s.args[0]
                 for d, kind in enumerate(access.strides):
                     if kind != "0":
                         level = max(level, level_of_dim[d])
                         vector = vector or d == vector_dim
-                pinned = s.op == "store" or access.buf in written
-                if s.op == "store":
+                pinned = s.op in STORES or access.buf in written
+                if s.op in STORES:
                     vector = access.strides[vector_dim] != "0" and (phase.loop or outer_mode)
             elif s.op == "index":
                 level, vector = level_of_dim[s.args[0]], s.args[0] == vector_dim
@@ -176,7 +176,7 @@ def _load(program: Program, levels: list[int], base: int, p: int) -> _Load:
     for i, s in enumerate(program.phases[p].stmts, first):
         if levels[i] >= base:
             weight += 0 if s.op in FREE else WEIGHTS.get(s.op, 1)
-            streams += s.op in ("load", "store", "stash", "unstash")
+            streams += s.op in ACCESSING or s.op in ("stash", "unstash")
             n_reductions += s.op == "reduce"
     return _Load(weight, streams, n_reductions)
 

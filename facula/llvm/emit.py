@@ -12,10 +12,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from facula.kernel.program import FLOATS, ITEMSIZE, Access, Program, Stmt
+from facula.kernel.program import ACCESSING, FLOATS, ITEMSIZE, Access, Program, Stmt
 from facula.llvm import reductions
 from facula.llvm.analysis import Shape, analyse
 from facula.llvm.build import REGISTER, Builder, dtype_literal
+from facula.llvm.checks import write_check
 from facula.llvm.elementwise import Values
 from facula.llvm.memory import Memory, register_type
 from facula.llvm.target import Target
@@ -445,7 +446,7 @@ class LoopEmitter:
             row = b.let(f"mul i64 {outer_linear}, {self.size[dim]}")
             self.linear = b.let(f"add i64 {row}, {i}")
         stmts = self.program.phases[p].stmts
-        for access in dict.fromkeys(s.args[0] for s in stmts if s.op in ("load", "store")):
+        for access in dict.fromkeys(s.args[0] for s in stmts if s.op in ACCESSING):
             self.pointer[access] = self._moved(access, self.pointer[access], dim, i)
 
     def _vector_loop(self, p: int, slots: list[tuple[int, int]]) -> None:
@@ -597,6 +598,31 @@ class LoopEmitter:
             self.memory.scatter(dtype, self._lane_pointers(access, pointer, u), name, mask)
         return ""
 
+    def _accumulate_store(self, i: int, s: Stmt, u: int | None) -> str:
+        access, b = s.args[0], self.b
+        dtype, pointer = self.program.buffers[access.buf], self.pointer[access]
+        starts = b.let(f"icmp eq i64 {self.position[self.program.n_outer - 1]}, 0")
+        name = self._get(s.args[1], u)
+        if u is None:
+            lanes, old = self.scalar, self.memory.scalar_load(dtype, pointer, None, 0)
+        else:
+            lanes = self.vector
+            if access.strides[self.vector_dim] == "1":
+                pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
+                old = self.memory.load(dtype, pointer, self.mask, self._copy_rest(s))
+            else:
+                pointer = self._lane_pointers(access, pointer, u)
+                old = self.memory.gather(dtype, pointer, self.mask)
+        v = lanes[dtype]
+        name = b.let(f"select i1 {starts}, {v.f} {name}, {v.f} {v.add(old, name)}")
+        if u is None:
+            self.memory.scalar_store(dtype, pointer, name, None)
+        elif access.strides[self.vector_dim] == "1":
+            self.memory.store(dtype, pointer, name, self.mask, self._copy_rest(s))
+        else:
+            self.memory.scatter(dtype, pointer, name, self.mask)
+        return ""
+
     def _scalar_of(self, i: int) -> str:
         """A value as a scalar: its first lane if it has lanes (of which only one can count)."""
         value = self.values[i]
@@ -659,43 +685,6 @@ class LoopEmitter:
         dtype = self.program.buffers[buf]
         pointer = self.memory.pointer(dtype, self.base[buf], first)
         return self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-
-    def _check(self, i: int, s: Stmt, u: int | None) -> str:
-        """Wrap an index; report the first bad one and go on with 0."""
-        b = self.b
-        index, size, tag = s.args[:3]
-        reported = str(tag) if len(s.args) < 4 else self._scalar_of(s.args[3])
-        values = self.scalar if u is None else self.vector
-        v = values["int64"]
-        x = self._get(index, u)
-        if isinstance(size, tuple):
-            limit, scalar_limit = v.ci(size[1]), str(size[1])
-        else:
-            limit, scalar_limit = self._get(size, u), self._scalar_of(size)
-        wrapped = v.iselect(v.icmp("slt", x, v.ci(0)), v.integer("add", x, limit), x)
-        bad = v.icmp("uge", wrapped, limit)
-        if u is not None and self.mask is not None:
-            bad = v.logic("and", bad, self.mask)
-        any_bad = bad
-        if u is not None:
-            name = f"llvm.vector.reduce.or.v{v.n}i1"
-            any_bad = b.let(b.intrinsic(name, "i1", [(v.b, bad)]))
-        report, done = b.label("report"), b.label("done")
-        b.do(f"br i1 {any_bad}, label %{report}, label %{done}")
-        b.begin(report)
-        worst = x
-        if u is not None:
-            bits = b.let(f"bitcast {v.b} {bad} to i{v.n}")
-            cttz = f"llvm.cttz.i{v.n}"
-            b.declare(cttz, f"declare i{v.n} @{cttz}(i{v.n}, i1)")
-            lane = b.let(f"call i{v.n} @{cttz}(i{v.n} {bits}, i1 true)")
-            worst = b.let(f"extractelement {v.f} {x}, i{v.n} {lane}")
-        for k, number in enumerate(("1", worst, scalar_limit, reported)):
-            place = b.let(f"getelementptr i64, ptr %status, i64 {k}")
-            b.do(f"store i64 {number}, ptr {place}, align 8")
-        b.do(f"br label %{done}")
-        b.begin(done)
-        return v.iselect(bad, v.ci(0), wrapped)
 
     # reductions and stashes
 
@@ -770,9 +759,10 @@ _WRITERS = {
     "index": LoopEmitter._index,
     "load": LoopEmitter._load,
     "store": LoopEmitter._store,
+    "accumulate": LoopEmitter._accumulate_store,
     "load_at": LoopEmitter._load_at,
     "store_at": LoopEmitter._store_at,
-    "check": LoopEmitter._check,
+    "check": write_check,
     "stash": LoopEmitter._stash,
     "unstash": LoopEmitter._unstash,
 }

@@ -77,6 +77,8 @@ def pack(
     tasks = max(1, min(MAX_TASKS, int(cost / TASK_NS)))
     if program.vector == "inner":
         per_task = -(-rows // tasks)
+        if any(s.op == "accumulate" for s in program.stmts):  # whole runs of rows
+            per_task = -(-per_task // outer_sizes[-1]) * outer_sizes[-1]
         return [*args, rows, per_task], -(-rows // per_task), scratch, cost
     columns = outer_sizes[-1]
     n_inner_loops = sum(phase.loop for phase in program.phases)

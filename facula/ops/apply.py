@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,25 @@ from facula.tensor import Tensor, empty_meta, storage_array, wrap
 
 _new = object.__new__
 _HOME = str(Path(__file__).parent.parent)
+_MODULE_CALL = "CallMixin.__call__"  # where nn calls a module's forward
 
 
 def _mark(tape: Tape, entry: int) -> None:
-    """Notes the user's line that records an operator; which line it is, is looked up in need."""
+    """Notes the user's line that records an operator, and the modules whose forward is running.
+
+    Which line it is, and the modules' names, are looked up in need.
+    """
     frame: Any = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename.startswith(_HOME):
+    code = at = None
+    modules = []
+    while frame is not None:
+        if frame.f_code.co_qualname == _MODULE_CALL:
+            modules.append(weakref.ref(frame.f_locals["self"]))
+        elif code is None and not frame.f_code.co_filename.startswith(_HOME):
+            code, at = frame.f_code, frame.f_lasti
         frame = frame.f_back
-    if frame is not None:
-        tape.marks.append((entry, frame.f_code, frame.f_lasti))
+    if code is not None:
+        tape.marks.append((entry, code, at, modules))
 
 
 def entries_of(tape: Tape, tensors: Sequence[Tensor]) -> tuple[list[int], list[Meta]]:
@@ -80,7 +91,6 @@ def _reinterpreted(tape: Tape, t: Tensor) -> int:
 
 def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple = ()) -> Any:
     """Records op; a tensor, or a tuple of them where the operator has several results."""
-    tape = LOCAL.tape
     try:
         inst = op.insts.get((tuple([t.meta for t in tensors]), params))
     except AttributeError:
@@ -90,10 +100,13 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
         and inst.fast
         and (inst.types is None or inst.types == tuple(map(type, params)))
     ):
-        return _apply_fast(tape, op, inst, tensors, scalars)
+        if inst.multi:
+            return record_several(op, inst, tensors, scalars)
+        return record(op, inst, tensors, scalars)
     for t in tensors:
         if t.meta.device is META:
             return _apply_meta(op, tensors, params, scalars)
+    tape = LOCAL.tape
     entries, metas = entries_of(tape, tensors)
     inst = op.inst(tuple(metas), params, len(scalars))
     if op.marks:
@@ -107,9 +120,28 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
     return outs if inst.multi else outs[0]
 
 
-def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Any:
-    """The short way: known geometries."""
-    key = tape.key
+def apply_settled(op: Op, t: Tensor, args: tuple, settle: Callable[..., tuple]) -> Any:
+    """apply(op, (t,), settle(t's number of dims, *args)), settled once for each geometry and args.
+
+    Args that compare equal must mean the same, as 1 and True do for a dim.
+    """
+    try:
+        inst = op.calls.get((t.meta, args))
+    except TypeError:  # a list among args
+        return apply(op, (t,), settle(t.meta.ndim, *args))
+    if inst is not None:
+        return record(op, inst, (t,))
+    params = settle(t.meta.ndim, *args)
+    out = apply(op, (t,), params)
+    inst = op.insts.get(((t.meta,), params))
+    if inst is not None and inst.fast and not inst.multi:
+        op.remember(t.meta, args, inst)
+    return out
+
+
+def record(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple = ()) -> Tensor:
+    """Records an instance with one result whose operands are read as they lie (`inst.fast`)."""
+    tape = LOCAL.tape
     wanted = False
     entries = [inst]
     for t in tensors:
@@ -117,7 +149,44 @@ def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scala
         entries.append(s.i if s.tape is tape else tape.leaf(s))
         if t._rg:
             wanted = True
-    key += entries
+    tape.key += entries
+    if scalars:
+        tape.scalars += scalars
+    if op.marks:
+        _mark(tape, tape.n)
+    s = _new(Storage)
+    s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, 0, None
+    tape.n += 1
+    tape.values.append(s)
+    out = _new(Tensor)
+    s.meta = out.meta = m = inst.meta
+    out._s = s
+    tape.budget -= inst.nbytes
+    if wanted and tape.grad and op.backward is not None and m.dtype.kind in "fc":
+        cls = op.grad_class
+        if type(cls) is str:
+            cls = grad_class(op)
+        node = _new(cls)
+        node.inst, node.scalars, node.seq = inst, scalars, next_seq()
+        node.edges = tuple([(t._g or t) if t._rg else None for t in tensors])
+        out._rg, out._g = True, node
+        node.saved = saved = [save(tensors[i]) if i < len(tensors) else None
+                              for i in op.saves_inputs] if op.saves_inputs else []  # fmt: skip
+        if op.saves_outputs:
+            saved.append(save_result(out, 0))
+    if tape.budget < 0 or tape.n > MAX_NODES:
+        ENGINE.flush(tape)
+    return out
+
+
+def record_several(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Any:
+    """As `record`, for several results: a tuple of them."""
+    tape = LOCAL.tape
+    entries = [inst]
+    for t in tensors:
+        s = t._s
+        entries.append(s.i if s.tape is tape else tape.leaf(s))
+    tape.key += entries
     if scalars:
         tape.scalars += scalars
     if op.marks:
@@ -133,11 +202,11 @@ def _apply_fast(tape: Tape, op: Op, inst: Inst, tensors: Sequence[Tensor], scala
         out._s = s
         outs.append(out)
     tape.budget -= inst.nbytes
-    if wanted and tape.grad and op.backward is not None:
+    if tape.grad and op.backward is not None:
         attach(op, inst, tensors, outs, scalars)
     if tape.budget < 0 or tape.n > MAX_NODES:
         ENGINE.flush(tape)
-    return tuple(outs) if inst.multi else out
+    return tuple(outs)
 
 
 def _not_a_tensor(op: Op, tensors: Sequence[Any]) -> TypeError:
@@ -409,7 +478,7 @@ def _write_reinterpreted(t: Tensor, value: Tensor) -> None:
 def _rebase_history(t: Tensor, value: Tensor) -> None:
     base = t._base
     if base is None:
-        if t.__dict__.get("_retains"):
+        if t._retains:
             _move_retained(t, value)
         t._rg, t._g = value._rg, value._g
         _refresh_views(t)
@@ -436,7 +505,7 @@ def _refresh_views(base: Tensor, but: Tensor | None = None) -> None:
     """Other views of a base that was written to get their history from it anew."""
     from facula.ops.shape import as_strided_history
 
-    views = base.__dict__.get("_views")
+    views = base._views
     if views:
         for ref in views:
             v = ref()

@@ -14,7 +14,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.formula import in_place
 from facula.ops.pointwise import opmath
-from facula.ops.random import default_generator
+from facula.ops.random import default_generator, redrawable
 from facula.ops.registry import TORCH, functional
 from facula.random import draws
 from facula.tensor import Tensor, adopt_array, empty_meta
@@ -33,6 +33,7 @@ def _memory_order(m: Meta) -> Sequence[int] | None:
     return order
 
 
+@redrawable
 def draw_mask(m: Meta, keep: float) -> Tensor:
     """True with probability `keep`, drawn in the order of memory of a tensor like m."""
     if m.device is META:

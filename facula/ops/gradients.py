@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from facula.autograd import walk
 from facula.graph.meta import META, Meta
-from facula.graph.tape import LOCAL, Op, evaluate, new_storage
+from facula.graph.tape import LOCAL, Op, evaluate
 from facula.ops.apply import apply
 from facula.ops.create import filled
 from facula.ops.elementwise import add
 from facula.ops.inplace import write_back
 from facula.ops.registry import TORCH, only_method
-from facula.tensor import Tensor, wrap
+from facula.tensor import Tensor, from_buffer
 
 
 def _add_n_expand(g: Any, *vals: Any) -> Any:
@@ -117,7 +118,7 @@ def _one(m: Meta) -> Tensor:
         one = filled(m.plain(), 1)
         buf = _ones[m] = evaluate(one._s)
     plain = m if m.contiguous and not m.offset else m.plain()
-    return wrap(new_storage(buf, plain), plain)
+    return from_buffer(buf, plain)
 
 
 def _check_roots(outputs: Sequence[Tensor]) -> None:
@@ -156,9 +157,16 @@ def tensor_backward(self: Tensor, gradient: Tensor | None = None, retain_graph: 
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
-         create_graph: bool = False, allow_unused: bool | None = None, is_grads_batched: bool = False,
-         materialize_grads: bool = False) -> tuple:  # fmt: skip
+         create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
+         is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple:  # fmt: skip
     """Gradients of outputs with respect to inputs, as a tuple."""
+    if not only_inputs:
+        warnings.warn(
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate "
+            "gradient for other parts of the graph, please use torch.autograd.backward.",
+            FutureWarning,
+            stacklevel=2,
+        )
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     grads = _as_tuple(grad_outputs, len(outputs))

@@ -6,12 +6,14 @@ import math
 import warnings
 from typing import Any
 
+from facula.autograd.node import shown
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
-from facula.ops.apply import apply
+from facula.ops.apply import apply, apply_settled, record_several
+from facula.ops.norms import affine_shows
 from facula.ops.pointwise import opmath, sum_to
-from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional
+from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional, to_out
 from facula.tensor import Tensor
 
 # softmax -----------------------------------------------------------------------------------------
@@ -114,13 +116,16 @@ def _default_dim(name: str, ndim: int, stacklevel: int) -> int:
     return 0 if ndim in (0, 1, 3) else 1
 
 
+def _soft_params(ndim: int, dim: int, dtype: Any) -> tuple:
+    return wrap_dim(dim, ndim), dtype
+
+
 def _soft(name: str, op: Op) -> None:
     def torch_function(
         input: Tensor, dim: int, dtype: Any = None, *, out: Tensor | None = None
     ) -> Tensor:
-        from facula.ops.registry import to_out
-
-        return to_out(apply(op, (input,), (wrap_dim(dim, input.meta.ndim), dtype)), out)
+        got = apply_settled(op, input, (dim, dtype), _soft_params)
+        return got if out is None else to_out(got, out)
 
     def function(
         input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
@@ -244,7 +249,7 @@ def _ln_input_expand(g: Any, grad: Any, x: Any, mean: Any, rstd: Any, *rest: Any
 
 LAYER_NORM = {
     n: Op("native_layer_norm", _ln_infer, _ln_expand, _ln_backward,
-          saves=" ".join(map(str, range(n))) + " out1 out2", materialize=False)
+          saves=" ".join(map(str, range(n))) + " out1 out2", materialize=False, shows=affine_shows(1, 2))
     for n in (1, 2, 3)
 }  # fmt: skip
 LN_INPUT = Op("layer_norm_backward", lambda g, x, *r: x.plain(), _ln_input_expand)
@@ -258,7 +263,14 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
     Shapes: input (*, *normalized_shape), weight and bias normalized_shape.
     Source: Ba, Kiros, Hinton, "Layer Normalization", 2016.
     """
+    operands = [input] + [p for p in (weight, bias) if p is not None]
+    op = LAYER_NORM[len(operands)]
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    geometry = tuple([t.meta for t in operands])
+    args = (shape, eps, weight is None)
+    inst = op.calls.get((geometry, args))
+    if inst is not None:
+        return record_several(op, inst, operands, ())[0]
     k = len(shape)
     if k == 0:
         raise RuntimeError(
@@ -277,10 +289,12 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
             f"Given normalized_shape={list(shape)}, expected input with shape [*, {inner}], but got input of size"
             f"{list(input.meta.shape)}"
         )
-    operands = [input] + [p for p in (weight, bias) if p is not None]
-    return apply(
-        LAYER_NORM[len(operands)], operands, (k, eps, weight is not None, bias is not None)
-    )[0]
+    params = (k, eps, weight is not None, bias is not None)
+    out = apply(op, operands, params)[0]
+    inst = op.insts.get((geometry, params))
+    if inst is not None and inst.fast:
+        op.remember(geometry, args, inst)
+    return out
 
 
 TORCH["layer_norm"] = (
@@ -455,6 +469,11 @@ def _ce_back_expand(g: Any, grad: Any, x: Any, t: Any, reduction: str, ignore: i
     return g.cast((p - hot) * g.reshape(n * scale, wide), x.dtype)
 
 
+def _ce_shows(n: Any) -> tuple:
+    edge = n.edges[0]
+    return (edge and shown("LogSoftmaxBackward0", edge, meta=n.inst.ins[0].plain()),)
+
+
 CROSS_ENTROPY = Op(
     "cross_entropy",
     _ce_infer,
@@ -463,6 +482,7 @@ CROSS_ENTROPY = Op(
     saves="0 1",
     grad_name="NllLossBackward0",
     marks=True,
+    shows=_ce_shows,
 )
 CROSS_ENTROPY_2D = Op(
     "cross_entropy",
@@ -472,6 +492,7 @@ CROSS_ENTROPY_2D = Op(
     saves="0 1",
     grad_name="NllLoss2DBackward0",
     marks=True,
+    shows=_ce_shows,
 )
 CE_BACKWARD = Op(
     "cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand, marks=True

@@ -8,6 +8,7 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.meta import CPU, DEFAULT_DEVICES, Device, broadcast_shapes, meta_of
+from facula.graph.tape import set_default_dtype
 from facula.ops.pointwise import number_type
 from facula.ops.pointwise import result_type as _result_type
 from facula.ops.registry import TORCH, both, only_torch
@@ -88,13 +89,13 @@ def is_distributed(input: Tensor) -> bool:
 
 
 @only_torch()
-def is_tensor(obj: Any) -> bool:
+def is_tensor(obj: Any, /) -> bool:
     """Whether obj is a tensor."""
     return isinstance(obj, Tensor)
 
 
 @only_torch()
-def is_storage(obj: Any) -> bool:
+def is_storage(obj: Any, /) -> bool:
     """Whether obj is a storage."""
     from facula.ops.storage import TypedStorage, UntypedStorage
 
@@ -131,14 +132,14 @@ def can_cast(from_: Any, to: Any) -> bool:
 
 
 @only_torch()
-def set_default_tensor_type(t: Any) -> None:
+def set_default_tensor_type(t: Any, /) -> None:
     """Sets the dtype of Python floats by a tensor type such as `torch.DoubleTensor`."""
     if isinstance(t, str):
         name = t.rpartition(".")[2]
         t = TORCH.get(name)
         if t is None:
             raise TypeError(f"invalid type name '{name}'")
-    dt.set_default_dtype(t.dtype)
+    set_default_dtype(t.dtype)
 
 
 @only_torch()
@@ -237,7 +238,7 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 @only_torch()
-def set_warn_always(b: bool) -> None:
+def set_warn_always(b: bool, /) -> None:
     """Whether warnings repeat; only remembered."""
     _Switches.warn_always = b
 

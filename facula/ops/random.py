@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from facula import random as _module
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype as Dtype
 from facula.graph.meta import META, meta_of
-from facula.graph.tape import Op, evaluate
+from facula.graph.tape import LOCAL, Op, evaluate
 from facula.ops.apply import apply, check_writable
 from facula.ops.create import device_of, finish, sizes
 from facula.ops.registry import TORCH, both, method, only_method, only_torch, to_out
@@ -92,6 +93,9 @@ def store(t: Tensor, values: np.ndarray) -> Tensor:
     check_writable(t)
     if t.meta.device is META:
         return t
+    watch = LOCAL.tape.watch
+    if watch is not None:
+        watch.defeat("random numbers are drawn into a tensor in place")
     evaluate(t._s)
     draws.place(t._array(), values)
     t._s.version += 1
@@ -107,6 +111,21 @@ def _floating(name: str, d: Dtype) -> None:
         raise NotImplementedError(f"\"{name}\" not implemented for '{d.short}'")
 
 
+def redrawable(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function that draws a new tensor; `facula.compile` notes its calls, to repeat them."""
+
+    @functools.wraps(draw)
+    def run(*args: Any) -> Tensor:
+        drawn = draw(*args)
+        watch = LOCAL.tape.watch
+        if watch is not None and drawn.meta.device is not META:
+            watch.drew(drawn, draw, args)
+        return drawn
+
+    return run
+
+
+@redrawable
 def _uniform(m: Any, g: Any, low: float = 0.0, high: float = 1.0) -> Tensor:
     if m.dtype.kind == "c":
         parts = draws.uniform(generator_of(g), 2 * m.numel, m.dtype.to_real().name, low, high)
@@ -118,6 +137,7 @@ def _uniform(m: Any, g: Any, low: float = 0.0, high: float = 1.0) -> Tensor:
     return _fresh(m, draws.uniform(generator_of(g), m.numel, m.dtype.name, low, high))
 
 
+@redrawable
 def _normal(m: Any, g: Any, mean: float = 0.0, std: float = 1.0) -> Tensor:
     if m.dtype.kind == "c":
         parts = draws.normal(
@@ -190,6 +210,11 @@ def _integers(m: Any, low: int, high: int, g: Any) -> Tensor:
         )
     if m.device is META:
         return empty_meta(m)
+    return _drawn_integers(m, g, low, high)
+
+
+@redrawable
+def _drawn_integers(m: Any, g: Any, low: int, high: int) -> Tensor:
     return _fresh(m, draws.randint(generator_of(g), m.numel, low, high, m.dtype.name))
 
 
@@ -216,10 +241,12 @@ def randperm(n: int, *, generator: Any = None, out: Tensor | None = None, dtype:
     d = dtype or (out.dtype if out is not None else dt.int64)
     if device_of(device) is META:
         return empty_meta(meta_of(d, (n,), META))
-    return finish(
-        to_out(adopt_array(draws.randperm(generator_of(generator), n, d.name), d), out),
-        requires_grad,
-    )
+    return finish(to_out(_permutation(n, generator, d), out), requires_grad)
+
+
+@redrawable
+def _permutation(n: int, g: Any, d: Dtype) -> Tensor:
+    return adopt_array(draws.randperm(generator_of(g), n, d.name), d)
 
 
 # in place -------------------------------------------------------------------------------------------
@@ -432,6 +459,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 # dropout: the mask is drawn as bernoulli_(1 - p) would --------------------------------------------------
 
 
+@redrawable
 def dropout_mask(m: Any, p: float, shape: Any = None) -> Tensor:
     """1 / (1 - p) with probability 1 - p, else 0."""
     shape = m.shape if shape is None else shape

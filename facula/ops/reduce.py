@@ -11,7 +11,7 @@ from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
-from facula.ops.apply import apply
+from facula.ops.apply import apply, apply_settled
 from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.registry import TORCH, both, to_out
 from facula.tensor import Tensor
@@ -48,6 +48,11 @@ def expand_back(g: Tensor, m: Meta, dims: tuple[int, ...], keepdim: bool) -> Ten
     return g.expand(m.shape)  # type: ignore[attr-defined]
 
 
+def _reduction(ndim: int, dim: Any, keepdim: bool, asked: dtype | None) -> tuple:
+    """Parameters of a reduction called with these arguments."""
+    return dims_of(dim, ndim), keepdim, asked
+
+
 def _sum_dtype(d: dtype, asked: dtype | None) -> dtype:
     return asked or (dt.int64 if d.kind in "bui" else d)
 
@@ -77,7 +82,8 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
         out: Tensor | None = None) -> Tensor:  # fmt: skip
     """Sum of all elements, or along dims."""
     op = SUM if dim is None else SUM_DIM
-    return to_out(apply(op, (input,), (dims_of(dim, input.meta.ndim), keepdim, dtype)), out)
+    got = apply_settled(op, input, (dim, keepdim, dtype), _reduction)
+    return got if out is None else to_out(got, out)
 
 
 def _mean_infer(a: Meta, dims: tuple, keepdim: bool, asked: dtype | None) -> Meta:
@@ -115,7 +121,8 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
          out: Tensor | None = None) -> Tensor:  # fmt: skip
     """Mean of all elements, or along dims."""
     op = MEAN if dim is None else MEAN_DIM
-    return to_out(apply(op, (input,), (dims_of(dim, input.meta.ndim), keepdim, dtype)), out)
+    got = apply_settled(op, input, (dim, keepdim, dtype), _reduction)
+    return got if out is None else to_out(got, out)
 
 
 # extremes ---------------------------------------------------------------------------------

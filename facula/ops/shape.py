@@ -19,12 +19,13 @@ from facula.graph.meta import (
     view_strides,
     wrap_dim,
 )
-from facula.graph.tape import LOCAL, Inst, Op
+from facula.graph.tape import LOCAL, MAX_KNOWN, Inst, Op
 from facula.ops.apply import apply
 from facula.ops.registry import TORCH, both, only_method
 from facula.tensor import Tensor, view
 
 _new = object.__new__
+_ref = weakref.ref
 
 
 # copying --------------------------------------------------------------------------------
@@ -54,13 +55,68 @@ def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
 
 
 def make_view(op: Op, t: Tensor, shape: Sequence[int], strides: tuple[int, ...], offset: int,
-              params: tuple = ()) -> Tensor:  # fmt: skip
-    """A view of t that knows its derivative: `op` supplies name and backward."""
-    out = view(t, tuple(shape), strides, offset)
+              params: tuple = (), args: tuple | None = None) -> Tensor:  # fmt: skip
+    """A view of t that knows its derivative: `op` supplies name and backward.
+
+    With `args`, the plain arguments that led to this geometry, `known_view` finds it again.
+    """
+    m = t.meta
+    natural = m.dtype is t._s.meta.dtype  # else reads take the long way, as with an offset
+    out_meta = meta(m.dtype, shape, strides, m.device, offset != 0 or not natural)
+    if args is not None and natural:
+        other = meta(m.dtype, shape, strides, m.device, offset == 0)
+        pair = (out_meta, other) if offset == 0 else (other, out_meta)
+        found = (*[_view_inst(op, m, x, params) for x in pair], offset - t._off)
+        op.remember(m, args, found)
+    return _show(op, t, out_meta, offset, params, None)
+
+
+def known_view(op: Op, t: Tensor, args: tuple) -> Tensor | None:
+    """The view that `make_view` made for these arguments of a tensor with t's geometry, if it did."""
+    try:
+        found = op.calls.get((t.meta, args))
+    except TypeError:  # a list among the arguments
+        return None
+    if found is None or t.meta.dtype is not t._s.meta.dtype:
+        return None
+    offset = t._off + found[2]
+    inst = found[1] if offset else found[0]
+    return _show(op, t, inst.meta, offset, inst.params, inst)
+
+
+def _view_inst(op: Op, m: Meta, out: Meta, params: tuple) -> Inst:
+    inst = op.insts.get((m, out, params))
+    if inst is None:
+        inst = Inst(op, (m,), params, (out,))
+        if len(op.insts) > MAX_KNOWN:
+            op.insts.clear()
+        op.insts[m, out, params] = inst
+    return inst
+
+
+def _show(op: Op, t: Tensor, m: Meta, offset: int, params: tuple, inst: Inst | None) -> Tensor:
+    """A tensor of geometry m on t's storage, with its history."""
+    out = _new(Tensor)
+    out._s, out.meta = t._s, m
+    if offset:
+        out._off = offset
+    base = t._base
+    out._base = base = t if base is None else base
     if LOCAL.tape.grad:
         if t._rg:
-            give_history(op, t, out, params)
-        _remember(out._base, out)
+            cls = op.grad_class
+            if type(cls) is str:
+                cls = grad_class(op)
+            node = _new(cls)
+            node.inst = inst or _view_inst(op, t.meta, m, params)
+            node.edges = (t._g or t,)
+            node.saved, node.scalars, node.seq = None, (t._off,), next_seq()
+            out._rg, out._g = True, node
+        views = base._views
+        if views is not None and len(views) < 64:
+            views.append(_ref(out))
+        else:
+            _remember(base, out)
     else:
         out._made = "no_grad"
     return out
@@ -68,11 +124,8 @@ def make_view(op: Op, t: Tensor, shape: Sequence[int], strides: tuple[int, ...],
 
 def give_history(op: Op, t: Tensor, out: Tensor, params: tuple) -> None:
     """Connects a view (or anything that shares t's values) to t's history."""
-    cls = op.grad_class
-    if type(cls) is str:
-        cls = grad_class(op)
-    node = _new(cls)
-    node.inst = Inst(op, (t.meta,), params, (out.meta,))
+    node = _new(grad_class(op))
+    node.inst = _view_inst(op, t.meta, out.meta, params)
     node.edges = (t if t._g is None else t._g,)
     node.saved, node.scalars, node.seq = None, (t._off,), next_seq()
     out._rg, out._g = True, node
@@ -80,7 +133,7 @@ def give_history(op: Op, t: Tensor, out: Tensor, params: tuple) -> None:
 
 def _remember(base: Any, v: Tensor) -> None:
     """Bases know their views, so that a write to the base gives them new histories."""
-    views = base.__dict__.get("_views")
+    views = base._views
     if views is None:
         views = base._views = []
     elif len(views) > 64 and len(views) & (len(views) - 1) == 0:
@@ -143,6 +196,15 @@ RESHAPE_ALIAS = _view_op(
 )
 
 
+def unsafe_view(t: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A fresh contiguous result in another shape: no view of anything, as far as users see."""
+    out = view(t, shape, contiguous_strides(shape), 0)
+    out._base = None
+    if t._rg and LOCAL.tape.grad:
+        give_history(UNSAFE_VIEW, t, out, ())
+    return out
+
+
 def as_strided_history(base: Tensor, v: Tensor) -> None:
     """Makes v's history `base.as_strided(v's geometry)`."""
     if base._rg:
@@ -198,6 +260,14 @@ def sizes_of(args: Sequence[Any], name: str = "size") -> tuple[int, ...]:
         ) from None
 
 
+def _plain_args(shape: tuple) -> tuple | None:
+    """shape, where it is made of numbers alone: what `known_view` may be asked with."""
+    for n in shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape:
+        if type(n) is not int:
+            return None
+    return shape
+
+
 def infer_size(shape: Sequence[int], numel: int) -> tuple[int, ...]:
     """Fills in a -1; RuntimeError in PyTorch's words where the sizes do not fit."""
     shape = tuple(shape)
@@ -231,6 +301,9 @@ def view_(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
         dtype = shape[0]
     if dtype is not None:
         return _view_dtype(self, dtype)
+    got = known_view(VIEW, self, shape)
+    if got is not None:
+        return got
     new = infer_size(sizes_of(shape, "view"), self.meta.numel)
     m = self.meta
     strides = contiguous_strides(new) if m.contiguous else view_strides(m.shape, m.strides, new)
@@ -239,7 +312,7 @@ def view_(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
             "view size is not compatible with input tensor's size and stride (at least one "
             "dimension spans across two contiguous subspaces). Use .reshape(...) instead."
         )
-    return make_view(VIEW, self, new, strides, self._off)
+    return make_view(VIEW, self, new, strides, self._off, (), _plain_args(shape))
 
 
 def _view_dtype(t: Tensor, d: Any) -> Tensor:
@@ -286,12 +359,15 @@ def reshape(input: Tensor, *shape: Any, **kwargs: Any) -> Tensor:
     """The same elements in another shape; a view where that is possible."""
     if kwargs:
         shape = (kwargs.pop("shape"),)
+    got = known_view(VIEW, input, shape)
+    if got is not None:
+        return got
     new = infer_size(sizes_of(shape, "reshape"), input.meta.numel)
     m = input.meta
     strides = contiguous_strides(new) if m.contiguous else view_strides(m.shape, m.strides, new)
     if strides is None:
         return make_view(UNSAFE_VIEW, clone(input), new, contiguous_strides(new), 0)
-    return make_view(VIEW, input, new, strides, input._off)
+    return make_view(VIEW, input, new, strides, input._off, (), _plain_args(shape))
 
 
 @only_method("reshape_as")
@@ -359,11 +435,10 @@ def _inverse(order: Sequence[int]) -> list[int]:
     return out
 
 
-def _permuted(op: Op, t: Tensor, order: tuple[int, ...]) -> Tensor:
+def _permuted(op: Op, t: Tensor, order: tuple[int, ...], args: tuple) -> Tensor:
     m = t.meta
-    return make_view(
-        op, t, [m.shape[i] for i in order], tuple([m.strides[i] for i in order]), t._off, (order,)
-    )
+    shape, strides = [m.shape[i] for i in order], tuple([m.strides[i] for i in order])
+    return make_view(op, t, shape, strides, t._off, (order,), args)
 
 
 @both("permute")
@@ -372,39 +447,48 @@ def permute(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
     if kwargs:
         dims = (kwargs["dims"],)
     order = sizes_of(dims, "permute")
+    got = known_view(PERMUTE, input, order)
+    if got is not None:
+        return got
     n = input.meta.ndim
     if len(order) != n:
         raise RuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the length "
             f"of the desired ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(order)}"
         )
-    order = tuple(wrap_dim(d, n) for d in order)
+    args, order = order, tuple(wrap_dim(d, n) for d in order)
     if len(set(order)) != n:
         raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return _permuted(PERMUTE, input, order)
+    return _permuted(PERMUTE, input, order, args)
 
 
 @both("transpose", "swapaxes", "swapdims")
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dims exchanged."""
+    got = known_view(TRANSPOSE, input, (dim0, dim1))
+    if got is not None:
+        return got
     n = input.meta.ndim
     a, b = wrap_dim(dim0, n), wrap_dim(dim1, n)
     order = list(range(n))
     if n:
         order[a], order[b] = b, a
-    return _permuted(TRANSPOSE, input, tuple(order))
+    return _permuted(TRANSPOSE, input, tuple(order), (dim0, dim1))
 
 
 @both("t")
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix."""
+    got = known_view(T_OP, input, ())
+    if got is not None:
+        return got
     n = input.meta.ndim
     if n > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {n}D")
-    return _permuted(T_OP, input, tuple(range(n))[::-1])
+    return _permuted(T_OP, input, tuple(range(n))[::-1], ())
 
 
-Tensor.T = property(lambda self: _permuted(PERMUTE, self, tuple(range(self.meta.ndim))[::-1]))  # type: ignore[attr-defined]
+Tensor.T = property(lambda self: permute(self, tuple(range(self.meta.ndim))[::-1]))  # type: ignore[attr-defined]
 
 
 def _matrix_transpose(name: str, self: Tensor) -> Tensor:
@@ -501,11 +585,14 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
 @both("unsqueeze")
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A new dim of size 1."""
+    got = known_view(UNSQUEEZE, input, (dim,))
+    if got is not None:
+        return got
     m = input.meta
     d = wrap_dim(dim, m.ndim + 1)
     step = m.shape[d] * m.strides[d] if d < m.ndim else 1
     return make_view(UNSQUEEZE, input, (*m.shape[:d], 1, *m.shape[d:]),
-                     (*m.strides[:d], step, *m.strides[d:]), input._off)  # fmt: skip
+                     (*m.strides[:d], step, *m.strides[d:]), input._off, (), (dim,))  # fmt: skip
 
 
 @both("as_strided")
@@ -577,6 +664,7 @@ EMBED = Op("slice_backward", _embed_infer, _embed_expand,
            lambda n, g: _narrowed(g, n.params[0], n.params[1], n.inst.ins[0].shape[n.params[0]], n.params[2]))  # fmt: skip
 SLICE = _view_op("slice", _slice_backward, "SliceBackward0")
 SPLIT_PART = _view_op("split", _slice_backward, "SplitBackward0")
+SPLIT_SIZES = _view_op("split_with_sizes", _slice_backward, "SplitWithSizesBackward0")
 SELECT = _view_op(
     "select", lambda n, g: _slice_backward(n, unsqueeze(g, n.params[0])), "SelectBackward0"
 )
@@ -585,12 +673,15 @@ SELECT = _view_op(
 def _narrowed(
     t: Tensor, dim: int, start: int, count: int, step: int, op: Op | None = None
 ) -> Tensor:
+    op = op or SLICE
+    args = (dim, start, step, count)
+    got = known_view(op, t, args)
+    if got is not None:
+        return got
     m = t.meta
     shape = (*m.shape[:dim], count, *m.shape[dim + 1 :])
     strides = (*m.strides[:dim], m.strides[dim] * step, *m.strides[dim + 1 :])
-    return make_view(
-        op or SLICE, t, shape, strides, t._off + start * m.strides[dim], (dim, start, step, count)
-    )
+    return make_view(op, t, shape, strides, t._off + start * m.strides[dim], args, args)
 
 
 def slice_dim(t: Tensor, dim: int, start: Any, stop: Any, step: Any) -> Tensor:
@@ -629,6 +720,10 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 @both("select")
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """One slice along a dim, without that dim."""
+    if type(index) is int:
+        got = known_view(SELECT, input, (dim, index))
+        if got is not None:
+            return got
     m = input.meta
     if m.ndim == 0:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
@@ -639,9 +734,10 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError(
             f"select(): index {i} out of range for tensor of size {list(m.shape)} at dimension {d}"
         )
+    args = (dim, i)
     i = i + n if i < 0 else i
     return make_view(SELECT, input, m.shape[:d] + m.shape[d + 1 :], m.strides[:d] + m.strides[d + 1 :],
-                     input._off + i * m.strides[d], (d, i, 1, 1))  # fmt: skip
+                     input._off + i * m.strides[d], (d, i, 1, 1), args)  # fmt: skip
 
 
 @both("split")
@@ -654,15 +750,17 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         if sizes < 0 or (sizes == 0 and n):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={sizes}" if sizes < 0 else
                                f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")  # fmt: skip
-        sizes = [min(sizes, n - i) for i in range(0, n, sizes)] if n else [0]
+        sizes, op = [min(sizes, n - i) for i in range(0, n, sizes)] if n else [0], SPLIT_PART
     elif sum(sizes) != n or any(s < 0 for s in sizes):
         raise RuntimeError(
             f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at "
             f"dimension {dim}), but got split_sizes={list(sizes)}"
         )
+    else:
+        op = SPLIT_SIZES
     parts, start = [], 0
     for size in sizes:
-        parts.append(_narrowed(tensor, d, start, size, 1, SPLIT_PART))
+        parts.append(_narrowed(tensor, d, start, size, 1, op))
         parts[-1]._made = "multi"
         start += size
     return tuple(parts)

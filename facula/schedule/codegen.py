@@ -10,14 +10,16 @@ from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype
 from facula.graph.ir import BINARY, UNARY, Val
 from facula.graph.meta import contiguous_strides
-from facula.kernel.program import Access, Phase, Program, Stmt
+from facula.kernel.program import ACCESSING, STORES, Access, Phase, Program, Stmt
 from facula.schedule.affine import Expr, Unfusable, dot, plus, scaled, strided_base, through_view
-from facula.schedule.fuse import DEAR, VIEWS, Fusion, Group
+from facula.schedule.fuse import VIEWS, Fusion, Group
+from facula.schedule.keep import Keeper
 
 # constants that change what code is best; all others are run-time numbers, so that kernels are
 # shared between shapes (a mean divides by a size)
 KEPT = frozenset((0, 1, -1, 2, 0.5, 3, 4, -2))
 STASH_LIMIT = 1 << 18  # bytes of a row that may be kept between phases
+OUTER_TILE = 64  # rows that a kernel with columns side by side works on at once, at most
 HALVES = ("float16", "bfloat16")
 
 
@@ -94,7 +96,6 @@ class Writer:
         self.params: list[int] = []
         self.ready: dict[int, int] = {}  # member -> first phase in which it can be read
         self.reduced: dict[int, int] = {}  # reduce member -> its statement
-        self.stashes: dict[int, int] = {}  # member -> stash statement
         self.uses_index: set[int] = set()
         self.phase = 0
         self.members = {m.id: m for m in group.members}
@@ -126,9 +127,8 @@ class Writer:
                 self._open(True)
                 for m in full:
                     self._member(m)
-                self._keep_dear(phases, p)
                 self._close()
-            reduces = [m for m in full if m.op == "reduce" and m.id in self.stored]
+            reduces = [m for m in full if m.id in self.reduced and m.id in self.stored]
             if reduces:
                 self._open(False)
                 for m in reduces:
@@ -183,6 +183,12 @@ class Writer:
             self.phases.append((loop, first, len(self.stmts)))
 
     def _member(self, m: Val) -> None:
+        if m.id in self.group.columns:
+            value = self.value(self.group.columns[m.id], self.group.exprs(), None)
+            self._store(m, value, self.group.places[m.id], "accumulate")
+            outer = [d for d, n in enumerate(self.sizes) if n != 1 and not self.inner_dims[d]]
+            self.uses_index.add(outer[-1])  # a loop of its own, over the rows of one sum
+            return
         if m.op == "reduce":
             value = self.value(m.srcs[0], self.group.exprs(), None)
             if not self.has_inner:  # one element: itself
@@ -197,19 +203,6 @@ class Writer:
         value = self.value(m, at, None)
         if m.id in self.stored:
             self._store(m, value, at)
-
-    def _keep_dear(self, phases: dict[int, int], p: int) -> None:
-        """Stashes dear members that a later pass reads again."""
-        row = math.prod(n for n, inner in zip(self.sizes, self.inner_dims, strict=True) if inner)
-        for m in self.group.members:
-            if phases[m.id] != p or m.op == "reduce" or self._outer(m) or m.op not in DEAR:
-                continue
-            later = any(
-                m.id in self._member_reads(x) and phases[x.id] > p for x in self.group.members
-            )
-            if later and row * 4 <= STASH_LIMIT and m.dtype.name not in HALVES:
-                value = self.value(m, self.group.places[m.id], None)
-                self.stashes[m.id] = self.stmt("stash", m.dtype, (value,))
 
     # values -----------------------------------------------------------------------------------
 
@@ -231,9 +224,6 @@ class Writer:
         if v.id in self.members:
             if v.id in self.reduced:
                 return self.reduced[v.id]
-            stash = self.stashes.get(v.id)
-            if stash is not None and not self._is_outer(at):
-                return self.stmt("unstash", v.dtype, (stash,))
         elif v.id in self.memory.places:
             return self._load(v, at, mask)
         if v.op in ("buffer_at", "as_strided"):
@@ -452,14 +442,14 @@ class Writer:
             self.access_strides.append((found, coefs or (0,) * len(self.sizes)))
         return found
 
-    def _store(self, m: Val, value: int, at: tuple[Expr, ...]) -> None:
+    def _store(self, m: Val, value: int, at: tuple[Expr, ...], op: str = "store") -> None:
         place = self.memory.places[m.id]
         strides = place.strides or contiguous_strides(m.shape)
         e = dot(at, strides, len(self.sizes))
         if m.dtype.name in HALVES:
             value = self.stmt("cast", m.dtype, (value,))
         operand = self.operand(m.dtype, place.slot, place.offset + e[1], e[0])
-        self.stmt("store", m.dtype, (("access", operand), value))
+        self.stmt(op, m.dtype, (("access", operand), value))
 
     # the end ----------------------------------------------------------------------------------
 
@@ -482,6 +472,8 @@ class Writer:
         strides = {k: [c[run[-1]] if run else 0 for run in loops] for k, c in self.access_strides}
         has_inner = bool(inner)
         vector = self._vector(outer_sizes, inner_sizes, loops, strides)
+        if sum(loop for loop, _, _ in self.phases) > 1:
+            self._keep(math.prod(inner_sizes) * (OUTER_TILE if vector == "outer" else 1))
         accesses: dict[int, Access] = {}
         for k, steps in strides.items():
             accesses[k] = Access(k, tuple("0" if s == 0 else "1" if s == 1 else "n" for s in steps))
@@ -494,6 +486,32 @@ class Writer:
         return Call(program, [s for _, s, _ in self.operands], [o for _, _, o in self.operands], outer_sizes,
                     inner_sizes, [strides[a.buf] for a in program.accesses], self.scalars, self.params)  # fmt: skip
 
+    def _keep(self, row: int) -> None:
+        """What several passes over the inner dims need is computed once, if rows are not too long."""
+        stored = {self.operands[s.args[0][1]][1] for s in self.stmts if s.op in STORES}
+
+        def read_only(s: Stmt) -> bool:
+            k = s.args[0][1] if s.op == "load" else s.args[0]
+            return self.operands[k][1] not in stored
+
+        room = STASH_LIMIT // (row * 4)
+        self.stmts, self.phases = Keeper(
+            self.stmts, self.phases, self._varies(), read_only, room
+        ).run()
+
+    def _varies(self) -> list[bool]:
+        """Of each statement, whether it has a value for each index of the inner dims."""
+        steps = dict(self.access_strides)
+        inner = [d for d, n in enumerate(self.sizes) if self.inner_dims[d] and n != 1]
+        out: list[bool] = []
+        for s in self.stmts:
+            if s.op in ACCESSING:
+                own = any(steps[s.args[0][1]][d] for d in inner)
+            else:
+                own = s.op == "index" and s.args[0] in inner
+            out.append(s.op != "reduce" and (own or any(out[a] for a in s.operands)))
+        return out
+
     def _vector(
         self,
         outer: list[int],
@@ -504,6 +522,8 @@ class Writer:
         """Vectorise the dim along which most accesses are contiguous, of those in the inner loops."""
         if not inner:
             return "outer"
+        if self.group.columns:
+            return "inner"
         last_outer, last_inner = len(outer) - 1, len(loops) - 1
         walks = [s for s in strides.values() if any(s[len(outer) :])]
         along_inner = sum(s[last_inner] == 1 for s in walks)
@@ -513,7 +533,7 @@ class Writer:
         return "outer"
 
     def _resolved(self, s: Stmt, accesses: dict[int, Access], position: dict[int, int]) -> Stmt:
-        if s.op in ("load", "store"):
+        if s.op in ACCESSING:
             return Stmt(s.op, s.dtype, (accesses[s.args[0][1]], *s.args[1:]))
         if s.op == "index":
             d = s.args[0]

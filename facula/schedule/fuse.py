@@ -70,6 +70,16 @@ class Group:
     cuts: dict[int, tuple[int, ...]] = field(default_factory=dict)  # domain dim -> loop sizes
     places: dict[int, tuple[Expr, ...]] = field(default_factory=dict)  # member -> where it stands
     reads: set[int] = field(default_factory=set)
+    columns: dict[int, Val] = field(default_factory=dict)  # sums over runs of rows -> of what
+    product: Val | None = None  # what the group is the epilogue of
+
+    @property
+    def computed(self) -> list[Val]:
+        """All that its step computes: the members, after the product whose epilogue they are."""
+        if self.product is None:
+            return self.members
+        v = self.product
+        return [v.srcs[0] if v.op == "out" else v, *self.members]
 
     @property
     def loop_sizes(self) -> list[int]:
@@ -168,6 +178,8 @@ class Fusion:
             if not is_native(v) and v.op != "out" and (v.op not in LEAVES or v.op in ("const", "scalar"))
         }  # fmt: skip
         self.forced: set[int] = set()
+        self.partial: dict[int, Val] = {}  # sums over runs of rows -> of what
+        self.made: dict[int, tuple[Val, ...]] = {}  # value -> what was made to come before it
         while not self._placed():
             pass
 
@@ -184,6 +196,10 @@ class Fusion:
             self._place_all()
         except _StartAgain:
             return False
+        finally:
+            if self.made:
+                self.order = [x for v in self.order for x in (*self.made.get(v.id, ()), v)]
+                self.made = {}
         return True
 
     def _force(self, v: Val) -> None:
@@ -349,6 +365,13 @@ class Fusion:
         after = max((self.stage[s.id] for s in reads if s.id in self.stage), default=-1)
         domain = v.srcs[0].shape if v.op == "reduce" else v.shape
         axes = v.arg[1] if v.op == "reduce" else ()
+        after = self._together(reads, after)
+        if v.id in self.partial:
+            if any(self._add_columns(g, v, self.partial[v.id], reads) for g in self._rows_of(v)):
+                return
+        elif v.op == "reduce" and self._in_rows(v, reads):
+            reads = self.inputs(v)
+            domain, after = v.srcs[0].shape, self.stage[reads[0].id]
         for number in self._choices(after, reads):
             group = self.steps[number]
             if isinstance(group, Group) and self._join(group, v, domain, axes, reads):
@@ -365,6 +388,109 @@ class Fusion:
             self._force(blocked)  # what cannot be read in place gets memory first
             reads = self.inputs(v)
         raise AssertionError(f"{v!r} cannot be computed by itself")
+
+    def _together(self, reads: list[Val], after: int) -> int:
+        """Makes one of the row groups that a value reads from, where the later ones could have been
+        computed with the first: rows then stay in cache from one to the next. The last step read."""
+        numbers = {self.group_of[s.id].number for s in reads if s.id in self.group_of}
+        groups = [self.steps[k] for k in sorted(numbers)]
+        rows = [g for g in groups if isinstance(g, Group) and g.axes]
+        for k, later in enumerate(rows):
+            for first in rows[:k]:
+                if (first.shape, first.axes) == (later.shape, later.axes) and first.members:
+                    if self._absorb(first, later):
+                        break
+        return max((self.stage[s.id] for s in reads if s.id in self.stage), default=after)
+
+    def _absorb(self, first: Group, later: Group) -> bool:
+        """Moves a group's members to an earlier one; False, and nothing moved, if some cannot."""
+        mine = {m.id for m in later.members}
+        inputs = {m.id: self.inputs(m) for m in later.members}
+        for s in (s for m in later.members for s in inputs[m.id]):
+            if s.id not in mine and self.stage.get(s.id, -1) > first.number:
+                return False
+        kept = (list(first.members), first.axes, dict(first.cuts), dict(first.places),
+                set(first.reads), dict(first.columns))  # fmt: skip
+        for m in later.members:
+            axes = m.arg[1] if m.op == "reduce" else ()
+            domain = m.srcs[0].shape if m.op == "reduce" else m.shape
+            if m.id in later.columns:
+                joined = self._add_columns(first, m, later.columns[m.id], inputs[m.id])
+            else:
+                joined = self._join(first, m, domain, axes, inputs[m.id])
+            if not joined:
+                (first.members, first.axes, first.cuts, first.places, first.reads,
+                 first.columns) = kept  # fmt: skip
+                for back in later.members:
+                    self.group_of[back.id], self.stage[back.id] = later, later.number
+                return False
+        later.members, later.places, later.reads, later.columns = [], {}, set(), {}
+        return True
+
+    # sums over rows, in kernels that go through the rows
+
+    def _rows_of(self, v: Val) -> list[Group]:
+        """Groups that go through the rows which v, partial sums over them, is of; latest first."""
+        x = self.partial[v.id]
+        inner = tuple(range(v.arg[1][0], x.ndim))
+        recent = self.steps[-LOOKBACK:]
+        return [g for g in reversed(recent)
+                if isinstance(g, Group) and g.members and g.shape == x.shape and g.axes == inner]  # fmt: skip
+
+    def _in_rows(self, v: Val, reads: list[Val]) -> bool:
+        """Sums over all leading dims (a layer norm's weight gradient) are summed up run by run in a
+        kernel that goes through the same rows anyway; v becomes the sum of those partial sums."""
+        x = v.srcs[0]
+        kind, axes = v.arg
+        k = len(axes)
+        if kind != "sum" or axes != tuple(range(k)) or x.dtype.name not in ("float32", "float64"):
+            return False
+        if not 0 < k < x.ndim or _prod(x.shape[k:]) < 64:
+            return False
+        most = min(64, _prod(x.shape[:k]) // 16)  # as many runs as keep a few threads busy
+        run = next((n for n in range(most, 3, -1) if x.shape[k - 1] % n == 0), 0)
+        if not run:
+            return False
+        lead, inner, n = x.shape[: k - 1], x.shape[k:], x.shape[k - 1] // run
+        cut = v.g.make("reshape", x.dtype, (*lead, n, run, *inner), (x,))
+        part = v.g.make("reduce", x.dtype, (*lead, n, 1, *inner), (cut,), ("sum", (k,)))
+        self.partial[part.id] = x
+        late = max((self.stage[s.id] for s in reads if s.id in self.stage), default=-1)
+        ids = {s.id for s in reads}
+        for group in self._rows_of(part):
+            near = group.number == late or (group.number > late and group.reads & ids)
+            if near and self._add_columns(group, part, x, reads):
+                whole = v.g.make("reshape", x.dtype, (*lead, n, *inner), (part,))
+                self.users[x.id] = [u for u in self.users[x.id] if u is not v] + [cut]
+                self.users[cut.id], self.users[part.id], self.users[whole.id] = [part], [whole], [v]
+                v.srcs = (whole,)
+                self.candidates.add(part.id)
+                self.made[v.id] = (cut, part, whole)
+                return True
+        del self.partial[part.id]
+        return False
+
+    def _add_columns(self, group: Group, part: Val, x: Val, reads: list[Val]) -> bool:
+        """Partial sums join a group that goes through the rows of x."""
+        group.columns[part.id] = x
+        if len(group.reads | {s.id for s in reads}) <= MAX_READS:
+            if self._settle(group, part, reads, group.axes, dict(group.cuts)):
+                return True
+        del group.columns[part.id]
+        return False
+
+    @staticmethod
+    def _run_place(group: Group, m: Val) -> tuple[Expr, ...]:
+        """Where partial sums stand: the innermost loop over rows must be the run that they are over."""
+        x, k, sizes = group.columns[m.id], m.arg[1][0], group.loop_sizes
+        exprs = group.exprs()
+        run = x.shape[k - 1] // m.shape[k - 1]
+        which, within = split(exprs[k - 1], (m.shape[k - 1], run), sizes)
+        outer = [d for d, inner in enumerate(group.loop_inner) if not inner and sizes[d] != 1]
+        unit = tuple(int(d == outer[-1]) for d in range(len(sizes)))
+        if within != (unit, 0) or sizes[outer[-1]] != run:
+            raise Unfusable
+        return (*exprs[: k - 1], which, zero(len(sizes)), *exprs[k:])
 
     def _choices(self, after: int, reads: list[Val]) -> list[int]:
         """Groups to try: the one depended on, then later ones that share operands, latest first."""
@@ -394,12 +520,18 @@ class Fusion:
         if group.members and len(group.reads | {s.id for s in reads}) > MAX_READS:
             group.axes, group.cuts = before
             return False
+        return self._settle(group, v, reads, *before)
+
+    def _settle(self, group: Group, v: Val, reads: list[Val], axes: tuple[int, ...],
+                cuts: dict[int, tuple[int, ...]]) -> bool:  # fmt: skip
+        """Makes v a member if everything it reads can be had there; else the group is as it was,
+        with these axes and cuts."""
         for _ in range(6):
             try:
                 places = {m.id: self._where(group, m) for m in [*group.members, v]}
                 group.places = places
                 seen: set[int] = set()
-                for m in [*group.members, v] if group.cuts != before[1] else [v]:
+                for m in [*group.members, v] if group.cuts != cuts else [v]:
                     seen |= self._check(group, m)
                 if _inner_loops(group) > 3:
                     raise Unfusable(v.srcs[0] if v.op == "reduce" else None)
@@ -414,7 +546,7 @@ class Fusion:
             except Unfusable as blocked:
                 self._blocked = blocked.source
                 break
-        group.axes, group.cuts = before
+        group.axes, group.cuts = axes, cuts
         group.places = {m.id: self._where(group, m) for m in group.members}
         return False
 
@@ -422,8 +554,9 @@ class Fusion:
     def _may_reduce(group: Group, axes: tuple[int, ...]) -> bool:
         return len(group.members) < 6
 
-    @staticmethod
-    def _where(group: Group, m: Val) -> tuple[Expr, ...]:
+    def _where(self, group: Group, m: Val) -> tuple[Expr, ...]:
+        if m.id in group.columns:
+            return self._run_place(group, m)
         if m.op == "reduce":
             exprs = group.exprs()
             n = len(group.loop_sizes)
@@ -443,6 +576,8 @@ class Fusion:
             if m.op not in ("buffer", "const", "scalar", "iota", "out")
             else []
         )
+        if m.id in group.columns:
+            stack = [(group.columns[m.id], exprs)]
         while stack:
             v, at = stack.pop()
             if (v.id, at) in seen:
@@ -491,7 +626,7 @@ class Fusion:
         try:
             return [(v.srcs[0], through_view(v, at, sizes))]
         except Unfusable:
-            got = strided_base(v, self.candidates)
+            got = strided_base(v, self.candidates - {v.id})
             if got is not None:
                 base = got[0]
                 placed = base.id in self.stage and self.group_of.get(base.id) is not self._current

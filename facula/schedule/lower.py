@@ -9,6 +9,7 @@ from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype
 from facula.graph.ir import Graph, Val
 from facula.graph.meta import Meta
+from facula.graph.segment import as_geometry, decode
 from facula.graph.tape import LEAF, VIEW, VIEW_AT, WRITE, WRITE_AT, Inst
 
 
@@ -23,20 +24,6 @@ class Lowered:
     entries: list[tuple[Inst, tuple[int, ...], int]] = field(
         default_factory=list
     )  # inst, inputs, first
-
-
-def decode(key: list[Any]) -> list[tuple[Inst, tuple[int, ...]]]:
-    """(operator, entries it reads) in order of recording."""
-    out = []
-    i, n = 0, len(key)
-    while i < n:
-        inst = key[i]
-        end = i + 1 + inst.n_in
-        if inst.op is LEAF:
-            end = i + 1
-        out.append((inst, tuple(key[i + 1 : end])))
-        i = end
-    return out
 
 
 def _number_dtype(x: Any) -> tuple[dtype, bool]:
@@ -83,7 +70,7 @@ def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered
             m, offset = inst.params
             values.append(g.write(values[ins[0]], values[ins[1]], m.shape, m.strides, offset))
             continue
-        operands = [_as(g, values[i], m) for i, m in zip(ins, inst.ins, strict=True)]
+        operands = [as_geometry(g, values[i], m) for i, m in zip(ins, inst.ins, strict=True)]
         for x in scalars[slot : slot + inst.n_scalars]:
             d, floating = _number_dtype(x)
             operands.append(g.scalar(slot, d, floating))
@@ -106,8 +93,4 @@ def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered
     return low
 
 
-def _as(g: Graph, v: Val, m: Meta) -> Val:
-    """A tape entry in the geometry that an operator reads it with."""
-    if v.shape == tuple(m.shape) and m.contiguous:
-        return v
-    return g.view_of(v, tuple(m.shape), m.strides, 0)
+__all__ = ["Lowered", "decode", "lower"]

@@ -195,6 +195,26 @@ def test_found_in_a_kernel(case):
     assert place.startswith(f"  recorded at {__file__}:"), place
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_module_is_named_for_what_a_kernel_finds(inside):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Embedding(3, 4), nn.Linear(4, 2))
+
+        def forward(self, x):
+            out = self.layers(x)
+            return out.tolist() if inside else out
+
+    def evaluate():
+        return model(tensor([5])).sum().item()
+
+    model = Net()
+    with pytest.raises(IndexError, match="index out of range in self") as caught:
+        evaluate()
+    assert caught.value.__notes__ == ["in model.layers.0 (Embedding)"]
+
+
 def test_the_line_is_the_operators_own():
     table = ones(3, 4)
     good = table[tensor([0, 1])]

@@ -86,6 +86,8 @@ def _spoken_name(module, frame):
 def _note_path(error, module, frame):
     """Note on the error where it happened; callers further out complete the path."""
     global _failing
+    if getattr(error, "path_is_noted", False):  # by the engine: where it was recorded
+        return
     notes = getattr(error, "__notes__", None)
     if _failing and _failing[0] == id(error) and notes and _failing[1] in notes:
         origin, at = _failing[2](), notes.index(_failing[1])
