@@ -34,17 +34,15 @@ def second(runner: Any, bridge: Any, case: Any, call: Any, weights: list[Any]) -
         weights.append(fill(bridge, outputs, case.seed))
     seeds = [bridge.tensor(w) for w in weights[0]]
     once = grad(outputs, leaves, seeds, create_graph=True, allow_unused=True)
-    once = [g for g in once if g is not None and g.requires_grad]
-    if not once:
-        return []
+    able = {i: g for i, g in enumerate(once) if g is not None and g.requires_grad}
     if fill:
-        weights.append(fill(bridge, once, case.seed + 1))
-    seeds = [bridge.tensor(w) for w in weights[1]]
-    if len(seeds) != len(once):
-        raise AssertionError(
-            f"{len(once)} first derivatives can be differentiated, not {len(seeds)}"
-        )
-    return list(grad(once, leaves, seeds, allow_unused=True))
+        weights.append(dict(zip(able, fill(bridge, list(able.values()), case.seed + 1))))
+    # a constant one may be told apart from others or not: its derivative is 0
+    both = {i: g for i, g in able.items() if i in weights[1]}
+    if not both:
+        return [None] * len(leaves)
+    seeds = [bridge.tensor(weights[1][i]) for i in both]
+    return list(grad(list(both.values()), leaves, seeds, allow_unused=True))
 
 
 def check(runner: Any, case: Any, call: Any) -> str | None:
