@@ -57,7 +57,7 @@ def round_to(values: Array, d: dtype) -> Array:
     """Values rounded to what d can hold, in its compute type."""
     values = np.asarray(values)
     if compute_type(d) is not d.storage and compute_type(d) != d.storage:
-        return decode(encode(np.ascontiguousarray(values.astype(compute_type(d))), d), d)
+        return decode(encode(np.asarray(values.astype(compute_type(d)), order="C"), d), d)
     return values if values.dtype == d.storage else values.astype(d.storage)
 
 

@@ -469,6 +469,20 @@ def _linspace_values(start: float, end: float, steps: int, d: Dtype) -> np.ndarr
     return np.where(i < half, low, high)
 
 
+def _linspace_expand(g: Any, start: Any, end: Any, step: Any, m: Meta) -> Any:
+    """The same as `_linspace_values`, for floats."""
+    i = g.iota(m.shape, 0)
+    up = g.cast(i, dt.float64)
+    down = g.cast(m.numel - 1 - i, dt.float64)
+    start, end, step = (g.cast(v, dt.float64) for v in (start, end, step))
+    half = max(m.numel // 2, 1)
+    line = g.where(i < half, start + step * up, end - step * down)
+    return g.cast(line if m.dtype is dt.float64 else g.cast(line, dt.float32), m.dtype)
+
+
+LINSPACE = Op("linspace", lambda m: m, _linspace_expand)
+
+
 def _line(name: str, transform: Any) -> None:
     def function(start: Any, end: Any, steps: int, *args: Any, out: Tensor | None = None, dtype: Dtype | None = None,
                  layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
@@ -491,6 +505,11 @@ def _line(name: str, transform: Any) -> None:
         m = meta_of(d, (steps,), device_of(device))
         if m.device is META:
             return finish(empty_meta(m), requires_grad)
+        if name == "linspace" and d.kind == "f" and steps > 1 and d.itemsize > 1:
+            kind = np.float64 if d is dt.float64 else np.float32
+            a, b = kind(start), kind(end)
+            ends = (float(a), float(b), float((b - a) / kind(steps - 1)))
+            return finish(to_out(apply(LINSPACE, (), (m,), ends), out), requires_grad)
         values = transform(start, end, steps, d, base)
         return finish(
             to_out(adopt_array(np.ascontiguousarray(encode(values, d)), d), out), requires_grad

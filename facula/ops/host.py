@@ -44,7 +44,7 @@ def host_op(
 
 def tensor_of(values: Any, d: Any) -> Tensor:
     """A tensor with dtype d of freshly computed values."""
-    return adopt_array(np.ascontiguousarray(encode(np.asarray(values), d)), d)
+    return adopt_array(np.asarray(encode(np.asarray(values), d), order="C"), d)
 
 
 def wide(x: np.ndarray) -> np.ndarray:

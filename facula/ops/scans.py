@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -191,12 +192,14 @@ def _lcse_backward(n: Any, g: Tensor) -> Tensor:
         shift = TORCH["real"](y).amax()
         return conj_of((x - shift).exp()) * reverse_cumsum(g * conj_of((shift - y).exp()), dim)
 
+    size = g.abs().log()  # type: ignore[attr-defined]
+
     def half(part: Tensor) -> Tensor:
-        log = part.log() - y
+        log = TORCH["where"](part, size, -math.inf) - y
         flipped = logcumsumexp(TORCH["flip"](log, (dim,)), dim)
         return (TORCH["flip"](flipped, (dim,)) + x).exp()
 
-    return half(g.clamp(min=0)) - half((-g).clamp(min=0))  # type: ignore[attr-defined]
+    return half(g > 0) - half(g < 0)  # type: ignore[operator]
 
 
 LOGCUMSUMEXP = Op("logcumsumexp", _lcse_infer, _lcse_expand, _lcse_backward, saves="0 out")
