@@ -108,7 +108,8 @@ class LBFGS(Optimizer):
             direction = memory.direction(grad, rate, state["n_iter"] == 1)
             memory.prev_grad = grad.clone()
             prev_loss = loss
-            rate = min(1.0, 1.0 / float(grad.abs().sum())) * lr if state["n_iter"] == 1 else lr
+            # the quotient is rounded to the parameters' dtype before lr comes in, as PyTorch's is
+            rate = min(1.0, (1.0 / grad.abs().sum()).item()) * lr if state["n_iter"] == 1 else lr
 
             slope = grad.dot(direction)
             if slope > -group["tolerance_change"]:
