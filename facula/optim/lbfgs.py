@@ -108,8 +108,7 @@ class LBFGS(Optimizer):
             direction = memory.direction(grad, rate, state["n_iter"] == 1)
             memory.prev_grad = grad.clone()
             prev_loss = loss
-            # the quotient is rounded to the parameters' dtype before lr comes in, as PyTorch's is
-            rate = min(1.0, (1.0 / grad.abs().sum()).item()) * lr if state["n_iter"] == 1 else lr
+            rate = min(1.0, 1.0 / grad.abs().sum()) * lr if state["n_iter"] == 1 else lr
 
             slope = grad.dot(direction)
             if slope > -group["tolerance_change"]:
@@ -127,8 +126,9 @@ class LBFGS(Optimizer):
                 def evaluate(t, start=start, direction=direction):
                     return self._evaluate_at(closure, start, t, direction)
 
+                most = group["max_eval"] - evaluations
                 loss, grad, rate, spent = strong_wolfe(
-                    evaluate, number(rate), direction, loss, grad, slope
+                    evaluate, number(rate), direction, loss, grad, slope, most=most
                 )
                 self._move(rate, direction)
             else:
