@@ -24,8 +24,7 @@ test: $(VENV)/.test  ## Run the tests
 
 examples: $(VENV)/.demo  ## Run the tutorials' programs, comparing what they print, then examples/
 	$(BIN)/python tests/seeds/check.py
-	for script in $(filter-out examples/common.py,$(wildcard examples/*.py)); do \
-		echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python examples/run.py
 
 conformance: $(VENV)/.torch  ## Compare with PyTorch (installs it): seeds, then the conformance scripts
 	$(BIN)/python tools/record_seed_outputs.py --check

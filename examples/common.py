@@ -116,5 +116,5 @@ def sheet(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def result(name: str, value: float, seconds: float) -> None:
-    """The last line of every example: `examples/compare.py` reads it."""
+    """The last line of every example: `examples/run.py` reads it."""
     print(f"\nResult: {name} {value:.4f} in {seconds:.1f} s")

@@ -26,7 +26,8 @@ prelu scaled_dot_product_attention __matmul__ __rmatmul__
 """.split()
 
 FLOAT32 = """
-avg_pool3d adaptive_avg_pool3d max_pool3d adaptive_max_pool3d max_unpool2d max_unpool3d
+avg_pool3d adaptive_avg_pool3d max_pool3d adaptive_max_pool3d max_unpool1d max_unpool2d
+max_unpool3d fractional_max_pool2d fractional_max_pool3d
 grid_sample binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss smooth_l1_loss
 huber_loss cross_entropy nll_loss kl_div cosine_embedding_loss hinge_embedding_loss
 poisson_nll_loss margin_ranking_loss soft_margin_loss triplet_margin_loss multi_margin_loss

@@ -510,6 +510,9 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     Shapes: input (C), (N, C) or (N, C, d1, ...), target (), (N), (N, d1, ...) or input's.
     """
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
+    if label_smoothing > 1.0:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    label_smoothing = max(label_smoothing, 0.0)  # PyTorch does not smooth by less than nothing
     m, t = input.meta, target.meta
     if t.shape == m.shape and t.dtype.kind == "f":
         if ignore_index >= 0:

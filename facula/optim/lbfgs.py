@@ -108,7 +108,7 @@ class LBFGS(Optimizer):
             direction = memory.direction(grad, rate, state["n_iter"] == 1)
             memory.prev_grad = grad.clone()
             prev_loss = loss
-            rate = min(1.0, 1.0 / float(grad.abs().sum())) * lr if state["n_iter"] == 1 else lr
+            rate = min(1.0, 1.0 / grad.abs().sum()) * lr if state["n_iter"] == 1 else lr
 
             slope = grad.dot(direction)
             if slope > -group["tolerance_change"]:
@@ -126,8 +126,9 @@ class LBFGS(Optimizer):
                 def evaluate(t, start=start, direction=direction):
                     return self._evaluate_at(closure, start, t, direction)
 
+                most = group["max_eval"] - evaluations
                 loss, grad, rate, spent = strong_wolfe(
-                    evaluate, number(rate), direction, loss, grad, slope
+                    evaluate, number(rate), direction, loss, grad, slope, most=most
                 )
                 self._move(rate, direction)
             else:

@@ -118,3 +118,19 @@ def test_custom_forward_and_backward():
     assert y.dtype is torch.float32
     y.sum().backward()
     assert x.grad.tolist() == [[4.0, 4.0], [4.0, 4.0]]
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_recurrent_layers_take_lower_inputs(kind):
+    """As from a layer before, under autocast; without it the dtypes must agree."""
+    layer, x = getattr(torch.nn, kind)(3, 2), torch.rand(4, 1, 3).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(x)[0].dtype is torch.bfloat16
+    with pytest.raises(ValueError, match="does not match weight dtype"):
+        layer(x)
+
+
+def test_unpooling_works_in_float32():
+    x, at = torch.rand(1, 1, 2).bfloat16(), torch.tensor([[[0, 2]]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.nn.functional.max_unpool1d(x, at, 2).dtype is torch.float32

@@ -153,3 +153,13 @@ def test_copies_of_lazy_layers_are_on_their_own():
     assert twin(torch.ones(2, 4)).shape == twin(torch.ones(2, 4)).shape == (2, 3)
     assert layer(torch.ones(2, 5)).shape == (2, 3)
     assert (twin.in_features, layer.in_features) == (4, 5)
+
+
+def test_label_smoothing_is_within_bounds():
+    x, target = torch.tensor([[1.0, 2.0, 0.5]]), torch.tensor([1])
+    plain = nn.CrossEntropyLoss()(x, target)
+    for labels in (target, torch.tensor([[0.2, 0.5, 0.3]])):
+        with pytest.raises(RuntimeError, match=r"between 0.0 and 1.0. Got: 1.5"):
+            nn.CrossEntropyLoss(label_smoothing=1.5)(x, labels)
+    # PyTorch takes less than nothing for nothing
+    assert nn.CrossEntropyLoss(label_smoothing=-0.1)(x, target).item() == plain.item()

@@ -265,3 +265,20 @@ def test_swapping_in_other_parameters():
     assert a.item() == before and other.item() != 1.0
     assert saved["state"][0]["step"].item() == 2
     assert optimizer.state[a]["step"].item() == 1
+
+
+def test_lbfgs_line_search_keeps_to_max_eval():
+    """Counts of PyTorch 2.13: the search may use what is left of max_eval, not 25 always."""
+    x = torch.nn.Parameter(torch.tensor([-1.2, 1.0, 0.5, -0.3], dtype=torch.float64))
+    optimizer = torch.optim.LBFGS([x], lr=0.1, max_eval=5, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = ((1 - x[:-1]) ** 2 + 10 * (x[1:] - x[:-1] ** 2) ** 2).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(4):
+        optimizer.step(closure)
+    state = optimizer.state[x]
+    assert (state["func_evals"], state["n_iter"]) == (22, 10)
