@@ -2,6 +2,7 @@
 
     python -m benchmarks                   # all workloads, a table, a chart in bench-output/
     python -m benchmarks -w mlp_digits,adam_10m --turns 9
+    python -m benchmarks --layers --seconds 0.1    # convolutions, pooling, ... one by one
 
 Each library works in a process of its own; they take turns, and what is told is the median turn
 and the median of the turns' ratios. On a shared machine quote the ratios, not the times.
@@ -16,7 +17,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.worker import Worker
+from benchmarks.layers import LAYERS
+from benchmarks.worker import KNOWN, Worker
 from benchmarks.workloads import WORKLOADS
 
 LIBRARIES = ("facula", "torch")
@@ -44,7 +46,7 @@ def measure(workers: list[Worker], name: str, turns: int, seconds: float) -> dic
 
 def row(name: str, result: dict[str, Any], libraries: list[str]) -> str:
     """A line of the table."""
-    cells = [f"{name:18s}"]
+    cells = [f"{name:28s}"]
     for library in libraries:
         ms, first = result["ms"].get(library), result["first_s"][library]
         cells.append(f"{first:>24s}" if ms is None else f"{ms:11.3f}{first:12.2f}")
@@ -81,21 +83,24 @@ def chart(path: Path, results: dict[str, dict[str, Any]]) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("-w", "--workloads", help="names, with commas between them; default: all")
+    parser.add_argument("--layers", action="store_true", help="single layers instead of programs")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn")
     parser.add_argument("--without-torch", action="store_true", help="time facula alone")
     parser.add_argument("--out", type=Path, default=Path("bench-output"))
     options = parser.parse_args()
     names = options.workloads.split(",") if options.workloads else list(WORKLOADS)
-    if unknown := set(names) - set(WORKLOADS):
-        parser.error(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
+    if options.layers and not options.workloads:
+        names = list(LAYERS)
+    if unknown := set(names) - set(KNOWN):
+        parser.error(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(KNOWN)}")
     alone = options.without_torch or importlib.util.find_spec("torch") is None
 
     workers = [Worker(library) for library in LIBRARIES[: 1 if alone else 2]]
     libraries = [w.library for w in workers]
     print("import: " + ", ".join(f"{w.library} {w.import_seconds:.2f} s" for w in workers))
     heads = "".join(f" {library + ' ms':>11s}{'first s':>12s}" for library in libraries)
-    print(f"{'workload':18s}{heads}{'' if alone else f'{chr(32):3s}ratio'}")
+    print(f"{'workload':28s}{heads}{'' if alone else f'{chr(32):3s}ratio'}")
     results = {}
     for name in names:
         results[name] = measure(workers, name, options.turns, options.seconds)

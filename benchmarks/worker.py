@@ -8,7 +8,11 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.layers import LAYERS
+from benchmarks.products import product
 from benchmarks.workloads import WORKLOADS
+
+KNOWN = WORKLOADS | LAYERS
 
 
 def serve(library: str, pipe: Connection) -> None:
@@ -23,7 +27,8 @@ def serve(library: str, pipe: Connection) -> None:
             start = time.perf_counter()
             if order == "build":
                 torch.manual_seed(0)
-                step = WORKLOADS[argument](torch)
+                kind, _, shape = argument.partition(":")
+                step = product(torch, shape) if kind == "product" else KNOWN[argument](torch)
                 step()
             else:
                 for _ in range(argument):

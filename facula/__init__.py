@@ -32,6 +32,7 @@ __version__ = _TorchVersion(_RELEASE)
 
 for _d in _dtypes.DTYPES.values():
     globals()[_d.name] = _d
+globals().update(_dtypes.OPAQUE)
 globals().update(_dtypes.ALIASES)
 globals().update(_TORCH)
 
@@ -65,7 +66,7 @@ _LAZY = frozenset(
     "nn optim utils distributions linalg fft special func cuda amp jit onnx testing serialization random backends "
     "datasets compiler version hub library masked signal sparse multiprocessing overrides profiler types storage "
     "cpu mps xpu accelerator fx export distributed quantization ao package futures monitor nested return_types "
-    "_utils _C torch_version __config__".split()
+    "_utils _C _jit_internal torch_version __config__".split()
 )
 _FROM = {
     "save": "serialization", "load": "serialization", "compile": "compiler.frontend",
@@ -88,6 +89,14 @@ def __getattr__(name: str) -> Any:
         try:
             value = getattr(_importlib.import_module("facula." + _FROM[name]), name)
         except (ModuleNotFoundError, AttributeError):
+            pass
+        else:
+            globals()[name] = value
+            return value
+    if not name.startswith("__"):
+        try:
+            value = _importlib.import_module("facula.rare").lookup(name)
+        except AttributeError:
             pass
         else:
             globals()[name] = value

@@ -167,7 +167,7 @@ def _wrap(fn: Callable) -> Callable:
 
     @functools.wraps(fn)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if _modes or not _disabled[0]:
+        if _modes or (_asked[0] and not _disabled[0]):
             relevant = [] if _disabled[0] else _candidates(args, kwargs)
             if relevant or _modes:
                 return handle_torch_function(run, relevant, *args, **kwargs)
@@ -175,6 +175,14 @@ def _wrap(fn: Callable) -> Callable:
 
     _wrapped[fn] = run
     return run
+
+
+def asking(fn: Callable) -> Callable:
+    """The form of an operator that asks its arguments, where fn was picked up before there was one."""
+    try:
+        return _wrapped.get(fn, fn)
+    except TypeError:  # not hashable
+        return fn
 
 
 # what tells of a tensor without computing stays as it is
@@ -188,6 +196,7 @@ _PLAIN_TORCH = frozenset(
     "is_grad_enabled manual_seed seed initial_seed get_rng_state set_rng_state tensor".split()
 )
 _installed = [False]
+_asked = [False]  # whether classes may take part, and not modes alone
 
 
 def install() -> None:
@@ -226,6 +235,7 @@ def _wrap_module(path: str, table: dict) -> None:
 def _class_defined(cls: type) -> None:
     """A subclass of Tensor outside of facula: it may take part."""
     if cls.__dict__.get("__torch_function__") is not _disabled_torch_function_impl:
+        _asked[0] = True
         install()
 
 
@@ -238,6 +248,7 @@ class TorchFunctionMode:
         raise NotImplementedError
 
     def __enter__(self) -> TorchFunctionMode:
+        _asked[0] = True
         install()
         _modes.append(self)
         return self

@@ -22,6 +22,7 @@ SCRIPTS = {
     "surface": ["surface.py"],
     "modules": ["modules.py", "--report", "{out}/modules.tsv"],
     "optims": ["optims.py", "--report", "{out}/optims.tsv"],
+    "census": [str(ROOT / "tools/census.py"), "--census", "{scripts}/../census"],
     "ops": ["ops.py", "--report", "{out}/ops.tsv"],
 }
 
@@ -40,7 +41,10 @@ def main() -> int:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     summary = {}
     for name in options.only.split(",") if options.only else SCRIPTS:
-        command = [sys.executable, *(part.format(out=out) for part in SCRIPTS[name])]
+        command = [
+            sys.executable,
+            *(part.format(out=out, scripts=options.scripts.resolve()) for part in SCRIPTS[name]),
+        ]
         print(f"== {name}", flush=True)
         done = subprocess.run(
             command, cwd=options.scripts, env=environment, capture_output=True, text=True

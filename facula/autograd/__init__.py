@@ -17,6 +17,8 @@ _HOME = {
     "enable_grad": "facula.autograd.mode",
     "set_grad_enabled": "facula.autograd.mode",
     "inference_mode": "facula.autograd.mode",
+    "set_multithreading_enabled": "facula.autograd.mode",
+    "enforce_grad_layout_policy": "facula.autograd.mode",
     "is_grad_enabled": "facula.autograd.mode",
     "detect_anomaly": "facula.autograd.anomaly",
     "set_detect_anomaly": "facula.autograd.anomaly",

@@ -11,6 +11,11 @@ from facula.autograd.walk import ANOMALY
 _check_nan = [True]
 
 
+def is_check_nan_enabled() -> bool:
+    """Whether anomaly mode looks for NaN."""
+    return _check_nan[0]
+
+
 def check(node: Any, grads: tuple) -> None:
     """RuntimeError if a derivative gave NaN."""
     if not _check_nan[0]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from facula.autograd.node import FREED, SECOND_TIME, Node, next_seq, save, save_result, unpack
@@ -31,6 +32,49 @@ class FunctionCtx:
     def set_materialize_grads(self, value: bool) -> None:
         """Whether missing gradients of outputs come as zeros (the default) or None."""
         self.materialize_grads = value
+
+    def mark_shared_storage(self, *pairs: Any) -> None:
+        """Deprecated: sharing is found by itself."""
+        warnings.warn(
+            "mark_shared_storage is deprecated. Tensors with shared storages are automatically tracked. "
+            "Note that calls to `set_()` are not tracked",
+            FutureWarning,
+            stacklevel=2,
+        )
+
+
+class _OfContext:
+    """What the `ctx` of a call has, named on the class of the function for those who look it up."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, ctx: Any, cls: Any = None) -> Any:
+        return self if ctx is None else ctx.__dict__[self.name]
+
+    def __call__(self, ctx: Any, *args: Any) -> Any:
+        return getattr(ctx, self.name)(*args)
+
+    def __repr__(self) -> str:
+        return f"<attribute '{self.name}' of contexts of torch.autograd.Function>"
+
+
+class _FunctionBase(FunctionCtx):
+    dirty_tensors = _OfContext("dirty_tensors")
+    materialize_grads = _OfContext("materialize_grads")
+    maybe_clear_saved_tensors = _OfContext("maybe_clear_saved_tensors")
+    metadata = _OfContext("metadata")
+    name = _OfContext("name")
+    needs_input_grad = _OfContext("needs_input_grad")
+    next_functions = _OfContext("next_functions")
+    non_differentiable = _OfContext("non_differentiable")
+    register_hook = _OfContext("register_hook")
+    register_prehook = _OfContext("register_prehook")
+    requires_grad = _OfContext("requires_grad")
+    saved_for_forward = _OfContext("saved_for_forward")
+    saved_tensors = _OfContext("saved_tensors")
+    saved_variables = _OfContext("saved_variables")
+    to_save = _OfContext("to_save")
 
 
 class BackwardCFunction(Node, FunctionCtx):
@@ -95,7 +139,7 @@ class _Meta(type):
         super().__init__(name, bases, space)
 
 
-class Function(metaclass=_Meta):
+class Function(_FunctionBase, metaclass=_Meta):
     """A differentiable function with a derivative of your own.
 
     >>> import facula as torch
@@ -116,12 +160,21 @@ class Function(metaclass=_Meta):
 
     _backward_cls: type
     generate_vmap_rule = False
+    boxed_grads_call = False  # gradients are always given one by one
+    clear_saved_tensors_on_access = False  # saved tensors are let go of when backward is over
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError(
             f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you "
             "should invoke them on the class itself. Instantiating an autograd function will raise an error "
             "in a future version of PyTorch."
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Of the old style of functions, with instances: refused, as PyTorch does."""
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use new-style "
+            "autograd function with static forward method."
         )
 
     @staticmethod

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from facula.autograd.node import HOOKS, Node, next_function
 from facula.utils.hooks import RemovableHandle
 
-__all__ = ["GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version",
-           "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks"]  # fmt: skip
+__all__ = ["GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks",
+           "get_gradient_edge", "increment_version", "region_activation_memory_budget",
+           "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks", "set_override_stale_capture_stream",
+           "set_warn_on_accumulate_grad_stream_mismatch"]  # fmt: skip
 
 
 class saved_tensors_hooks:
@@ -55,6 +57,7 @@ class GradientEdge(NamedTuple):
 
     node: Any
     output_nr: int
+    ownership_token: Any = None
 
 
 def get_gradient_edge(tensor: Any) -> GradientEdge:
@@ -64,6 +67,57 @@ def get_gradient_edge(tensor: Any) -> GradientEdge:
             "It is not possible to get the gradient edge for a Tensor that does not require gradients"
         )
     return GradientEdge(*next_function(tensor if tensor._g is None else tensor._g))
+
+
+@contextlib.contextmanager
+def allow_mutation_on_saved_tensors() -> Iterator[Any]:
+    """Inside, tensors that derivatives need may be written in place: their old values are kept.
+
+    >>> import facula as torch
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> with torch.autograd.graph.allow_mutation_on_saved_tensors():
+    ...     y = x.clone()
+    ...     z = y ** 2
+    ...     _ = y.sin_()
+    ...     z.sum().backward()
+    >>> x.grad
+    tensor([2., 2.])
+    """
+    HOOKS.append((_copied, lambda t: t))
+    try:
+        yield _AllowMutation()
+    finally:
+        HOOKS.pop()
+
+
+def _copied(t: Any) -> Any:
+    """t as it is now, at the same place in the graph."""
+    kept = t.detach().clone()
+    if t._rg:
+        kept._rg, kept._g = True, (t.view_as(t) if t._g is None else t)._g
+    return kept
+
+
+class _AllowMutation:
+    """What `allow_mutation_on_saved_tensors` gives."""
+
+    def clear(self) -> None:
+        """Nothing: old values go when their nodes go."""
+
+
+def region_activation_memory_budget(budget: float) -> contextlib.AbstractContextManager[None]:
+    """Accepted: what is kept for a backward pass does not depend on a budget."""
+    if not 0 <= budget <= 1:
+        raise ValueError(f"budget must be between 0 and 1, got {budget}")
+    return contextlib.nullcontext()
+
+
+def set_override_stale_capture_stream(enabled: bool) -> None:
+    """Accepted: there are no streams."""
+
+
+def set_warn_on_accumulate_grad_stream_mismatch(enabled: bool) -> None:
+    """Accepted: there are no streams to mismatch."""
 
 
 def increment_version(tensor: Any) -> None:

@@ -58,7 +58,15 @@ class _Context:
         raise NotImplementedError
 
 
-class no_grad(_Context):
+class _Plain(_Context):
+    """A context without settings, which decorates with or without parentheses."""
+
+    def __new__(cls, orig_func: Callable | None = None) -> Any:
+        self = object.__new__(cls)
+        return self if orig_func is None else self(orig_func)
+
+
+class no_grad(_Plain):
     """Nothing recorded inside wants gradients. Also a decorator.
 
     >>> import facula as torch
@@ -70,13 +78,7 @@ class no_grad(_Context):
 
     flag = False
 
-    def __new__(cls, orig_func: Callable | None = None) -> Any:
-        self = object.__new__(cls)
-        if orig_func is None:
-            return self
-        return self(orig_func)
-
-    def __init__(self, orig_func: Callable | None = None) -> None:
+    def __init__(self) -> None:
         self.before: list[bool] = []
 
     def __enter__(self) -> None:
@@ -92,6 +94,9 @@ class enable_grad(no_grad):
     """Derivatives are recorded inside. Also a decorator."""
 
     flag = True
+
+    def __new__(cls, orig_func: Callable | None = None) -> Any:
+        return super().__new__(cls, orig_func)
 
 
 class set_grad_enabled(_Context):
@@ -114,6 +119,43 @@ class set_grad_enabled(_Context):
 
     def __exit__(self, *exc: Any) -> None:
         LOCAL.tape.grad = self.before
+
+
+class set_multithreading_enabled(_Context):
+    """Accepted: the backward walk runs on one thread, its kernels on all."""
+
+    def __init__(self, mode: bool) -> None:
+        self.prev, self.mode = _Switches.multithreading, bool(mode)
+        _Switches.multithreading = self.mode
+
+    def __enter__(self) -> None:
+        """Switched when it was made."""
+
+    def __exit__(self, *exc: Any) -> None:
+        _Switches.multithreading = self.prev
+
+    def clone(self) -> Any:
+        return set_multithreading_enabled(self.mode)
+
+
+class enforce_grad_layout_policy(_Context):
+    """Accepted: gradients always have the layout of what they are gradients of."""
+
+    def __init__(self, enable: bool = True) -> None:
+        self.enable = enable
+
+    def __enter__(self) -> None:
+        """Nothing to switch."""
+
+    def __exit__(self, *exc: Any) -> None:
+        """Nothing to switch back."""
+
+    def clone(self) -> Any:
+        return enforce_grad_layout_policy(self.enable)
+
+
+class _Switches:
+    multithreading = True
 
 
 class inference_mode(_Context):

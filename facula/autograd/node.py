@@ -34,6 +34,7 @@ class Node:
     hooks: Any = None
     pre_hooks: Any = None
     tensor_hooks: Any = None  # number of result -> {id: hook}
+    _next: tuple | None = None  # `next_functions`, where it shows more than edges
     retained: Any = None  # number of result -> [weak references to tensors that keep their grad]
     edges: tuple[Any, ...]
     inst: Inst
@@ -66,7 +67,17 @@ class Node:
     @property
     def next_functions(self) -> tuple:
         """((node, number of its result), ...), as PyTorch's."""
-        return tuple(next_function(e) for e in self.edges)
+        shows = None if self.op is None else self.op.shows
+        if shows is None:
+            return tuple(next_function(e) for e in self.edges)
+        if self._next is None:
+            edges = self.edges
+            if callable(shows):
+                shown_edges = shows(self)
+            else:
+                shown_edges = [None if w == "-" else edges[int(w)] for w in shows.split()]
+            self._next = tuple(next_function(e) for e in shown_edges)
+        return self._next
 
     def needs(self, i: int) -> bool:
         """Whether input i wants a gradient."""
@@ -102,6 +113,44 @@ class Node:
     def register_prehook(self, hook: Any) -> Any:
         """Calls hook(grad_outputs) before this node runs."""
         return _register(self, "pre_hooks", hook)
+
+
+class Shown(Node):
+    """A node that PyTorch has where facula records one operator for several.
+
+    It is there for who walks `next_functions`; the derivative is computed by the node that shows it.
+    """
+
+    __slots__ = ()
+
+    def register_hook(self, hook: Any) -> Any:
+        raise NotImplementedError(
+            f"{self.name()} is computed within another operator: use a hook on a tensor instead"
+        )
+
+    register_prehook = register_hook
+
+    @property
+    def _input_metadata(self) -> tuple:
+        return self.saved
+
+    @property
+    def n_outs(self) -> int:
+        return 1
+
+
+def shown(name: str, *edges: Any, meta: Any = None) -> Node:
+    """A node that is only shown; `meta`: the geometry of its result, where it is known."""
+    cls = _shown_classes.get(name)
+    if cls is None:
+        cls = _shown_classes[name] = type(name, (Shown,), {"__slots__": ()})
+    node = cls()
+    node.edges, node.scalars, node.seq = edges, (), 0
+    node.saved = () if meta is None else (meta,)
+    return node
+
+
+_shown_classes: dict[str, type] = {}
 
 
 def _register(node: Node, kind: str, hook: Any) -> Any:

@@ -29,14 +29,16 @@ KINDS_LIMIT = 64
 
 
 def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,
-            backend: str | Callable = "inductor", mode: str | None = None,
-            options: dict[str, Any] | None = None, disable: bool = False) -> Any:  # fmt: skip
+            backend: str | Callable | None = None, mode: str | None = None,
+            options: dict[str, Any] | None = None, name: str | None = None,
+            disable: bool = False, recompile_limit: int | None = None,
+            isolate_recompiles: bool = False, shapes_spec: Any = None) -> Any:  # fmt: skip
     """A callable that does what model does, captured for each kind of call and then replayed.
 
     model: a function or module; without it a decorator is returned. The second call of a kind
     (shapes, dtypes, flags, plain values) is captured, later ones are replayed. fullgraph: RuntimeError where a
-    call cannot be captured, instead of running it as always. The other options are checked as PyTorch
-    checks them and have no effect.
+    call cannot be captured, instead of running it as always. recompile_limit: how many kinds are captured
+    (8 without it). The other options are checked as PyTorch checks them and have no effect.
 
     >>> import facula as torch
     >>> f = torch.compile(lambda x: (x + 1).relu())
@@ -55,7 +57,8 @@ def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: 
         )
     if model is None:
         return lambda fn: compile(fn, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode,
-                                  options=options, disable=disable)  # fmt: skip
+                                  options=options, name=name, disable=disable, recompile_limit=recompile_limit,
+                                  isolate_recompiles=isolate_recompiles, shapes_spec=shapes_spec)  # fmt: skip
     if not callable(model):
         raise AssertionError(f"A callable function is expected, but {type(model)} is provided.")
     if disable:
@@ -63,15 +66,18 @@ def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: 
     if hasattr(model, "_modules"):
         from facula.compiler.module import optimized
 
-        return optimized(model, fullgraph, dynamic)
-    return compiled(model, fullgraph, dynamic)
+        return optimized(model, fullgraph, dynamic, recompile_limit)
+    return compiled(model, fullgraph, dynamic, recompile_limit)
 
 
 class Captured:
     """The captures of one function."""
 
-    def __init__(self, fn: Callable, fullgraph: bool, dynamic: bool | None) -> None:
+    def __init__(
+        self, fn: Callable, fullgraph: bool, dynamic: bool | None, limit: int | None
+    ) -> None:
         self.fn, self.fullgraph, self.dynamic = fn, fullgraph, dynamic is not False
+        self.limit = RECOMPILE_LIMIT if limit is None else limit
         self.reset()
         STATE.known.add(self)
 
@@ -93,7 +99,7 @@ class Captured:
         seen = self.calls.get(kind, 0)
         if seen < 0 or not _may_capture():
             return self.fn(*args, **kwargs)
-        if self.tries >= RECOMPILE_LIMIT or len(self.calls) >= KINDS_LIMIT:
+        if self.tries >= self.limit or len(self.calls) >= KINDS_LIMIT:
             self.closed = True
             return self.fn(*args, **kwargs)
         self.calls[kind] = seen + 1
@@ -143,9 +149,11 @@ class Captured:
             )
 
 
-def compiled(fn: Callable, fullgraph: bool, dynamic: bool | None = None) -> Callable:
+def compiled(
+    fn: Callable, fullgraph: bool, dynamic: bool | None = None, limit: int | None = None
+) -> Callable:
     """fn behind its captures."""
-    captured = Captured(fn, fullgraph, dynamic)
+    captured = Captured(fn, fullgraph, dynamic, limit)
     miss, local, state = captured.miss, LOCAL, STATE
 
     def run(*args: Any, **kwargs: Any) -> Any:

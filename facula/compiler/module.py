@@ -10,12 +10,12 @@ from facula.nn import Module
 class OptimizedModule(Module):
     """A module behind `torch.compile`; `_orig_mod` is the module itself."""
 
-    def __init__(self, original: Any, fullgraph: bool = False, dynamic: bool | None = None) -> None:
+    def __init__(self, original: Any, *options: Any) -> None:
         from facula.compiler.frontend import compiled
 
         super().__init__()
         self._orig_mod = original
-        self.forward = compiled(original.__call__, fullgraph, dynamic)
+        self.forward = compiled(original.__call__, *(options or (False,)))
 
     def __getattr__(self, name: str) -> Any:
         if name == "_orig_mod":
@@ -38,6 +38,6 @@ class OptimizedModule(Module):
         return super().train(mode)
 
 
-def optimized(module: Any, fullgraph: bool = False, dynamic: bool | None = None) -> OptimizedModule:
-    """The module behind its captures."""
-    return OptimizedModule(module, fullgraph, dynamic)
+def optimized(module: Any, *options: Any) -> OptimizedModule:
+    """The module behind its captures; options as `frontend.compiled` takes them."""
+    return OptimizedModule(module, *options)

@@ -77,7 +77,8 @@ def make_box(node: Any, names: dict[int, str]) -> Box:
         title = names.get(id(variable), "leaf")
         return Box(title, size(variable.shape), "leaf", node)
     title = type(node).__name__.rstrip("0123456789").removesuffix("Backward")
-    return Box(title, size(node._input_metadata[0].shape), "op", node)
+    known = node._input_metadata
+    return Box(title, size(known[0].shape) if known else "", "op", node)
 
 
 def size(shape: Iterable[int]) -> str:

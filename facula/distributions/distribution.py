@@ -33,12 +33,12 @@ class Distribution:
 
     def __init__(
         self,
-        batch_shape: Any = None,
-        event_shape: Any = None,
+        batch_shape: Any = torch.Size(),  # noqa: B008
+        event_shape: Any = torch.Size(),  # noqa: B008
         validate_args: bool | None = None,
     ) -> None:
-        self._batch_shape = torch.Size() if batch_shape is None else batch_shape
-        self._event_shape = torch.Size() if event_shape is None else event_shape
+        self._batch_shape = batch_shape
+        self._event_shape = event_shape
         if validate_args is not None:
             self._validate_args = validate_args
         if self._validate_args:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from facula.func.batching import vmap
-from facula.func.modules import functional_call, stack_module_state
+from facula.func.modules import (
+    functional_call,
+    replace_all_batch_norm_modules_,
+    stack_module_state,
+)
+from facula.func.rearrange import debug_unwrap, rearrange
 from facula.func.transforms import (
     functionalize,
     grad,
@@ -17,6 +22,7 @@ from facula.func.transforms import (
 )
 
 __all__ = [
+    "debug_unwrap",
     "functional_call",
     "functionalize",
     "grad",
@@ -26,6 +32,8 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "rearrange",
+    "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",
     "vmap",

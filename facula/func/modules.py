@@ -29,6 +29,18 @@ def functional_call(module: Any, parameter_and_buffer_dicts: Any, args: Any = No
     )
 
 
+def replace_all_batch_norm_modules_(root: Any) -> Any:
+    """Makes every batch norm in root forget its running statistics, in place; root itself."""
+    kind = torch.nn.modules.batchnorm._BatchNorm
+    for module in root.modules():
+        if isinstance(module, kind) and module.track_running_stats:
+            module.running_mean = None
+            module.running_var = None
+            module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root
+
+
 def stack_module_state(models: Sequence[Any]) -> tuple[dict, dict]:
     """(parameters, buffers) of several modules of one kind, stacked."""
     if not models:

@@ -11,7 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import facula as torch
-from facula.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from facula.func.batching import NeedsLoop, batched, everywhere, gradients, innermost
+from facula.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
+
+_COPIED = 1 << 22  # elements of arguments that are copied at a time for the rows of a Jacobian
+LEAF = TreeSpec(tuple, None, [TreeSpec(None, None, [])])
 
 
 def _is_tensor(x: Any) -> bool:
@@ -20,17 +24,18 @@ def _is_tensor(x: Any) -> bool:
 
 def _fresh(x: Any) -> Any:
     """A tensor to differentiate at."""
+    x = everywhere(x)
     return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
 
 
 def _leaf_ids(tensors: list) -> set[int]:
-    return {id(t) for t in tensors if t.is_leaf}
+    return {id(innermost(t)) for t in tensors if t.is_leaf}
 
 
 def _needed_outside(x: Any, own: set[int]) -> bool:
     """Whether leaves other than the transform's own inputs lie behind x."""
     if x.is_leaf:
-        return x.requires_grad and id(x) not in own
+        return x.requires_grad and id(innermost(x)) not in own
     stack, seen = [x.grad_fn], set()
     while stack:
         node = stack.pop()
@@ -83,7 +88,7 @@ def _grads(outs: list, ins: list, weights: Any = None, keep: bool = True) -> lis
     if not live:
         return [torch.zeros_like(t) for t in ins]
     w = None if weights is None else [weights[i] for i in live]
-    got = torch.autograd.grad([outs[i] for i in live], ins, w, create_graph=True, allow_unused=True)
+    got = gradients([outs[i] for i in live], ins, w)
     return [torch.zeros_like(t) if g is None else g for g, t in zip(got, ins)]
 
 
@@ -180,9 +185,7 @@ def _push(outs: list, flat: list, tangents: list) -> list:
     met = [(g, t) for g, t in zip(grads, tangents) if g.requires_grad]
     if not met:
         return [torch.zeros_like(o) for o in outs]
-    got = torch.autograd.grad(
-        [g for g, _ in met], weights, [t for _, t in met], create_graph=True, allow_unused=True
-    )
+    got = gradients([g for g, _ in met], weights, [t for _, t in met])
     return [torch.zeros_like(o) if g is None else g for g, o in zip(got, outs)]
 
 
@@ -236,7 +239,15 @@ def jacrev(func: Callable, argnums: Any = 0, *, has_aux: bool = False, chunk_siz
                 out, aux = out
             flat = [t for part in leaves for t in part]
             outs, out_spec = tree_flatten(out)
-            rows = [_jacobian_rows(o, flat) for o in outs]
+
+            def again(*parts: Any) -> list:
+                given, at = list(args), iter(parts)
+                for n, s in zip(nums, specs):
+                    given[n] = tree_unflatten([next(at) for _ in range(s.num_leaves)], s)
+                got = func(*given, **kwargs)
+                return tree_flatten(got[0] if has_aux else got)[0]
+
+            rows = [_jacobian_rows(again, k, o, flat, chunk_size) for k, o in enumerate(outs)]
         own = _leaf_ids(flat)
         got = _released(_shaped(rows, out_spec, leaves, specs, argnums), own)
         return (got, _released(aux, own)) if has_aux else got
@@ -244,7 +255,34 @@ def jacrev(func: Callable, argnums: Any = 0, *, has_aux: bool = False, chunk_siz
     return run
 
 
-def _jacobian_rows(out: Any, flat: list) -> list:
+def _jacobian_rows(again: Callable, k: int, out: Any, flat: list, chunk: int | None) -> list:
+    """d out / d t for each t of flat, the dims of out first; again(*flat)[k] computes out.
+
+    All rows at once: func on as many copies of its arguments as out has elements. Where that
+    cannot be, a backward pass for each row.
+    """
+    if out.numel() > 1:
+
+        def row(unit: Any) -> tuple:
+            own = [_fresh(t) for t in flat]
+            return tuple(_grads([again(*own)[k]], own, [unit]))
+
+        state = torch.get_rng_state()
+        n = out.numel()
+        units = torch.eye(n, dtype=out.dtype).reshape(n, *out.shape)
+        step = chunk or max(1, min(n, _COPIED // max(1, sum(t.numel() for t in flat))))
+        try:
+            parts = [batched(row, [u], [0], LEAF, {}, 0, "different", len(u))
+                     for u in units.split(step)]  # fmt: skip
+        except NeedsLoop:
+            pass
+        else:
+            return [
+                torch.cat(p).reshape(tuple(out.shape) + tuple(t.shape))
+                for p, t in zip(zip(*parts), flat)
+            ]
+        finally:
+            torch.set_rng_state(state)
     rows = [_grads([out], flat, [unit]) for unit in _units(out)]
     shape = tuple(out.shape)
     return [torch.stack([r[i] for r in rows]).reshape(shape + tuple(t.shape)) if rows else out.new_zeros(shape + tuple(t.shape))

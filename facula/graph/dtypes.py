@@ -15,21 +15,20 @@ class dtype:  # PyTorch's name
     __slots__ = ("bits", "code", "is_complex", "is_floating_point", "is_signed", "itemsize",
                  "kind", "mantissa", "name", "short", "storage")  # fmt: skip
 
-    def __init__(
-        self, name: str, kind: str, storage: str, mantissa: int = 0, short: str = ""
-    ) -> None:
-        self.name = name
-        self.kind = kind  # b bool, u unsigned, i signed, f floating, c complex
-        self.storage = np.dtype(storage)
-        self.itemsize = self.storage.itemsize
-        self.bits = 8 * self.itemsize
-        self.mantissa = mantissa
-        self.is_floating_point = kind == "f"
-        self.is_complex = kind == "c"
-        self.is_signed = kind in "ifc"
-        self.short = short or name
-        self.code = len(DTYPES)
-        DTYPES[name] = self
+    name: str
+    kind: str
+    storage: np.dtype
+    itemsize: int
+    bits: int
+    mantissa: int
+    is_floating_point: bool
+    is_complex: bool
+    is_signed: bool
+    short: str
+    code: int
+
+    def __new__(cls) -> dtype:
+        raise TypeError("cannot create 'torch.dtype' instances")
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"
@@ -50,38 +49,62 @@ class dtype:  # PyTorch's name
 
 
 DTYPES: dict[str, dtype] = {}
+OPAQUE: dict[str, dtype] = {}  # types that only have a name and a size: quantized ones and bits
 
 
 def by_name(name: str) -> dtype:
     """The dtype with this name."""
-    return DTYPES[name]
+    return DTYPES[name] if name in DTYPES else OPAQUE[name]
 
 
-uint8 = dtype("uint8", "u", "uint8", short="Byte")
-int8 = dtype("int8", "i", "int8", short="Char")
-int16 = dtype("int16", "i", "int16", short="Short")
-int32 = dtype("int32", "i", "int32", short="Int")
-int64 = dtype("int64", "i", "int64", short="Long")
-float16 = dtype("float16", "f", "float16", 10, "Half")
-float32 = dtype("float32", "f", "float32", 23, "Float")
-float64 = dtype("float64", "f", "float64", 52, "Double")
-complex32 = dtype("complex32", "c", "uint32", 10, "ComplexHalf")
-complex64 = dtype("complex64", "c", "complex64", 23, "ComplexFloat")
-complex128 = dtype("complex128", "c", "complex128", 52, "ComplexDouble")
-bool_ = dtype("bool", "b", "bool", short="Bool")
-bfloat16 = dtype("bfloat16", "f", "uint16", 7, "BFloat16")
-uint16 = dtype("uint16", "u", "uint16", short="UInt16")
-uint32 = dtype("uint32", "u", "uint32", short="UInt32")
-uint64 = dtype("uint64", "u", "uint64", short="UInt64")
-float8_e4m3fn = dtype("float8_e4m3fn", "f", "uint8", 3, "Float8_e4m3fn")
-float8_e5m2 = dtype("float8_e5m2", "f", "uint8", 2, "Float8_e5m2")
-float8_e4m3fnuz = dtype("float8_e4m3fnuz", "f", "uint8", 3, "Float8_e4m3fnuz")
-float8_e5m2fnuz = dtype("float8_e5m2fnuz", "f", "uint8", 2, "Float8_e5m2fnuz")
-float8_e8m0fnu = dtype("float8_e8m0fnu", "f", "uint8", 0, "Float8_e8m0fnu")
+def _dtype(name: str, kind: str, storage: str, mantissa: int = 0, short: str = "") -> dtype:
+    """Makes a dtype; kind: b bool, u unsigned, i signed, f floating, c complex, o opaque."""
+    d = object.__new__(dtype)
+    d.name, d.kind, d.mantissa, d.short = name, kind, mantissa, short or name
+    d.storage = np.dtype(storage)
+    d.itemsize = d.storage.itemsize
+    d.bits = 8 * d.itemsize
+    d.is_floating_point = kind == "f"
+    d.is_complex = kind == "c"
+    d.is_signed = kind in "ifc" or (kind == "o" and name.startswith("int"))
+    d.code = len(DTYPES) + len(OPAQUE)
+    (OPAQUE if kind == "o" else DTYPES)[name] = d
+    return d
+
+
+uint8 = _dtype("uint8", "u", "uint8", short="Byte")
+int8 = _dtype("int8", "i", "int8", short="Char")
+int16 = _dtype("int16", "i", "int16", short="Short")
+int32 = _dtype("int32", "i", "int32", short="Int")
+int64 = _dtype("int64", "i", "int64", short="Long")
+float16 = _dtype("float16", "f", "float16", 10, "Half")
+float32 = _dtype("float32", "f", "float32", 23, "Float")
+float64 = _dtype("float64", "f", "float64", 52, "Double")
+complex32 = _dtype("complex32", "c", "uint32", 10, "ComplexHalf")
+complex64 = _dtype("complex64", "c", "complex64", 23, "ComplexFloat")
+complex128 = _dtype("complex128", "c", "complex128", 52, "ComplexDouble")
+bool_ = _dtype("bool", "b", "bool", short="Bool")
+bfloat16 = _dtype("bfloat16", "f", "uint16", 7, "BFloat16")
+uint16 = _dtype("uint16", "u", "uint16", short="UInt16")
+uint32 = _dtype("uint32", "u", "uint32", short="UInt32")
+uint64 = _dtype("uint64", "u", "uint64", short="UInt64")
+float8_e4m3fn = _dtype("float8_e4m3fn", "f", "uint8", 3, "Float8_e4m3fn")
+float8_e5m2 = _dtype("float8_e5m2", "f", "uint8", 2, "Float8_e5m2")
+float8_e4m3fnuz = _dtype("float8_e4m3fnuz", "f", "uint8", 3, "Float8_e4m3fnuz")
+float8_e5m2fnuz = _dtype("float8_e5m2fnuz", "f", "uint8", 2, "Float8_e5m2fnuz")
+float8_e8m0fnu = _dtype("float8_e8m0fnu", "f", "uint8", 0, "Float8_e8m0fnu")
+
+for _name, _size in {
+    **{f"{_sign}int{_bits}": 8 for _sign in ("", "u") for _bits in range(1, 8)},
+    "bits8": 8, "bits16": 16, "bits1x8": 8, "bits2x4": 8, "bits4x2": 8, "qint8": 8, "quint8": 8,
+    "qint32": 32, "quint2x4": 8, "quint4x2": 8, "float4_e2m1fn_x2": 8,
+}.items():  # fmt: skip
+    _dtype(_name, "o", f"uint{_size}")
 
 ALIASES = {
     "float": float32, "double": float64, "half": float16, "short": int16, "int": int32,
     "long": int64, "cfloat": complex64, "cdouble": complex128, "chalf": complex32,
+    "bit": OPAQUE["uint1"],
 }  # fmt: skip
 
 _FROM_NUMPY = {
@@ -112,6 +135,8 @@ _COMPLEX_ORDER = [complex32, complex64, complex128]
 def _promote(a: dtype, b: dtype) -> dtype:
     if a is b:
         return a
+    if a.kind == "o" or b.kind == "o":
+        raise RuntimeError(f"Promotion for {a} and {b} is not supported")
     if a.kind == "b":
         return b
     if b.kind == "b":
@@ -159,6 +184,8 @@ def promote_types(a: dtype, b: dtype) -> dtype:
 
 def can_cast(source: dtype, target: dtype) -> bool:
     """Whether an in-place result of type `source` may be stored in `target`."""
+    if "o" in (source.kind, target.kind):
+        return source is target
     order = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
     return order[source.kind] <= order[target.kind]
 

@@ -10,8 +10,10 @@ class layout:  # PyTorch's name
 
     __slots__ = ("name",)
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
+
+    def __new__(cls) -> layout:
+        raise TypeError("cannot create 'torch.layout' instances")
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"
@@ -25,8 +27,11 @@ class memory_format:  # PyTorch's name
 
     __slots__ = ("name", "order")
 
-    def __init__(self, name: str, order: tuple[int, ...] | None = None) -> None:
-        self.name, self.order = name, order
+    name: str
+    order: tuple[int, ...] | None
+
+    def __new__(cls) -> memory_format:
+        raise TypeError("cannot create 'torch.memory_format' instances")
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"
@@ -49,8 +54,20 @@ class memory_format:  # PyTorch's name
         return True
 
 
+def _new_layout(name: str) -> layout:
+    made: layout = object.__new__(layout)
+    made.name = name
+    return made
+
+
+def _new_format(name: str, order: tuple[int, ...] | None = None) -> memory_format:
+    made: memory_format = object.__new__(memory_format)
+    made.name, made.order = name, order
+    return made
+
+
 LAYOUTS = {
-    n: layout(n)
+    n: _new_layout(n)
     for n in (
         "strided",
         "sparse_coo",
@@ -59,13 +76,14 @@ LAYOUTS = {
         "sparse_bsr",
         "sparse_bsc",
         "jagged",
+        "_mkldnn",
     )
 }
 FORMATS = {
-    "contiguous_format": memory_format("contiguous_format"),
-    "preserve_format": memory_format("preserve_format"),
-    "channels_last": memory_format("channels_last", (0, 2, 3, 1)),
-    "channels_last_3d": memory_format("channels_last_3d", (0, 2, 3, 4, 1)),
+    "contiguous_format": _new_format("contiguous_format"),
+    "preserve_format": _new_format("preserve_format"),
+    "channels_last": _new_format("channels_last", (0, 2, 3, 1)),
+    "channels_last_3d": _new_format("channels_last_3d", (0, 2, 3, 4, 1)),
 }
 
 

@@ -303,6 +303,8 @@ def _scan(kind: str, x: Array, axis: int) -> Array:
         return np.zeros((), np.int64) if kind.startswith("arg") else x
     if kind in ("sum", "prod"):
         return (np.cumsum if kind == "sum" else np.cumprod)(x, axis=axis, dtype=x.dtype)
+    if kind == "logaddexp":
+        return np.logaddexp.accumulate(x.astype(np.float64), axis=axis).astype(x.dtype)
     best = (np.maximum if kind.endswith("max") else np.minimum).accumulate(x, axis=axis)
     if not kind.startswith("arg"):
         return best

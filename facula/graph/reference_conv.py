@@ -142,6 +142,8 @@ def max_pool(
     for axis, place in enumerate(np.unravel_index(best, kernel)):
         line = np.arange(out[axis]).reshape([-1 if i == axis else 1 for i in range(len(out))])
         at = line * stride[axis] - padding[axis] + place * dilation[axis]
+        # where all is -inf the padding came first: the first that is inside is meant
+        at = at + np.maximum(-(at // dilation[axis]), 0) * dilation[axis]
         index = index * x.shape[2 + axis] + at
     return [values, index]
 

@@ -10,7 +10,7 @@ before keeps reading the old one: aliasing is exact and the graph stays function
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula import config
@@ -60,6 +60,7 @@ class Op:
         "name",
         "saves_inputs",
         "saves_outputs",
+        "shows",
     )  # fmt: skip
 
     def __init__(
@@ -73,9 +74,12 @@ class Op:
         grad_name: str | None = None,
         materialize: bool = True,
         marks: bool = False,
+        shows: str | Callable[[Any], Sequence[Any]] | None = None,
     ) -> None:
         """`saves`: what the derivative reads: input numbers and 'out' (or out0, out1), as
-        in "0 1 out". `marks`: it checks indices, so the tape notes where it is recorded."""
+        in "0 1 out". `marks`: it checks indices, so the tape notes where it is recorded.
+        `shows`: what PyTorch's node has for `next_functions` where that is not an edge for each
+        input: input numbers and '-' for None, or what gives the edges of a node."""
         OPERATORS.append(self)
         self.name = name
         self.infer, self.expand, self.backward = infer, expand, backward
@@ -87,6 +91,7 @@ class Op:
         self.saves_outputs = tuple(int(w[3:] or 0) for w in words if w.startswith("out"))
         self.materialize = materialize
         self.marks = marks
+        self.shows = shows
         self.grad_class: Any = grad_name or (
             "".join(w[:1].upper() + w[1:] for w in name.strip("_").split("_")) + "Backward0"
         )
@@ -112,7 +117,7 @@ class Op:
         self.insts[key] = found
         return found
 
-    def remember(self, geometry: Any, args: tuple, found: Any) -> None:
+    def remember(self, geometry: Any, args: Any, found: Any) -> None:
         """Notes what a call was settled to."""
         if len(self.calls) > MAX_KNOWN:
             self.calls.clear()

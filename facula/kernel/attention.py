@@ -7,6 +7,7 @@ pass. A row whose keys are all masked gives zeros.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import struct
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from facula.kernel.step import Step
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_attention import AttentionShape, writer_of
+from facula.llvm.tile_decode import KEYS, FewWriter
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class AttentionKernel:
 
     def ir(self, target: Target) -> tuple[str, str]:
         name = kernel_name(self.key)
-        return name, writer_of(self.shape.kind)(self.shape, target, name).write()
+        few = self.shape.kind == "few"
+        writer = FewWriter if few else writer_of(self.shape.kind)
+        return name, writer(self.shape, target, name).write()
 
 
 _kernel = functools.cache(AttentionKernel)
@@ -108,13 +112,34 @@ def plan_attention(
     mask: Mask | None = None,
     target: Target | None = None,
 ) -> list[Step]:
-    """The forward pass: a task is a block of queries of one head."""
-    shape, width = _shape("forward", a, mask, target or Target.host())
+    """The forward pass: a task is a block of queries of one head, or a key-value head with its
+    queries where they are few."""
+    target = target or Target.host()
+    n = target.vector_bytes // NUMBERS[a.dtype].compute_bytes
+    if a.t * (2 * -(-a.d // n) + 4) < 2 * a.d:
+        return [_few(a, (q, k, v, out, lse), mask, target)]
+    shape, width = _shape("forward", a, mask, target)
     blocks = -(-a.t // width)
     args = _arguments(a, blocks, q, k, v, out, lse, mask)
     cost = 4.0 * a.batch * a.heads * a.t * a.s * a.d / (160 if a.causal else 80) + 200
     count = a.batch * a.heads * blocks
     return [Step(_kernel(shape), args, count, _scratch(shape, a, width), cost)]
+
+
+def _few(
+    a: Attention, rows: tuple[Rows, Rows, Rows, Rows, Rows], mask: Mask | None, target: Target
+) -> Step:
+    """Queries so few that lanes are better used for the numbers of a row than for queries."""
+    shape, _ = _shape("few", a, mask, target)
+    shape = dataclasses.replace(shape, vectors=1, d_vectors=1)
+    n = target.vector_bytes // NUMBERS[a.dtype].compute_bytes
+    queries = a.repeat * a.t
+    scratch = (queries * (a.d + n + 2) + KEYS + 4 * n) * NUMBERS[a.dtype].compute_bytes
+    count = a.batch * a.heads // a.repeat
+    cost = count * a.s * a.d * (0.4 + 0.1 * queries) + 200
+    q, k, v, out, lse = rows
+    args = _arguments(a, 1, q, k, v, out, lse, mask)
+    return Step(_kernel(shape), args, count, scratch, cost)
 
 
 def plan_attention_gradient(

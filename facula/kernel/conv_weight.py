@@ -121,7 +121,7 @@ def plan_conv_weight_gradient(
     window = math.prod(job.window)
     if job.m == job.c == 1 and job.groups >= 8 and window <= target.n_vector_registers - 7:
         return MatmulPlan([_depthwise_step(job, x, dy, weight, target)])
-    if by_tiles(conv) and winograd.gradient_pays(conv.n, conv.c, conv.o, conv.out):
+    if by_tiles(conv) and winograd.pays(conv.n, conv.c, conv.o, conv.out):
         return winograd.plan_weight_gradient(
             *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
             *(triple(x), triple(dy), weight, workspace_slot, target),

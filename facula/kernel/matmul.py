@@ -19,7 +19,8 @@ from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Number
 from facula.llvm.tile_dot import DotShape, DotWriter
 from facula.llvm.tile_epilogue import BIAS_N as BIAS_N
-from facula.llvm.tile_epilogue import Fused
+from facula.llvm.tile_epilogue import Chain as Chain
+from facula.llvm.tile_epilogue import Fused as Fused
 from facula.llvm.tile_gemm import (
     GemmShape,
     GemmWriter,
@@ -246,9 +247,12 @@ def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
         return block_m, block_n
     # Enough tasks for a few dozen cores, but none below some tens of microseconds.
     least = 800_000
-    while p.count * -(-p.m // block_m) * -(-p.n // block_n) < 16:
+    while p.count * -(-p.m // block_m) * -(-p.n // block_n) < 12:
         if block_m * block_n * p.k < 2 * least or (block_m <= rows and block_n <= cols):
             break
+        if p.n <= 512 and block_m > 5 * rows and p.m > p.n:  # each row of A is packed by one task
+            block_m = _even(p.m, block_m // 2, rows)
+            continue
         if block_n > cols and (block_n >= block_m or block_m <= rows):
             block_n = _even(p.n, max(cols, block_n // 2), cols)
         else:

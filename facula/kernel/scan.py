@@ -12,6 +12,7 @@ from facula.llvm.tile_scan import ScanShape, ScanWriter
 
 _BLOCK = 32768  # numbers of a long row that one task does
 _LONG = 4 * _BLOCK
+_LOG = 20  # how many additions a logarithm of a sum of exponentials is
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Scan:
 
     sizes: tuple[int, int, int]
     dtype: str
-    kind: str  # sum, prod, max, min, argmax, argmin
+    kind: str  # sum, prod, max, min, argmax, argmin, logaddexp
     x: tuple[int, int, tuple[int, int, int]]  # slot, offset, strides
     y: tuple[int, int]
 
@@ -54,6 +55,8 @@ def plan_scan(scan: Scan, workspace_slot: int) -> MatmulPlan:
     if scan.rows and n >= _LONG and a < 16 and not scan.kind.startswith("arg"):
         return _plan_long(scan, workspace_slot)
     work = a * n * b
+    if scan.kind == "logaddexp":
+        work *= _LOG
     wanted = min(64, max(1, work // 16384))
     per_a, block, blocks = -(-a // min(a, wanted)), n, 1
     if not scan.rows:
@@ -79,6 +82,7 @@ def _plan_long(scan: Scan, slot: int) -> MatmulPlan:
     """Few long rows: totals of blocks first, then every block from what comes before it."""
     a, n, _ = scan.sizes
     blocks = -(-n // _BLOCK)
-    totals = _step(scan, "totals", 1, _BLOCK, blocks, slot, 0.1 * a * n)
-    rows = _step(scan, "rows", 1, _BLOCK, blocks, slot, 0.4 * a * n)
+    work = a * n * (_LOG if scan.kind == "logaddexp" else 1)
+    totals = _step(scan, "totals", 1, _BLOCK, blocks, slot, 0.1 * work)
+    rows = _step(scan, "rows", 1, _BLOCK, blocks, slot, 0.4 * work)
     return MatmulPlan([totals, rows], 8 * a * blocks)

@@ -1,4 +1,4 @@
-"""Stable sorting of rows with their indices, and the first k of them, as steps."""
+"""Stable sorting of rows with their indices, the first k of them, or one of a rank, as steps."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class Sort:
     dtype: str
     k: int
     descending: bool = False
+    pick: str = ""  # nth, median, nanmedian: only the one of a rank (k = 1)
+    rank: int = 0
 
 
 def plan_sort(
@@ -51,15 +53,15 @@ def plan_sort(
     """
     a, n, b = sort.sizes
     bits, words = bits_of(sort.dtype), words_of(sort.dtype)
-    first_k = 4 * sort.k < n
+    first_k = not sort.pick and 4 * sort.k < n
     # a row's pairs; or the best so far and as many candidates
     room = min(n, 2 * sort.k + 64) if first_k else n
-    row_ns = n * (1.5 if first_k else 1.2 * bits // 8) + 20
+    row_ns = n * (1.5 if first_k else 4 if sort.pick else 1.2 * bits // 8) + 20
     per_task = max(1, int(20_000 / row_ns))
     flip = (-1 if bits == 64 else (1 << bits) - 1) if sort.descending else 0
     slot, offset, strides = x
     args = [slot, offset, *(values or (0, 0)), *(places or (0, 0)), *strides]
-    args += [a * b, n, b, sort.k, flip, per_task, room]
-    shape = SortShape(sort.dtype, first_k, values is not None, places is not None)
+    args += [a * b, n, b, sort.k, flip, per_task, room, sort.rank]
+    shape = SortShape(sort.dtype, first_k, values is not None, places is not None, sort.pick)
     scratch = 256 * (bits // 8) * 4 + 2 * (room + 1) * 8 * words
     return [Step(_kernel(shape), args, -(-a * b // per_task), scratch, a * b * row_ns)]

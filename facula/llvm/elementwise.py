@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from facula.kernel.program import ITEMSIZE, UNSIGNED
-from facula.llvm import vmath
+from facula.llvm import vmath, vmath_more
 from facula.llvm.build import REGISTER, Builder, Lanes
 
 # dtype of the operands, dtype of the result, lanes of the operands' type, names -> name
@@ -128,10 +128,6 @@ def _vector(function: Callable[..., str]) -> Writer:
     return lambda v, dtype, *args: function(v, *args)
 
 
-def _libm(name: str) -> Writer:
-    return lambda v, dtype, *args: v.libm(name, *args)
-
-
 def _compare(how: str) -> Writer:
     return lambda v, dtype, x, y: v.cmp(how, x, y)
 
@@ -140,8 +136,8 @@ def _maximum(how: str) -> Writer:
     """The greater (or smaller) value, or the first NaN."""
 
     def write(v: Lanes, dtype: str, x: str, y: str) -> str:
-        keep = v.logic("or", v.cmp(how, x, y), v.cmp("uno", x, x))
-        return v.select(keep, x, y)
+        beyond = v.select(v.cmp(how, x, y), x, y)  # one instruction on x86
+        return v.select(v.cmp("uno", x, x), x, beyond)
 
     return write
 
@@ -169,7 +165,7 @@ def _relu(v: Lanes, dtype: str, x: str) -> str:
 
 def _float_mod(v: Lanes, dtype: str, x: str, y: str) -> str:
     """Remainder with the divisor's sign."""
-    r = v.libm("fmod", x, y)
+    r = vmath_more.fmod(v, x, y)
     other_sign = v.logic("xor", v.cmp("olt", r, v.c(0.0)), v.cmp("olt", y, v.c(0.0)))
     fix = v.logic("and", v.cmp("une", r, v.c(0.0)), other_sign)
     return v.select(fix, v.add(r, y), r)
@@ -178,7 +174,7 @@ def _float_mod(v: Lanes, dtype: str, x: str, y: str) -> str:
 def _float_floordiv(v: Lanes, dtype: str, x: str, y: str) -> str:
     """Python's: from the exact remainder, so that it agrees with mod."""
     zero, one = v.c(0.0), v.c(1.0)
-    r = v.libm("fmod", x, y)
+    r = vmath_more.fmod(v, x, y)
     quotient = v.div(v.sub(x, r), y)
     other_sign = v.logic("xor", v.cmp("olt", r, zero), v.cmp("olt", y, zero))
     fix = v.logic("and", v.cmp("une", r, zero), other_sign)
@@ -203,18 +199,8 @@ def _where(v: Lanes, dtype: str, c: str, x: str, y: str) -> str:
     return v.select(c, x, y)
 
 
-_FROM_LIBM = [
-    "asin",
-    "acos",
-    "atan",
-    "asinh",
-    "acosh",
-    "atanh",
-    "lgamma",
-    "atan2",
-    "nextafter",
-    "hypot",
-]
+_MORE = ("asin", "acos", "atan", "asinh", "acosh", "atanh", "erfc", "lgamma", "atan2", "nextafter",
+         "hypot", "fmod")  # fmt: skip
 
 FLOAT: dict[str, Writer] = {
     "neg": _instruction("fneg"),
@@ -238,7 +224,6 @@ FLOAT: dict[str, Writer] = {
     "floordiv": _float_floordiv,
     "mod": _float_mod,
     "truncdiv": _float_truncdiv,
-    "fmod": _libm("fmod"),
     "maximum": _maximum("ogt"),
     "minimum": _maximum("olt"),
     "fmax": _fmax("ogt"),
@@ -266,11 +251,10 @@ FLOAT: dict[str, Writer] = {
     "tanh": _vector(vmath.tanh),
     "sigmoid": _vector(vmath.sigmoid),
     "erf": _vector(vmath.erf),
-    "erfc": _vector(vmath.erfc),
     "erfinv": _vector(vmath.erfinv),
     "digamma": _vector(vmath.digamma),
     "pow": _vector(vmath.pow),
-    **{name: _libm(name) for name in _FROM_LIBM},
+    **{name: _vector(getattr(vmath_more, name)) for name in _MORE},
 }
 
 

@@ -29,7 +29,7 @@ BACKWARD = (*FORWARD, *(f"{x}{end}" for x in _MORE for end in ("", "_off", "_b",
 class AttentionShape:
     """What is fixed in the code of an attention kernel."""
 
-    kind: str  # forward, delta, backward
+    kind: str  # forward, few (queries, forward), delta, backward
     dtype: str
     vectors: int  # registers of queries in a block
     d_vectors: int  # registers of a row's numbers in a tile, for the backward pass
@@ -64,7 +64,7 @@ class AttentionWriter:
         self.n = lanes_of(self.b, self.number)
         self.v = vec(self.n, self.ty)
         self.width = shape.vectors * self.n  # queries of a block
-        names = FORWARD if shape.kind == "forward" else BACKWARD
+        names = FORWARD if shape.kind in ("forward", "few") else BACKWARD
         self.arg = TaskFrame(self.b, list(names), 0)
         self.math = lanes(self.b, self.n, self.ty)
 

@@ -265,6 +265,8 @@ def images_here(b: Emit, arg: TaskFrame) -> Value:
 class ConvWriter(GemmWriter):
     """A matrix product whose B are the patches of an image."""
 
+    by_rows = False
+
     def __init__(self, shape: ConvShape, target: Target, name: str) -> None:
         super().__init__(shape.gemm(), target, name)
         self.conv = shape
@@ -320,6 +322,7 @@ class ConvWriter(GemmWriter):
     def _finish(self) -> None:
         """The block of C lies in scratch and is dealt out: `deal_h` x `deal_w` to each image."""
         if not self.conv.staged:
+            super()._finish()
             return
         b, arg = self.b, self.arg
         epilogue = EpilogueWriter(b, self.number, self.conv.fused)

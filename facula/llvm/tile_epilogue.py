@@ -7,6 +7,7 @@ and says how its operands are read:
     "m"  one number per row (a convolution's bias)
     "mn" a matrix with contiguous rows (a residual, beta * C)
     "s"  one of the plan's scalars
+    "out"  a matrix with contiguous rows that is written: a further result (of a `Chain`)
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from facula.llvm import vmath
-from facula.llvm.tile import Emit, Number, Value, lanes, vec, zero
+from facula.llvm.build import MEMORY, REGISTER, dtype_literal
+from facula.llvm.elementwise import Values
+from facula.llvm.tile import Emit, MathHost, Number, Value, lanes, vec, zero
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,33 @@ class Fused:
     @property
     def n_arrays(self) -> int:
         return sum(kind != "s" for kind in self.kinds)
+
+
+@dataclass(frozen=True)
+class Chain(Fused):
+    """A whole epilogue: elementwise statements as a loop program has them.
+
+    `types` has the dtype of each operand. Statements are (op, dtype, arguments), where arguments are
+    numbers of earlier statements except for
+
+        sum          the product's element
+        load k       the k-th operand's element
+        scalar k     the same, for one of the plan's scalars
+        const x
+        store k i    the value of statement i goes to the k-th operand
+
+    C gets the value of statement `result`.
+    """
+
+    types: tuple[str, ...] = ()
+    stmts: tuple[tuple[str, str, tuple], ...] = ()
+    result: int = 0
+
+    @property
+    def key(self) -> str:
+        operands = " ".join(f"{k}:{d}" for k, d in zip(self.kinds, self.types, strict=True))
+        lines = "; ".join(f"{d} {op} {' '.join(map(repr, a))}" for op, d, a in self.stmts)
+        return f"{self.name}({operands}) {lines} -> {self.result}"
 
 
 def _relu(b: Emit, n: int, ty: str, v: str) -> str:
@@ -102,6 +132,7 @@ class _Operand:
     kind: str
     base: str  # pointer, or the scalar itself
     stride: Value
+    dtype: str = ""
 
 
 class EpilogueWriter:
@@ -121,15 +152,19 @@ class EpilogueWriter:
         self.operands = []
         b, index = self.b, 0
         for fused in self.fused:
-            for kind in fused.kinds:
+            types = fused.types if isinstance(fused, Chain) else ("",) * len(fused.kinds)
+            for kind, dtype in zip(fused.kinds, types, strict=True):
                 name = f"e{index}"
                 index += 1
                 if kind == "s":
-                    self.operands.append(_Operand(kind, self._scalar(read(name)), 0))
+                    slot = read(name)
+                    value = self._slot(slot, dtype) if dtype else self._scalar(slot)
+                    self.operands.append(_Operand(kind, value, 0, dtype))
                     continue
                 offset = b.add(read(f"{name}_off"), batch_offset(name))
-                base = b.at(b.buffer(read(name)), offset, self.number.stored)
-                self.operands.append(_Operand(kind, base, read(f"{name}_row")))
+                stored = MEMORY[dtype] if dtype else self.number.stored
+                base = b.at(b.buffer(read(name)), offset, stored)
+                self.operands.append(_Operand(kind, base, read(f"{name}_row"), dtype))
 
     def _scalar(self, slot: str) -> str:
         b, ty = self.b, self.number.compute
@@ -138,6 +173,15 @@ class EpilogueWriter:
         if ty == held:
             return value
         return b.let(f"{'fptrunc' if ty == 'float' else 'trunc'} {held} {value} to {ty}")
+
+    def _slot(self, slot: str, dtype: str) -> str:
+        """One of the plan's scalars as a number of some dtype."""
+        held = "double" if dtype.startswith("float") else "i64"
+        value = self.b.load(held, self.b.at("%scalars", slot, held))
+        if REGISTER[dtype] == held:
+            return value
+        how = "fptrunc" if held == "double" else "trunc"
+        return self.b.let(f"{how} {held} {value} to {REGISTER[dtype]}")
 
     def start_tile(self) -> None:
         """Forget what was loaded: a new piece of straight code begins."""
@@ -166,10 +210,70 @@ class EpilogueWriter:
         """The epilogue of n results at (row, col..) of C."""
         operands = iter(self.operands)
         for fused in self.fused:
+            if isinstance(fused, Chain):
+                own = [next(operands) for _ in fused.kinds]
+                value = self._run(n, fused, own, value, (row, col), mask)
+                continue
             given = [self._fetch(n, next(operands), row, col, mask) for _ in fused.kinds]
             emit = fused.emit or EPILOGUES[fused.name]
             value = emit(self.b, n, self.number.compute, value, *given)
         return value
+
+    def _run(self, n: int, chain: Chain, operands: list[_Operand], total: str,
+             at: tuple[Value, Value], mask: str | None) -> str:  # fmt: skip
+        """The statements of a chain on n results; what C gets."""
+        values = Values(MathHost(self.b), n)  # type: ignore[arg-type]
+        done: list[str] = []
+        for op, dtype, args in chain.stmts:
+            if op == "sum":
+                done.append(total)
+            elif op in ("load", "scalar"):
+                done.append(self._raw(n, operands[args[0]], *at, mask))
+            elif op == "const":
+                done.append(f"splat ({REGISTER[dtype]} {dtype_literal(dtype, args[0])})")
+            elif op == "store":
+                done.append("")
+                self._keep(n, operands[args[0]], done[args[1]], *at, mask)
+            else:
+                source = chain.stmts[args[-1]][1]
+                done.append(values.write(op, source, dtype, [done[a] for a in args]))
+        return done[chain.result]
+
+    def _raw(self, n: int, operand: _Operand, row: Value, col: Value, mask: str | None) -> str:
+        """Elements of an operand as they are held in registers."""
+        b, dtype = self.b, operand.dtype
+        held, kind = MEMORY[dtype], REGISTER[dtype]
+        place = {"n": (None, col), "m": (row, None), "s": (None, None), "mn": (row, col)}
+        key = (id(operand), *place[operand.kind], mask)
+        if key in self._seen:
+            return self._seen[key]
+        if operand.kind == "s":
+            value = b.splat(n, kind, operand.base)
+        elif operand.kind == "m":
+            one = b.load(held, b.at(operand.base, b.mul(row, operand.stride), held))
+            value = b.splat(n, held, one)
+        else:
+            shift = col if operand.kind == "n" else b.add(b.mul(row, operand.stride), col)
+            p = b.at(operand.base, shift, held)
+            value = (
+                b.load(vec(n, held), p, held) if mask is None else b.masked_load(n, held, p, mask)
+            )
+        if held != kind and operand.kind != "s":
+            value = b.let(f"icmp ne {vec(n, held)} {value}, zeroinitializer")
+        self._seen[key] = value
+        return value
+
+    def _keep(self, n: int, operand: _Operand, value: str, row: Value, col: Value,
+              mask: str | None) -> None:  # fmt: skip
+        """Store a further result."""
+        b, held, kind = self.b, MEMORY[operand.dtype], REGISTER[operand.dtype]
+        if held != kind:
+            value = b.let(f"zext {vec(n, kind)} {value} to {vec(n, held)}")
+        p = b.at(operand.base, b.add(b.mul(row, operand.stride), col), held)
+        if mask is None:
+            b.store(vec(n, held), value, p, held)
+        else:
+            b.masked_store(n, held, value, p, mask)
 
 
 def epilogue_arguments(fused: tuple[Fused, ...], n_batch: int) -> list[str]:

@@ -2,15 +2,17 @@
 
 `columns`: neighbouring lines side by side in registers. `rows`: along contiguous numbers, a
 register at a time by shifted combination. `totals`: what blocks of a long row come to. Sums and
-products of float32 are carried in float64, as PyTorch does.
+products of float32, and logarithms of sums of exponentials, are carried in float64, as PyTorch does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from facula.llvm import vmath
+from facula.llvm.build import Lanes
 from facula.llvm.target import Target
-from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
+from facula.llvm.tile import NUMBERS, Emit, Number, Value, lanes, vec
 from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_put import STORED, combined
 
@@ -25,7 +27,7 @@ class ScanShape:
 
     form: str  # columns, rows, totals
     dtype: str
-    kind: str  # sum, prod, max, min, argmax, argmin
+    kind: str  # sum, prod, max, min, argmax, argmin, logaddexp
     carried: bool = False  # rows: blocks begin with what comes before them
 
     @property
@@ -34,7 +36,8 @@ class ScanShape:
 
 
 _INTEGER = {"sum": 0, "prod": 1}
-_FLOAT = {"sum": "0.0", "prod": "1.0", "max": "0xFFF0000000000000", "min": "0x7FF0000000000000"}
+_FLOAT = {"sum": "0.0", "prod": "1.0", "max": "0xFFF0000000000000", "min": "0x7FF0000000000000",
+          "logaddexp": "0xFFF0000000000000"}  # fmt: skip
 
 
 def first_value(kind: str, dtype: str, ty: str) -> Value:
@@ -60,7 +63,7 @@ class ScanWriter:
         self.number: Number = NUMBERS[STORED.get(shape.dtype, shape.dtype)]
         self.arg = TaskFrame(self.b, list(ARGUMENTS), 0)
         self.is_arg = shape.kind.startswith("arg")
-        wide = self.number.compute == "float" and shape.kind in ("sum", "prod")
+        wide = self.number.compute == "float" and shape.kind in ("sum", "prod", "logaddexp")
         self.ty = "double" if wide else self.number.compute
         widest = 8 if wide or self.is_arg else self.number.compute_bytes
         self.n = target.vector_bytes // widest
@@ -109,8 +112,20 @@ class ScanWriter:
         return f"<{', '.join([f'{ty} {value}'] * n)}>" if n else str(value)
 
     def _joined(self, n: int, old: str, new: str) -> str:
+        if self.shape.kind == "logaddexp":
+            return self._log_added(lanes(self.b, n, self.ty), old, new)
         mode = {"sum": "add", "prod": "mul"}.get(self.shape.kind, self.shape.kind)
         return combined(self.b, mode, self.shape.dtype, self._type(n), old, new)
+
+    @staticmethod
+    def _log_added(m: Lanes, old: str, new: str) -> str:
+        """log(exp(old) + exp(new)), without overflow; of equal infinities the same infinity."""
+        above = m.cmp("ogt", old, new)
+        top, low = m.select(above, old, new), m.select(above, new, old)
+        equal = m.cmp("oeq", top, low)
+        gap = m.select(equal, m.c(0.0), m.sub(low, top))
+        total = m.add(top, vmath.log1p(m, vmath.exp(m, gap)))
+        return m.select(m.cmp("uno", old, new), m.add(old, new), total)
 
     def _state(self, n: int, value: str, index: str) -> list[str]:
         """What a scan carries: a value, and for the places of extremes an index."""
@@ -172,13 +187,13 @@ class ScanWriter:
         wide, n = self.n * _WIDE, self.n
         end_wide = b.pick(even, "i64", b.add(first, b.mul(b.div(count, wide), wide)), first)
         end = b.pick(even, "i64", b.add(first, b.mul(b.div(count, n), n)), first)
-        for lo, hi, registers, lanes in (
+        for lo, hi, registers, per_line in (
             (first, end_wide, _WIDE, n),
             (end_wide, end, 1, n),
             (end, last, 1, 0),
         ):
-            with b.loop(lo, hi, registers * max(lanes, 1)) as j:
-                self._lines(x, y, j.i, registers, lanes)
+            with b.loop(lo, hi, registers * max(per_line, 1)) as j:
+                self._lines(x, y, j.i, registers, per_line)
 
     @property
     def _out(self) -> str:

@@ -2,7 +2,8 @@
 
 Numbers become unsigned keys in the order wanted (NaN above all, -0 like 0), paired with their
 index: one 64-bit word where the key has at most 32 bits, two words else. Few pairs are sorted by
-insertion, more by radix, from the lowest byte up.
+insertion, more by radix, from the lowest byte up. One pair by its rank is found from the highest
+byte down: only those that share its bytes so far are looked at again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from facula.llvm.tile_gemm import TaskFrame
 
 ARGUMENTS = (
     *("x", "x_off", "y", "y_off", "places", "places_off", "x_a", "x_i", "x_b"),
-    *("rows", "count", "columns", "k", "flip", "per_task", "room"),
+    *("rows", "count", "columns", "k", "flip", "per_task", "room", "rank"),
 )
 FEW = 40  # pairs that insertion sorts
 # bits, and the bits of infinity
@@ -47,12 +48,12 @@ class SortShape:
     first_k: bool = False  # far fewer than all
     values: bool = True
     places: bool = True
+    pick: str = ""  # one of a rank: nth, median, nanmedian
 
     @property
     def key(self) -> str:
-        return (
-            f"sort {self.dtype} {'first' if self.first_k else 'all'} {self.values:d}{self.places:d}"
-        )
+        what = self.pick or ("first" if self.first_k else "all")
+        return f"sort {self.dtype} {what} {self.values:d}{self.places:d}"
 
 
 class SortWriter:
@@ -88,7 +89,9 @@ class SortWriter:
         a, column = b.divmod(row, arg("columns"))
         start = b.add(b.mul(a, arg("x_a")), b.mul(column, arg("x_b")))
         x = b.at(self.x, start, self.ty)
-        if self.shape.first_k:
+        if self.shape.pick:
+            done = self._nth(x)
+        elif self.shape.first_k:
             done = self._best(x)
         else:
             with b.loop(0, arg("count")) as i:
@@ -256,3 +259,89 @@ class SortWriter:
                 c.merge("ptr", other, there),
             ]
         return i.vars[2]
+
+    # -- one of a rank -----------------------------------------------------------------------
+
+    def _nth(self, x: str) -> str:
+        """Where the pair of the rank wanted is, as a stable sort would order them."""
+        b, count = self.b, self.arg("count")
+        with b.choose(b.test("sle", count, FEW)) as c:
+            with c.yes:
+                with b.loop(0, count, 1, [("i64", 0)]) as i:
+                    self._set(self.one, i.i, self._pair(x, i.i))
+                    i.next = [b.add(i.vars[0], self._is_nan(self._key(x, i.i)))]
+                few_rank = self._rank(i.vars[0])
+            with c.no:
+                self._clear(1)
+                with b.loop(0, count, 1, [("i64", 0)]) as i:
+                    key = self._key(x, i.i)
+                    self._count(self.counts, self._digit(key, self.bits - 8))
+                    i.next = [b.add(i.vars[0], self._is_nan(key))]
+                wanted = self._rank(i.vars[0])
+                bucket, below = self._bucket(wanted)
+                with b.loop(0, count, 1, [("i64", 0)]) as i:
+                    pair = self._pair(x, i.i)
+                    i.next = [self._append(i.vars[0], pair, self.low + self.bits - 8, bucket)]
+                have, rank = self._narrowed(i.vars[0], b.sub(wanted, below))
+        have, rank = c.merge("i64", count, have), c.merge("i64", few_rank, rank)
+        with b.when(b.test("sle", have, FEW)), b.loop(1, have) as i:
+            self._insert(self.one, i.i, self._get(self.one, i.i))
+        # more are all equal, in the order of their places
+        return b.at(self.one, b.mul(rank, self.words), "i64")
+
+    def _narrowed(self, have: Value, rank: Value) -> tuple[Value, Value]:
+        """Candidates thinned out by one byte after the other while they are many."""
+        b, passes = self.b, self.bits // 8
+        with b.loop(1, passes, 1, [("i64", have), ("i64", rank)]) as p:
+            many, wanted = p.vars
+            shift = b.sub(self.low + self.bits - 8, b.mul(p.i, 8))
+            with b.choose(b.test("sgt", many, FEW)) as c:
+                with c.yes:
+                    self._clear(1)
+                    with b.loop(0, many) as i:
+                        self._count(self.counts, self._digit(self._get(self.one, i.i)[0], shift))
+                    bucket, below = self._bucket(wanted)
+                    with b.loop(0, many, 1, [("i64", 0)]) as i:
+                        pair = self._get(self.one, i.i)
+                        i.next = [self._append(i.vars[0], pair, shift, bucket)]
+                    left = b.sub(wanted, below)
+                with c.no:
+                    pass
+            p.next = [c.merge("i64", i.vars[0], many), c.merge("i64", left, wanted)]
+        return p.vars[0], p.vars[1]
+
+    def _append(self, have: Value, pair: list[Value], shift: Value, bucket: Value) -> str:
+        """Keeps a pair if its digit is the bucket's; how many there are then."""
+        b = self.b
+        self._set(self.one, have, pair)
+        same = b.test("eq", self._digit(pair[0], shift), bucket)
+        return b.add(have, b.let(f"zext i1 {same} to i64"))
+
+    def _bucket(self, rank: Value) -> tuple[Value, Value]:
+        """The digit of what has this rank, and how many have a lower one."""
+        b = self.b
+        with b.loop(0, 256, 1, [("i64", 0)] * 3) as d:
+            seen, bucket, below = d.vars
+            here = b.load("i32", b.at(self.counts, d.i, "i32"))
+            seen = b.add(seen, b.let(f"zext i32 {here} to i64"))
+            lower = b.test("sle", seen, rank)
+            bucket = b.add(bucket, b.let(f"zext i1 {lower} to i64"))
+            d.next = [seen, bucket, b.pick(lower, "i64", seen, below)]
+        return d.vars[1], d.vars[2]
+
+    def _is_nan(self, key: str) -> Value:
+        """1 for the key of NaN."""
+        if self.shape.dtype not in _FLOATS:
+            return 0
+        most = -1 if self.bits == 64 else (1 << self.bits) - 1
+        return self.b.let(f"zext i1 {self.b.test('eq', key, most)} to i64")
+
+    def _rank(self, nans: Value) -> Value:
+        """Of a median: the first NaN if there is one, unless they are left out."""
+        b, count = self.b, self.arg("count")
+        if self.shape.pick == "nth":
+            return self.arg("rank")
+        if self.shape.pick == "nanmedian":
+            return b.div(b.most(b.sub(b.sub(count, nans), 1), 0), 2)
+        middle = b.div(b.sub(count, 1), 2)
+        return b.pick(b.test("sgt", nans, 0), "i64", b.sub(count, nans), middle)

@@ -365,8 +365,13 @@ def _turned(v: Lanes, sine: str, cosine: str, quarter: str) -> str:
 
 def _or_libm(v: Lanes, x: str, name: str, result: str) -> str:
     """libm's result in place of ours if any lane's argument is too large for our reduction."""
-    builder = v.builder
     far = v.cmp("oge", v.abs(x), v.c(FORMATS[v.kind].trig_limit))
+    return where_libm(v, far, name, result, x)
+
+
+def where_libm(v: Lanes, far: str, name: str, result: str, *args: str) -> str:
+    """libm's name(*args) in lanes where `far` holds; libm is called if there are any."""
+    builder = v.builder
     if v.n:
         full = f"llvm.vector.reduce.or.v{v.n}i1"
         any_far = v.let(builder.intrinsic(full, "i1", [(v.b, far)]))
@@ -376,7 +381,7 @@ def _or_libm(v: Lanes, x: str, name: str, result: str) -> str:
     builder.do(f"br i1 {any_far}, label %{cold}, label %{done}")
     builder.begin(cold)
     # lane by lane, so that a lane's value does not depend on its neighbours
-    exact = v.select(far, v.libm(name, x), result)
+    exact = v.select(far, v.libm(name, *args), result)
     builder.do(f"br label %{done}")
     builder.begin(done)
     return v.let(f"phi {v.f} [ {result}, %{before} ], [ {exact}, %{cold} ]")
@@ -396,7 +401,7 @@ def cos(v: Lanes, x: str) -> str:
 
 def tan(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return _by_double(v, tan, x)
+        return by_double(v, tan, x)
     sine, cosine, quarter = _sin_cos(v, x)
     odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
     over = v.select(odd, v.neg(cosine), sine)
@@ -405,7 +410,7 @@ def tan(v: Lanes, x: str) -> str:
     return _or_libm(v, x, "tan", result)
 
 
-def _by_double(v: Lanes, function: Callable[..., str], *args: str) -> str:
+def by_double(v: Lanes, function: Callable[..., str], *args: str) -> str:
     """A function of float32 computed in float64 and rounded."""
     w = v.widen()
     wide = [w.let(f"fpext {v.f} {x} to {w.f}") for x in args]
@@ -469,12 +474,6 @@ def pow(v: Lanes, x: str, y: str) -> str:
     return v.select(v.logic("or", flat, v.cmp("oeq", y, v.c(0.0))), one, result)
 
 
-def erfc(v: Lanes, x: str) -> str:
-    if v.kind == "float":
-        return _by_double(v, erfc, x)
-    return v.libm("erfc", x)
-
-
 # B(2k) / 2k: the asymptotic series of digamma in 1/x^2
 DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
 
@@ -482,7 +481,7 @@ DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
 def digamma(v: Lanes, x: str) -> str:
     """Reflection to the right half, recurrence up to 10, and the asymptotic series."""
     if v.kind == "float":
-        return _by_double(v, digamma, x)
+        return by_double(v, digamma, x)
     zero, one, ten = v.c(0.0), v.c(1.0), v.c(10.0)
     left = v.cmp("olt", x, zero)
     y = v.select(left, v.sub(one, x), x)

@@ -28,6 +28,15 @@ def factory_kwargs(kwargs):
     return {**nested, **chosen}
 
 
+def __getattr__(name):
+    """Rooms that are loaded when first used."""
+    if name == "quantized":
+        import importlib
+
+        return importlib.import_module("facula.nn.quantized")
+    raise AttributeError(f"module 'torch.nn' has no attribute '{name}'")
+
+
 __all__ = [
     *modules.__all__,
     "Buffer",

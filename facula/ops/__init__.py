@@ -60,6 +60,7 @@ from facula.ops import (
     storage,
     view_changes,
     legacy,
+    method_names,
 )
 from facula.ops import autocast
 

@@ -37,12 +37,9 @@ def _four(lead: Shape) -> tuple[int, int]:
 
 
 def _heads(g: Any, x: Any, lead: Shape, repeat: int) -> Any:
-    """x as (batch, heads, rows, width)."""
+    """x as (batch, heads, rows, width), with fewer heads where several of queries share one."""
     if repeat > 1:
-        shape = x.shape
-        x = g.reshape(x, (*shape[:-2], 1, *shape[-2:]))
-        x = g.expand(x, (*shape[:-2], repeat, *shape[-2:]))
-        x = g.reshape(x, (*shape[:-3], shape[-3] * repeat, *shape[-2:]))
+        lead = (*lead[:-1], lead[-1] // repeat)
     x = g.expand(x, (*lead, *x.shape[-2:]))
     return g.reshape(x, (*_four(lead), *x.shape[-2:]))
 
@@ -106,7 +103,8 @@ def _back_expand(g: Any, grad: Any, q: Any, k: Any, v: Any, out: Any, lse: Any, 
     parts = ((grad, 1), (q, 1), (k, repeat), (v, repeat), (out, 1))
     operands = [_heads(g, g.cast(x, w), lead, r) for x, r in parts]
     operands += [lse] + [_mask4(g, m, lead, w) for m in mask]
-    outs = [(w, (*four, *x.shape[-2:])) for x in (q, k, v)]
+    shared = (four[0], four[1] // repeat)
+    outs = [(w, (*lead4, *x.shape[-2:])) for lead4, x in ((four, q), (shared, k), (shared, v))]
     grads = g.template("sdpa_backward", outs, operands, (causal, scale))
     return [
         _gathered(g, y, x, lead, r)
@@ -116,10 +114,9 @@ def _back_expand(g: Any, grad: Any, q: Any, k: Any, v: Any, out: Any, lse: Any, 
 
 def _gathered(g: Any, y: Any, x: Any, lead: Shape, repeat: int) -> Any:
     """A gradient (batch, heads, ...) summed to x's shape."""
-    y = g.reshape(y, (*lead, *x.shape[-2:]))
     if repeat > 1:
-        y = g.reshape(y, (*lead[:-1], lead[-1] // repeat, repeat, *x.shape[-2:]))
-        y = g.reduce("sum", y, len(lead), keepdim=False)
+        lead = (*lead[:-1], lead[-1] // repeat)
+    y = g.reshape(y, (*lead, *x.shape[-2:]))
     extra = y.ndim - x.ndim
     if extra:
         y = g.reduce("sum", y, tuple(range(extra)), keepdim=False)

@@ -68,7 +68,14 @@ def _clamp_backward(n: Any, g: Tensor) -> Tensor:
     return sum_to(TORCH["where"](inside, g, 0.0), n.inst.ins[0])
 
 
-CLAMP = Op("clamp", _clamp_infer, _clamp_expand, _clamp_backward, saves="0")
+CLAMP = {
+    name: Op("clamp", _clamp_infer, _clamp_expand, _clamp_backward, saves="0", grad_name=grad)
+    for name, grad in (
+        ("clamp", "ClampBackward1"),
+        ("clamp_min", "ClampMinBackward0"),
+        ("clamp_max", "ClampMaxBackward0"),
+    )
+}
 
 
 def _clamp_tensors_infer(*args: Any) -> Meta:
@@ -110,9 +117,9 @@ def _clamp_tensors_backward(n: Any, g: Tensor) -> tuple:
 
 CLAMP_TENSORS = {
     1: Op("clamp", _clamp_tensors_infer, _clamp_tensors_expand, _clamp_tensors_backward,
-          saves="0 1", grad_name="ClampBackward1"),
+          saves="0 1", grad_name="ClampBackward0"),
     2: Op("clamp", _clamp_tensors_infer, _clamp_tensors_expand, _clamp_tensors_backward,
-          saves="0 1 2", grad_name="ClampBackward1"),
+          saves="0 1 2", grad_name="ClampBackward0"),
 }  # fmt: skip
 
 
@@ -138,7 +145,7 @@ def _clamped(name: str, input: Tensor, min: Any, max: Any) -> Tensor:
         raise RuntimeError("clamp is not supported for complex types")
     lo = "" if min is None else number_type(numbers[0])
     hi = "" if max is None else number_type(numbers[-1])
-    return apply(CLAMP, (input,), (lo, hi), numbers)
+    return apply(CLAMP[name], (input,), (lo, hi), numbers)
 
 
 @both("clamp", "clip")
@@ -150,13 +157,13 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None
 @both("clamp_min")
 def clamp_min(input: Tensor, min: Any, *, out: Tensor | None = None) -> Tensor:
     """Elements not less than min."""
-    return to_out(_clamped("clamp", input, min, None), out)
+    return to_out(_clamped("clamp_min", input, min, None), out)
 
 
 @both("clamp_max")
 def clamp_max(input: Tensor, max: Any, *, out: Tensor | None = None) -> Tensor:
     """Elements not greater than max."""
-    return to_out(_clamped("clamp", input, None, max), out)
+    return to_out(_clamped("clamp_max", input, None, max), out)
 
 
 for _fn, _names in ((clamp, ("clamp", "clip")), (clamp_min, ("clamp_min",)),
@@ -203,9 +210,9 @@ def _fill_tensor_backward(n: Any, g: Tensor) -> tuple:
     return (*_fill_backward(n, g), gv)
 
 
-MASKED_FILL = Op("masked_fill", _fill_infer, _fill_expand, _fill_backward, saves="1")
+MASKED_FILL = Op("masked_fill", _fill_infer, _fill_expand, _fill_backward, saves="1", shows="0")
 MASKED_FILL_TENSOR = Op("masked_fill", _fill_infer, _fill_expand, _fill_tensor_backward,
-                        saves="1", grad_name="MaskedFillBackward1")  # fmt: skip
+                        saves="1", grad_name="MaskedFillBackward1", shows="0 2")  # fmt: skip
 
 
 _C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half",
@@ -259,10 +266,8 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = broadcast_shapes(input.meta.shape, mask.meta.shape)
     x, m = input.expand(shape), mask.expand(shape)  # type: ignore[attr-defined]
-    if not shape:
-        x, m = x.reshape(1), m.reshape(1)
     check_out(out, input, mask)
-    return to_out(x[nonzero_tuple(m)], out)
+    return to_out(x.reshape(-1)[nonzero_tuple(m.reshape(-1))], out)
 
 
 @both("masked_scatter")

@@ -110,6 +110,7 @@ _NLL = {
         saves="1" if not k else "1 2",
         grad_name="NllLoss2DBackward0" if image else "NllLossBackward0",
         marks=True,
+        shows="0",
     )
     for k in (0, 1)
     for image in (False, True)

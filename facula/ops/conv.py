@@ -15,6 +15,7 @@ from typing import Any
 from facula.graph import reference_conv
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
+from facula.ops import depth
 from facula.ops.apply import apply
 from facula.ops.elementwise import conj_of
 from facula.ops.pointwise import opmath
@@ -56,9 +57,11 @@ def _conv_expand(g: Any, x: Any, w: Any, *rest: Any) -> Any:
     if not (x.numel and w.numel and all(shape)):
         y = g.const(0, t, shape)
     else:
-        (y,) = g.template(
-            "conv", [(t, shape)], (g.cast(x, t), g.cast(w, t)), (stride, padding, dilation, groups)
-        )
+        x_, w_, arg = g.cast(x, t), g.cast(w, t), (stride, padding, dilation, groups)
+        if depth.is_deep(x_):
+            y = depth.conv(g, x_, w_, arg, shape)
+        else:
+            (y,) = g.template("conv", [(t, shape)], (x_, w_), arg)
     return g.cast(_bias_add(g, y, bias), x.dtype)
 
 
@@ -91,7 +94,11 @@ def _input_grad_expand(g: Any, grad: Any, w: Any, *rest: Any) -> Any:
         y = g.const(0, t, shape)
     else:
         arg = (stride, padding, dilation, groups, size)
-        (y,) = g.template("conv_input_grad", [(t, shape)], (g.cast(grad, t), g.cast(w, t)), arg)
+        grad_, w_ = g.cast(grad, t), g.cast(w, t)
+        if depth.is_deep(grad_):
+            y = depth.conv_input_grad(g, grad_, w_, arg, shape)
+        else:
+            (y,) = g.template("conv_input_grad", [(t, shape)], (grad_, w_), arg)
     return g.cast(_bias_add(g, y, bias), grad.dtype)
 
 
@@ -138,7 +145,10 @@ def _weight_grad_expand(
     if not (grad.numel and x.numel and all(shape)):
         return g.const(0, grad.dtype, shape)
     arg = (stride, padding, dilation, groups, kernel)
-    (y,) = g.template("conv_weight_grad", [(t, shape)], (g.cast(grad, t), g.cast(x, t)), arg)
+    grad_, x_ = g.cast(grad, t), g.cast(x, t)
+    if depth.is_deep(grad_):
+        return g.cast(depth.conv_weight_grad(g, grad_, x_, arg, shape), grad.dtype)
+    (y,) = g.template("conv_weight_grad", [(t, shape)], (grad_, x_), arg)
     return g.cast(y, grad.dtype)
 
 

@@ -349,11 +349,11 @@ def _iter(self: Tensor) -> Any:
     return iter(TORCH["unbind"](self, 0))
 
 
-def _contains(self: Tensor, item: Any) -> bool:
-    if isinstance(item, (Tensor, int, float, complex, bool)):
-        return bool((self == item).any())  # type: ignore[union-attr]
+def _contains(self: Tensor, element: Any, /) -> bool:
+    if isinstance(element, (Tensor, int, float, complex, bool)):
+        return bool((self == element).any())  # type: ignore[union-attr]
     raise RuntimeError(
-        f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(item)}."
+        f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
     )
 
 

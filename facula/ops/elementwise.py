@@ -292,7 +292,8 @@ def pow_gradient(a: Any, b: Any, g: Tensor) -> Tensor:
     return g * conj_of(b * a ** (b - 1))
 
 
-pow_tensors = binary("pow", lambda g, a, b: g.binary("pow", a, b), _pow_backward, saves="0 1 out")
+pow_tensors = binary("pow", lambda g, a, b: g.binary("pow", a, b), _pow_backward, saves="0 1 out",
+                     grad_name="PowBackward1")  # fmt: skip
 
 _STATIC = {2: lambda a: a * a, 3: lambda a: a * a * a, 1: lambda a: a, 0.5: lambda a: a.sqrt(),
            -0.5: lambda a: a.rsqrt(), -1: lambda a: a.reciprocal(), -2: lambda a: (a * a).reciprocal(),

@@ -85,7 +85,7 @@ def _back_backward(n: Any, gg: Tensor) -> tuple:
     return out, None
 
 
-EMBEDDING = Op("embedding", _infer, _expand, _backward, saves="1", marks=True)
+EMBEDDING = Op("embedding", _infer, _expand, _backward, saves="1", marks=True, shows="0")
 EMBEDDING_BACKWARD = Op(
     "embedding_dense_backward", _back_infer, _back_expand, _back_backward, saves="1", marks=True
 )
@@ -275,6 +275,7 @@ BAG = Op(
     materialize=False,
     grad_name="EmbeddingBagBackward0",
     marks=True,
+    shows="0 -",
 )
 BAG_SCALED = Op(
     "_embedding_bag",
@@ -285,6 +286,7 @@ BAG_SCALED = Op(
     materialize=False,
     grad_name="EmbeddingBagBackward0",
     marks=True,
+    shows="0 -",
 )
 
 

@@ -12,6 +12,7 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
+from facula.ops.compact import index_arrays
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import TORCH, both, check_out, check_out_types, only_method, to_out
 from facula.ops.shape import SELECT, known_view, make_view, narrow, select, slice_dim, unsqueeze
@@ -84,7 +85,7 @@ def _index_backward(n: Any, g: Tensor) -> tuple:
 
 
 INDEX = {k: Op("index", _index_infer, _index_expand, _index_backward, saves=" ".join(str(i + 1) for i in range(k)),
-               marks=True)
+               marks=True, shows="0")
          for k in range(1, 9)}  # fmt: skip
 
 
@@ -164,13 +165,16 @@ def _as_index_tensor(i: Any) -> Tensor:
 
 def nonzero_tuple(mask: Tensor) -> tuple[Tensor, ...]:
     """Index tensors of the true elements, one per dim (evaluates the mask)."""
-    return tuple(adopt_array(np.ascontiguousarray(i)) for i in np.nonzero(mask._values()))
+    return tuple(adopt_array(i) for i in index_arrays(mask._values()))
 
 
 def _is_sequence_index(index: Any) -> bool:
     return isinstance(index, list) and any(
         isinstance(i, (slice, Tensor, list, tuple)) or i is None or i is Ellipsis for i in index
     )
+
+
+_ALL = slice(None)
 
 
 def parse_index(t: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Tensor]]]:
@@ -204,7 +208,8 @@ def parse_index(t: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Tensor]]
             advanced.append((dim, TORCH["zeros"](1 if i else 0, dtype=dt.int64)))
             dim += 1
         elif isinstance(i, slice):
-            t = slice_dim(t, dim, *[_bound(x) for x in (i.start, i.stop, i.step)])
+            if i != _ALL or len(items) == 1:  # `:` beside other indices does nothing
+                t = slice_dim(t, dim, *[_bound(x) for x in (i.start, i.stop, i.step)])
             dim += 1
         elif (
             isinstance(i, Tensor)
@@ -288,9 +293,9 @@ def _advanced(t: Tensor, i: Any, dim: int, advanced: list) -> int:
 
 
 @only_method("__getitem__")
-def getitem(self: Tensor, index: Any) -> Tensor:
-    """self[index]: a view for basic indices, a copy for index tensors and masks."""
-    kind = type(index)
+def getitem(self: Tensor, key: Any, /) -> Tensor:
+    """self[key]: a view for basic indices, a copy for index tensors and masks."""
+    index, kind = key, type(key)
     if kind is int:
         got = known_view(SELECT, self, (0, index))
         if got is not None:
@@ -324,8 +329,9 @@ from facula.ops.shape import ALIAS as _ALIAS  # noqa: E402
 
 
 @only_method("__setitem__")
-def setitem(self: Tensor, index: Any, value: Any) -> None:
-    """self[index] = value, in place."""
+def setitem(self: Tensor, key: Any, value: Any, /) -> None:
+    """self[key] = value, in place."""
+    index = key
     if type(index) is list and _is_sequence_index(index):
         index = tuple(index)
     if isinstance(index, Tensor) and index.meta.dtype is dt.bool_ and index.meta.shape == self.meta.shape \
@@ -423,7 +429,9 @@ def _gather_backward(n: Any, g: Tensor) -> tuple:
     return scatter_op(zeros, n.params[0], n.tensor(0), g, "add"), None
 
 
-GATHER = Op("gather", _gather_infer, _gather_expand, _gather_backward, saves="1", marks=True)
+GATHER = Op(
+    "gather", _gather_infer, _gather_expand, _gather_backward, saves="1", marks=True, shows="0"
+)
 
 
 @both("gather")
@@ -499,9 +507,23 @@ def _scatter_backward(n: Any, g: Tensor) -> tuple:
     return gx, None, gs
 
 
-SCATTER = Op("scatter", _scatter_infer, _scatter_expand, _scatter_backward, saves="1", marks=True)
+SCATTER = Op(
+    "scatter",
+    _scatter_infer,
+    _scatter_expand,
+    _scatter_backward,
+    saves="1",
+    marks=True,
+    shows="0 2",
+)
 SCATTER_ADD = Op(
-    "scatter_add", _scatter_infer, _scatter_expand, _scatter_backward, saves="1", marks=True
+    "scatter_add",
+    _scatter_infer,
+    _scatter_expand,
+    _scatter_backward,
+    saves="1",
+    marks=True,
+    shows="0 2",
 )
 
 
@@ -545,7 +567,13 @@ def _select_backward(n: Any, g: Tensor) -> tuple:
 
 
 INDEX_SELECT = Op(
-    "index_select", _select_infer, _select_expand, _select_backward, saves="1", marks=True
+    "index_select",
+    _select_infer,
+    _select_expand,
+    _select_backward,
+    saves="1",
+    marks=True,
+    shows="0",
 )
 
 
@@ -613,8 +641,12 @@ def _add_backward(n: Any, g: Tensor) -> tuple:
     )
 
 
-INDEX_ADD = Op("index_add", _add_infer, _add_expand, _add_backward, saves="1", marks=True)
-INDEX_COPY = Op("index_copy", _add_infer, _add_expand, _add_backward, saves="1", marks=True)
+INDEX_ADD = Op(
+    "index_add", _add_infer, _add_expand, _add_backward, saves="1", marks=True, shows="0 2"
+)
+INDEX_COPY = Op(
+    "index_copy", _add_infer, _add_expand, _add_backward, saves="1", marks=True, shows="0 2"
+)
 
 
 @both("index_add")
@@ -665,7 +697,7 @@ def _where_backward(n: Any, g: Tensor) -> tuple:
     return None, ga, gb
 
 
-WHERE = Op("where", _where_infer, _where_expand, _where_backward, saves="0")
+WHERE = Op("where", _where_infer, _where_expand, _where_backward, saves="0", shows="1 2")
 
 
 def where(

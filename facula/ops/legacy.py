@@ -205,7 +205,7 @@ def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Any) -> Tensor:
 
 
 @only_method("__dlpack__")
-def _dlpack(self: Tensor, *, stream: Any = None, max_version: Any = None, dl_device: Any = None,
+def _dlpack(self: Tensor, *, stream: Any = -1, max_version: Any = None, dl_device: Any = None,
             copy: bool | None = None) -> Any:  # fmt: skip
     """A capsule that other libraries can read self's memory from."""
     if self._rg:
@@ -297,7 +297,7 @@ def rebuild(cls: type, array: np.ndarray, name: str, requires_grad: bool, state:
 
 
 @only_method("__reduce_ex__")
-def _reduce_ex(self: Tensor, protocol: Any) -> tuple:
+def _reduce_ex(self: Tensor, proto: Any) -> tuple:
     """How pickle stores a tensor: its elements, dtype and attributes."""
     state = {k: v for k, v in self.__dict__.items() if not k.startswith("_") and k != "meta"}
     if self.meta.device is META:
@@ -321,8 +321,18 @@ _MISSING = {
     "indices": "sparse tensors: keep tensors dense", "values": "sparse tensors: keep tensors dense",
     "crow_indices": "sparse tensors: keep tensors dense", "col_indices": "sparse tensors: keep tensors dense",
     "ccol_indices": "sparse tensors: keep tensors dense", "row_indices": "sparse tensors: keep tensors dense",
+    "smm": "sparse tensors here: use mm", "sspaddmm": "sparse tensors here: use addmm",
+    "sparse_mask": "sparse tensors here: use masked_fill", "sparse_resize_": "sparse tensors here: use resize_",
+    "sparse_resize_and_clear_": "sparse tensors here: use resize_",
+    "resize_as_sparse_": "sparse tensors here: use resize_as_",
+    "_nnz": "sparse tensors here: use count_nonzero", "_indices": "sparse tensors here: use nonzero",
+    "to_padded_tensor": "nested tensors: use nn.utils.rnn.pad_sequence",
+    "index": "first-class dims: use indexing with brackets",
+    "q_per_channel_axis": "quantized tensors: use float tensors",
+    "q_per_channel_scales": "quantized tensors: use float tensors",
+    "q_per_channel_zero_points": "quantized tensors: use float tensors",
     "int_repr": "quantized tensors: use float tensors", "q_scale": "quantized tensors: use float tensors",
-    "q_zero_point": "quantized tensors: use float tensors", "dequantize": "quantized tensors: use float tensors",
+    "q_zero_point": "quantized tensors: use float tensors",
     "qscheme": "quantized tensors: use float tensors",
     "align_to": "named dims: use einops-like permutes", "align_as": "named dims: use permute",
     "refine_names": "named dims: use permute", "rename": "named dims: use permute",

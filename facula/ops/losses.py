@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from facula.autograd.node import shown
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -50,6 +51,7 @@ def elementwise_loss(
     slopes: tuple[Callable | None, Callable | None],
     *,
     grad_name: str | None = None,
+    shows: Callable | None = None,
     kinds: str = "f",
 ) -> Op:
     """value(k, x, t, *numbers) reduced; `slopes` are its derivatives in x and t (None: none)."""
@@ -108,7 +110,7 @@ def elementwise_loss(
                 )
         return tuple(grads)
 
-    return Op(name, infer, expand, backward, saves="0 1", grad_name=grad_name)
+    return Op(name, infer, expand, backward, saves="0 1", grad_name=grad_name, shows=shows)
 
 
 def _sign(k: Any, d: Any) -> Any:
@@ -143,6 +145,12 @@ def _soft_margin(k: Any, x: Any, t: Any) -> Any:
     return _softplus_of(-t * x)
 
 
+def _l1_shows(n: Any) -> tuple:
+    if n.params[0] == "none":
+        return (shown("SubBackward0", *n.edges),)
+    return (shown("AbsBackward0", shown("SubBackward0", *n.edges)),)
+
+
 # PyTorch composes this one: the name is that of its last step
 _L1 = {
     reduction: elementwise_loss(
@@ -150,6 +158,7 @@ _L1 = {
         lambda k, x, t: (x - t).abs(),
         (lambda k, x, t: _sign(k, x - t), lambda k, x, t: _sign(k, t - x)),
         grad_name=name,
+        shows=_l1_shows,
     )
     for reduction, name in (
         ("none", "AbsBackward0"),

@@ -66,7 +66,7 @@ _ALIASES = {
     "trunc": ("fix",),
 }  # fmt: skip
 _REFUSED = {"relu": "bc", "floor": "bc", "ceil": "bc", "trunc": "bc", "sign": "c", "neg": "b"}
-_GRAD_NAME: dict[str, str] = {}
+_GRAD_NAME = {"log1p": "Log1PBackward0", "square": "PowBackward0"}
 
 for _name, (_fn, _back, _saves, _rule) in _TABLE.items():
     unary(_name, _fn, _back, saves=_saves, rule=_rule, aliases=_ALIASES.get(_name, ()),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from facula.autograd.node import shown
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply, record
 from facula.ops.pointwise import number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
+from facula.ops.shape import unsafe_view
 from facula.tensor import Tensor
 
 
@@ -194,7 +196,9 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
     if na == 1:
         return _matmul(a.unsqueeze(0), b).squeeze(-2)  # type: ignore[attr-defined]
     if nb == 1:
-        return _matmul(a, b.unsqueeze(1)).squeeze(-1)  # type: ignore[attr-defined]
+        lead = a.meta.shape[:-1]
+        rows = a.reshape(math.prod(lead), a.meta.shape[-1])  # type: ignore[attr-defined]
+        return unsafe_view(mv(rows, b), lead)
     if nb == 2:
         # one large product instead of many small ones
         if a.meta.shape[-1] != b.meta.shape[0]:
@@ -203,13 +207,14 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
                 f"mat1 and mat2 shapes cannot be multiplied ({n}x{a.meta.shape[-1]} and {b.meta.shape[0]}x{b.meta.shape[1]})"
             )
         lead = a.meta.shape[:-1]
-        return mm(a.reshape(math.prod(lead), a.meta.shape[-1]), b).view(*lead, b.meta.shape[1])  # type: ignore[attr-defined]
+        flat = mm(a.reshape(math.prod(lead), a.meta.shape[-1]), b)  # type: ignore[attr-defined]
+        return unsafe_view(flat, (*lead, b.meta.shape[1]))
     lead = broadcast_shapes(a.meta.shape[:-2], b.meta.shape[:-2])
     count = math.prod(lead)
     a3 = a.expand(*lead, *a.meta.shape[-2:]).reshape(count, *a.meta.shape[-2:])  # type: ignore[attr-defined]
     b3 = b.expand(*lead, *b.meta.shape[-2:]).reshape(count, *b.meta.shape[-2:])  # type: ignore[attr-defined]
     out = bmm(a3, b3)
-    return out.view(*lead, *out.meta.shape[-2:])  # type: ignore[attr-defined]
+    return unsafe_view(out, (*lead, *out.meta.shape[-2:]))
 
 
 @both("matmul")
@@ -390,9 +395,30 @@ def _linear_backward(n: Any, g: Tensor) -> tuple:
     return gx, gw, flat.sum(0) if n.needs(2) else None  # type: ignore[attr-defined]
 
 
-# PyTorch shows a product and, above two dims, the view that restores the shape
+def _linear_shows(n: Any) -> tuple:
+    """PyTorch's nodes: a product with the transposed weight and, but for two dims, views around it."""
+    x, w, *bias = n.edges
+    wide, weight = n.inst.ins[:2]
+    k, out = weight.shape[1], weight.shape[0]
+    w = None if w is None else shown("TBackward0", w, meta=meta_of(weight.dtype, (k, out)))
+    if wide.ndim == 2:
+        return (*bias, x, w)
+    rows, d = _rows(wide.shape), wide.dtype
+    x = None if x is None else shown("ViewBackward0", x, meta=meta_of(d, (rows, k)))
+    name = "AddmmBackward0" if bias else "MmBackward0"
+    return (shown(name, *bias, x, w, meta=meta_of(d, (rows, out))),)
+
+
 _LINEAR = {
-    name: Op("linear", _linear_infer, _linear_expand, _linear_backward, saves="0 1", grad_name=name)
+    name: Op(
+        "linear",
+        _linear_infer,
+        _linear_expand,
+        _linear_backward,
+        saves="0 1",
+        grad_name=name,
+        shows=_linear_shows,
+    )
     for name in ("AddmmBackward0", "MmBackward0", "ViewBackward0", "UnsafeViewBackward0")
 }
 
@@ -411,10 +437,9 @@ def linear(
     if weight.meta.ndim == 1:
         out = matmul(input, weight)
         return out if bias is None else out + bias
-    if ndim == 1:
-        out = linear(input.unsqueeze(0), weight, bias)  # type: ignore[attr-defined]
-        return out.squeeze(0)  # type: ignore[attr-defined]
     if bias is None:
+        if ndim == 1:
+            return linear(input.unsqueeze(0), weight).squeeze(0)  # type: ignore[attr-defined]
         return apply(
             _LINEAR["MmBackward0" if ndim == 2 else "UnsafeViewBackward0"], (input, weight)
         )

@@ -63,22 +63,76 @@ def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
 # sizes that may be unknown to a tracer: here they are plain numbers
 
 
-class SymInt:
-    """A size that a tracer does not know; sizes here are always known."""
+class _Sym:
+    """What stands for a number that a tracer does not know; numbers here are always known."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
 
 
-class SymFloat:
+class SymInt(_Sym):
+    """A size that a tracer does not know."""
+
+
+class SymFloat(_Sym):
     """A number that a tracer does not know."""
 
 
-class SymBool:
+class SymBool(_Sym):
     """A truth value that a tracer does not know."""
 
 
 TORCH.update(SymInt=SymInt, SymFloat=SymFloat, SymBool=SymBool)
-for _name, _fn in {"sym_int": int, "sym_float": float, "sym_max": max, "sym_min": min, "sym_sqrt": math.sqrt,
-                   "sym_not": lambda x: not x, "sym_sum": sum, "sym_ite": lambda b, t, f: t if b else f}.items():  # fmt: skip
-    TORCH[_name] = _fn
+
+
+@only_torch()
+def sym_int(a: Any) -> int:
+    """a as an integer, rounded towards zero."""
+    return int(a)
+
+
+@only_torch()
+def sym_float(a: Any) -> float:
+    """a as a floating number."""
+    return float(a)
+
+
+@only_torch()
+def sym_not(a: Any) -> bool:
+    """Whether a is false."""
+    return not a
+
+
+@only_torch()
+def sym_sqrt(a: Any) -> float:
+    """The square root of a."""
+    return math.sqrt(a)
+
+
+@only_torch()
+def sym_max(a: Any, b: Any) -> Any:
+    """The larger of two numbers: floating if one of them is."""
+    got = max(a, b)
+    return float(got) if isinstance(a, float) or isinstance(b, float) else got
+
+
+@only_torch()
+def sym_min(a: Any, b: Any) -> Any:
+    """The smaller of two numbers: floating if one of them is."""
+    got = min(a, b)
+    return float(got) if isinstance(a, float) or isinstance(b, float) else got
+
+
+@only_torch()
+def sym_sum(*args: Any) -> Any:
+    """The sum of numbers, or of a list of them."""
+    return sum(args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args)
+
+
+@only_torch()
+def sym_ite(b: Any, t: Any, f: Any) -> Any:
+    """t if b, else f."""
+    return t if b else f
 
 
 @only_torch()
@@ -116,7 +170,7 @@ def __array_wrap__(
 
 
 @only_method("__delitem__")
-def _delitem(self: Tensor, index: Any) -> None:
+def _delitem(self: Tensor, key: Any, /) -> None:
     """Tensors have fixed sizes."""
     raise TypeError("'Tensor' object doesn't support item deletion")
 

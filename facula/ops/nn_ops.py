@@ -6,10 +6,12 @@ import math
 import warnings
 from typing import Any
 
+from facula.autograd.node import shown
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply, apply_settled, record_several
+from facula.ops.norms import affine_shows
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional, to_out
 from facula.tensor import Tensor
@@ -247,7 +249,7 @@ def _ln_input_expand(g: Any, grad: Any, x: Any, mean: Any, rstd: Any, *rest: Any
 
 LAYER_NORM = {
     n: Op("native_layer_norm", _ln_infer, _ln_expand, _ln_backward,
-          saves=" ".join(map(str, range(n))) + " out1 out2", materialize=False)
+          saves=" ".join(map(str, range(n))) + " out1 out2", materialize=False, shows=affine_shows(1, 2))
     for n in (1, 2, 3)
 }  # fmt: skip
 LN_INPUT = Op("layer_norm_backward", lambda g, x, *r: x.plain(), _ln_input_expand)
@@ -467,6 +469,11 @@ def _ce_back_expand(g: Any, grad: Any, x: Any, t: Any, reduction: str, ignore: i
     return g.cast((p - hot) * g.reshape(n * scale, wide), x.dtype)
 
 
+def _ce_shows(n: Any) -> tuple:
+    edge = n.edges[0]
+    return (edge and shown("LogSoftmaxBackward0", edge, meta=n.inst.ins[0].plain()),)
+
+
 CROSS_ENTROPY = Op(
     "cross_entropy",
     _ce_infer,
@@ -475,6 +482,7 @@ CROSS_ENTROPY = Op(
     saves="0 1",
     grad_name="NllLossBackward0",
     marks=True,
+    shows=_ce_shows,
 )
 CROSS_ENTROPY_2D = Op(
     "cross_entropy",
@@ -484,6 +492,7 @@ CROSS_ENTROPY_2D = Op(
     saves="0 1",
     grad_name="NllLoss2DBackward0",
     marks=True,
+    shows=_ce_shows,
 )
 CE_BACKWARD = Op(
     "cross_entropy_backward", lambda g, x, t, *p: x.plain(), _ce_back_expand, marks=True

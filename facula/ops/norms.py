@@ -14,6 +14,20 @@ from facula.ops.pointwise import opmath
 from facula.ops.registry import FUNCTIONAL, TORCH, functional, to_out
 from facula.tensor import Tensor
 
+# what is shown of derivatives ---------------------------------------------------------------------
+
+
+def affine_shows(first: int, has: int) -> Any:
+    """Edges of input, weight and bias, None where there is none: `first` is the operand that they
+    begin at, `has` the parameter that says whether there is a weight; the next one is the bias's."""
+
+    def shows(n: Any) -> list:
+        given = iter(n.edges[first:])
+        return [n.edges[0], *[next(given) if n.params[i] else None for i in (has, has + 1)]]
+
+    return shows
+
+
 # batch norm: (N, C, ...) normalised over all dims but the second ---------------------------------
 
 
@@ -151,6 +165,7 @@ BN_TRAIN = {
         _bn_train_backward,
         saves="0 1 out1 out2" if has_w else "0 out1 out2",
         materialize=False,
+        shows=affine_shows(1, 0),
     )
     for has_w in (True, False)
 }
@@ -200,6 +215,7 @@ BN_EVAL = {
         _bn_eval_expand,
         _bn_eval_backward,
         saves="0 1 2 3" if has_w else "0 1 2",
+        shows=affine_shows(3, 0),
     )
     for has_w in (True, False)
 }
@@ -543,6 +559,7 @@ GROUP_NORM = {
         _gn_backward,
         saves="0 1 out1 out2" if has_w else "0 out1 out2",
         materialize=False,
+        shows=affine_shows(1, 1),
     )
     for has_w in (True, False)
 }

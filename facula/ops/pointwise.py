@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from facula.autograd.node import grad_class, next_seq
+from facula.autograd.node import grad_class, next_seq, shown
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import default_dtype, dtype, promote_types
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
-from facula.graph.tape import ENGINE, LOCAL, MAX_KNOWN, MAX_NODES, Op, Storage
+from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage
 from facula.ops.apply import apply, check_overlap
 from facula.ops.apply import record as record_inst
 from facula.ops.inplace import write_back
@@ -22,7 +22,16 @@ from facula.ops.registry import TORCH, to_out
 from facula.tensor import Tensor
 
 _new = object.__new__
-_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+
+
+class _Ranks(dict):
+    def __missing__(self, kind: str) -> int:
+        raise RuntimeError(
+            "quantized, sub-byte and bits types only have names and sizes: no arithmetic"
+        )
+
+
+_RANK = _Ranks({"b": 0, "u": 1, "i": 1, "f": 2, "c": 3})
 NUMBERS = (int, float, complex)  # bool is an int
 
 # result rules: dtype of the result from the promoted dtype of the operands
@@ -295,21 +304,34 @@ class Binary:
             return g.cast(out, dt.bool_ if rule is BOOL else apply_rule(rule, d))
 
         self.op = Op(name, infer, expand, backward, saves=saves, grad_name=grad_name)
-        number_back = None
-        if backward is not None:
-            number_back = lambda ctx, g: backward_number(backward, ctx, g)  # noqa: E731
-        self.number_op = Op(
-            name,
-            infer_number,
-            expand_number,
-            number_back,
-            saves=_number_saves(saves),
-            grad_name=grad_name,
-        )
+        # with a number for the right operand, and for the left one
+        number, shows = _number_grad(name, grad_name)
+        self.number_ops = [
+            Op(name, infer_number, expand_number, saves=_number_saves(saves), grad_name=n, shows=s)
+            for n, s in zip(number, shows, strict=True)
+        ]
 
     @staticmethod
     def _promoted(a: Val, b: Val) -> dtype:
         return result_type((_shape_meta(a), _shape_meta(b)))
+
+
+# the nodes that PyTorch has where an operand is a number: on the right, on the left
+_NUMBER_GRADS: dict[str, tuple[tuple, tuple]] = {
+    "add": ((None, None), ("0 -", "- 0")),
+    "mul": ((None, None), ("0 -", "0 -")),
+    "sub": ((None, "RsubBackward1"), ("0 -", None)),
+    "div": (
+        (None, "MulBackward0"),
+        ("0 -", lambda n: (shown("ReciprocalBackward0", n.edges[0]), None)),
+    ),
+    "pow": (("PowBackward0", "PowBackward2"), (None, None)),
+}
+
+
+def _number_grad(name: str, grad_name: str | None) -> tuple[tuple, tuple]:
+    """(names, what they show) of the derivatives of a binary operator with a number."""
+    return _NUMBER_GRADS.get(name, ((grad_name, grad_name), (None, None)))
 
 
 def _shape_meta(v: Val) -> Meta:
@@ -425,17 +447,16 @@ def _number_of(x: Any) -> Any:
 
 
 def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, Any], Any]:
-    op, number_op = b.op, b.number_op
+    op, number_ops = b.op, b.number_ops
     insts = op.insts
     saves_a, saves_b = 0 in op.saves_inputs, 1 in op.saves_inputs
     saves_out = bool(op.saves_outputs)
     from facula.autograd.node import save, save_result
 
-    calls = number_op.calls
-
     def with_number(t: Tensor, x: Any, left: bool) -> Tensor:
         kind = type(x)
-        inst = calls.get((t.meta, kind, left))
+        number_op = number_ops[left]
+        inst = number_op.calls.get((t.meta, kind))
         if inst is not None and (kind is float or -(1 << 63) <= x < 1 << 63):
             return record_inst(number_op, inst, (t,), (x,))
         if type(x) is int and not -(1 << 63) <= x < 1 << 63:
@@ -446,9 +467,7 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
         out = apply(number_op, (t,), params, (x,))
         inst = number_op.insts.get(((t.meta,), params))
         if inst is not None and inst.fast and (kind is float or kind is int):
-            if len(calls) > MAX_KNOWN:
-                calls.clear()
-            calls[t.meta, kind, left] = inst
+            number_op.remember(t.meta, kind, inst)
         return out
 
     def slow(a: Any, c: Any) -> Any:
@@ -551,7 +570,8 @@ def binary(
     b = Binary(name, fn, raw_backward or _pair_backward(backward), saves, rule, grad_name, check)
     if raw_backward is not None or backward is not None:
         pair = backward
-        b.number_op.backward = lambda node, g: backward_number(pair, node, g)
+        for op in b.number_ops:
+            op.backward = lambda node, g: backward_number(pair, node, g)
     record = _record_binary(b, raw_backward or backward)
     if dunder:
 

@@ -13,9 +13,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from facula.autograd.node import shown
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
+from facula.ops import depth
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath, unsupported
 from facula.ops.registry import FUNCTIONAL, TORCH, to_out
@@ -116,9 +118,12 @@ def _max_template(name: str) -> Callable[..., Any]:
         if not x.numel:
             return g.const(0, x.dtype, shape), g.const(0, dt.int64, shape)
         wide = g.reshape(g.cast(x, w), (n, c, *x.shape[x.ndim - k :]))
-        values, index = g.template(
-            name, [(w, (n, c, *out)), (dt.int64, (n, c, *out))], (wide,), params
-        )
+        if name == "max_pool" and depth.is_deep(wide):
+            values, index = depth.max_pool(g, wide, params)
+        else:
+            values, index = g.template(
+                name, [(w, (n, c, *out)), (dt.int64, (n, c, *out))], (wide,), params
+            )
         return g.cast(g.reshape(values, shape), x.dtype), g.reshape(index, shape)
 
     return expand
@@ -171,7 +176,17 @@ MAX_BACKWARD = Op(
 )
 
 
-def _max_op(name: str, grad_name: str) -> Op:
+def _squeezed(name: str) -> Callable:
+    """What a 1-d pooling shows: PyTorch's is the 2-d one between an unsqueeze and a squeeze."""
+
+    def shows(n: Any) -> tuple:
+        edge = n.edges[0]
+        return (None if edge is None else shown(name, shown("UnsqueezeBackward0", edge)),)
+
+    return shows
+
+
+def _max_op(name: str, grad_name: str, shows: Callable | None = None) -> Op:
     return Op(
         name,
         _max_infer,
@@ -180,17 +195,20 @@ def _max_op(name: str, grad_name: str) -> Op:
         saves="out1",
         materialize=False,
         grad_name=grad_name,
+        shows=shows,
     )
 
 
 MAX_POOL = {
-    1: _max_op("max_pool", "SqueezeBackward1"),
+    1: _max_op("max_pool", "SqueezeBackward1", _squeezed("MaxPool2DWithIndicesBackward0")),
     2: _max_op("max_pool", "MaxPool2DWithIndicesBackward0"),
     3: _max_op("max_pool", "MaxPool3DWithIndicesBackward0"),
 }
 ADAPTIVE_MAX = {
     k: _max_op(
-        "adaptive_max_pool", "SqueezeBackward1" if k == 1 else f"AdaptiveMaxPool{k}DBackward0"
+        "adaptive_max_pool",
+        "SqueezeBackward1" if k == 1 else f"AdaptiveMaxPool{k}DBackward0",
+        _squeezed("AdaptiveMaxPool2DBackward0") if k == 1 else None,
     )
     for k in (1, 2, 3)
 }
@@ -285,6 +303,8 @@ def _avg_expand(g: Any, x: Any, *params: Any) -> Any:
     if not x.numel:
         return g.const(0, x.dtype, shape)
     wide = g.reshape(g.cast(x, w), (n, c, *x.shape[x.ndim - k :]))
+    if depth.is_deep(wide) and (params[5] or 0) >= 0:
+        return g.cast(g.reshape(depth.avg_pool(g, wide, params), shape), x.dtype)
     (y,) = g.template("avg_pool", [(w, (n, c, *out))], (wide,), params)
     return g.cast(g.reshape(y, shape), x.dtype)
 
@@ -307,6 +327,8 @@ def _avg_back_expand(
     size = tuple(shape[len(shape) - k :])
     wide = g.reshape(g.cast(grad, w), (n, c, *out))
     arg = (kernel, stride, padding, size, count_pad, divisor)
+    if depth.is_deep(wide) and (divisor or 0) >= 0:
+        return g.cast(g.reshape(depth.avg_pool_backward(g, wide, arg), shape), grad.dtype)
     (y,) = g.template("avg_pool_backward", [(w, (n, c, *size))], (wide,), arg)
     return g.cast(g.reshape(y, shape), grad.dtype)
 
@@ -324,6 +346,7 @@ AVG_POOL = {
         _avg_expand,
         lambda n, g: apply(AVG_BACKWARD, (g,), (tuple(n.inst.ins[0].shape), *n.params)),
         grad_name="SqueezeBackward1" if k == 1 else f"AvgPool{k}DBackward0",
+        shows=_squeezed("AvgPool2DBackward0") if k == 1 else None,
     )
     for k in (1, 2, 3)
 }
@@ -531,6 +554,7 @@ ADAPTIVE_AVG = {
         else "MeanBackward1"
         if one
         else f"AdaptiveAvgPool{k}DBackward0",
+        shows=_squeezed("AdaptiveAvgPool2DBackward0") if k == 1 else None,
     )
     for k in (1, 2, 3)
     for one in (False, True)

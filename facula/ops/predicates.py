@@ -89,13 +89,13 @@ def is_distributed(input: Tensor) -> bool:
 
 
 @only_torch()
-def is_tensor(obj: Any) -> bool:
+def is_tensor(obj: Any, /) -> bool:
     """Whether obj is a tensor."""
     return isinstance(obj, Tensor)
 
 
 @only_torch()
-def is_storage(obj: Any) -> bool:
+def is_storage(obj: Any, /) -> bool:
     """Whether obj is a storage."""
     from facula.ops.storage import TypedStorage, UntypedStorage
 
@@ -132,7 +132,7 @@ def can_cast(from_: Any, to: Any) -> bool:
 
 
 @only_torch()
-def set_default_tensor_type(t: Any) -> None:
+def set_default_tensor_type(t: Any, /) -> None:
     """Sets the dtype of Python floats by a tensor type such as `torch.DoubleTensor`."""
     if isinstance(t, str):
         name = t.rpartition(".")[2]
@@ -238,7 +238,7 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 @only_torch()
-def set_warn_always(b: bool) -> None:
+def set_warn_always(b: bool, /) -> None:
     """Whether warnings repeat; only remembered."""
     _Switches.warn_always = b
 

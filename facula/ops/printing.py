@@ -42,10 +42,10 @@ def _repr(self: Tensor, *, tensor_contents: str | None = None) -> str:
     return show(self, tensor_contents)
 
 
-def _format(self: Tensor, spec: str) -> str:
+def _format(self: Tensor, format_spec: str) -> str:
     if self.meta.ndim == 0 and self.meta.device is not META and type(self) is Tensor:
-        return self.item().__format__(spec)
-    return object.__format__(self, spec)
+        return self.item().__format__(format_spec)
+    return object.__format__(self, format_spec)
 
 
 Tensor.__repr__ = Tensor.__str__ = _repr  # type: ignore[method-assign, assignment]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from facula.autograd.node import shown
 from facula.graph.dtypes import finfo, promote_types
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
@@ -81,6 +82,16 @@ def _rms_input_expand(g: Any, grad: Any, x: Any, rstd: Any, *rest: Any) -> Any:
     return g.cast((gw - xhat * g.mean(gw * xhat, axes)) * rstd, x.dtype)
 
 
+def _shows(n: Any) -> tuple:
+    """PyTorch's nodes: input * rsqrt(mean(input ** 2) + eps), and * weight."""
+    x, *weight = n.edges
+    if x is None:
+        return (None, *weight)
+    rms = shown("MeanBackward1", shown("PowBackward0", x))
+    factor = shown("RsqrtBackward0", shown("AddBackward1", rms))
+    return (shown("MulBackward0", x, factor), *weight) if weight else (x, factor)
+
+
 RMS_NORM = {
     has_w: Op(
         "_fused_rms_norm",
@@ -90,6 +101,7 @@ RMS_NORM = {
         grad_name="MulBackward0",
         saves="0 1 out1" if has_w else "0 out1",
         materialize=False,
+        shows=_shows,
     )
     for has_w in (True, False)
 }

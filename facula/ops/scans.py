@@ -157,21 +157,23 @@ _extreme("cummin", "min")
 
 
 def np_logcumsumexp(x: np.ndarray, dim: int) -> np.ndarray:
-    """log of running sums of exp, one step at a time."""
+    """log of running sums of exp of complex numbers, one step at a time."""
     if not x.ndim or not x.size:
         return x
-    out = x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
-    out = np.moveaxis(out, dim, 0).copy()
+    out = np.moveaxis(x.astype(np.complex128), dim, 0).copy()
     with np.errstate(all="ignore"):
         for i in range(1, len(out)):
             a, b = out[i - 1], out[i]
-            if x.dtype.kind == "c":
-                top = np.where(a.real >= b.real, a, b)
-                top = np.where(np.isfinite(top.real), top.real, 0)
-                out[i] = top + np.log(np.exp(a - top) + np.exp(b - top))
-            else:
-                out[i] = np.logaddexp(a, b)
+            top = np.where(a.real >= b.real, a, b)
+            top = np.where(np.isfinite(top.real), top.real, 0)
+            out[i] = top + np.log(np.exp(a - top) + np.exp(b - top))
     return np.moveaxis(out, 0, dim)
+
+
+def _lcse_expand(g: Any, a: Any, dim: int) -> Any:
+    if not a.ndim or not a.numel:
+        return a
+    return g.cast(g.scan("logaddexp", g.cast(a, opmath(a.dtype)), dim), a.dtype)
 
 
 def _lcse_infer(a: Meta, dim: int) -> Meta:
@@ -197,13 +199,17 @@ def _lcse_backward(n: Any, g: Tensor) -> Tensor:
     return half(g.clamp(min=0)) - half((-g).clamp(min=0))  # type: ignore[attr-defined]
 
 
-LOGCUMSUMEXP = host_op("logcumsumexp", np_logcumsumexp, _lcse_infer, _lcse_backward, saves="0 out")
+LOGCUMSUMEXP = Op("logcumsumexp", _lcse_infer, _lcse_expand, _lcse_backward, saves="0 out")
+COMPLEX_LOGCUMSUMEXP = host_op(
+    "logcumsumexp", np_logcumsumexp, _lcse_infer, _lcse_backward, saves="0 out"
+)
 
 
 @both("logcumsumexp")
 def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
     """log of running sums of exp(input) along dim."""
-    return to_out(apply(LOGCUMSUMEXP, (input,), (_dim("logcumsumexp", input, dim),)), out)
+    op = COMPLEX_LOGCUMSUMEXP if input.meta.dtype.kind == "c" else LOGCUMSUMEXP
+    return to_out(apply(op, (input,), (_dim("logcumsumexp", input, dim),)), out)
 
 
 # integrals --------------------------------------------------------------------------------------

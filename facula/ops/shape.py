@@ -196,6 +196,15 @@ RESHAPE_ALIAS = _view_op(
 )
 
 
+def unsafe_view(t: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A fresh contiguous result in another shape: no view of anything, as far as users see."""
+    out = view(t, shape, contiguous_strides(shape), 0)
+    out._base = None
+    if t._rg and LOCAL.tape.grad:
+        give_history(UNSAFE_VIEW, t, out, ())
+    return out
+
+
 def as_strided_history(base: Tensor, v: Tensor) -> None:
     """Makes v's history `base.as_strided(v's geometry)`."""
     if base._rg:
@@ -655,6 +664,7 @@ EMBED = Op("slice_backward", _embed_infer, _embed_expand,
            lambda n, g: _narrowed(g, n.params[0], n.params[1], n.inst.ins[0].shape[n.params[0]], n.params[2]))  # fmt: skip
 SLICE = _view_op("slice", _slice_backward, "SliceBackward0")
 SPLIT_PART = _view_op("split", _slice_backward, "SplitBackward0")
+SPLIT_SIZES = _view_op("split_with_sizes", _slice_backward, "SplitWithSizesBackward0")
 SELECT = _view_op(
     "select", lambda n, g: _slice_backward(n, unsqueeze(g, n.params[0])), "SelectBackward0"
 )
@@ -740,15 +750,17 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         if sizes < 0 or (sizes == 0 and n):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={sizes}" if sizes < 0 else
                                f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")  # fmt: skip
-        sizes = [min(sizes, n - i) for i in range(0, n, sizes)] if n else [0]
+        sizes, op = [min(sizes, n - i) for i in range(0, n, sizes)] if n else [0], SPLIT_PART
     elif sum(sizes) != n or any(s < 0 for s in sizes):
         raise RuntimeError(
             f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at "
             f"dimension {dim}), but got split_sizes={list(sizes)}"
         )
+    else:
+        op = SPLIT_SIZES
     parts, start = [], 0
     for size in sizes:
-        parts.append(_narrowed(tensor, d, start, size, 1, SPLIT_PART))
+        parts.append(_narrowed(tensor, d, start, size, 1, op))
         parts[-1]._made = "multi"
         start += size
     return tuple(parts)

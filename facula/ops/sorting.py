@@ -10,8 +10,11 @@ import numpy as np
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.reference import encode
+from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
+from facula.ops.compact import coordinates, index_arrays, places
 from facula.ops.host import host_op, tensor_of
+from facula.ops.pointwise import opmath
 from facula.ops.reduce import index_backward, reduced, return_type
 from facula.ops.registry import TORCH, both, check_out, only_method, only_torch, to_out
 from facula.tensor import Tensor, adopt_array
@@ -138,52 +141,61 @@ def topk(
 # order statistics -----------------------------------------------------------------------------------
 
 
-def _picked(x: np.ndarray, order: np.ndarray, where: np.ndarray, dim: int) -> list[np.ndarray]:
-    index = np.take_along_axis(order, where, dim)
-    return [np.take_along_axis(x, index, dim), index]
+def _sorted(g: Any, x: Any, dim: int) -> list[Any]:
+    """Values in order along dim, and where they were."""
+    return g.host(np_sort, [(x.dtype, x.shape), (dt.int64, x.shape)], [x], (dim, False))
 
 
-def np_kthvalue(x: np.ndarray, k: int, dim: int, keepdim: bool) -> list[np.ndarray]:
-    """The k-th smallest."""
+def _at(g: Any, vals: list[Any], where: Any, dim: int, shape: tuple[int, ...]) -> list[Any]:
+    return [g.reshape(g.gather(v, where, dim), shape) for v in vals]
+
+
+def _single(g: Any, x: Any) -> list[Any]:
+    return [x, g.const(0, dt.int64)]
+
+
+def _kth_expand(g: Any, x: Any, k: int, dim: int, keepdim: bool) -> list[Any]:
     if not x.ndim:
-        return [x, np.zeros((), np.int64)]
-    where = np.full([1 if i == dim else n for i, n in enumerate(x.shape)], k - 1)
-    return _picked(x, _order(x, dim, False), where, dim)
+        return _single(g, x)
+    sizes = tuple(1 if i == dim else n for i, n in enumerate(x.shape))
+    start = [k - 1 if i == dim else 0 for i in range(x.ndim)]
+    shape = reduced(x.shape, (dim,), keepdim)
+    vals = _sorted(g, x, dim)
+    return [g.reshape(g.slice(v, start, sizes, (1,) * x.ndim), shape) for v in vals]
 
 
-def np_median(x: np.ndarray, dim: int, keepdim: bool, ignore_nan: bool) -> list[np.ndarray]:
+def _median_expand(g: Any, x: Any, dim: int, keepdim: bool, ignore_nan: bool) -> list[Any]:
     """The lower median; NaN where there is one, unless ignored."""
     if not x.ndim:
-        return [x, np.zeros((), np.int64)]
+        return _single(g, x)
     n = x.shape[dim]
-    order = _order(x, dim, False)
-    nans = np.isnan(x).sum(dim, keepdims=True) if x.dtype.kind == "f" else np.zeros(
-        [1 if i == dim else s for i, s in enumerate(x.shape)], np.int64)  # fmt: skip
+    if x.dtype.kind != "f":
+        return _kth_expand(g, x, (n - 1) // 2 + 1, dim, keepdim)
+    numbers = g.reduce("sum", g.cast(x.eq(x), dt.int64), dim)  # NaNs come last
     if ignore_nan:
-        where = np.maximum(n - nans - 1, 0) // 2
+        where = g.binary("shr", g.binary("maximum", numbers - 1, 0), 1)
     else:
-        where = np.where(nans > 0, n - nans, (n - 1) // 2)
-    return _picked(x, order, np.minimum(where, n - 1), dim)
+        where = g.where(numbers < n, numbers, g.const((n - 1) // 2, dt.int64))
+    return _at(g, _sorted(g, x, dim), where, dim, reduced(x.shape, (dim,), keepdim))
 
 
-def np_mode(x: np.ndarray, dim: int, keepdim: bool) -> list[np.ndarray]:
+def _mode_expand(g: Any, x: Any, dim: int, keepdim: bool) -> list[Any]:
     """The smallest of the most frequent values and its last place."""
     if not x.ndim:
-        return [x, np.zeros((), np.int64)]
-    order = _order(x, dim, False)
-    rows = np.moveaxis(np.take_along_axis(x, order, dim), dim, -1)
-    idx = np.moveaxis(order, dim, -1)
-    shape = rows.shape[:-1]
-    flat, flat_i = rows.reshape(-1, rows.shape[-1]), idx.reshape(-1, rows.shape[-1])
-    values, found = np.empty(len(flat), x.dtype), np.empty(len(flat), np.int64)
-    for r, (row, where) in enumerate(zip(flat, flat_i)):
-        starts = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]]))
-        lengths = np.diff(np.append(starts, len(row)))
-        best = int(np.argmax(lengths))
-        last = starts[best] + lengths[best] - 1
-        values[r], found[r] = row[last], where[last]
-    keep = lambda a: np.expand_dims(a.reshape(shape), dim)  # noqa: E731
-    return [keep(values), keep(found)]
+        return _single(g, x)
+    n = x.shape[dim]
+    vals = _sorted(g, x, dim)
+    first = [0] * x.ndim
+    second = [1 if i == dim else 0 for i in range(x.ndim)]
+    short = [n - 1 if i == dim else m for i, m in enumerate(x.shape)]
+    step = [1] * x.ndim
+    values = vals[0]
+    same = g.slice(values, second, short, step).eq(g.slice(values, first, short, step))
+    same = g.pad(same, second, first, False)  # the first is not like one before it
+    place = g.iota(x.shape, dim)
+    start = g.scan("max", g.where(same, g.const(0, dt.int64), place), dim)
+    longest = g.reduce("argmax", place - start, dim)
+    return _at(g, vals, longest, dim, reduced(x.shape, (dim,), keepdim))
 
 
 def _stat_infer(name: str, number: bool = False) -> Any:
@@ -208,13 +220,13 @@ class _Shifted:
         self.inst, self.tensor, self.params = node.inst, node.tensor, node.params[1:]
 
 
-KTHVALUE = host_op("kthvalue", np_kthvalue, _stat_infer("kthvalue", True),
-                   lambda n, g, _=None: index_backward(_Shifted(n), g), saves="out1",
-                   materialize=False)  # fmt: skip
-MEDIAN = host_op("median", np_median, _stat_infer("median"), index_backward, saves="out1",
-                 materialize=False, grad_name="MedianBackward1")  # fmt: skip
-MODE = host_op(
-    "mode", np_mode, _stat_infer("mode"), index_backward, saves="out1", materialize=False
+KTHVALUE = Op("kthvalue", _stat_infer("kthvalue", True), _kth_expand,
+              lambda n, g, _=None: index_backward(_Shifted(n), g), saves="out1",
+              materialize=False)  # fmt: skip
+MEDIAN = Op("median", _stat_infer("median"), _median_expand, index_backward, saves="out1",
+            materialize=False, grad_name="MedianBackward1")  # fmt: skip
+MODE = Op(
+    "mode", _stat_infer("mode"), _mode_expand, index_backward, saves="out1", materialize=False
 )
 
 
@@ -347,9 +359,8 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
     """Coordinates of the elements that are not 0, as rows (or one index tensor per dim)."""
     x = input._values()
     if as_tuple:
-        return tuple(adopt_array(i.astype(np.int64)) for i in np.nonzero(np.atleast_1d(x)))
-    found = np.argwhere(x).astype(np.int64)
-    return to_out(adopt_array(np.ascontiguousarray(found)), out)
+        return tuple(adopt_array(i) for i in index_arrays(np.atleast_1d(x)))
+    return to_out(adopt_array(coordinates(x)), out)
 
 
 @both("argwhere")
@@ -409,9 +420,38 @@ def _unique_flat(x: np.ndarray, consecutive: bool) -> tuple:
     return got[0], got[1], got[2]
 
 
+def _unique_sorted(flat: Tensor, consecutive: bool, inverse: bool) -> tuple:
+    """(values, inverse or None, counts) by sorting, or of runs as they are."""
+    n = flat.meta.numel
+    order = None
+    if not consecutive:
+        flat, order = apply(SORT, (flat,), (0, False))
+    new = TORCH["ones"](n, dtype=dt.bool_)
+    if n > 1:
+        new[1:] = flat[1:] != flat[:-1]  # type: ignore[index]
+    first = places(new._values())
+    counts = np.diff(np.append(first, n))
+    back = None
+    if inverse:
+        back = TORCH["cumsum"](new, 0) - 1
+        if order is not None:
+            back = TORCH["empty"](n, dtype=dt.int64).scatter_(0, order, back)  # type: ignore[attr-defined]
+    return flat[adopt_array(first)], back, adopt_array(counts)  # type: ignore[index]
+
+
 def _unique(
     input: Tensor, consecutive: bool, return_inverse: bool, return_counts: bool, dim: int | None
 ) -> Any:
+    if dim is None and input.meta.dtype.kind != "c":
+        grad, LOCAL.tape.grad = LOCAL.tape.grad, False
+        try:
+            flat = input.detach().reshape(-1)  # type: ignore[attr-defined]
+            got = _unique_sorted(flat, consecutive, return_inverse)
+        finally:
+            LOCAL.tape.grad = grad
+        back = [got[1].reshape(input.meta.shape)] if return_inverse else []
+        all_of = (got[0], *back, *([got[2]] if return_counts else []))
+        return all_of if len(all_of) > 1 else got[0]
     x = input._values()
     if dim is None:
         values, inverse, counts = _unique_flat(x, consecutive)
@@ -612,20 +652,6 @@ def histogram(input: Tensor, bins: Any = 100, *, range: Any = None, weight: Tens
     return to_out(_HISTOGRAM(hist, tensor_of(lines[0], input.meta.dtype)), out)
 
 
-def np_searchsorted(edges: np.ndarray, x: np.ndarray, sorter: Any, right: bool) -> np.ndarray:
-    """Places of x among rows of edges."""
-    side = "right" if right else "left"
-    if edges.ndim == 1:
-        return np.searchsorted(edges, x, side)
-    count = math.prod(x.shape[:-1])
-    rows, values = edges.reshape(count, edges.shape[-1]), x.reshape(count, x.shape[-1])
-    return (
-        np.stack([np.searchsorted(r, v, side) for r, v in zip(rows, values)]).reshape(x.shape)
-        if len(rows)
-        else np.zeros(x.shape)
-    )
-
-
 def _places(edges: Tensor, x: Any, out_int32: bool, right: bool, side: str | None, sorter: Tensor | None,
             out: Tensor | None, name: str) -> Tensor:  # fmt: skip
     if side is not None and side not in ("left", "right"):
@@ -683,11 +709,40 @@ def _places(edges: Tensor, x: Any, out_int32: bool, right: bool, side: str | Non
                            f"depending on whether out_int32 flag is True, but we got output tensor's dtype {out.meta.dtype.short}")  # fmt: skip
     d = dt.promote_types(edges.meta.dtype, x.meta.dtype)
     edges, x = edges.to(d), x.to(d)  # type: ignore[attr-defined]
-    return to_out(apply(SEARCH, (edges, x), (None, right), ()).to(want), out)
+    return to_out(apply(SEARCH, (edges, x), (bool(right),)).to(want), out)
 
 
-SEARCH = host_op("searchsorted", np_searchsorted,
-                 lambda edges, x, sorter, right: meta_of(dt.int64, x.shape, x.device))  # fmt: skip
+def _search_expand(g: Any, edges: Any, x: Any, right: bool) -> Any:
+    """A binary search whose steps are powers of two: all elements take the same path."""
+    n = edges.shape[-1]
+    work = opmath(edges.dtype)
+    x = g.cast(x, work)
+    rows = edges.numel // n if n else 0
+    place = g.const(0, dt.int64, x.shape)
+    if not n or not x.numel:
+        return place
+    flat = g.reshape(edges, (rows * n,))
+    base = None
+    if rows > 1:
+        line = x.shape[-1]
+        count = x.numel // line
+        base = g.expand(g.reshape(g.iota((count,), 0) * n, (*x.shape[:-1], 1)), x.shape)
+    step = 1 << (n.bit_length() - 1)
+    while step:
+        there = place + step
+        index = g.binary("minimum", there, n) - 1
+        if base is not None:
+            index = index + base
+        edge = g.cast(g.take(flat, index, 0), work)
+        # not >= instead of <: as in PyTorch, everything is before NaN, and NaN before everything
+        before = g.unary("not", edge > x if right else edge >= x)
+        place = g.where(before & (there <= n), there, place)
+        step >>= 1
+    return place
+
+
+SEARCH = Op("searchsorted", lambda edges, x, right: meta_of(dt.int64, x.shape, x.device),
+            _search_expand)  # fmt: skip
 
 
 @only_torch()

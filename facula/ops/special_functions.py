@@ -11,9 +11,9 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops import special_numpy as sn
+from facula.ops import special_series
 from facula.ops.apply import apply
-from facula.ops.host import host_op
-from facula.ops.pointwise import FLOAT, apply_rule, binary, unary, unsupported
+from facula.ops.pointwise import FLOAT, apply_rule, binary, opmath, unary, unsupported
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, both, inplace, to_out
 from facula.tensor import Tensor
 
@@ -39,6 +39,8 @@ def np_special(x: np.ndarray, name: str) -> np.ndarray:
 
 
 def _host(name: str) -> Any:
+    if name in special_series.FORMULAS:
+        return special_series.FORMULAS[name]
     return lambda g, a: g.host(np_special, [(a.dtype, a.shape)], [a], (name,))[0]
 
 
@@ -147,8 +149,15 @@ def _polygamma_infer(a: Meta, n: int) -> Meta:
     return meta_of(apply_rule(FLOAT, a.dtype), a.shape, a.device)
 
 
-POLYGAMMA = host_op("polygamma", np_polygamma, _polygamma_infer,
-                    lambda n, g: g * polygamma(n.params[0] + 1, n.tensor(0)), saves="0")  # fmt: skip
+def _polygamma_expand(g: Any, x: Any, n: int) -> Any:
+    d = apply_rule(FLOAT, x.dtype)
+    if n == 1:
+        return g.cast(special_series.trigamma(g, g.cast(x, opmath(d))), d)
+    return g.host(np_polygamma, [(d, x.shape)], [x], (n,))[0]
+
+
+POLYGAMMA = Op("polygamma", _polygamma_infer, _polygamma_expand,
+               lambda n, g: g * polygamma(n.params[0] + 1, n.tensor(0)), saves="0")  # fmt: skip
 
 
 def polygamma(n: int, input: Tensor, *, out: Tensor | None = None) -> Tensor:

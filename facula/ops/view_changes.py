@@ -81,9 +81,9 @@ def resize_old(self: Tensor, *sizes: Any) -> Tensor:
 
 
 @only_method("resize_as")
-def resize_as_old(self: Tensor, other: Tensor) -> Tensor:
+def resize_as_old(self: Tensor, tensor: Tensor) -> Tensor:
     """Deprecated: self in another's shape."""
-    return self.reshape(other.meta.shape)  # type: ignore[attr-defined]
+    return self.reshape(tensor.meta.shape)  # type: ignore[attr-defined]
 
 
 @only_method("set_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from facula.graph import dtypes as dt
 from facula.ops.create import finish
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, both
-from facula.tensor import Tensor
+from facula.tensor import STRIDED, Tensor
 
 WINDOWS: dict[str, Any] = {}  # torch.signal.windows
 
@@ -69,28 +70,30 @@ def _kaiser(m: int, sym: bool, beta: float) -> np.ndarray:
 _NUTTALL = (0.3635819, 0.4891775, 0.1365995, 0.0106411)
 
 
+_REQUIRED: Any = inspect.Parameter.empty
+
+
 def _window(name: str, values: Callable[..., np.ndarray], **extra: Any) -> None:
     """Defines torch.signal.windows.<name>(M, *, extras, sym=True, dtype ...)."""
 
-    def function(M: int, *args: Any, sym: bool = True, dtype: Any = None, layout: Any = None, device: Any = None,
+    def function(M: int, *, sym: bool = True, dtype: Any = None, layout: Any = STRIDED, device: Any = None,
                  requires_grad: bool = False, **given: Any) -> Tensor:  # fmt: skip
         from facula.ops.host import tensor_of
 
-        given = {**dict(zip(extra, args)), **given}
         unknown = [k for k in given if k not in extra]
         if unknown:
             raise TypeError(f"{name}() got an unexpected keyword argument '{unknown[0]}'")
         if M < 0:
             raise ValueError(f"{name} requires non-negative window length, got M={M}")
-        if (
-            layout not in (None, TORCH.get("strided"))
-            and getattr(layout, "name", "strided") != "strided"
-        ):
+        if layout not in (None, STRIDED) and getattr(layout, "name", "strided") != "strided":
             raise ValueError(f"{name} is implemented for strided tensors only, got: {layout}")
         d = dtype or dt.default_dtype()
         if d not in (dt.float32, dt.float64):
             raise ValueError(f"{name} expects float32 or float64 dtypes, got: {d}")
         wanted = {k: given.get(k, v) for k, v in extra.items()}
+        for k, v in wanted.items():
+            if v is _REQUIRED:
+                raise TypeError(f"{name}() missing 1 required keyword-only argument: '{k}'")
         if M == 0:
             return TORCH["empty"](0, dtype=d, device=device, requires_grad=requires_grad)
         line = (
@@ -103,6 +106,11 @@ def _window(name: str, values: Callable[..., np.ndarray], **extra: Any) -> None:
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The {name} window of M elements."
+    shown = list(inspect.signature(function).parameters.values())
+    own = [
+        inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in extra.items()
+    ]
+    function.__signature__ = inspect.Signature([shown[0], *own, *shown[1:-1]])  # type: ignore[attr-defined]
     WINDOWS[name] = function
 
 
@@ -119,7 +127,7 @@ _window("blackman", lambda m, sym: _cosines((0.42, 0.5, 0.08), m, sym))
 _window("cosine", _cosine)
 _window("exponential", _exponential, center=None, tau=1.0)
 _window("gaussian", _gaussian, std=1.0)
-_window("general_cosine", lambda m, sym, a: _cosines(_check_general(a), m, sym), a=())
+_window("general_cosine", lambda m, sym, a: _cosines(_check_general(a), m, sym), a=_REQUIRED)
 _window("general_hamming", lambda m, sym, alpha: _cosines((alpha, 1 - alpha), m, sym), alpha=0.54)
 _window("hamming", lambda m, sym: _cosines((0.54, 0.46), m, sym))
 _window("hann", lambda m, sym: _cosines((0.5, 0.5), m, sym))

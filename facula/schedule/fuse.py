@@ -71,6 +71,15 @@ class Group:
     places: dict[int, tuple[Expr, ...]] = field(default_factory=dict)  # member -> where it stands
     reads: set[int] = field(default_factory=set)
     columns: dict[int, Val] = field(default_factory=dict)  # sums over runs of rows -> of what
+    product: Val | None = None  # what the group is the epilogue of
+
+    @property
+    def computed(self) -> list[Val]:
+        """All that its step computes: the members, after the product whose epilogue they are."""
+        if self.product is None:
+            return self.members
+        v = self.product
+        return [v.srcs[0] if v.op == "out" else v, *self.members]
 
     @property
     def loop_sizes(self) -> list[int]:
@@ -617,7 +626,7 @@ class Fusion:
         try:
             return [(v.srcs[0], through_view(v, at, sizes))]
         except Unfusable:
-            got = strided_base(v, self.candidates)
+            got = strided_base(v, self.candidates - {v.id})
             if got is not None:
                 base = got[0]
                 placed = base.id in self.stage and self.group_of.get(base.id) is not self._current

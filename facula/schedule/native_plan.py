@@ -18,6 +18,7 @@ from facula.llvm.loops import LoopKernel, pack
 from facula.runtime.buffers import alloc, alloc_many
 from facula.runtime.jit import compile_kernels
 from facula.runtime.plan import NativePlan as NativeRun
+from facula.schedule import epilogue
 from facula.schedule.affine import strided_base
 from facula.schedule.codegen import Call, Memory, Place, Writer
 from facula.schedule.fuse import Fusion, Group, stores
@@ -139,6 +140,8 @@ class Builder:
     def build(self) -> NativePlan:
         """All decisions, in order."""
         self._find_readers()
+        epilogue.attach(self)
+        self._find_readers()
         self.stored = self._stored()
         self.last_failing = self._last_failing()
         self._make_blocks()
@@ -168,11 +171,13 @@ class Builder:
     # who reads what -----------------------------------------------------------------------------
 
     def _find_readers(self) -> None:
+        self.readers.clear()
         for number, step in enumerate(self.steps):
-            members = step.members if isinstance(step, Group) else [step]
-            for m in members:
+            fused = isinstance(step, Group)
+            for m in step.computed if isinstance(step, Group) else [step]:
                 for s in self.fusion.inputs(m):
-                    if not (isinstance(step, Group) and self.fusion.group_of.get(s.id) is step):
+                    own = fused and (self.fusion.group_of.get(s.id) is step or s is step.product)
+                    if not own:
                         self.readers.setdefault(s.id, []).append(number)
 
     def _stored(self) -> set[int]:
@@ -187,7 +192,7 @@ class Builder:
         last = -1
         for number, step in enumerate(self.steps if risky else ()):
             seen: set[int] = set()
-            stack = list(step.members) if isinstance(step, Group) else [step]
+            stack = list(step.computed) if isinstance(step, Group) else [step]
             for m in list(stack):
                 stack += m.srcs
             while stack and number > last:
@@ -210,6 +215,9 @@ class Builder:
                 for m in step.members:
                     if m.id in self.stored:
                         self._block(m, number)
+                v = step.product
+                if v is not None and (v.id in self.wanted or self.readers.get(v.id)):
+                    self._block(v, number)
             elif step.op in REPLACING:
                 self._write_block(step, number)
             elif step.op == "host" or step.op.startswith("template:"):
@@ -352,6 +360,8 @@ class Builder:
             made = []
             if not isinstance(step, Group):
                 made = self._heavy(step)
+            elif step.product is not None:
+                made = epilogue.write(self, step)
             elif any(m.id in self.stored for m in step.members):
                 made = [Writer(self.fusion, step, self.memory, self.stored).write()]
             self.calls_of[number] = made

@@ -164,7 +164,7 @@ def verify_fusion(fusion: Fusion, wanted: set[int]) -> None:
     """What a step reads was computed by an earlier one, or before it in its own group."""
     done: set[int] = set()
     for number, step in enumerate(fusion.steps):
-        for m in step.members if isinstance(step, Group) else [step]:
+        for m in step.computed if isinstance(step, Group) else [step]:
             for s in fusion.inputs(m):
                 known = s.op == "buffer" or (s.srcs[0].id if s.op == "out" else s.id) in done
                 need(

@@ -3,13 +3,88 @@
 from __future__ import annotations
 
 import contextlib
+import enum
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import facula as torch
 
-__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_debug_enabled",
+__all__ = ["CheckpointError", "CheckpointPolicy", "DefaultDeviceType", "check_backward_validity", "checkpoint",
+           "create_selective_checkpoint_contexts", "detach_variable", "get_device_states", "set_device_states", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_debug_enabled",
            "set_checkpoint_early_stop"]  # fmt: skip
+
+
+class CheckpointPolicy(enum.Enum):
+    """What a selective checkpoint does with an operator's result."""
+
+    MUST_SAVE = 0
+    PREFER_SAVE = 1
+    MUST_RECOMPUTE = 2
+    PREFER_RECOMPUTE = 3
+    MUST_CPU_OFFLOAD = 4
+
+
+def create_selective_checkpoint_contexts(
+    policy_fn_or_list: Any, allow_cache_entry_mutation: bool = False
+) -> tuple[Any, Any]:
+    """Not offered: which results are kept cannot be chosen; leave `context_fn` out."""
+    raise NotImplementedError(
+        "create_selective_checkpoint_contexts: facula's checkpoints recompute everything inside; use "
+        "checkpoint without context_fn, on smaller parts of the model"
+    )
+
+
+class DefaultDeviceType:
+    """The kind of device whose random state a checkpoint keeps."""
+
+    _kind = "cuda"
+
+    @staticmethod
+    def set_device_type(device: str = "cuda") -> None:
+        """Sets it."""
+        DefaultDeviceType._kind = device
+
+    @staticmethod
+    def get_device_type() -> str:
+        """Gives it."""
+        return DefaultDeviceType._kind
+
+
+def check_backward_validity(inputs: Any) -> None:
+    """Warns if none of the inputs needs gradients."""
+    if not any(x.requires_grad for x in inputs if isinstance(x, torch.Tensor)):
+        warnings.warn(
+            "None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2
+        )
+
+
+def detach_variable(inputs: tuple) -> tuple:
+    """Tensors without their history, with their `requires_grad`; other values as they are."""
+    if not isinstance(inputs, tuple):
+        raise RuntimeError(
+            f"Only tuple of tensors is supported. Got Unsupported input type: {type(inputs).__name__}"
+        )
+    out = []
+    for x in inputs:
+        if isinstance(x, torch.Tensor):
+            wanted, x = x.requires_grad, x.detach()
+            x.requires_grad = wanted
+        out.append(x)
+    return tuple(out)
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Any]]:
+    """(numbers, random states) of the GPUs that tensors in args live on: none here."""
+    return [], []
+
+
+def set_device_states(
+    devices: list[int], states: list[Any], *, device_type: str | None = None
+) -> None:
+    """Puts random states of GPUs back."""
+    if devices:
+        raise NotImplementedError("set_device_states: there are no GPUs here")
 
 
 class CheckpointError(RuntimeError):

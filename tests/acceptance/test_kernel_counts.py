@@ -38,7 +38,13 @@ COUNTS = {
     "mean square": (lambda x, w, t: ((x - w) ** 2).mean(), 1),
     "cross entropy": (lambda x, w, t: F.cross_entropy(x, t), 2),
     "cross entropy of each": (lambda x, w, t: F.cross_entropy(x, t, reduction="none"), 1),
-    "linear and relu": (lambda x, w, t: F.linear(x, w.reshape(1, 100).expand(8, 100)).relu(), 2),
+    "linear and relu": (lambda x, w, t: F.linear(x, w.reshape(1, 100).expand(8, 100)).relu(), 1),
+    "linear and gelu": (lambda x, w, t: F.gelu(F.linear(x, x, w[:64])), 1),
+    "linear, bias, residual": (lambda x, w, t: x[:, :64] + F.linear(x, x, w[:64]).tanh() * 0.3, 1),
+    "batched product, scaled": (
+        lambda x, w, t: (x.view(4, 16, 100) @ x.view(4, 16, 100).mT) * 0.1,
+        1,
+    ),
 }
 
 

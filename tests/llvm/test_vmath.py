@@ -31,7 +31,12 @@ LIMITS = {
     "tanh": 1.8,
     "sigmoid": 2.5,
     "asin": 1.1,
+    "acos": 1.1,
     "atan": 1.1,
+    "asinh": 2.5,
+    "atanh": 2.5,
+    "erfc": 1.1,
+    "lgamma": 1.1,
 }
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1, -1, 1e-45, -1e-45, 1e-38, 3.4e38, -104, 88.72]
 

@@ -102,3 +102,24 @@ def test_default_dtype_holds_for_geometries_seen_before():
     finally:
         torch.set_default_dtype(torch.float32)
     assert (a * 0.5).dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.ones(2, 6).exp(),
+        lambda: torch.ones(2, 3) @ torch.ones(3, 6),
+        lambda: torch.cat([torch.ones(1, 6), torch.ones(1, 6)]),
+        lambda: torch.ones(2, 6).index_add(0, torch.tensor([1]), torch.ones(1, 6)),
+    ],
+)
+def test_a_copy_of_a_view_whose_rows_do_not_nest(make):
+    """(2, 6) as (3, 4): no loop goes through both, but the memory is one line."""
+    want = np.array(make().tolist()).reshape(3, 4)
+    assert np.array_equal(make().view(3, 4).clone().numpy(), want)
+
+
+def test_writing_through_a_view_whose_rows_do_not_nest():
+    x = torch.zeros(3, 4)
+    x.view(2, 6)[torch.tensor([1, 0])] = torch.arange(12.0).view(2, 6)
+    assert x.flatten().tolist() == [*range(6, 12), *range(6)]

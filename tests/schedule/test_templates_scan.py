@@ -40,3 +40,16 @@ def test_long_rows(kind):
     """A row in blocks."""
     x = np.random.default_rng(0).integers(-2, 3, (2, 140001)).astype(np.float32)
     compare(lambda g, x: g.scan(kind, x, 1), x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(7,), (5, 33), (33, 5), (3, 200_000)])
+def test_logarithms_of_sums_of_exponentials(dtype, shape):
+    """Along both axes; of infinities and NaN as NumPy's logaddexp."""
+    x = (np.random.default_rng(1).standard_normal(shape) * 20).astype(dtype)
+    x.flat[:2] = -np.inf
+    x.flat[-2:] = np.inf, np.nan
+    axes = range(x.ndim)
+    with np.errstate(all="ignore"):
+        compare(lambda g, x: [g.scan("logaddexp", x, d) for d in axes], x,
+                tolerance=1e-6 if dtype == "float32" else 1e-13)  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 from graphs import compare
 
 from facula.graph import dtypes as dt
+from facula.ops import sorting
 
 
 def order(x, dim, descending):
@@ -70,3 +71,33 @@ def test_topk(dtype, k):
     """With a list, by selection, and all of them."""
     x = numbers(dtype, 4, 200)
     compare(lambda g, x: [*topk(g, x, k, 1, True), *topk(g, x, k, 1, False)], x)
+
+
+@pytest.mark.parametrize("dtype", "int8 uint32 int64 float16 float32 float64".split())
+@pytest.mark.parametrize("shape", [(3, 17), (2, 700), (1, 9000)])
+def test_ranks(dtype, shape):
+    """The k-th and the medians, few and many, of equals the one that a stable sort puts there."""
+    x = numbers(dtype, *shape)
+    if dtype == "float32":
+        x[-1] = np.nan_to_num(x[-1], neginf=0)
+
+    def make(g, x):
+        found = []
+        for d in range(2):
+            outs = [(t, tuple(1 if i == d else n for i, n in enumerate(shape)))
+                    for t in (x.dtype, dt.int64)]  # fmt: skip
+            for k in (1, (shape[d] + 1) // 2, shape[d]):
+                found += g.host(sorting.np_kthvalue, outs, [x], (k, d, True))
+            for ignore_nan in (False, True):
+                found += g.host(sorting.np_median, outs, [x], (d, True, ignore_nan))
+        return found
+
+    compare(make, x)
+
+
+def test_rank_among_equals():
+    """Bytes down to the last are the same."""
+    x = np.full((2, 300), 7, np.int64)
+    x[1, 5:200] = 6
+    outs = [(dt.int64, (2, 1))] * 2
+    compare(lambda g, x: g.host(sorting.np_kthvalue, outs, [x], (150, 1, True)), x)

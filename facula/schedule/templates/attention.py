@@ -70,7 +70,8 @@ def _numbers(q: Val, k: Val, v: Val, whole: Val) -> Attention | None:
     b, h, t, d = q.shape
     if q.dtype.name not in _TYPES or v.shape[3] != d or not whole.numel or not k.shape[2]:
         return None
-    return Attention(b, h, t, k.shape[2], d, float(scale), bool(causal), 1, q.dtype.name)
+    repeat = h // k.shape[1]
+    return Attention(b, h, t, k.shape[2], d, float(scale), bool(causal), repeat, q.dtype.name)
 
 
 @planner("sdpa")

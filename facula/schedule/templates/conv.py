@@ -10,7 +10,7 @@ from facula.graph.meta import contiguous_strides
 from facula.kernel.conv import Conv, Image, leaves_gaps, plan_conv, plan_conv_input_gradient
 from facula.kernel.conv_weight import plan_conv_weight_gradient
 from facula.schedule.codegen import Place
-from facula.schedule.templates.common import contiguous, planned, planner, result
+from facula.schedule.templates.common import contiguous, planned, planner, result, same_layout
 
 _TYPES = frozenset(("float32", "float64"))
 Sizes = tuple[int, ...]
@@ -70,14 +70,42 @@ def _operands(builder: Any, v: Val, image: Callable[[Val], Any]) -> tuple | None
 @planner("conv")
 def _forward(builder: Any, v: Val) -> list[Any] | None:
     """x * w."""
-    got = _operands(builder, v, lambda x: image_of(builder, x, False))
     to = result(builder, v)
-    if got is None or to is None:
+    return None if to is None else _steps(builder, v, to)
+
+
+def _steps(builder: Any, v: Val, to: Place, *ends: Any) -> list[Any] | None:
+    got = _operands(builder, v, lambda x: image_of(builder, x, False))
+    if got is None:
         return None
     steps, x, w = got
     conv = _conv(v.srcs[0].shape, v.srcs[1].shape, v.arg[1], v.dtype.name)
     y = image_at(v.shape, to)
-    return steps + planned(builder, lambda slot: plan_conv(conv, x, w, y, slot))
+    return steps + planned(builder, lambda slot: plan_conv(conv, x, w, y, slot, *ends))
+
+
+def conv_epilogue_shape(v: Val) -> Sizes | None:
+    """The result of a convolution as an epilogue sees it: (N, groups, channels, pixels)."""
+    conv = v.srcs[0]
+    x = conv.srcs[0]
+    if conv.dtype.name not in _TYPES or x.ndim not in (3, 4) or not v.numel:
+        return None
+    groups = conv.arg[1][3]
+    pixels = v.numel // (v.shape[0] * v.shape[1])
+    return (v.shape[0], groups, v.shape[1] // groups, pixels)
+
+
+def plan_conv_product(
+    builder: Any, v: Val, place: Place, out: str, epilogue: Any, extras: Any
+) -> list[Any] | None:
+    """Steps of a convolution (`v` is its result) with an epilogue; the place must be row-major."""
+    if out != v.dtype.name:
+        return None
+    shape = conv_epilogue_shape(v)
+    assert shape is not None
+    if place.strides and not same_layout(shape, place.strides, contiguous_strides(shape)):
+        return None
+    return _steps(builder, v.srcs[0], Place(place.slot, place.offset), epilogue, extras)
 
 
 @planner("conv_input_grad")

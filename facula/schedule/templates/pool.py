@@ -43,8 +43,10 @@ def _max(builder: Any, v: Val) -> list[Any] | None:
         return None
     values, places = result(builder, v, 0), result(builder, v, 1)
     got = image_of(builder, x, False)
-    if got is None or values is None:
+    if got is None:
         return None
+    if values is None:  # only the places are asked for
+        values = builder.spare(v)
     pool = _pool(x.shape, out, kernel, stride, padding, dilation, x.dtype.name)
     where = (places.slot, places.offset) if places else None
     return got[0] + plan_max_pool(pool, got[1], image_at(v.shape, values), where)

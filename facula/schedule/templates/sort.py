@@ -1,4 +1,4 @@
-"""Sorting and the largest or smallest k, recorded as functions of NumPy arrays."""
+"""Sorting, the largest or smallest k and medians, recorded as functions of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from facula.schedule.fuse import NATIVE
 from facula.schedule.templates.common import planner, result, walk_of
 
 
-def _plan(builder: Any, v: Val, axis: int, k: int, descending: bool) -> list[Any] | None:
+def _plan(
+    builder: Any, v: Val, axis: int, k: int, descending: bool, pick: str = "", rank: int = 0
+) -> list[Any] | None:
     (x,) = v.srcs
     if x.dtype.name not in NATIVE or not x.ndim or not x.numel or not k or x.shape[axis] >= 1 << 31:
         return None
@@ -24,7 +26,7 @@ def _plan(builder: Any, v: Val, axis: int, k: int, descending: bool) -> list[Any
         None if p is None else (p.slot, p.offset)
         for p in (result(builder, v, 0), result(builder, v, 1))
     ]
-    sort = Sort(sizes, x.dtype.name, k, descending)
+    sort = Sort(sizes, x.dtype.name, k, descending, pick, rank)
     return steps + plan_sort(sort, (at.slot, at.offset, at.strides), *outs)
 
 
@@ -40,3 +42,17 @@ def _topk(builder: Any, v: Val) -> list[Any] | None:
     """np_topk(x, k, dim, largest) -> values, indices."""
     k, axis, largest = v.arg[2]
     return _plan(builder, v, axis, k, largest)
+
+
+@planner("host:np_kthvalue")
+def _kthvalue(builder: Any, v: Val) -> list[Any] | None:
+    """np_kthvalue(x, k, dim, keepdim) -> value, index."""
+    k, axis, _ = v.arg[2]
+    return _plan(builder, v, axis, 1, False, "nth", k - 1)
+
+
+@planner("host:np_median")
+def _median(builder: Any, v: Val) -> list[Any] | None:
+    """np_median(x, dim, keepdim, ignore_nan) -> value, index."""
+    axis, _, ignore_nan = v.arg[2]
+    return _plan(builder, v, axis, 1, False, "nanmedian" if ignore_nan else "median")

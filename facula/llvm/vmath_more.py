@@ -1,0 +1,239 @@
+"""More elementary functions as straight-line code: arcs, area functions, gamma, remainders.
+
+As in `vmath`: each takes `v: Lanes` and names of values and gives the name of the result. The
+polynomials interpolate at Chebyshev's points, with 40 digits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from facula.llvm.build import Lanes
+from facula.llvm.vmath import FORMATS, by_double, exp, log, log1p, sin, where_libm
+
+# (atan(r) / r - 1) / r^2 in r^2, 0 <= r <= tan(pi/8)
+ATAN = {
+    "float": (
+        -0.333333332792548,
+        0.19999977258688387,
+        -0.14284151193628614,
+        0.11071365021884794,
+        -0.08624676145249494,
+        0.050481385120797445,
+    ),
+    "double": (
+        -0.3333333333333333,
+        0.19999999999999804,
+        -0.14285714285659828,
+        0.11111111105155447,
+        -0.09090908753500877,
+        0.07692296375032143,
+        -0.06666424885738255,
+        0.05878928997834775,
+        -0.05230454270650244,
+        0.04551593220626549,
+        -0.034570561981427744,
+        0.016285756855221028,
+    ),
+}
+_TURN = math.tan(math.pi / 8)
+_HUGE = {"float": 1e37, "double": 1e307}
+
+
+def _arc(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
+    """atan(y / x) for y and x from 0 to infinity; 0 where both are."""
+    zero, one = v.c(0.0), v.c(1.0)
+    steep = v.cmp("ogt", y, x)
+    a, b = v.select(steep, x, y), v.select(steep, y, x)
+    huge = v.cmp("ogt", b, v.c(_HUGE[v.kind]))
+    a = v.select(huge, v.mul(a, v.c(0.0625)), a)
+    b = v.select(huge, v.mul(b, v.c(0.0625)), b)
+    # of two infinities the quotient is 1, of two zeros 0
+    endless = v.cmp("oeq", a, v.c(math.inf))
+    a, b = v.select(endless, one, a), v.select(endless, one, b)
+    b = v.select(v.cmp("oeq", b, zero), one, b)
+    wide = v.cmp("ogt", a, v.mul(b, v.c(_TURN)))
+    t = v.div(v.select(wide, v.sub(a, b), a), v.select(wide, v.add(a, b), b))
+    z = v.mul(t, t)
+    angle = v.fma(v.mul(t, z), v.poly(z, terms), t)
+    angle = v.select(wide, v.add(v.c(math.pi / 4), angle), angle)
+    high, low = FORMATS[v.kind].half_pi[:2]
+    return v.select(steep, v.add(v.sub(v.c(high), angle), v.c(low)), angle)
+
+
+def _in_double(f: Callable[..., str]) -> Callable[..., str]:
+    """f(v, *args, terms): float32 is done in double, where a short polynomial is exact enough."""
+
+    def function(v: Lanes, *args: str) -> str:
+        if v.kind == "double":
+            return f(v, *args, ATAN["double"])
+        return by_double(v, lambda w, *wide: f(w, *wide, ATAN["float"]), *args)
+
+    return function
+
+
+@_in_double
+def atan(v: Lanes, x: str, terms: tuple[float, ...]) -> str:
+    result = v.copysign(_arc(v, v.abs(x), v.c(1.0), terms), x)
+    return v.select(v.cmp("uno", x, x), x, result)
+
+
+@_in_double
+def atan2(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
+    angle = _arc(v, v.abs(y), v.abs(x), terms)
+    left = v.cmp("olt", v.copysign(v.c(1.0), x), v.c(0.0))
+    high, low = (2 * h for h in FORMATS[v.kind].half_pi[:2])
+    angle = v.select(left, v.add(v.sub(v.c(high), angle), v.c(low)), angle)
+    result = v.copysign(angle, y)
+    return v.select(v.cmp("uno", x, y), v.add(x, y), result)
+
+
+@_in_double
+def asin(v: Lanes, x: str, terms: tuple[float, ...]) -> str:
+    one = v.c(1.0)
+    a = v.abs(x)
+    rest = v.call("sqrt", v.mul(v.sub(one, a), v.add(one, a)))
+    result = v.copysign(_arc(v, a, rest, terms), x)
+    return v.select(v.cmp("ule", a, one), v.select(v.cmp("uno", x, x), x, result), v.c(math.nan))
+
+
+@_in_double
+def acos(v: Lanes, x: str, terms: tuple[float, ...]) -> str:
+    one = v.c(1.0)
+    half = _arc(v, v.call("sqrt", v.sub(one, x)), v.call("sqrt", v.add(one, x)), terms)
+    return v.select(v.cmp("ole", v.abs(x), one), v.add(half, half), v.c(math.nan))
+
+
+def asinh(v: Lanes, x: str) -> str:
+    # log1p(a + a^2 / (1 + sqrt(1 + a^2))), and log(2a) where squares overflow
+    one, a = v.c(1.0), v.abs(x)
+    large = v.cmp("ogt", a, v.c({"float": 1e9, "double": 1e17}[v.kind]))
+    square = v.mul(a, a)
+    body = v.add(a, v.div(square, v.add(one, v.call("sqrt", v.add(one, square)))))
+    result = log1p(v, v.select(large, a, body))
+    result = v.select(large, v.add(result, v.c(math.log(2.0))), result)
+    return v.copysign(result, x)
+
+
+def acosh(v: Lanes, x: str) -> str:
+    t = v.sub(x, v.c(1.0))
+    large = v.cmp("ogt", t, v.c({"float": 1e9, "double": 1e17}[v.kind]))
+    body = v.add(t, v.call("sqrt", v.mul(t, v.add(t, v.c(2.0)))))
+    result = log1p(v, v.select(large, t, body))
+    result = v.select(large, v.add(result, v.c(math.log(2.0))), result)
+    return v.select(v.cmp("oge", x, v.c(1.0)), result, v.c(math.nan))
+
+
+def atanh(v: Lanes, x: str) -> str:
+    a = v.abs(x)
+    twice = v.div(v.add(a, a), v.sub(v.c(1.0), a))
+    return v.copysign(v.mul(v.c(0.5), log1p(v, twice)), x)
+
+
+# exp(a^2) erfc(a) (1 + 2a) in (a - 2) / (a + 2), 0 <= a <= 10
+ERFC = (
+    1.2769783816792275,
+    -0.09276382997832656,
+    -0.16603041682276495,
+    0.16405140948769942,
+    -0.05421950553983147,
+    -0.008035280067016717,
+    0.008717889841325667,
+    0.001275135441054463,
+    -0.0014362147333094207,
+    -0.0004516824461593277,
+    0.0001670105624703834,
+    0.0001217931426178739,
+    2.040049901602015e-05,
+)
+
+
+def _erfc_of_single(w: Lanes, x: str) -> str:
+    """erfc in double lanes, as exact as float32 needs."""
+    a = w.lower(w.c(10.5), w.abs(x))
+    two = w.c(2.0)
+    t = w.div(w.sub(a, two), w.add(a, two))
+    right = w.div(w.poly(t, ERFC), w.add(w.add(a, a), w.c(1.0)))
+    right = w.mul(right, exp(w, w.neg(w.mul(a, a))))
+    result = w.select(w.cmp("olt", x, w.c(0.0)), w.sub(two, right), right)
+    return w.select(w.cmp("uno", x, x), x, result)
+
+
+def erfc(v: Lanes, x: str) -> str:
+    if v.kind == "float":
+        return by_double(v, _erfc_of_single, x)
+    return v.libm("erfc", x)
+
+
+# B(2k) / (2k (2k - 1)): Stirling's series in 1/z^2, times z
+STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
+
+
+def _lgamma_of_single(w: Lanes, x: str) -> str:
+    """Reflection to the right half, Stirling's series from 8 on; two logarithms in all."""
+    one, eight = w.c(1.0), w.c(8.0)
+    left = w.cmp("olt", x, w.c(0.5))
+    y = w.select(left, w.sub(one, x), x)
+    small = w.cmp("olt", y, eight)
+    product = y
+    for k in range(1, 8):
+        product = w.mul(product, w.add(y, w.c(float(k))))
+    product = w.select(small, product, one)
+    z = w.select(small, w.add(y, eight), y)
+    inverse = w.div(one, z)
+    tail = w.mul(inverse, w.poly(w.mul(inverse, inverse), STIRLING))
+    body = w.fma(w.sub(z, w.c(0.5)), log(w, z), w.sub(w.c(0.5 * math.log(2 * math.pi)), z))
+    body = w.add(body, tail)
+    turn = w.mul(w.sub(x, w.call("roundeven", x)), w.c(math.pi))
+    mirrored = w.div(w.mul(w.c(math.pi), product), w.abs(sin(w, turn)))
+    rest = log(w, w.select(left, mirrored, w.div(one, product)))
+    result = w.add(w.select(left, w.neg(body), body), rest)
+    none = w.logic("or", w.cmp("oeq", x, one), w.cmp("oeq", x, w.c(2.0)))
+    result = w.select(none, w.c(0.0), result)  # exact, where two terms only nearly cancel
+    return w.select(w.cmp("oeq", w.abs(x), w.c(math.inf)), w.c(math.inf), result)
+
+
+def lgamma(v: Lanes, x: str) -> str:
+    if v.kind == "float":
+        return by_double(v, _lgamma_of_single, x)
+    return v.libm("lgamma", x)
+
+
+def hypot(v: Lanes, x: str, y: str) -> str:
+    if v.kind == "double":
+        return v.libm("hypot", x, y)
+    length = by_double(v, lambda w, a, b: w.call("sqrt", w.fma(a, a, w.mul(b, b))), x, y)
+    inf = v.c(math.inf)
+    endless = v.logic("or", v.cmp("oeq", v.abs(x), inf), v.cmp("oeq", v.abs(y), inf))
+    return v.select(endless, inf, length)
+
+
+def nextafter(v: Lanes, x: str, y: str) -> str:
+    """One step in the bits of x, up or down."""
+    zero = v.c(0.0)
+    grows = v.logic("xor", v.cmp("olt", x, y), v.cmp("olt", x, zero))
+    step = v.iselect(grows, v.ci(1), v.ci(-1))
+    moved = v.unbits(v.integer("add", v.bits(x), step))
+    least = v.copysign(v.unbits(v.ci(1)), y)
+    result = v.select(v.cmp("oeq", x, zero), least, moved)
+    result = v.select(v.cmp("oeq", x, y), y, result)
+    return v.select(v.cmp("uno", x, y), v.add(x, y), result)
+
+
+def fmod(v: Lanes, x: str, y: str) -> str:
+    """x less a multiple of y, exact: the quotient may be one off, which shows in the remainder.
+
+    libm does lanes whose quotient is too large for that, and those without a remainder.
+    """
+    if not v.builder.fma:
+        return v.libm("fmod", x, y)
+    zero, size, a = v.c(0.0), v.abs(y), v.abs(x)
+    quotient = v.call("trunc", v.div(a, size))
+    r = v.fma(v.neg(quotient), size, a)
+    r = v.select(v.cmp("olt", r, zero), v.add(r, size), r)
+    r = v.select(v.cmp("oge", r, size), v.sub(r, size), r)
+    result = v.copysign(r, x)
+    good = v.logic("and", v.cmp("olt", quotient, v.c(2.0**22)), v.cmp("olt", size, v.c(math.inf)))
+    far = v.logic("xor", good, v.constant("i1", True))
+    return where_libm(v, far, "fmod", result, x, y)

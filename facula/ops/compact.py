@@ -1,0 +1,76 @@
+"""Where elements are true: results whose size is only known when they have been counted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facula.random.scalar import i64, i64s, sampler, u8s
+
+
+@sampler
+def flat_places(mask: u8s, n: i64, out: i64s) -> None:
+    """Indices of true elements; out has room for one more."""
+    k = 0
+    for i in range(n):
+        out[k] = i
+        k = k + mask[i]
+
+
+@sampler
+def row_places(mask: u8s, rows: i64, columns: i64, row: i64s, column: i64s, step: i64) -> None:
+    """Rows and columns of true elements, `step` apart; there is room for one more."""
+    k = 0
+    at = 0
+    for i in range(rows):
+        for j in range(columns):
+            row[k] = i
+            column[k] = j
+            k = k + step * mask[at]
+            at = at + 1
+
+
+def _bytes(x: np.ndarray) -> np.ndarray:
+    mask = x if x.dtype == np.bool_ else x != 0
+    return np.ascontiguousarray(mask).view(np.uint8)
+
+
+def places(x: np.ndarray) -> np.ndarray:
+    """Flat indices of elements that are not 0."""
+    mask = _bytes(x)
+    count = int(np.count_nonzero(mask))
+    out = np.empty(count + 1, np.int64)
+    flat_places(mask.ctypes.data, mask.size, out.ctypes.data)
+    return out[:count]
+
+
+def coordinates(x: np.ndarray) -> np.ndarray:
+    """Coordinates of elements that are not 0, as contiguous rows."""
+    if x.ndim == 1:
+        return places(x)[:, None]
+    if x.ndim != 2:
+        at = np.unravel_index(places(x), x.shape) if x.ndim and x.size else ()
+        if not at:
+            return np.zeros((int(np.count_nonzero(x)), x.ndim), np.int64)
+        return np.stack(at, 1).astype(np.int64)
+    mask = _bytes(x)
+    count = int(np.count_nonzero(mask))
+    out = np.empty((count + 1, 2), np.int64)
+    at = out.ctypes.data
+    row_places(mask.ctypes.data, *x.shape, at, at + 8, 2)
+    return out[:count]
+
+
+def index_arrays(x: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The same, an array for each dim."""
+    if x.ndim == 1:
+        return (places(x),)
+    if x.ndim != 2:
+        return tuple(np.ascontiguousarray(i) for i in np.nonzero(x))
+    mask = _bytes(x)
+    count = int(np.count_nonzero(mask))
+    row, column = np.empty(count + 1, np.int64), np.empty(count + 1, np.int64)
+    row_places(mask.ctypes.data, *x.shape, row.ctypes.data, column.ctypes.data, 1)
+    return row[:count], column[:count]
+
+
+__all__ = ["coordinates", "index_arrays", "places"]
