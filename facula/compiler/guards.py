@@ -42,9 +42,9 @@ class Unsupported(RuntimeError):
 def _foreign(name: str | None) -> bool:
     """Whether a Python module belongs neither to facula nor to the standard library nor to NumPy."""
     root = (name or "").partition(".")[0]
-    return (root not in (_OURS, "numpy", "torch") and root not in sys.stdlib_module_names) or (
-        root == "__main__"
-    )
+    return (
+        root not in (_OURS, "numpy", "llvmlite", "torch") and root not in sys.stdlib_module_names
+    ) or (root == "__main__")
 
 
 def _plain(x: Any) -> bool:

@@ -79,6 +79,8 @@ class Observer:
         if place.startswith(_HOME):
             if place.startswith(_PUBLIC):
                 self.names.update(code.co_names)
+        elif str(space.get("__name__")).partition(".")[0] in ("llvmlite", "numpy"):
+            return  # at work for facula
         elif not place.startswith(_STANDARD) or "site-packages" in place:
             self.names.update(code.co_names)
             self.codes[code] = space
