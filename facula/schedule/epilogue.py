@@ -20,7 +20,7 @@ from facula.kernel.program import Access, Program
 from facula.schedule.affine import Unfusable
 from facula.schedule.codegen import Call, Memory, Place, Writer
 from facula.schedule.fuse import Group
-from facula.schedule.templates.conv import conv_epilogue_shape, plan_conv_product
+from facula.schedule.templates.conv import conv_epilogue_shape, images_in, plan_conv_product
 from facula.schedule.templates.matmul import is_planned, matmul_shape, plan_product
 
 _PRODUCT = -7  # the slot that stands for the product's result, which may have no memory
@@ -104,14 +104,14 @@ def _fits(builder: Any, number: int, group: Group, v: Val) -> bool:
         elif u.op in ("buffer", "out") or u.id in builder.fusion.stage:
             memory.places[u.id] = Place(k, 0)
     try:
-        _fitted(
+        fit = _fitted(
             _call(builder.fusion, group, memory, stored, v),
             v,
             memory.places[v.id] if kept else None,
         )
     except (_Misfit, Unfusable):
         return False
-    return True
+    return v.op == "matmul" or images_in(v, fit.c, fit.out) is not None
 
 
 def _call(fusion: Any, group: Group, memory: Memory, stored: set[int], v: Val) -> Call:

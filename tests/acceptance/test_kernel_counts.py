@@ -210,3 +210,23 @@ def test_forty_lengths_of_a_recurrence(kind):
     new = kernels_by_length(Recurrent(kind), True, range(1, 41))
     assert sum(map(len, new.values())) <= 40
     assert not any(new[length] for length in range(9, 41))
+
+
+def test_batch_norm_is_one_kernel_each_way():
+    """With its running statistics, the residual and the relu around it."""
+    x = torch.randn(4, 8, 6, 6, requires_grad=True)
+    norm, skip = nn.BatchNorm2d(8), torch.randn(4, 8, 6, 6)
+    y = F.relu(norm(x) + skip)
+    assert len(torch.explain(y, norm.running_mean, norm.running_var).kernels) == 1
+    y.sum().item()
+    y.backward(torch.randn(4, 8, 6, 6))
+    assert len(torch.explain(x.grad, norm.weight.grad, norm.bias.grad).kernels) == 1
+
+
+def test_depth_is_native():
+    x, w = torch.randn(1, 4, 6, 8, 8, requires_grad=True), torch.randn(4, 4, 3, 3, 3)
+    with watched() as ran:
+        y = F.avg_pool3d(F.max_pool3d(F.conv3d(x, w, padding=1), 2), 2)
+        y.sum().backward()
+        evaluated(y, x.grad)
+    assert ran.host_steps == 0

@@ -10,7 +10,7 @@ from facula.graph.meta import contiguous_strides
 from facula.kernel.conv import Conv, Image, leaves_gaps, plan_conv, plan_conv_input_gradient
 from facula.kernel.conv_weight import plan_conv_weight_gradient
 from facula.schedule.codegen import Place
-from facula.schedule.templates.common import contiguous, planned, planner, result, same_layout
+from facula.schedule.templates.common import contiguous, planned, planner, result
 
 _TYPES = frozenset(("float32", "float64"))
 Sizes = tuple[int, ...]
@@ -71,16 +71,15 @@ def _operands(builder: Any, v: Val, image: Callable[[Val], Any]) -> tuple | None
 def _forward(builder: Any, v: Val) -> list[Any] | None:
     """x * w."""
     to = result(builder, v)
-    return None if to is None else _steps(builder, v, to)
+    return None if to is None else _steps(builder, v, image_at(v.shape, to))
 
 
-def _steps(builder: Any, v: Val, to: Place, *ends: Any) -> list[Any] | None:
+def _steps(builder: Any, v: Val, y: Image, *ends: Any) -> list[Any] | None:
     got = _operands(builder, v, lambda x: image_of(builder, x, False))
     if got is None:
         return None
     steps, x, w = got
     conv = _conv(v.srcs[0].shape, v.srcs[1].shape, v.arg[1], v.dtype.name)
-    y = image_at(v.shape, to)
     return steps + planned(builder, lambda slot: plan_conv(conv, x, w, y, slot, *ends))
 
 
@@ -98,14 +97,24 @@ def conv_epilogue_shape(v: Val) -> Sizes | None:
 def plan_conv_product(
     builder: Any, v: Val, place: Place, out: str, epilogue: Any, extras: Any
 ) -> list[Any] | None:
-    """Steps of a convolution (`v` is its result) with an epilogue; the place must be row-major."""
-    if out != v.dtype.name:
-        return None
+    """Steps of a convolution (`v` is its result) with an epilogue."""
+    y = images_in(v, place, out)
+    return None if y is None else _steps(builder, v.srcs[0], y, epilogue, extras)
+
+
+def images_in(v: Val, place: Place, out: str) -> Image | None:
+    """Where a convolution's result goes, as images: rows and columns must lie without gaps."""
     shape = conv_epilogue_shape(v)
-    assert shape is not None
-    if place.strides and not same_layout(shape, place.strides, contiguous_strides(shape)):
+    if out != v.dtype.name or shape is None:
         return None
-    return _steps(builder, v.srcs[0], Place(place.slot, place.offset), epilogue, extras)
+    if place.strides is None:
+        return image_at(v.shape, place)
+    n, group, channel, pixel = place.strides
+    if shape[2] == 1:
+        channel = group
+    if (shape[3] > 1 and pixel != 1) or (shape[1] > 1 and group != shape[2] * channel):
+        return None
+    return Image(place.slot, (n, channel, v.shape[-1]), place.offset)
 
 
 @planner("conv_input_grad")
