@@ -21,7 +21,7 @@ CASES = [
     (lambda: torch.complex(x, x.double()), RuntimeError, "Expected object of scalar type"),
     (lambda: torch.view_as_complex(x), RuntimeError, "last dimension of size 2"),
     (lambda: x.quantile(2.0), RuntimeError, "must be in the range"),
-    (lambda: x.to_sparse(), NotImplementedError, "sparse"),
+    (lambda: x.to_sparse_csr(), NotImplementedError, "sparse"),
     (lambda: torch.fft.fft(x, norm="none"), RuntimeError, "Invalid normalization mode"),
 ]  # fmt: skip
 
