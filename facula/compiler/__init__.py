@@ -64,6 +64,56 @@ def reset() -> None:
     facula._forget_plans()
 
 
+class set_stance:
+    """Sets what compiled functions do: 'default', or 'force_eager' (run as without torch.compile).
+
+    At once; as a context manager, until its end. Also a decorator.
+
+    >>> import facula as torch
+    >>> with torch.compiler.set_stance("force_eager"):
+    ...     torch.compile(lambda x: x + 1)(torch.ones(1))
+    tensor([2.])
+    """
+
+    def __init__(self, stance: str = "default", *, skip_guard_eval_unsafe: bool = False,
+                 force_backend: Any = None) -> None:  # fmt: skip
+        from facula.compiler.state import STATE
+
+        if stance not in ("default", "force_eager"):
+            known = (
+                "eager_on_recompile",
+                "fail_on_recompile",
+                "eager_then_compile",
+                "aot_eager_then_compile",
+            )
+            kind = NotImplementedError if stance in known else RuntimeError
+            raise kind(f"set_stance: {stance!r} is not there; use 'default' or 'force_eager'")
+        if skip_guard_eval_unsafe or force_backend is not None:
+            raise NotImplementedError("set_stance: only the stance itself can be set")
+        self.stance = "" if stance == "default" else stance
+        self.before, STATE.stance = STATE.stance, self.stance
+
+    def __enter__(self) -> None:
+        from facula.compiler.state import STATE
+
+        STATE.stance = self.stance
+
+    def __exit__(self, *exc: object) -> None:
+        from facula.compiler.state import STATE
+
+        STATE.stance = self.before
+
+    def __call__(self, fn: Callable) -> Callable:
+        self.__exit__()
+
+        @functools.wraps(fn)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with set_stance(self.stance or "default"):
+                return fn(*args, **kwargs)
+
+        return run
+
+
 def allow_in_graph(fn: Any) -> Any:
     """Marks a function as one to keep whole; it is returned as it is."""
     return fn

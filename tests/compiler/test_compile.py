@@ -426,6 +426,41 @@ def test_disabled_functions_and_is_compiling():
     assert not torch.compiler.is_compiling() and not seen
 
 
+def test_stances():
+    f = torch.compile(lambda x: x + 1)
+    with torch.compiler.set_stance("force_eager"):
+        for _ in range(3):
+            assert f(torch.ones(1)).item() == 2.0
+    assert captures(f) == 0
+    for _ in range(3):
+        f(torch.ones(1))
+    assert captures(f) == 1
+    with pytest.raises(RuntimeError):
+        torch.compiler.set_stance("no such stance")
+
+
+def test_threads_replay_alike():
+    import threading
+
+    w = torch.ones(2, requires_grad=True)
+    f = torch.compile(lambda x: (x * w).exp().sum())
+    for _ in range(2):
+        f(torch.zeros(2))
+    found = []
+
+    def work(k):
+        found.extend([(k, f(torch.full((2,), float(k))).item()) for _ in range(20)])
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(found) == 60
+    for k, value in found:
+        assert value == pytest.approx(2 * 2.718281828**k, rel=1e-5)
+
+
 def test_the_number_of_captures_is_bounded():
     f = torch.compile(lambda x, n: x * n)
     for n in range(20):
