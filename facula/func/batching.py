@@ -28,6 +28,8 @@ class _NoStorage:
     """Stands where a tensor has its storage: whoever wants it goes past the rules."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python's own protocols look for names that need not be there
+            raise AttributeError(name)
         raise NeedsLoop("a tensor of a vmapped function was read past its rules")
 
 
@@ -324,12 +326,9 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
          chunk_size: int | None = None) -> Callable:  # fmt: skip
     """func applied along a dim of its arguments; results are stacked.
 
-        >>> import facula as torch
-    from facula import overrides
-    from facula.func import batch_rules
-    from facula.func.batch_rules import RULES, Same, Unbatchable, Whole
-        >>> torch.vmap(torch.dot)(torch.ones(2, 3), torch.ones(2, 3))
-        tensor([3., 3.])
+    >>> import facula as torch
+    >>> torch.vmap(torch.dot)(torch.ones(2, 3), torch.ones(2, 3))
+    tensor([3., 3.])
     """
     if randomness not in ("error", "different", "same"):
         raise RuntimeError(

@@ -338,5 +338,12 @@ def evaluate(s: Storage) -> Any:
     return s.buf
 
 
+def settle(s: Storage) -> None:
+    """Evaluates a storage and what was recorded to read it, before its memory is written directly."""
+    if s.tape is not None and s.tape.key:
+        ENGINE.flush(s.tape)
+    evaluate(s)
+
+
 __all__ = ["ENGINE", "LEAF", "LOCAL", "VIEW", "VIEW_AT", "WRITE", "WRITE_AT", "Inst", "Op",
-           "Storage", "Tape", "evaluate", "flush", "meta_of", "new_storage"]  # fmt: skip
+           "Storage", "Tape", "evaluate", "flush", "meta_of", "new_storage", "settle"]  # fmt: skip

@@ -13,7 +13,7 @@ from facula import random as _module
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype as Dtype
 from facula.graph.meta import META, meta_of
-from facula.graph.tape import LOCAL, Op, evaluate
+from facula.graph.tape import LOCAL, Op, settle
 from facula.ops.apply import apply, check_writable
 from facula.ops.create import device_of, finish, sizes
 from facula.ops.registry import TORCH, both, method, only_method, only_torch, to_out
@@ -96,7 +96,7 @@ def store(t: Tensor, values: np.ndarray) -> Tensor:
     watch = LOCAL.tape.watch
     if watch is not None:
         watch.defeat("random numbers are drawn into a tensor in place")
-    evaluate(t._s)
+    settle(t._s)
     draws.place(t._array(), values)
     t._s.version += 1
     return t

@@ -15,6 +15,8 @@ class _NoStorage:
     """Stands where a dense tensor has its storage."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python's own protocols look for names that need not be there
+            raise AttributeError(name)
         raise NotImplementedError(
             "this operator is not offered on sparse tensors: use x.to_dense(), torch.sparse.mm or x @ y"
         )

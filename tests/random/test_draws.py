@@ -9,6 +9,7 @@ import hashlib
 import numpy as np
 import pytest
 
+import facula as torch
 from facula.random import draws
 from facula.random.generator import Generator
 
@@ -207,3 +208,12 @@ def test_in_place_draws_go_by_strides():
     array = np.zeros((2, 3), np.float32).T
     draws.place(array, draws.uniform(seeded(), 6))
     assert array[:, 0].tobytes() == draws.uniform(seeded(), 3).tobytes()
+
+
+def test_a_draw_into_a_tensor_leaves_what_was_recorded_before():
+    x = torch.ones(3)
+    x.tolist()  # evaluated: the draw writes into its memory
+    y = x + 1
+    x.normal_()
+    assert y.tolist() == [2.0, 2.0, 2.0]
+    assert x.tolist() != [1.0, 1.0, 1.0]

@@ -64,7 +64,7 @@ class FloatFunctional(Module):
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
+    if not hasattr(torch.nn, name):  # not a layer: no name of this package either
         raise AttributeError(name)
     raise NotImplementedError(
         f"torch.nn.quantized.{name}: facula makes no quantized tensors; use torch.nn.{name}"
