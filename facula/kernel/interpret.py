@@ -105,7 +105,7 @@ class _Interpreter:
         where = np.full([1] * len(self.sizes), self.offsets[access.buf])
         for d, kind in enumerate(access.strides):
             if kind != "0":
-                step = 1 if kind == "1" else self.strides[access][d]
+                step = {"1": 1, "-": -1}.get(kind) or self.strides[access][d]
                 where = where + self.along(d) * step
         return where
 

@@ -81,7 +81,8 @@ ACCESSING = STORES | {"load"}  # statements with an Access
 class Access:
     """How a statement walks over operand `buf`: one stride kind per dim, outer dims first.
 
-    '0' does not move, '1' is the next element, 'n' is a run-time stride in elements (of any sign).
+    '0' does not move, '1' is the next element, '-' is the one before, 'n' is a run-time stride in
+    elements (of any sign).
     """
 
     buf: int

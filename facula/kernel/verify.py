@@ -88,7 +88,7 @@ class _Verifier:
         assert isinstance(access, Access)
         self.need(0 <= access.buf < len(self.program.buffers), f"no operand {access.buf}")
         self.need(len(access.strides) == self.n_dims, f"{len(access.strides)} strides")
-        self.need(set(access.strides) <= {"0", "1", "n"}, f"strides {access.strides}")
+        self.need(set(access.strides) <= {"0", "1", "-", "n"}, f"strides {access.strides}")
         if not self.loops(self.i):
             inner = access.strides[self.program.n_outer :]
             self.need(set(inner) <= {"0"}, "moves along inner dims, but this phase does not loop")

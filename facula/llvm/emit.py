@@ -142,7 +142,7 @@ class LoopEmitter:
                 if kind == "n":
                     self.stride[access, d] = self._arg(k)
                     k += 1
-            if access.strides and access.strides[self.vector_dim] == "n":
+            if access.strides and access.strides[self.vector_dim] in "-n":
                 self._vector_steps(access)
         if self.stashes:
             self._stash_areas()
@@ -153,7 +153,7 @@ class LoopEmitter:
     def _vector_steps(self, access: Access) -> None:
         """Of a strided access: offsets of the lanes, and of the copies."""
         v = self.vector["int64"]
-        stride = self.stride[access, self.vector_dim]
+        stride = self.stride.get((access, self.vector_dim), "-1")
         lanes = v.integer("mul", self._iota(), v.splat("i64", stride))
         n = self.shape.lanes
         copies = [
@@ -247,6 +247,8 @@ class LoopEmitter:
             return pointer
         if kind == "n":
             by = self.b.let(f"mul i64 {by}, {self.stride[access, d]}")
+        elif kind == "-":
+            by = self.b.let(f"sub i64 0, {by}")
         return self.memory.pointer(self.program.buffers[access.buf], pointer, by)
 
     def _row_of_phases(self) -> None:
@@ -569,6 +571,10 @@ class LoopEmitter:
         if kind == "1":
             pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
             return self.memory.load(dtype, pointer, mask, self._copy_rest(s), other)
+        if kind == "-" and (mask is None or self.target.has_mask):
+            back = str(1 - (u + 1) * self.shape.lanes)
+            pointer = self.memory.pointer(dtype, pointer, back)
+            return self.memory.load_reversed(dtype, pointer, mask, other)
         return self.memory.gather(dtype, self._lane_pointers(access, pointer, u), mask, other)
 
     def _copy_rest(self, s: Stmt) -> str | None:

@@ -82,22 +82,41 @@ class Memory:
         other: float | int = 0,
     ) -> str:
         """Contiguous elements; `rest`: only that many (for machines without masks)."""
+        return self._from_memory(dtype, self._load(dtype, pointer, mask, rest, other), self.n)
+
+    def load_reversed(
+        self, dtype: str, pointer: str, mask: str | None, other: float | int = 0
+    ) -> str:
+        """Contiguous elements, the last first: lane 0 is at pointer + n - 1."""
+        if mask is not None:
+            mask = self._reversed("i1", mask)
+        name = self._reversed(MEMORY[dtype], self._load(dtype, pointer, mask, None, other))
+        return self._from_memory(dtype, name, self.n)
+
+    def _reversed(self, kind: str, name: str) -> str:
+        vector, order = f"<{self.n} x {kind}>", ", ".join(f"i32 {k}" for k in range(self.n)[::-1])
+        return self.builder.let(
+            f"shufflevector {vector} {name}, {vector} poison, <{self.n} x i32> <{order}>"
+        )
+
+    def _load(
+        self, dtype: str, pointer: str, mask: str | None, rest: str | None, other: float | int
+    ) -> str:
+        """Contiguous elements as they are in memory."""
         b, kind, align = self.builder, MEMORY[dtype], ITEMSIZE[dtype]
         vector = f"<{self.n} x {kind}>"
         if rest is not None:
             spare = self.stack(vector)
             self._copy(spare, pointer, rest, align)
-            name = b.let(f"load {vector}, ptr {spare}, align 64")
-        elif mask is None:
-            name = b.let(f"load {vector}, ptr {pointer}, align {align}")
-        else:
-            full = f"llvm.masked.load.v{self.n}{_mangled(kind)}.p0"
-            b.declare(full, f"declare {vector} @{full}(ptr, i32, <{self.n} x i1>, {vector})")
-            name = b.let(
-                f"call {vector} @{full}(ptr {pointer}, i32 {align}, <{self.n} x i1> {mask}, "
-                f"{vector} {self._other(dtype, other)})"
-            )
-        return self._from_memory(dtype, name, self.n)
+            return b.let(f"load {vector}, ptr {spare}, align 64")
+        if mask is None:
+            return b.let(f"load {vector}, ptr {pointer}, align {align}")
+        full = f"llvm.masked.load.v{self.n}{_mangled(kind)}.p0"
+        b.declare(full, f"declare {vector} @{full}(ptr, i32, <{self.n} x i1>, {vector})")
+        return b.let(
+            f"call {vector} @{full}(ptr {pointer}, i32 {align}, <{self.n} x i1> {mask}, "
+            f"{vector} {self._other(dtype, other)})"
+        )
 
     def store(
         self, dtype: str, pointer: str, value: str, mask: str | None, rest: str | None

@@ -476,7 +476,7 @@ class Writer:
             self._keep(math.prod(inner_sizes) * (OUTER_TILE if vector == "outer" else 1))
         accesses: dict[int, Access] = {}
         for k, steps in strides.items():
-            accesses[k] = Access(k, tuple("0" if s == 0 else "1" if s == 1 else "n" for s in steps))
+            accesses[k] = Access(k, tuple(_KINDS.get(s, "n") for s in steps))
         stmts = [self._resolved(s, accesses, position) for s in self.stmts]
         phases = tuple(Phase(loop and has_inner, tuple(stmts[a:b])) for loop, a, b in self.phases)
         if not has_inner:
@@ -543,6 +543,9 @@ class Writer:
                 else Stmt("const", s.dtype, (0,))
             )
         return s
+
+
+_KINDS = {0: "0", 1: "1", -1: "-"}  # of strides, in `Access`
 
 
 def _merge(

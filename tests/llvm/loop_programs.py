@@ -47,8 +47,9 @@ class Case:
             if not moving[d]:
                 continue
             steps[d], kinds[d] = step, "1" if step == 1 else "n"
-            if d in flip and step > 1:
+            if d in flip:
                 steps[d], offset = -step, offset + step * (self.sizes[d] - 1)
+                kinds[d] = "-" if step == 1 else "n"
             step *= self.sizes[d]
         self.buffers.append(dtype)
         self.arrays.append(array(step))
