@@ -237,19 +237,21 @@ class Graph:
         return self.make(name, d, shape, (self.expand(a, shape), self.expand(b, shape)))
 
     def _side_by_side(self, a: Val, b: Val) -> Val | None:
-        """Slices' gradients, each padded with zeros, as one `cat`: from four on, where they fit together.
+        """Slices' gradients, each padded with zeros, as one `cat`, where they fit together: three that
+        are the whole tensor (queries, keys and values), and from four on any.
 
-        Added up they would be one kernel for every number of slices, and a quadratic one.
+        Added up they would be one kernel for every number of slices, and a quadratic one, which looks
+        at each element for the slice that it is in.
         """
         left, right = _pieces(a), _pieces(b)
         pieces = [*left, *right]
-        if (
-            not left
-            or not right
-            or (len(pieces) < 4 and all(src.op != "cat" for _, _, src in pieces))
-        ):
+        if not left or not right:
             return None
         axis = pieces[0][0]
+        if len(pieces) < 4 and all(src.op != "cat" for _, _, src in pieces):
+            covered = sum(src.shape[axis] for _, _, src in pieces)
+            if len(pieces) < 3 or covered < a.shape[axis]:
+                return None
         pieces.sort(key=lambda p: p[1])
         fit = all(p[1] + p[2].shape[axis] == q[1] for p, q in itertools.pairwise(pieces))
         if not fit or any(p[0] != axis for p in pieces):

@@ -5,7 +5,9 @@
     c = Buffer.from_numpy(x)               # the other way round
 
 A buffer's memory goes back to a free list of its size class when the last reference to it is
-gone. Fresh pages cost more than the arithmetic done on them, so the lists are kept, up to a bound.
+gone. Fresh pages cost more than the arithmetic done on them, so the lists are kept, up to a bound:
+where no free block has the size, free ones of other sizes make room, so that no more is held from the
+system than was in use at once.
 Small buffers are cut from slabs that are never given back; larger ones are mapped one by one,
 in size classes eight to the doubling.
 """
@@ -148,7 +150,8 @@ _large_free: dict[int, list[int]] = {}  # capacity -> addresses
 _small_reserved = 0  # bytes of slabs
 _large_reserved = 0  # bytes of large blocks, in use or cached
 _cached = 0  # bytes of large blocks in free lists
-_peak = 0
+_peak = 0  # most bytes of large blocks in use, since it was last reset
+_most = 64 << 20  # the same, never reset; as much may be held from the start
 
 
 def _default_limit() -> int:
@@ -250,7 +253,12 @@ _slab_at = _slab_end = 0
 
 
 def _map(capacity: int, nbytes: int) -> int:
-    global _large_reserved
+    global _large_reserved, _most
+    used = _large_reserved - _cached + capacity
+    if used > _most:
+        _most = used
+    if _cached > _most - used:
+        _trim(_most - used)
     addr = _map_or_raise(capacity, nbytes)
     _large_reserved += capacity
     return addr

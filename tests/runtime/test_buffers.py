@@ -110,6 +110,26 @@ def test_cache_is_bounded_and_emptied() -> None:
         buffers.set_cache_limit(limit)
 
 
+def test_free_blocks_of_other_sizes_make_room(monkeypatch) -> None:
+    """One large block after many small ones: the process holds no more than it needed at once."""
+    buffers.empty_cache()
+    start = buffers.memory_stats()
+    assert start.reserved == start.current
+    monkeypatch.setattr(buffers, "_most", buffers._large_reserved)
+    kept = [alloc(1 << 20) for _ in range(16)]
+    del kept
+    large = alloc(12 << 20)
+    assert buffers.memory_stats().reserved == start.reserved + (16 << 20)
+    again = [alloc(1 << 20) for _ in range(4)]  # what is left of the small ones
+    assert buffers.memory_stats().reserved == start.reserved + (16 << 20)
+    more = alloc(1 << 20)
+    assert buffers.memory_stats().reserved == start.reserved + (17 << 20)
+    assert buffers.memory_stats().peak - start.current <= max(start.peak - start.current, 17 << 20)
+    del large, again, more
+    alloc(12 << 20)
+    assert buffers.memory_stats().reserved == start.reserved + (17 << 20)
+
+
 def test_too_much_is_a_runtime_error() -> None:
     with pytest.raises(RuntimeError, match=r"you tried to allocate 1000000000000000000 bytes"):
         alloc(10**18)
