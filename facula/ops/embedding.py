@@ -184,11 +184,10 @@ _MODES = {"sum": 0, "mean": 1, "max": 2}
 
 def _bag_of(g: Any, offsets: Any, n: int) -> Any:
     """The bag of each of the n indices: how many offsets are at or before it, less one."""
-    starts = g.reshape(g.cast(offsets, dt.int64), (1, offsets.shape[0]))
-    at = g.cast(
-        g.iota((n, offsets.shape[0]), 0) >= g.expand(starts, (n, offsets.shape[0])), dt.int64
-    )
-    return g.reduce("sum", at, 1, keepdim=False) - 1
+    starts = g.cast(offsets, dt.int64).maximum(0).minimum(n)
+    ones = g.const(1, dt.int64, offsets.shape)
+    begun = g.put(g.const(0, dt.int64, (n + 1,)), starts, ones, 0, "add")
+    return g.slice(g.scan("sum", begun, 0), (0,), (n,), (1,)) - 1
 
 
 def _bag_infer(weight: Meta, index: Meta, offsets: Meta, *rest: Any) -> tuple:

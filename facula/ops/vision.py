@@ -173,13 +173,16 @@ def _pick(flat: Tensor, index: list[Tensor], size: tuple[int, ...]) -> Tensor:
     for i, n in zip(index, size, strict=True):
         good = (i >= 0) & (i < n)
         inside = good if inside is None else inside & good
-        safe = _where(good, i, TORCH["zeros"]((), dtype=dt.int64))
-        place = safe if place is None else place * n + safe
+        place = i if place is None else place * n + i
+    # one number says where and whether: all channels share it
+    outside = TORCH["full"]((), -1, dtype=dt.int64)
+    place = _where(inside, place, outside)  # type: ignore[arg-type]
     n, c = flat.meta.shape[:2]
-    shape = place.meta.shape  # type: ignore[union-attr]
-    at = place.reshape(n, 1, -1).expand(n, c, -1)  # type: ignore[union-attr]
-    got = flat.gather(2, at).reshape(n, c, *shape[1:])  # type: ignore[attr-defined]
-    return _where(inside.unsqueeze(1), got, TORCH["zeros"]((), dtype=got.meta.dtype))  # type: ignore[union-attr]
+    shape = place.meta.shape
+    at = place.reshape(n, 1, -1).expand(n, c, -1)  # type: ignore[attr-defined]
+    zero = TORCH["zeros"]((), dtype=flat.meta.dtype)
+    got = _where(at >= 0, flat.gather(2, at.clamp(min=0)), zero)  # type: ignore[attr-defined]
+    return got.reshape(n, c, *shape[1:])
 
 
 def _long(x: Tensor) -> Tensor:

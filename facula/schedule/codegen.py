@@ -92,6 +92,7 @@ class Writer:
         self.access_strides: list[
             tuple[int, tuple[int, ...]]
         ] = []  # per operand: coefs over loop dims
+        self.fetches: list[tuple[int, tuple[int, ...]]] = []  # picked place, coefs of the rest
         self.scalars: list[int] = []
         self.params: list[int] = []
         self.ready: dict[int, int] = {}  # member -> first phase in which it can be read
@@ -394,6 +395,7 @@ class Writer:
         if any(affine[0]) or affine[1]:
             where = self.stmt("add", dt.int64, (where, self.position(affine)))
         operand = self.operand(src.dtype, slot, offset, None)
+        self.fetches.append((picked, affine[0]))
         return self._loaded("load_at", d, (operand, where), mask)
 
     # memory -----------------------------------------------------------------------------------
@@ -528,9 +530,24 @@ class Writer:
         walks = [s for s in strides.values() if any(s[len(outer) :])]
         along_inner = sum(s[last_inner] == 1 for s in walks)
         along_outer = sum(s[last_outer] == 1 for s in walks) if loops[last_outer] else 0
+        if self.fetches and loops[last_outer]:  # picked rows count, and cost more, than numbers do
+            picks = self._runs(loops[last_outer][-1]), self._runs(loops[last_inner][-1])
+            along_outer, along_inner = along_outer + 2 * picks[0], along_inner + 2 * picks[1]
         if along_inner >= along_outer or outer[-1] < 4:
             return "inner"
         return "outer"
+
+    def _runs(self, d: int) -> int:
+        """How many picked elements lie one after the other along a loop dim."""
+        steps = dict(self.access_strides)
+        moves: list[bool] = []  # of each statement, whether it changes along the dim
+        for s in self.stmts:
+            if s.op in ACCESSING:
+                own = steps[s.args[0][1]][d] != 0
+            else:
+                own = s.op == "index" and s.args[0] == d
+            moves.append(s.op != "reduce" and (own or any(moves[a] for a in s.operands)))
+        return sum(coefs[d] == 1 and not moves[picked] for picked, coefs in self.fetches)
 
     def _resolved(self, s: Stmt, accesses: dict[int, Access], position: dict[int, int]) -> Stmt:
         if s.op in ACCESSING:

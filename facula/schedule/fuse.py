@@ -39,6 +39,7 @@ STORES = frozenset(
     {"cat", "write", "write_at"}
 )  # their operands are computed where they are stored
 LOOKBACK = 12
+COLUMN_ROWS = 2048  # a stripe of columns this high has left the cache when its end is reached
 MAX_READS = 24  # operands of one kernel
 MAX_LOADS = 14  # of one value
 
@@ -163,6 +164,24 @@ def _under_views(v: Val) -> Val:
     return v
 
 
+def _shared_places(index: Val) -> set[int]:
+    """What an index computes for few elements and then reads for many: it is computed once."""
+    out: set[int] = set()
+    stack, seen = [index], set()
+    while stack:
+        v = stack.pop()
+        base = _under_views(v)
+        if base.op not in POINTWISE or base.id in seen:
+            continue
+        seen.add(base.id)
+        if base.numel < v.numel:
+            if base.op not in ("take", "gather"):
+                out.add(base.id)
+        elif base.numel > 1:
+            stack.extend(base.srcs)
+    return out
+
+
 class Fusion:
     """Groups and heavy steps of one graph, in order of running."""
 
@@ -228,6 +247,7 @@ class Fusion:
                 self._needs_memory(v.srcs[0], found, flat=True)
             elif v.op in ("take", "gather"):
                 self._needs_memory(v.srcs[0], found)
+                found |= _shared_places(v.srcs[1])
             if v.op == "reduce":
                 found.add(v.id)
             if v.id in self.wanted and v.id not in self.heavy and v.op != "out":
@@ -271,8 +291,12 @@ class Fusion:
             )
             reads = sum(loads[s.id] for s in v.srcs)
             users = self.users.get(v.id, ())
-            shared = len(users) > 1 or any(u.op == "expand" for u in users)
-            if v.op in POINTWISE and ((total > 10 and shared) or total > 200 or reads > MAX_LOADS):
+            spread = any(u.op == "expand" for u in users)
+            mean = spread and v.op in DEAR and any(s.op == "reduce" for s in v.srcs)
+            shared = len(users) > 1 or spread
+            if v.op in POINTWISE and (
+                mean or (total > 10 and shared) or total > 200 or reads > MAX_LOADS
+            ):
                 found.add(v.id)
                 total = reads = 1
             cost[v.id], loads[v.id] = total, reads
@@ -507,6 +531,8 @@ class Fusion:
         self, group: Group, v: Val, domain: tuple[int, ...], axes: tuple[int, ...], reads: list[Val]
     ) -> bool:
         before = (group.axes, dict(group.cuts))
+        if tuple(domain) == group.shape and _far_below(group, reads):
+            return False
         if v.op == "reduce":
             if tuple(domain) != group.shape:
                 return False
@@ -648,6 +674,21 @@ def _inner_loops(group: Group) -> int:
     return sum(
         1 for n, inner in zip(group.loop_sizes, group.loop_inner, strict=True) if inner and n != 1
     )
+
+
+def _far_below(group: Group, reads: list[Val]) -> bool:
+    """Whether what reads these over the group's domain is a second pass down long columns.
+
+    Columns are summed in stripes. Where one does not stay in cache until it is read again, kernels
+    of their own, of which each walks in the order of memory, take less time.
+    """
+    last = len(group.shape) - 1
+    if not group.axes or last in group.axes or group.shape[last] == 1:
+        return False
+    if _prod(group.shape[d] for d in group.axes) <= COLUMN_ROWS:
+        return False
+    members, full = {m.id for m in group.members}, _prod(group.shape)
+    return any(s.id in members and s.numel < full for s in reads)
 
 
 def _fits(group: Group, v: Val) -> bool:
