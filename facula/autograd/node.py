@@ -200,12 +200,17 @@ def next_function(edge: Any) -> tuple:
 
 
 class Saved:
-    """A result kept by its own node: without the node, which would be a cycle."""
+    """A result kept by its own node: without the node, which would be a cycle.
 
-    __slots__ = ("made", "meta", "number", "offset", "storage", "version")
+    `written`: the storage that a later write would spoil; another one where the result went into a
+    view of it.
+    """
+
+    __slots__ = ("made", "meta", "number", "offset", "storage", "version", "written")
 
     def __init__(self, tensor: Any, number: int) -> None:
         self.storage, self.meta, self.offset = tensor._s, tensor.meta, tensor._off
+        self.written = tensor._s
         self.version, self.number = tensor._s.version, number
         self.made = type(tensor)
 
@@ -264,8 +269,8 @@ def unpack(node: Node, kept: Any) -> Any:
         tensor._rg = True
         tensor._g = (node, kept.number) if node.n_outs > 1 else node
         return tensor
-    if kept.storage.version != kept.version:
-        raise changed(node, kept.meta, kept.storage.version, kept.version, kept.number)
+    if kept.written.version != kept.version:
+        raise changed(node, kept.meta, kept.written.version, kept.version, kept.number)
     from facula.tensor import wrap
 
     tensor = wrap(kept.storage, kept.meta, kept.offset)

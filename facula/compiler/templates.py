@@ -225,7 +225,7 @@ class Templates:
         if kind == "saved":
             kept = _new(Saved)
             _, entry, kept.meta, kept.offset, kept.number, kept.made = x
-            kept.storage = storages[entry]
+            kept.storage = kept.written = storages[entry]
             kept.version = kept.storage.version
             return kept
         _, entry, m, off, rg, edge = x

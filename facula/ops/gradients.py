@@ -7,14 +7,18 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from facula.autograd import walk
+from facula.graph.dtypes import bfloat16, f32_to_bf16
 from facula.graph.meta import META, Meta
-from facula.graph.tape import LOCAL, Op, evaluate
+from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.create import filled
 from facula.ops.elementwise import add
 from facula.ops.inplace import write_back
 from facula.ops.registry import TORCH, only_method
+from facula.runtime.buffers import Buffer
 from facula.tensor import Tensor, from_buffer
 
 
@@ -115,8 +119,9 @@ def _one(m: Meta) -> Tensor:
         return filled(m.plain(), 1)
     buf = _ones.get(m)
     if buf is None:
-        one = filled(m.plain(), 1)
-        buf = _ones[m] = evaluate(one._s)
+        # made here and now: evaluating a recorded one would cut the step in two plans
+        one = np.ones(m.shape, np.float32 if m.dtype is bfloat16 else m.dtype.storage)
+        buf = _ones[m] = Buffer.from_numpy(f32_to_bf16(one) if m.dtype is bfloat16 else one)
     plain = m if m.contiguous and not m.offset else m.plain()
     return from_buffer(buf, plain)
 

@@ -198,6 +198,18 @@ def test_forty_lengths_of_attention():
     assert not any(new[length] for length in range(31, 41))
 
 
+def test_the_first_backward_cuts_no_step(monkeypatch):
+    """The gradient of one that it starts from is made without evaluating what is recorded."""
+    monkeypatch.setattr("facula.ops.gradients._ones", {})
+    x = evaluated(torch.randn(3, 4)).requires_grad_()
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        x.grad = None
+        with watched() as ran:
+            x.to(dtype).square().sum().backward()
+        assert len(ran.plans) == 1
+        assert torch.equal(x.grad, (2 * x.detach().to(dtype)).float())
+
+
 def test_forty_usual_lengths_of_attention():
     new = kernels_by_length(Attention(), True, range(8, 48))
     assert sum(map(len, new.values())) <= 50

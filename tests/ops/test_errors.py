@@ -30,3 +30,18 @@ CASES = [
 def test_errors(call, kind, words):
     with pytest.raises(kind, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda x, v: v.sub_(1), lambda x, v: x.mul_(2), lambda x, v: v.sub_(v)]
+)
+@pytest.mark.parametrize("view", [lambda x: x.T, lambda x: x[1:], lambda x: x.view(6)])
+def test_a_result_written_into_a_view_is_spoiled_by_a_later_write(view, spoil):
+    y = torch.ones(2, 3, requires_grad=True)
+    x = torch.zeros(2, 3)
+    x.copy_(y)
+    v = view(x)
+    v.tanh_()  # keeps its result
+    spoil(x, v)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        x.sum().backward()

@@ -138,10 +138,16 @@ def places(t):
 
 
 def across(t, u):
-    """Whether writing t from u depends on the order of elements (PyTorch leaves open what happens)."""
-    if t is u or getattr(t, "family", t) is not getattr(u, "family", u) or (dense(t) and dense(u)):
+    """Whether writing t from u depends on the order of elements (PyTorch leaves open what happens).
+
+    Or on the strides of dims of size 1, by which PyTorch tells the same tensor from another one: NumPy's
+    are different.
+    """
+    if t is u or getattr(t, "family", t) is not getattr(u, "family", u):
         return False
     a, b = places(t), places(u)
+    if dense(t) and dense(u):
+        return 1 in (*t.shape, *u.shape) and np.array_equal(np.sort(a), np.sort(b))
     return not (t.shape == u.shape and np.array_equal(a, b)) and len(np.intersect1d(a, b)) > 0
 
 
@@ -474,6 +480,7 @@ class Player:
         if args is None:
             return
         target = self.lib.view(name, x, args)
+        target.family = getattr(x, "family", x)
         if e % 2:
             self.lib.fill_(target, e % 5)
         else:
