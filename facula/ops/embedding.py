@@ -11,9 +11,10 @@ from facula.ops.apply import apply, overwrite
 from facula.ops.index import scatter_op
 from facula.ops.pointwise import opmath
 from facula.ops.registry import TORCH, functional
-from facula.tensor import Tensor
+from facula.tensor import Tensor, storage_array
 
 _INDEX_TYPES = (dt.int64, dt.int32)
+_UNSIGNED = {dt.int64: "u8", dt.int32: "u4"}
 
 
 def _check_index(name: str, arg: str, m: Meta) -> None:
@@ -23,6 +24,20 @@ def _check_index(name: str, arg: str, m: Meta) -> None:
             "Long, Int; "
             f"but got torch.{m.dtype.short}Tensor instead (while checking arguments for {name})"
         )
+
+
+def _look(index: Tensor, rows: int) -> None:
+    """Raises at the call, as PyTorch does, for a bad index among values that are known already.
+
+    Values that are still pending are checked by the kernel that reads them.
+    """
+    s, m = index._s, index.meta
+    if s.buf is None or m.dtype is not s.meta.dtype or m.dtype not in _INDEX_TYPES or not m.numel:
+        return
+    seen = storage_array(s, m, index._off)
+    # read as unsigned, a negative index is too large as well
+    if seen.view(_UNSIGNED[m.dtype]).max() >= rows:
+        raise IndexError("index out of range in self")
 
 
 # embedding ---------------------------------------------------------------------------------------
@@ -147,6 +162,8 @@ def embedding(
     Shapes: input (*), weight (rows, width) -> (*, width).
     """
     padding = _padding_row(padding_idx, weight.meta.shape[0] if weight.meta.ndim else 0)
+    if weight.meta.ndim == 2:
+        _look(input, weight.meta.shape[0])
     if max_norm is not None:
         renorm_rows(weight, input, max_norm, norm_type)
     return apply(EMBEDDING, (weight, input), (padding, bool(scale_grad_by_freq), bool(sparse)))

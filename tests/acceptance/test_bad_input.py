@@ -176,8 +176,8 @@ IN_KERNELS = {
         RuntimeError,
         "index 4 is out of bounds for dimension 1 with size 4",
     ),
-    "embedding": (lambda: nn.Embedding(3, 4)(tensor([1, 3])), IndexError, "index out of range in self"),
-    "before": (lambda: nn.Embedding(3, 4)(tensor([-1])), IndexError, "index out of range in self"),
+    "embedding": (lambda: nn.Embedding(3, 4)(tensor([1, 3]) * 1), IndexError, "index out of range in self"),
+    "before": (lambda: nn.Embedding(3, 4)(tensor([-1]) * 1), IndexError, "index out of range in self"),
     "target": (lambda: F.cross_entropy(ones(2, 3), tensor([0, 3])), IndexError, "Target 3 is out of bounds."),
     "negative": (lambda: F.cross_entropy(ones(2, 3), tensor([0, -1])), IndexError, "Target -1 is out of bounds."),
     "nll": (lambda: F.nll_loss(ones(2, 3), tensor([0, 3])), IndexError, "Target 3 is out of bounds."),
@@ -195,6 +195,18 @@ def test_found_in_a_kernel(case):
     assert place.startswith(f"  recorded at {__file__}:"), place
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_an_embedding_looks_at_known_indices_at_the_call(dtype):
+    model = nn.Sequential(nn.Embedding(3, 4))
+    indices = tensor([[0, 1, 2, 3], [2, 1, 0, -1]], dtype=dtype)
+    model(indices[:, :3])
+    model(indices[:, :3].t())
+    for bad in (indices, indices[:1], indices[1, 3:], indices[:, 3:]):
+        with pytest.raises(IndexError, match="index out of range in self") as caught:
+            model(bad)
+        assert caught.value.__notes__ == ["in model.0 (Embedding)"]
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_the_module_is_named_for_what_a_kernel_finds(inside):
     class Net(nn.Module):
@@ -207,7 +219,7 @@ def test_the_module_is_named_for_what_a_kernel_finds(inside):
             return out.tolist() if inside else out
 
     def evaluate():
-        return model(tensor([5])).sum().item()
+        return model(tensor([5]) * 1).sum().item()
 
     model = Net()
     with pytest.raises(IndexError, match="index out of range in self") as caught:
