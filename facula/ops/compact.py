@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facula.random.scalar import i64, i64s, sampler, u8s
+from facula.random.scalar import i32s, i64, i64s, sampler, u8s
 
 
 @sampler
@@ -29,6 +29,34 @@ def row_places(mask: u8s, rows: i64, columns: i64, row: i64s, column: i64s, step
             at = at + 1
 
 
+@sampler
+def selected8(x: i64s, mask: u8s, n: i64, out: i64s) -> None:
+    """Elements where mask is true; out has room for one more."""
+    k = 0
+    for i in range(n):
+        out[k] = x[i]
+        k = k + mask[i]
+
+
+@sampler
+def selected4(x: i32s, mask: u8s, n: i64, out: i32s) -> None:
+    k = 0
+    for i in range(n):
+        out[k] = x[i]
+        k = k + mask[i]
+
+
+@sampler
+def selected1(x: u8s, mask: u8s, n: i64, out: u8s) -> None:
+    k = 0
+    for i in range(n):
+        out[k] = x[i]
+        k = k + mask[i]
+
+
+_SELECTED = {8: selected8, 4: selected4, 1: selected1}
+
+
 def _bytes(x: np.ndarray) -> np.ndarray:
     mask = x if x.dtype == np.bool_ else x != 0
     return np.ascontiguousarray(mask).view(np.uint8)
@@ -40,6 +68,18 @@ def places(x: np.ndarray) -> np.ndarray:
     count = int(np.count_nonzero(mask))
     out = np.empty(count + 1, np.int64)
     flat_places(mask.ctypes.data, mask.size, out.ctypes.data)
+    return out[:count]
+
+
+def selected(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Elements of the vector x where the vector mask is true."""
+    copy = _SELECTED.get(x.itemsize)
+    if copy is None:
+        return x[mask]
+    x, mask = np.ascontiguousarray(x), _bytes(mask)
+    count = int(np.count_nonzero(mask))
+    out = np.empty(count + 1, x.dtype)
+    copy(x.ctypes.data, mask.ctypes.data, mask.size, out.ctypes.data)
     return out[:count]
 
 
@@ -73,4 +113,4 @@ def index_arrays(x: np.ndarray) -> tuple[np.ndarray, ...]:
     return row[:count], column[:count]
 
 
-__all__ = ["coordinates", "index_arrays", "places"]
+__all__ = ["coordinates", "index_arrays", "places", "selected"]

@@ -12,11 +12,13 @@ from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.reference import encode
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
-from facula.ops.compact import coordinates, index_arrays, places
+from facula.ops.bins import edge_places, even_places
+from facula.ops.compact import coordinates, index_arrays, places, selected
 from facula.ops.host import host_op, tensor_of
 from facula.ops.pointwise import opmath
 from facula.ops.reduce import index_backward, reduced, return_type
 from facula.ops.registry import TORCH, both, check_out, only_method, only_torch, to_out
+from facula.random.native import in_parts
 from facula.tensor import Tensor, adopt_array
 
 # sort and its kin: values and indices, the gradient goes where the index points ---------------------
@@ -437,8 +439,8 @@ def _unique_flat(x: np.ndarray, consecutive: bool) -> tuple:
     return got[0], got[1], got[2]
 
 
-def _unique_sorted(flat: Tensor, consecutive: bool, inverse: bool) -> tuple:
-    """(values, inverse or None, counts) by sorting, or of runs as they are."""
+def _unique_sorted(flat: Tensor, consecutive: bool, inverse: bool, count: bool) -> tuple:
+    """(values, inverse, counts), the latter None if not wanted, by sorting, or of runs as they are."""
     n = flat.meta.numel
     order = None
     if not consecutive:
@@ -446,14 +448,14 @@ def _unique_sorted(flat: Tensor, consecutive: bool, inverse: bool) -> tuple:
     new = TORCH["ones"](n, dtype=dt.bool_)
     if n > 1:
         new[1:] = flat[1:] != flat[:-1]  # type: ignore[index]
-    first = places(new._values())
-    counts = np.diff(np.append(first, n))
+    mask = new._values()
+    counts = adopt_array(np.diff(np.append(places(mask), n))) if count else None
     back = None
     if inverse:
         back = TORCH["cumsum"](new, 0) - 1
         if order is not None:
             back = TORCH["empty"](n, dtype=dt.int64).scatter_(0, order, back)  # type: ignore[attr-defined]
-    return flat[adopt_array(first)], back, adopt_array(counts)  # type: ignore[index]
+    return adopt_array(selected(flat._array(), mask), flat.meta.dtype), back, counts
 
 
 def _unique(
@@ -463,7 +465,7 @@ def _unique(
         grad, LOCAL.tape.grad = LOCAL.tape.grad, False
         try:
             flat = input.detach().reshape(-1)  # type: ignore[attr-defined]
-            got = _unique_sorted(flat, consecutive, return_inverse)
+            got = _unique_sorted(flat, consecutive, return_inverse, return_counts)
         finally:
             LOCAL.tape.grad = grad
         back = [got[1].reshape(input.meta.shape)] if return_inverse else []
@@ -515,14 +517,14 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError("minlength should be >= 0")
     if input.meta.dtype.kind not in "iu":
         raise RuntimeError(f"\"bincount_cpu\" not implemented for '{input.meta.dtype.short}'")
-    if input.meta.ndim != 1 or bool((input._values() < 0).any()):
+    x = input._values()
+    if input.meta.ndim != 1 or (x.size and x.min() < 0):
         if input.meta.ndim == 0 or (input.meta.numel or input.meta.ndim != 1):
             raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is not None and (weights.meta.ndim != 1 or weights.meta.numel != input.meta.numel):
         raise RuntimeError("weights should be 1-d and have the same length as input")
-    x = input._values()
     if weights is None:
-        return adopt_array(np.bincount(x, minlength=minlength).astype(np.int64))
+        return adopt_array(np.bincount(x, minlength=minlength).astype(np.int64, copy=False))
     d = weights.meta.dtype if weights.meta.dtype in (dt.float32, dt.float64) else dt.float64
     return tensor_of(np.bincount(x, weights._values().astype(np.float64), minlength), d)
 
@@ -554,10 +556,11 @@ def histc(
 
 
 def _count(x: np.ndarray, bins: int, lo: float, hi: float, weights: Any = None) -> np.ndarray:
-    inside = (x >= lo) & (x <= hi)
-    place = ((x[inside].astype(np.float64) - lo) * bins / (hi - lo)).astype(np.int64)
-    place = np.minimum(place, bins - 1)
-    return np.bincount(place, None if weights is None else weights[inside], minlength=bins)
+    place = np.empty(x.size, np.int64)
+    x = np.ascontiguousarray(x, np.float64)
+    a, b = x.ctypes.data, place.ctypes.data
+    in_parts(x.size, lambda i, j: even_places(a + 8 * i, b + 8 * i, j - i, bins, lo, hi))
+    return np.bincount(place, weights, minlength=bins + 1)[:bins]
 
 
 _HISTOGRAM = return_type("histogram", "hist", "bin_edges")
@@ -604,19 +607,29 @@ def _bin_lines(x: np.ndarray, bins: Any, range: Any, d: Any) -> list[np.ndarray]
     return lines
 
 
+def _bins_of(x: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The bin of each element; the number of bins for one outside."""
+    n, wide = len(edges) - 1, edges.astype(np.float64)
+    step = (wide[-1] - wide[0]) / max(n, 1)
+    # within a tenth of a bin of where they would be if they were evenly spaced
+    if n > 0 and np.abs(wide - wide[0] - step * np.arange(n + 1)).max() < 0.1 * step:
+        place = np.empty(x.size, np.int64)
+        x = np.ascontiguousarray(x, np.float64)
+        a, b, c = x.ctypes.data, place.ctypes.data, wide.ctypes.data
+        in_parts(x.size, lambda i, j: edge_places(a + 8 * i, b + 8 * i, j - i, c, n))
+        return place
+    place = np.searchsorted(edges, x, side="right") - 1
+    place = np.where(x == edges[-1], n - 1, place)
+    return np.where((place >= 0) & (place < n), place, n)
+
+
 def _histogram(x: np.ndarray, lines: list[np.ndarray], weight: Any, density: bool) -> np.ndarray:
     sizes = [len(e) - 1 for e in lines]
-    good = np.ones(len(x), bool)
-    flat = np.zeros(len(x), np.int64)
+    flat: Any = 0
     for column, edges, n in zip(x.T, lines, sizes):
-        place = np.searchsorted(edges, column, side="right") - 1
-        place = np.where(column == edges[-1], n - 1, place)
-        good &= (place >= 0) & (place < n)
-        flat = flat * n + np.clip(place, 0, max(n - 1, 0))
-    hist = np.bincount(
-        flat[good], None if weight is None else weight[good], minlength=math.prod(sizes)
-    )
-    hist = hist.astype(np.float64).reshape(sizes)
+        flat = flat * (n + 1) + _bins_of(column, edges)  # one more, for what is outside
+    hist = np.bincount(flat, weight, minlength=math.prod(n + 1 for n in sizes))
+    hist = hist.astype(np.float64).reshape([n + 1 for n in sizes])[tuple(map(slice, sizes))]
     if density:
         total = hist.sum()
         for i, edges in enumerate(lines):

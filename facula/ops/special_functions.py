@@ -13,6 +13,7 @@ from facula.graph.tape import Op
 from facula.ops import special_numpy as sn
 from facula.ops import special_series
 from facula.ops.apply import apply
+from facula.ops.incomplete import incomplete_gamma
 from facula.ops.pointwise import FLOAT, apply_rule, binary, opmath, unary, unsupported
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, both, inplace, to_out
 from facula.tensor import Tensor
@@ -209,6 +210,8 @@ def _two(fn_name: str, kind: str) -> Any:
 
 def np_two(a: np.ndarray, b: np.ndarray, name: str, kind: str) -> np.ndarray:
     """A function of two arrays by name."""
+    if kind == "incomplete":
+        return incomplete_gamma(a, b, name == "gammaincc")
     fn = sn.POLYNOMIALS[name] if kind == "polynomial" else getattr(sn, name)
     with np.errstate(all="ignore"):
         x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
@@ -266,7 +269,7 @@ for _name, _alias, _fn_name, _sign in (
     ("igamma", "gammainc", "gammainc", 1),
     ("igammac", "gammaincc", "gammaincc", -1),
 ):
-    _function = _public(_name, binary(_name, _two(_fn_name, ""), _gammainc_backward(_sign), saves="0 1",
+    _function = _public(_name, binary(_name, _two(_fn_name, "incomplete"), _gammainc_backward(_sign), saves="0 1",
                                       check=_only_float(_name)), False)  # fmt: skip
     both(_name)(_function)
     inplace(_function, _name)

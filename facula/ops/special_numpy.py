@@ -29,9 +29,6 @@ def piecewise(x: Array, *parts: tuple[Array, Callable[[Array], Array]]) -> Array
 
 _erf = np.frompyfunc(math.erf, 1, 1)
 _erfc = np.frompyfunc(math.erfc, 1, 1)
-_lgamma = np.frompyfunc(
-    lambda v: math.inf if v <= 0 and v == math.floor(v) else math.lgamma(v), 1, 1
-)
 
 
 def erf(x: Array) -> Array:
@@ -42,15 +39,6 @@ def erf(x: Array) -> Array:
 def erfc(x: Array) -> Array:
     """1 - erf(x)."""
     return _erfc(x).astype(np.float64)
-
-
-def lgamma(x: Array) -> Array:
-    """log |gamma(x)|."""
-    return piecewise(
-        np.asarray(x, np.float64),
-        (np.isinf(x), np.abs),
-        (~np.isnan(x), lambda v: _lgamma(v).astype(np.float64)),
-    )
 
 
 # normal distribution ------------------------------------------------------------------------------
@@ -397,71 +385,6 @@ def polygamma(x: Array, n: int) -> Array:
     if n == 1:
         return trigamma(x)
     return (-1.0) ** (n + 1) * math.gamma(n + 1) * zeta(np.full_like(x, n + 1.0), x)
-
-
-def _gamma_series(a: Array, x: Array) -> Array:
-    total = term = 1 / a
-    n = a.copy()
-    for _ in range(2000):
-        n = n + 1
-        term = term * x / n
-        total = total + term
-        if np.all(np.abs(term) <= np.abs(total) * 1e-17):
-            break
-    return total * np.exp(a * np.log(x) - x - lgamma(a))
-
-
-def _gamma_fraction(a: Array, x: Array) -> Array:
-    """Lentz's method on the continued fraction of the upper function."""
-    tiny = 1e-300
-    b = x + 1 - a
-    c, d = np.full_like(x, 1 / tiny), 1 / np.where(b == 0, tiny, b)
-    h = d
-    for i in range(1, 2000):
-        an = -i * (i - a)
-        b = b + 2
-        d = an * d + b
-        d = 1 / np.where(np.abs(d) < tiny, tiny, d)
-        c = b + an / c
-        c = np.where(np.abs(c) < tiny, tiny, c)
-        step = d * c
-        h = h * step
-        if np.all(np.abs(step - 1) < 1e-16):
-            break
-    return h * np.exp(a * np.log(x) - x - lgamma(a))
-
-
-def _incomplete(a: Array, x: Array, upper: bool) -> Array:
-    a, x = (v.astype(np.float64) for v in np.broadcast_arrays(a, x))
-    out = np.full(a.shape, np.nan)
-    one, none = (0.0, 1.0) if upper else (1.0, 0.0)
-    with np.errstate(all="ignore"):
-        ok = (a >= 0) & (x >= 0)
-        out[ok & (x == 0)] = none
-        out[ok & (a == 0) & (x > 0)] = one
-        out[ok & np.isinf(x) & np.isfinite(a)] = one
-        out[ok & np.isinf(a) & np.isfinite(x)] = none
-        out[(a == 0) & (x == 0)] = np.nan
-        todo = (a > 0) & (x > 0) & np.isfinite(a) & np.isfinite(x)
-        low = todo & (x < a + 1)
-        if low.any():
-            got = _gamma_series(a[low], x[low])
-            out[low] = 1 - got if upper else got
-        high = todo & ~low
-        if high.any():
-            got = _gamma_fraction(a[high], x[high])
-            out[high] = got if upper else 1 - got
-    return out
-
-
-def gammainc(a: Array, x: Array) -> Array:
-    """Regularised lower incomplete gamma function."""
-    return _incomplete(a, x, False)
-
-
-def gammaincc(a: Array, x: Array) -> Array:
-    """Regularised upper incomplete gamma function."""
-    return _incomplete(a, x, True)
 
 
 # orthogonal polynomials -------------------------------------------------------------------------------
