@@ -125,7 +125,23 @@ class BackwardCFunction(Node, FunctionCtx):
                 f"function {type(self).__name__} returned an incorrect number of gradients (expected "
                 f"{n}, got {len(got)})"
             )
-        return tuple(got[i] for i in places)
+        return tuple(self._fitted(got[i], j) for j, i in enumerate(places))
+
+    def _fitted(self, g: Any, number: int) -> Any:
+        """A gradient in its input's shape; refused if that can't be broadcast to the gradient's."""
+        if not isinstance(g, Tensor) or self.edges[number] is None:
+            return g
+        shape, got = self.inst.ins[number].shape, g.meta.shape
+        if got == shape:
+            return g
+        front = len(got) - len(shape)
+        if front < 0 or any(n not in (1, m) for n, m in zip(shape, got[front:])):
+            raise RuntimeError(
+                f"Function {type(self).__name__} returned an invalid gradient at index "
+                f"{self._places[number]} - got {list(got)} but expected shape compatible with "
+                f"{list(shape)}"
+            )
+        return g.sum_to_size(shape)  # type: ignore[attr-defined]
 
     def _materializes(self) -> bool:
         return bool(self.__dict__.get("materialize_grads", True))

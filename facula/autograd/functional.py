@@ -38,10 +38,37 @@ def _run(func: Callable, inputs: tuple, where: str) -> tuple[bool, tuple]:
     return _tuple(func(*inputs), "outputs of the user-provided function", where)
 
 
-def _check_strict(strict: bool, tensors: tuple, grads: tuple, where: str) -> None:
-    if strict and any(g is None for g in grads):
+def _check_strict(
+    strict: bool, outputs: tuple, grads: tuple, number: int | None = None, what: str = ""
+) -> None:
+    """In strict mode every output must need gradients, and every input get one.
+
+    `number` is that of the output where the gradients are of one alone; `what` tells a Hessian.
+    """
+    if not strict:
+        return
+    for i, o in enumerate(outputs):
+        if not o.requires_grad:
+            raise RuntimeError(
+                f"Output {number or i} of the user-provided function does not require gradients. The "
+                "outputs must be computed in a differentiable manner from the input when running in "
+                "strict mode."
+            )
+    for i, g in enumerate(grads):
+        if g is not None and (g.requires_grad or not what):
+            continue
+        if what and g is not None:
+            raise RuntimeError(
+                f"While computing the {what}, found that the jacobian of the user-provided function "
+                f"with respect to input {i} is independent of the input. This is not allowed in strict "
+                "mode. You should ensure that your function is twice differentiable and that the "
+                "jacobian depends on the inputs (this would be violated by a linear function for "
+                "example)."
+            )
+        which = "The output" if number is None else f"Output {number}"
         raise RuntimeError(
-            f"The output of the user-provided function is independent of an input: this is not allowed in strict mode of {where}."
+            f"{which} of the user-provided function is independent of input {i}. This is not allowed "
+            "in strict mode."
         )
 
 
@@ -69,11 +96,13 @@ def _check_vector(v: Any, like: tuple, many: bool, what: str) -> tuple:
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
             raise RuntimeError(
-                f"The vector v can only be None if the {what} is a single Tensor with a single element."
+                f"The vector v can only be None if the {what} a single Tensor with a single element."
             )
         return tuple(TORCH["ones_like"](t) for t in like)
     _, vs = _tuple(v, "v", "the product")
     if len(vs) != len(like):
+        if len(like) == 1:
+            raise RuntimeError("The given v should contain a single Tensor.")
         raise RuntimeError(
             f"v is a tuple of invalid length: should be {len(like)} but got {len(vs)}."
         )
@@ -91,9 +120,9 @@ def vjp(
         many, ins = _tuple(inputs, "inputs", "vjp")
         ins = _fresh(ins, create_graph)
         many_out, outs = _run(func, ins, "vjp")
-        vs = _check_vector(v, outs, many_out, "output of the user-provided function")
+        vs = _check_vector(v, outs, many_out, "user-provided function returns")
         grads = _gradients(outs, ins, vs, create_graph)
-        _check_strict(strict, ins, grads, "vjp")
+        _check_strict(strict, outs, grads)
         product = _filled(grads, ins)
     return _done(outs, create_graph, many_out), _done(product, create_graph, many)
 
@@ -105,11 +134,12 @@ def jvp(
     with enable_grad():
         many, ins = _tuple(inputs, "inputs", "jvp")
         ins = _fresh(ins, create_graph)
-        vs = _check_vector(v, ins, many, "input to the user-provided function")
+        vs = _check_vector(v, ins, many, "input to the user-provided function is")
         many_out, outs = _run(func, ins, "jvp")
-        weights = tuple(TORCH["zeros_like"](o).requires_grad_() for o in outs)
+        # gradients are linear in the weights: any will do, but 0 is where abs and log break
+        weights = tuple(TORCH["ones_like"](o).requires_grad_() for o in outs)
         grads = _gradients(outs, ins, weights, True)
-        _check_strict(strict, ins, grads, "jvp")
+        _check_strict(strict, outs, grads)
         pairs = [(g, x) for g, x in zip(grads, vs) if g is not None]
         product = (
             _gradients(
@@ -137,14 +167,14 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bo
         many, ins = _tuple(inputs, "inputs", "jacobian")
         ins = _fresh(ins, create_graph)
         many_out, outs = _run(func, ins, "jacobian")
-        rows = tuple(_rows(out, ins, create_graph, strict) for out in outs)
+        rows = tuple(_rows(o, i, ins, create_graph, strict) for i, o in enumerate(outs))
     if not create_graph:
         rows = tuple(tuple(j.detach() for j in row) for row in rows)
     rows = tuple(row if many else row[0] for row in rows)
     return rows if many_out else rows[0]
 
 
-def _rows(out: Tensor, ins: tuple, create_graph: bool, strict: bool) -> tuple:
+def _rows(out: Tensor, number: int, ins: tuple, create_graph: bool, strict: bool) -> tuple:
     """The Jacobian of one result by all inputs, a row per element."""
     parts: list[list[Tensor]] = [[] for _ in ins]
     flat = out.reshape(-1)  # type: ignore[attr-defined]
@@ -152,7 +182,7 @@ def _rows(out: Tensor, ins: tuple, create_graph: bool, strict: bool) -> tuple:
         one = TORCH["zeros_like"](flat)
         one[i] = 1
         grads = _gradients((flat,), ins, (one,), create_graph)
-        _check_strict(strict, ins, grads, "jacobian")
+        _check_strict(strict, (out,), grads, number)
         for part, g in zip(parts, _filled(grads, ins)):
             part.append(g)
     shape = tuple(out.shape)
@@ -171,6 +201,7 @@ def hessian(func: Callable, inputs: Any, create_graph: bool = False, strict: boo
 
     def slope(*ins: Any) -> Any:
         got = jacobian(_scalar(func, "hessian"), ins, create_graph=True)
+        _check_strict(strict, (), got, what="hessian")
         return tuple(g.reshape(t.shape) for g, t in zip(got, ins))
 
     full = jacobian(slope, inputs if many else (inputs,), create_graph=create_graph, strict=strict)
@@ -198,9 +229,11 @@ def vhp(
     with enable_grad():
         many, ins = _tuple(inputs, "inputs", "vhp")
         ins = _fresh(ins, create_graph)
-        vs = _check_vector(v, ins, many, "input to the user-provided function")
+        vs = _check_vector(v, ins, many, "input to the user-provided function is")
         out = _scalar(func, "vhp")(*ins)
-        slopes = _filled(_gradients((out,), ins, (None,), True), ins)
+        slopes = _gradients((out,), ins, (None,), True)
+        _check_strict(strict, (out,), slopes, what="hessian")
+        slopes = _filled(slopes, ins)
         product = _filled(_gradients(slopes, ins, vs, create_graph), ins)
     return _done((out,), create_graph, False), _done(product, create_graph, many)
 

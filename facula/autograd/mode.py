@@ -178,8 +178,7 @@ class inference_mode(_Context):
 
     def __enter__(self) -> None:
         self.before.append((LOCAL.tape.grad, _Inference.on))
-        if self.mode:
-            LOCAL.tape.grad = False
+        LOCAL.tape.grad = not self.mode  # inference_mode(False) also turns derivatives on
         _Inference.on = self.mode
 
     def __exit__(self, *exc: Any) -> None:

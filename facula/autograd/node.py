@@ -175,7 +175,7 @@ class AccumulateGrad:
 
     def name(self) -> str:
         """Its name, as PyTorch shows it."""
-        return "struct torch::autograd::AccumulateGrad"
+        return "torch::autograd::AccumulateGrad"
 
     def register_hook(self, hook: Any) -> Any:
         """Calls hook(grad_inputs, grad_outputs) after the gradient was added up."""

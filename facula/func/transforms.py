@@ -180,12 +180,14 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> Any:
 
 def _push(outs: list, flat: list, tangents: list) -> list:
     """Jacobian times tangents: the backward pass differentiated by its weights."""
-    weights = [torch.zeros_like(o).requires_grad_() for o in outs]
+    # gradients are linear in the weights: any will do, but 0 is where abs and log break
+    weights = [torch.ones_like(o).requires_grad_() for o in outs]
     grads = _grads(outs, flat, weights)
     met = [(g, t) for g, t in zip(grads, tangents) if g.requires_grad]
     if not met:
         return [torch.zeros_like(o) for o in outs]
     got = gradients([g for g, _ in met], weights, [t for _, t in met])
+    got = _released(list(got), _leaf_ids(flat + weights))
     return [torch.zeros_like(o) if g is None else g for g, o in zip(got, outs)]
 
 

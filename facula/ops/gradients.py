@@ -161,6 +161,25 @@ def tensor_backward(self: Tensor, gradient: Tensor | None = None, retain_graph: 
     backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 
 
+class _Place:
+    """A gradient edge as an input of `grad`: what gradients ask of a tensor that needs them."""
+
+    _rg = True
+
+    def __init__(self, edge: Any) -> None:
+        node, number = edge[:2]
+        self._g = node if len(node.inst.outs) == 1 else (node, number)
+        self.meta = node.inst.outs[number]
+
+    @staticmethod
+    def of(given: Any) -> Any:
+        """The tensor itself, the leaf behind an edge, or a place in the middle of the graph."""
+        if not hasattr(given, "ownership_token"):
+            return given
+        leaf = getattr(given.node, "variable", None)
+        return _Place(given) if leaf is None else leaf
+
+
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
          create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
          is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple:  # fmt: skip
@@ -173,7 +192,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
             stacklevel=2,
         )
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    one = isinstance(inputs, Tensor) or hasattr(inputs, "ownership_token")
+    inputs = tuple(_Place.of(t) for t in ((inputs,) if one else inputs))
     grads = _as_tuple(grad_outputs, len(outputs))
     if allow_unused is None:
         allow_unused = materialize_grads

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -193,9 +192,10 @@ def _lcse_backward(n: Any, g: Tensor) -> Tensor:
         return conj_of((x - shift).exp()) * reverse_cumsum(g * conj_of((shift - y).exp()), dim)
 
     size = g.abs().log()  # type: ignore[attr-defined]
+    least = dt.finfo(g.meta.dtype).min  # finite, so that the derivative of this is not NaN
 
     def half(part: Tensor) -> Tensor:
-        log = TORCH["where"](part, size, -math.inf) - y
+        log = TORCH["where"](part, size, least) - y
         flipped = logcumsumexp(TORCH["flip"](log, (dim,)), dim)
         return (TORCH["flip"](flipped, (dim,)) + x).exp()
 

@@ -100,3 +100,68 @@ def test_old_constructors():
     assert torch.Tensor([1, 2]).dtype is torch.float32
     assert isinstance(torch.ones(1), torch.FloatTensor)
     assert torch.LongTensor([3]).tolist() == [3]
+
+
+def test_forward_mode_gives_back_what_needs_gradients_only():
+    fw = torch.autograd.forward_ad
+    x, t = torch.tensor([1.0, 2.0]), torch.tensor([1.0, -1.0])
+    with fw.dual_level():
+        value, tangent = fw.unpack_dual(fw.make_dual(x, t).exp())
+        assert not value.requires_grad and not tangent.requires_grad
+        with pytest.raises(RuntimeError, match="different size"):
+            fw.make_dual(x, t[:1])
+        x.requires_grad_()
+        slope = fw.unpack_dual(fw.make_dual(x, t).exp()).tangent
+        (got,) = torch.autograd.grad(slope.sum(), x)
+    assert torch.allclose(got, t * x.exp())
+
+
+def test_forward_mode_of_running_logsumexp():
+    x, t = torch.tensor([0.5, -1.0, 2.0]), torch.tensor([1.0, -2.0, 0.5])
+    _, got = torch.func.jvp(lambda a: a.logcumsumexp(0), (x,), (t,))
+    e = x.exp()
+    assert torch.allclose(got, (e * t).cumsum(0) / e.cumsum(0))
+    assert not got.requires_grad
+
+
+def test_strict_names_the_input():
+    x = torch.ones(2)
+    with pytest.raises(RuntimeError, match=r"Output 0 .* independent of input 1"):
+        torch.autograd.functional.jacobian(lambda a, b: a * 2, (x, x), strict=True)
+    with pytest.raises(RuntimeError, match="does not require gradients"):
+        torch.autograd.functional.vjp(lambda a: x * 1, x, x, strict=True)
+    with pytest.raises(RuntimeError, match="respect to input 0 is independent"):
+        torch.autograd.functional.vhp(lambda a: a.sum(), x, x, strict=True)
+
+
+def test_gradients_at_an_edge():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    edges = [torch.autograd.graph.get_gradient_edge(t) for t in (y, x)]
+    at_y, at_x = torch.autograd.grad((y * y).sum(), edges)
+    assert at_y.tolist() == [4.0, 8.0] and at_x.tolist() == [8.0, 16.0]
+
+
+def test_gradients_of_custom_functions_must_fit():
+    class Wide(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, wanted):
+            ctx.wanted = wanted
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return torch.ones(ctx.wanted), None
+
+    x = torch.ones(3, requires_grad=True)
+    Wide.apply(x, (2, 3)).sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+    with pytest.raises(RuntimeError, match=r"invalid gradient at index 0 - got \[2\]"):
+        Wide.apply(x, (2,)).sum().backward()
+
+
+def test_inference_mode_false_records():
+    x = torch.ones(2, requires_grad=True)
+    with torch.inference_mode(), torch.inference_mode(False):
+        y = x * 2
+    assert y.requires_grad
