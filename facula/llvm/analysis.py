@@ -197,6 +197,6 @@ def _outer_unroll(program: Program, loads: list[_Load], target: Target) -> int:
     weight = max(load.weight for load in loops)
     accumulators = max(1, *(load.reductions for load in loops), 1)
     room = target.n_vector_registers // (2 * accumulators)
-    wanted = 16 if weight <= 2 else 8 if weight <= 6 else 4 if weight <= 14 else 1
+    wanted = 16 if weight <= 4 else 8 if weight <= 6 else 4 if weight <= 14 else 1
     # a power of two: tiles are counted with masks
     return 1 << max(1, min(wanted, room)).bit_length() - 1

@@ -531,8 +531,9 @@ class Fusion:
         self, group: Group, v: Val, domain: tuple[int, ...], axes: tuple[int, ...], reads: list[Val]
     ) -> bool:
         before = (group.axes, dict(group.cuts))
-        if tuple(domain) == group.shape and _far_below(group, reads):
-            return False
+        if tuple(domain) == group.shape and (v.op == "reduce" or v.id in self.wanted):
+            if _far_below(group, reads):
+                return False
         if v.op == "reduce":
             if tuple(domain) != group.shape:
                 return False
@@ -680,7 +681,8 @@ def _far_below(group: Group, reads: list[Val]) -> bool:
     """Whether what reads these over the group's domain is a second pass down long columns.
 
     Columns are summed in stripes. Where one does not stay in cache until it is read again, kernels
-    of their own, of which each walks in the order of memory, take less time.
+    of their own, of which each walks in the order of memory, take less time. Not so where the group
+    computes elements that would then need memory (the exponentials of a softmax).
     """
     last = len(group.shape) - 1
     if not group.axes or last in group.axes or group.shape[last] == 1:
@@ -688,6 +690,8 @@ def _far_below(group: Group, reads: list[Val]) -> bool:
     if _prod(group.shape[d] for d in group.axes) <= COLUMN_ROWS:
         return False
     members, full = {m.id for m in group.members}, _prod(group.shape)
+    if any(m.numel == full for m in group.members):
+        return False
     return any(s.id in members and s.numel < full for s in reads)
 
 

@@ -51,3 +51,10 @@ def test_same_bits_for_any_number_of_threads():
     finally:
         torch.set_num_threads(before)
     assert got[0].tobytes() == got[1].tobytes()
+
+
+def test_a_softmax_down_columns_stays_one_kernel():
+    """Else its exponentials would take memory."""
+    plan = torch.explain(torch.nn.functional.softmax(torch.rand(4096, 128), 0))
+    assert plan.temporaries < 4096
+    assert len(plan.kernels) <= 2
