@@ -214,8 +214,7 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     ndim = max((len(s) for s in shapes), default=0)
     out = [1] * ndim
     for shape in shapes:
-        lead = ndim - len(shape)
-        for i, n in enumerate(shape, lead):
+        for i, n in zip(range(ndim - 1, -1, -1), reversed(shape), strict=False):
             if n != 1:
                 if out[i] != 1 and out[i] != n:
                     raise RuntimeError(

@@ -141,7 +141,7 @@ def _check_nll(x: Meta, t: Meta, weight: Tensor | None) -> None:
             f"Expected target size {[x.shape[0], *x.shape[2:]]}, got {list(t.shape)}"
         )
     if t.dtype not in (dt.int64, dt.uint8):
-        raise RuntimeError(f"expected scalar type Long but found {t.dtype.short}")
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {t.dtype.short}")
     if x.dtype.kind != "f":
         raise RuntimeError(f"\"nll_loss_out_frame\" not implemented for '{x.dtype.short}'")
     classes = x.shape[_class_dim(x)]

@@ -532,8 +532,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
 def _check_classes(m: Meta, t: Meta) -> None:
     if m.ndim == 0:
         raise RuntimeError("cross_entropy: expected input with at least one dim, got a 0-d tensor")
-    if t.dtype.kind not in "iu":
-        raise RuntimeError(f"expected scalar type Long but found {t.dtype.short}")
+    if t.dtype not in (dt.int64, dt.uint8):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {t.dtype.short}")
     dim = 1 if m.ndim > 1 else 0
     if m.ndim == 1:
         if t.ndim > 1 or (t.ndim == 1 and t.numel != 1):
