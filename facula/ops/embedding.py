@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from facula.graph import dtypes as dt
@@ -57,7 +58,8 @@ def _expand(g: Any, weight: Any, index: Any, *_: Any) -> Any:
 def _backward(n: Any, g: Tensor) -> tuple:
     rows = n.inst.ins[0].shape[0]
     padding, by_freq, sparse = n.params
-    _no_sparse(sparse)
+    if sparse:
+        return _sparse_rows(g, n.tensor(0), rows, padding, by_freq), None
     return apply(EMBEDDING_BACKWARD, (g, n.tensor(0)), (rows, padding, by_freq)), None
 
 
@@ -117,13 +119,18 @@ def _padding_row(padding_idx: int | None, rows: int) -> int:
     return padding_idx
 
 
-def _no_sparse(sparse: bool) -> None:
-    if sparse:
-        raise NotImplementedError(
-            "gradients of embeddings as sparse tensors are not available: use sparse=False, whose "
-            "dense "
-            "gradients have the same values"
+def _sparse_rows(grad: Tensor, index: Tensor, rows: int, padding: int, by_freq: bool) -> Any:
+    """The gradient of a table as a sparse tensor: one row for each index, not added up."""
+    if by_freq:
+        raise RuntimeError(
+            "embedding_backward: scale_grad_by_freq not supported with sparse gradients"
         )
+    at, values = index.reshape(-1), grad.reshape(-1, grad.meta.shape[-1])  # type: ignore[attr-defined]
+    if padding >= 0:
+        kept = at != padding
+        at, values = at[kept], values[kept]
+    made = importlib.import_module("facula.sparse.coo").made
+    return made(at.long().unsqueeze(0), values, (rows, grad.meta.shape[-1]), False)
 
 
 def renorm_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
@@ -262,7 +269,11 @@ def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> An
 
 def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     _, mode, padding, by_freq, sparse, _ = n.params
-    _no_sparse(sparse)
+    if sparse and mode == 2:
+        raise NotImplementedError(
+            "embedding_bag: sparse gradients of mode='max' are not available: use sparse=False, "
+            "whose dense gradients have the same values"
+        )
     weight, index = n.inst.ins[0], n.tensor(1)
     has_scale = len(n.inst.ins) > 3
     scale = n.tensor(2) if has_scale else None
@@ -281,7 +292,10 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     gw = gs = None
     if n.needs(0):
         rows = per_row * scale.unsqueeze(1) if scale is not None else per_row
-        gw = apply(EMBEDDING_BACKWARD, (rows, index), (weight.shape[0], padding, by_freq))
+        if sparse:
+            gw = _sparse_rows(rows, index, weight.shape[0], padding, by_freq)
+        else:
+            gw = apply(EMBEDDING_BACKWARD, (rows, index), (weight.shape[0], padding, by_freq))
     if has_scale and n.needs(3):
         gs = (per_row * table.index_select(0, index)).sum(1)
         if padding >= 0:

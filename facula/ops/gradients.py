@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
 from collections.abc import Sequence
@@ -34,11 +35,18 @@ ADD_N = Op("add", lambda *m: m[0].plain(), _add_n_expand, lambda n, g: (g,) * le
 
 def add_n(grads: Sequence[Tensor]) -> Tensor:
     """Sum of tensors of one shape, in order."""
+    if any(grad.is_sparse for grad in grads):  # type: ignore[attr-defined]
+        return functools.reduce(_add_any, grads)
     if len(grads) == 2:
         return add(grads[0], grads[1])
     if len(grads) > 200:
         return add_n([add_n(grads[:200]), *grads[200:]])
     return apply(ADD_N, grads)
+
+
+def _add_any(a: Any, b: Any) -> Any:
+    """The sum of two tensors, each of which may be sparse."""
+    return b.add(a) if b.is_sparse and not a.is_sparse else a.add(b)
 
 
 def zeros(m: Meta) -> Tensor:
@@ -76,6 +84,8 @@ def accumulate(leaf: Tensor, grad: Tensor, create_graph: bool) -> None:
         if not create_graph and grad._rg:
             grad = grad.detach()
         leaf._grad = grad
+    elif grad.is_sparse or have.is_sparse:  # type: ignore[attr-defined]
+        leaf._grad = _add_any(have, grad)
     elif create_graph or have._rg:
         leaf._grad = add(have, grad)
     else:

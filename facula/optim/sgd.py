@@ -114,9 +114,35 @@ def sgd(
         "nesterov": nesterov,
         "maximize": maximize,
     }
+    if any(grad.is_sparse for grad in grads):
+        params, grads = sgd_sparse(params, grads, options)
+        momentum_buffer_list = [None] * len(params)
     bufs = momentum_buffer_list
     known = momentum == 0 or all(buf is not None for buf in bufs)
     if known and fused_update(updates.sgd, (params, grads, bufs), options):
         return
     for i, param in enumerate(params):  # a first step makes buffers, which are results of it
         bufs[i] = updates.sgd(param, grads[i], bufs[i], **options)
+
+
+def sgd_sparse(params, grads, options):
+    """Steps the parameters with sparse gradients; returns the others with theirs.
+
+    Only the rows named are touched.
+    """
+    if options["momentum"] != 0:
+        raise NotImplementedError(
+            "SGD with momentum and sparse gradients: use momentum=0, SparseAdam or sparse=False"
+        )
+    rate = options["lr"] if options["maximize"] else -options["lr"]
+    for param, grad in zip(params, grads, strict=True):
+        if grad.is_sparse:
+            if options["weight_decay"] != 0:
+                raise RuntimeError(
+                    "add(sparse, dense) is not supported. Use add(dense, sparse) instead."
+                )
+            grad = grad.coalesce()
+            rows = tuple(grad.indices())
+            param.index_put_(rows, param[rows].add(grad.values(), alpha=rate))
+    dense = [(param, grad) for param, grad in zip(params, grads, strict=True) if not grad.is_sparse]
+    return [param for param, _ in dense], [grad for _, grad in dense]

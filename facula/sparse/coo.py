@@ -88,7 +88,7 @@ class SparseTensor(Tensor):
         first[inverse] = torch.arange(len(keys))
         values = self._val.new_zeros((len(order), *self._val.shape[1:]))
         values = values.index_add(0, inverse, self._val)
-        return _made(self._at[:, first], values, self.shape, True)
+        return made(self._at[:, first], values, self.shape, True)
 
     # conversions
 
@@ -107,7 +107,7 @@ class SparseTensor(Tensor):
 
     def _with(self, values: Any) -> SparseTensor:
         """Other values at the same places."""
-        return _made(self._at, values, self.shape, self._sorted)
+        return made(self._at, values, self.shape, self._sorted)
 
     def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
         """The values converted."""
@@ -119,7 +119,12 @@ class SparseTensor(Tensor):
 
     def clone(self, *, memory_format: Any = None) -> SparseTensor:
         """With memory of its own."""
-        return _made(self._at.clone(), self._val.clone(), self.shape, self._sorted)
+        return made(self._at.clone(), self._val.clone(), self.shape, self._sorted)
+
+    def zero_(self) -> SparseTensor:
+        """Forgets all values."""
+        self._at, self._val, self._sorted = self._at[:, :0], self._val[:0].detach(), True
+        return self
 
     def requires_grad_(self, requires_grad: bool = True) -> SparseTensor:
         """Whether the values want gradients."""
@@ -158,7 +163,7 @@ class SparseTensor(Tensor):
         order[a], order[b] = b, a
         shape = list(self.shape)
         shape[a], shape[b] = shape[b], shape[a]
-        return _made(self._at[order], self._val, shape, False)
+        return made(self._at[order], self._val, shape, False)
 
     def sum(self, dim: Any = None, *, dtype: Any = None) -> Any:
         """The sum of all values, or a sparse tensor of sums along dim."""
@@ -195,7 +200,7 @@ class SparseTensor(Tensor):
             )
         at = torch.cat([self._at, other._at], 1)
         values = torch.cat([self._val, alpha * other._val])
-        return _made(at, values, self.shape, False).coalesce()
+        return made(at, values, self.shape, False).coalesce()
 
     def sub(self, other: Any, *, alpha: Any = 1) -> Any:
         """Minus another tensor."""
@@ -247,7 +252,7 @@ def _keys(at: Any, shape: Sequence[int]) -> Any:
     return keys
 
 
-def _made(at: Any, values: Any, shape: Sequence[int], coalesced: bool) -> SparseTensor:
+def made(at: Any, values: Any, shape: Sequence[int], coalesced: bool) -> SparseTensor:
     """A sparse tensor of checked parts."""
     x = object.__new__(SparseTensor)
     x._at, x._val, x._sorted, x._s = at, values, coalesced, _NO_STORAGE
@@ -298,7 +303,7 @@ def sparse_coo_tensor(indices: Any, values: Any = None, size: Any = None, *, dty
             )
     if requires_grad:
         val = val.detach().requires_grad_()
-    return _made(at, val, shape, bool(is_coalesced))
+    return made(at, val, shape, bool(is_coalesced))
 
 
 def from_dense(dense: Any, sparse_dim: int | None = None) -> SparseTensor:
@@ -310,4 +315,4 @@ def from_dense(dense: Any, sparse_dim: int | None = None) -> SparseTensor:
     if n < dense.dim():
         live = live.flatten(n).any(-1)
     at = live.nonzero().t()
-    return _made(at, dense[tuple(at)], tuple(dense.shape), True)
+    return made(at, dense[tuple(at)], tuple(dense.shape), True)

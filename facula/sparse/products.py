@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import facula as torch
-from facula.sparse.coo import SparseTensor, _made
+from facula.sparse.coo import SparseTensor, made
 
 
 def mm(mat1: Any, mat2: Any, reduce: str = "sum") -> Any:
@@ -50,7 +50,7 @@ def _both_sparse(a: SparseTensor, b: SparseTensor) -> SparseTensor:
     other = start[columns][which] + torch.arange(len(which)) - ahead[which]
     at = torch.stack([rows[which], b_columns[other]])
     values = a._values()[which] * b.values()[other]
-    return _made(at, values, (a.shape[0], b.shape[1]), False).coalesce()
+    return made(at, values, (a.shape[0], b.shape[1]), False).coalesce()
 
 
 def addmm(mat: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
@@ -72,7 +72,7 @@ def sum(input: SparseTensor, dim: Any = None, dtype: Any = None) -> Any:
     if not kept:
         return input._values().sum(0)
     shape = [s for d, s in enumerate(input.shape) if d not in dims]
-    return _made(input._indices()[kept], input._values(), shape, False).coalesce()
+    return made(input._indices()[kept], input._values(), shape, False).coalesce()
 
 
 def log_softmax(input: SparseTensor, dim: int, *, dtype: Any = None) -> SparseTensor:
