@@ -359,6 +359,17 @@ _torch_batch_norm.__name__ = _torch_batch_norm.__qualname__ = "batch_norm"
 TORCH["batch_norm"], TORCH["native_batch_norm"] = _torch_batch_norm, native_batch_norm
 
 
+def _native_batch_norm_legit(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any, out: Any = None
+) -> tuple:
+    """`native_batch_norm`; the running statistics may be left out of the arguments."""
+    stats = (None, None) if len(rest) == 3 else ()
+    return native_batch_norm(input, weight, bias, *stats, *rest, out=out)
+
+
+TORCH["_native_batch_norm_legit"] = _native_batch_norm_legit
+
+
 # instance norm: batch norm of every image by itself ----------------------------------------------
 
 

@@ -94,3 +94,13 @@ def test_a_product_keeps_only_what_its_derivative_reads():
         assert y.grad_fn.saved == [None]
     assert (x * c).grad_fn.saved[0] is None and (c * x).grad_fn.saved[1] is None
     assert None not in (x * x).grad_fn.saved
+
+
+def test_batch_norm_without_running_statistics():
+    x = torch.tensor([[1.0, 4.0], [3.0, 8.0]])
+    y, mean, invstd = torch._native_batch_norm_legit(x, None, None, True, 0.1, 0.0)
+    assert y.tolist() == [[-1.0, -1.0], [1.0, 1.0]]
+    assert mean.tolist() == [2.0, 6.0] and invstd.tolist() == [1.0, 0.5]
+    assert torch.equal(
+        y, torch._native_batch_norm_legit(x, None, None, None, None, True, 0.1, 0.0)[0]
+    )
