@@ -331,6 +331,9 @@ class Fusion:
             elif v.id in self.heavy:
                 if stores(v):
                     self._prepare_stores(v)
+                else:
+                    for s in v.srcs:
+                        self._read_in_place(s)
                 self.stage[v.id] = len(self.steps)
                 self.steps.append(v)
             elif v.id in self.candidates:
@@ -658,6 +661,7 @@ class Fusion:
                 base = got[0]
                 placed = base.id in self.stage and self.group_of.get(base.id) is not self._current
                 if placed or base.op == "buffer":
+                    self._read_in_place(v.srcs[0])
                     return []
             raise Unfusable(v.srcs[0]) from None
 
@@ -668,6 +672,13 @@ class Fusion:
             raise Unfusable
         if self.group_of.get(got[0].id) is self._current:
             raise Unfusable  # still being written by this very kernel
+        self._read_in_place(v)
+
+    def _read_in_place(self, v: Val) -> None:
+        """Views between v and its memory are read as they lie: they must not get memory later."""
+        while (v.op in VIEWS or v.op == "as_strided") and v.id not in self.candidates:
+            self.inlined.add(v.id)
+            v = v.srcs[0]
 
 
 def _inner_loops(group: Group) -> int:

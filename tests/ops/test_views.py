@@ -123,3 +123,14 @@ def test_writing_through_a_view_whose_rows_do_not_nest():
     x = torch.zeros(3, 4)
     x.view(2, 6)[torch.tensor([1, 0])] = torch.arange(12.0).view(2, 6)
     assert x.flatten().tolist() == [*range(6, 12), *range(6)]
+
+
+def test_a_view_picked_from_is_read_before_it_is_written():
+    """The view that `take` reads in place may not get memory of its own for a later write."""
+    x = torch.arange(12.0).reshape(3, 4)
+    diagonal = x.diagonal()
+    picked = diagonal[torch.tensor([1])]
+    diagonal.copy_(x.diagonal())
+    both = torch.cat([diagonal, diagonal])
+    assert picked.tolist() == [5.0]
+    assert both.tolist() == [0.0, 5.0, 10.0, 0.0, 5.0, 10.0]
