@@ -1,6 +1,6 @@
 """How long each native step of a workload takes.
 
-    python -m benchmarks.steps gpt_train
+    python -m benchmarks.steps encoder_infer
     python -m benchmarks.steps path/to/workloads.py:gpt_train --rounds 5 --top 40
 
 The steps of a plan are run one call at a time, which adds a microsecond or two to each. Equal kernels

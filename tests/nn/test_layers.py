@@ -163,3 +163,9 @@ def test_label_smoothing_is_within_bounds():
             nn.CrossEntropyLoss(label_smoothing=1.5)(x, labels)
     # PyTorch takes less than nothing for nothing
     assert nn.CrossEntropyLoss(label_smoothing=-0.1)(x, target).item() == plain.item()
+
+
+def test_lazy_norms_are_converted_before_they_know_their_size():
+    norm = nn.LazyBatchNorm1d().double()
+    assert norm(torch.ones(2, 3, dtype=torch.float64)).dtype == torch.float64
+    assert norm.running_mean.shape == (3,) and norm.running_var.dtype == torch.float64

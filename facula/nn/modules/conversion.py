@@ -3,7 +3,7 @@
 import warnings
 
 import facula as torch
-from facula.nn.parameter import Parameter
+from facula.nn.parameter import Parameter, UninitializedBuffer
 
 # What may follow the first positional argument of `Module.to`, by its kind.
 _TO_NAMES = {
@@ -47,6 +47,14 @@ def parse_to(args, kwargs):
     return device, dtype, given.get("non_blocking", False), given.get("memory_format")
 
 
+def _converted(fn, buffer):
+    """fn(buffer); what has no shape yet still has none afterwards."""
+    new = fn(buffer)
+    if isinstance(buffer, UninitializedBuffer) and new is not buffer:
+        return UninitializedBuffer(False, new.device, new.dtype, buffer.persistent)
+    return new
+
+
 class ConversionMixin:
     """to, float, half, cuda, ...: change all floating-point tensors of a tree in place."""
 
@@ -60,7 +68,7 @@ class ConversionMixin:
                 self._parameters[name] = _applied(fn, param)
         for name, buffer in self._buffers.items():
             if buffer is not None:
-                self._buffers[name] = fn(buffer)
+                self._buffers[name] = _converted(fn, buffer)
         return self
 
     def apply(self, fn):
