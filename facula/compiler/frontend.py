@@ -150,7 +150,7 @@ class Captured:
 
 
 def compiled(
-    fn: Callable, fullgraph: bool, dynamic: bool | None = None, limit: int | None = None
+    fn: Callable, fullgraph: bool = False, dynamic: bool | None = None, limit: int | None = None
 ) -> Callable:
     """fn behind its captures."""
     captured = Captured(fn, fullgraph, dynamic, limit)

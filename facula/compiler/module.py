@@ -15,7 +15,7 @@ class OptimizedModule(Module):
 
         super().__init__()
         self._orig_mod = original
-        self.forward = compiled(original.__call__, *(options or (False,)))
+        self.forward = compiled(original.__call__, *options)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_orig_mod":

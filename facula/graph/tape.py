@@ -340,7 +340,8 @@ def evaluate(s: Storage) -> Any:
 
 def settle(s: Storage) -> None:
     """Evaluates a storage and what was recorded to read it, before its memory is written directly."""
-    if s.tape is not None and s.tape.key:
+    flush()
+    if s.tape is not None and s.tape.key:  # another thread's
         ENGINE.flush(s.tape)
     evaluate(s)
 

@@ -9,7 +9,7 @@ import numpy as np
 from facula.graph import dtypes as dt
 from facula.graph.meta import CPU, META, meta_of
 from facula.graph.reference import decode, encode
-from facula.graph.tape import Storage, evaluate, flush, new_storage
+from facula.graph.tape import Storage, evaluate, flush, new_storage, settle
 from facula.ops.registry import TORCH, only_method
 from facula.runtime.buffers import alloc
 from facula.tensor import Tensor, adopt_array, wrap
@@ -82,8 +82,7 @@ class UntypedStorage:
 
     def _to_write(self) -> np.ndarray:
         """The bytes in memory that nothing recorded still reads."""
-        flush()
-        evaluate(self._s)
+        settle(self._s)
         self._s.version += 1
         return self._bytes()
 
