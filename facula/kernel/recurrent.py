@@ -41,24 +41,32 @@ class RecurrentKernel:
 
 _kernel = functools.cache(RecurrentKernel)
 
-# Largest tiles: (rows, registers of hidden units, gates at once), by vector registers and by gates;
-# the second table is for few hidden units, where full panels of two registers would waste much.
+# Largest tiles: (rows, registers of hidden units), by vector registers and by gates; the second
+# table is for few hidden units, where full panels of two registers would waste much.
 _TILES = {
-    32: {4: (6, 1, 4), 3: (8, 1, 3), 1: (8, 2, 1)},
-    16: {4: (6, 2, 1), 3: (6, 2, 1), 1: (6, 2, 1)},
+    32: {4: (6, 1), 3: (8, 1), 1: (8, 2)},
+    16: {4: (6, 2), 3: (6, 2), 1: (6, 2)},
 }
 _NARROW = {
-    32: {4: (6, 1, 4), 3: (8, 1, 3), 1: (14, 1, 1)},
-    16: {4: (6, 1, 2), 3: (4, 1, 3), 1: (8, 1, 1)},
+    32: {4: (6, 1), 3: (8, 1), 1: (14, 1)},
+    16: {4: (6, 1), 3: (4, 1), 1: (8, 1)},
 }
 _FEW = 7  # registers of hidden units
 _TASK = 800_000  # multiplications that are worth a task
 _STRETCH = 16384  # bytes of a panel that a stretch of k takes
 
 
-def _tile(hidden: int, gates: int, lanes: int, registers: int) -> tuple[int, int, int]:
+def _tile(hidden: int, gates: int, lanes: int, registers: int) -> tuple[int, int]:
     units = -(-hidden // lanes)
     return (_NARROW if units % 2 and units <= _FEW else _TILES)[registers][gates]
+
+
+def _together(gates: int, rows: int, vectors: int, registers: int) -> int:
+    """How many gates' sums fit in three quarters of the registers."""
+    fit = (
+        t for t in range(gates, 1, -1) if gates % t == 0 and 4 * t * rows * vectors <= 3 * registers
+    )
+    return next(fit, 1)
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ def pack_weights(
     n = target.vector_bytes // NUMBERS[dtype].compute_bytes
     gates = GATES[mode]
     slot_w, offset, row = w
-    _, vectors, _ = _tile(hidden, 1 if backward else gates, n, target.n_vector_registers)
+    _, vectors = _tile(hidden, 1 if backward else gates, n, target.n_vector_registers)
     width = vectors * n
     if backward:
         k, batch, strides, unit, side = gates * hidden, (), (), "p", (1, row)
@@ -135,15 +143,19 @@ class StepSizes:
         gates = 1 if self.backward else GATES[self.mode]
         number = NUMBERS[self.dtype]
         lanes = self.target.vector_bytes // number.compute_bytes
-        most, vectors, together = _tile(self.hidden, gates, lanes, self.target.n_vector_registers)
+        registers = self.target.n_vector_registers
+        most, vectors = _tile(self.hidden, gates, lanes, registers)
         width = lanes * vectors
         tiles = -(-rows // most)
         height = -(-rows // tiles)
         larger = rows - tiles * (height - 1)
+        together = _together(gates, height, vectors, registers)
         depth = self.weights.depth if a else 0
-        stretch = max(UNROLL, _STRETCH // (width * together * number.compute_bytes))
         work = height * width * gates * max(self.weights.depth, 1)
         part = min(tiles, max(1, _TASK // work))
+        # what is read once need not be cut
+        stretch = max(UNROLL, _STRETCH // (width * together * number.compute_bytes))
+        stretch = stretch if part > 1 else max(depth, 1)
         tasks_m, panels = -(-tiles // part), -(-self.hidden // width)
         args = [self.hidden, depth, stretch, a_row, self.weights.panel, self.weights.gate]
         args += [tiles, larger, part, tasks_m, *(a or self.weights.at), *self.weights.at]

@@ -222,12 +222,15 @@ class RecurrentWriter:
         for g in range(self.shape.together):
             gate = b.at(here, b.mul(arg("gate"), g), ty)
             columns += [b.load(self.v, b.at(gate, u, ty), ty) for u in range(0, self.width, n)]
-        out = []
-        for r, row in enumerate(rows):
-            one = b.splat(n, ty, b.load(ty, b.at(row, k, ty)))
-            line = sums[r * len(columns) : (r + 1) * len(columns)]
-            out += [b.fma(n, ty, one, x, y) for x, y in zip(columns, line, strict=True)]
-        return out
+        ones = [b.splat(n, ty, b.load(ty, b.at(row, k, ty))) for row in rows]
+        pairs = [(r, c) for r in range(len(rows)) for c in range(len(columns))]
+        if len(rows) < len(columns):  # by columns, so that few of them are held at a time
+            pairs.sort(key=lambda pair: pair[1])
+        out = {}
+        for r, c in pairs:
+            before = sums[r * len(columns) + c]
+            out[r, c] = b.fma(n, ty, ones[r], columns[c], before)
+        return [out[pair] for pair in sorted(out)]
 
     # -- arrays ------------------------------------------------------------------------------
 
