@@ -241,11 +241,15 @@ class GemmWriter:
                     end = b.least(b.add(first, self.rows), mc)
                     self._late_rows(b.add(i0, first), b.add(i0, end))
 
+    def _pitch(self) -> Value:
+        """k of a packed panel and some more, so that panels do not fall on the same cache lines."""
+        return self.b.add(self.kc, self.lanes // 2)
+
     def _pack_a(self, base: str, direct: Value, panels: Value, mc: Value) -> None:
         arg = self.arg
         pack_panels(
             *(self.b, self.number, self.shape.a_unit, base, (arg("as_m"), arg("as_k")), self.rows),
-            *((direct, panels), mc, (0, self.kc), self.a_pack, self.kc),
+            *((direct, panels), mc, (0, self.kc), self.a_pack, self._pitch()),
         )
 
     def _whole_panel(self, base: str, first: Value, width: int, depth: Value) -> str:
@@ -272,7 +276,7 @@ class GemmWriter:
         if self.shape.a_unit == "packed":
             first = b.add(b.add(self.m0, i0), row)
             return self._whole_panel(base, first, self.rows, arg("as_k")), self.rows
-        packed = b.at(self.a_pack, b.mul(row, self.kc), self.ty)
+        packed = b.at(self.a_pack, b.mul(row, self._pitch()), self.ty)
         if self.shape.a_unit != "p" or not self.number.is_plain:
             return packed, self.rows
         direct = b.test("slt", i, n_direct)

@@ -191,13 +191,20 @@ def _pack_rows(b, number, src, stride, width, valid, depth, dst):
     parts = range(0, width, n)
     whole = b.test("sge", valid, width)
 
+    def one(k: Value, masks) -> None:
+        row = b.at(src, b.mul(k, stride), number.stored)
+        out = b.at(dst, b.mul(k, width), number.compute)
+        for j, mask in zip(parts, masks, strict=True):
+            value = b.fetch(n, number, b.at(row, j, number.stored), mask)
+            _store_part(b, n, number.compute, value, b.at(out, j, number.compute), width - j)
+
     def copy(masks):
-        with b.loop(0, depth) as k:
-            row = b.at(src, b.mul(k.i, stride), number.stored)
-            out = b.at(dst, b.mul(k.i, width), number.compute)
-            for j, mask in zip(parts, masks, strict=True):
-                value = b.fetch(n, number, b.at(row, j, number.stored), mask)
-                _store_part(b, n, number.compute, value, b.at(out, j, number.compute), width - j)
+        with b.choose(b.test("eq", depth, _STRETCH)) as way:
+            with way.yes:  # written out: a short loop's end is guessed wrong
+                for k in range(_STRETCH):
+                    one(k, masks)
+            with way.no, b.loop(0, depth) as k:
+                one(k.i, masks)
 
     if width % n:
         copy([b.mask(n, b.sub(b.least(valid, width), j)) for j in parts])
