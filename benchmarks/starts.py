@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from benchmarks.table import Table
@@ -22,13 +24,13 @@ from benchmarks.worker import installed
 PROGRAMS = ("resnet18_train", "gpt_train", "gpt2_infer", "lstm_train", "cnn_digits", "adam_10m")
 
 CHILD = """
-import importlib, json, resource, sys, time
+import importlib, json, sys, time
 library, name, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
 clock = time.perf_counter()
 torch = importlib.import_module(library)
 imported = time.perf_counter() - clock
+from benchmarks.starts import peak
 from benchmarks.worker import build
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 held = peak()
 torch.manual_seed(0)
 clock = time.perf_counter()
@@ -41,6 +43,20 @@ for _ in range(steps):
     step()
 print(json.dumps({"import": imported, "build": built, "first": first, "peak": peak() - held}))
 """
+
+
+def peak() -> float:
+    """The most memory this process has held, in MB."""
+    try:  # getrusage's figure begins at that of the process that started this one
+        told = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
+    except OSError:
+        told = None
+    if told:
+        return int(told[1]) / 1024
+    import resource
+
+    unit = 1024 * 1024 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def start(library: str, name: str, cache: str, steps: int) -> dict[str, float]:
