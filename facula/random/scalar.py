@@ -197,6 +197,7 @@ class Sampler:
                 self.name,
                 self.module(),
                 "".join(_SIGNATURE.get(t, "p") for t in self.parameters.values()),
+                optimize=True,
             )
         self._native(*arguments)
 
@@ -234,7 +235,7 @@ def _scalar(annotation: str | None) -> str:
 
 
 class _Writer:
-    """Translates one function. Names live in stack slots, which LLVM keeps in the cache."""
+    """Translates one function. Names live in stack slots, which LLVM's passes turn into registers."""
 
     def __init__(self, owner: Sampler) -> None:
         self.owner = owner
