@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from facula.llvm.tile import Emit, Number, Value, vec
 
 _STRETCH = 8  # of k, packed at a time for all panels
+_LINE = 64  # bytes that are fetched at once
 
 
 def lanes_of(b: Emit, number: Number) -> int:
@@ -166,8 +167,22 @@ def pack_panels(
         with b.loop(panels[0], panels[1]) as j:
             panel(j.i, stretch[0], b.sub(stretch[1], stretch[0]))
         return
-    with b.loop(stretch[0], stretch[1], _STRETCH) as k, b.loop(panels[0], panels[1]) as j:
-        panel(j.i, k.i, b.least(b.sub(stretch[1], k.i), _STRETCH))
+    first = b.at(src, b.mul(panels[0], width), number.stored)
+    length = b.mul(b.sub(panels[1], panels[0]), width)
+    with b.loop(stretch[0], stretch[1], _STRETCH) as k:
+        _fetch_ahead(b, number, first, strides[1], (b.add(k.i, _STRETCH), stretch[1]), length)
+        with b.loop(panels[0], panels[1]) as j:
+            panel(j.i, k.i, b.least(b.sub(stretch[1], k.i), _STRETCH))
+
+
+def _fetch_ahead(b, number, src, stride, span, length):
+    """Asks for the next stretch's rows: short and far apart, which no hardware foresees."""
+    b.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    with b.loop(span[0], b.least(span[1], b.add(span[0], _STRETCH))) as k:
+        row = b.at(src, b.mul(k.i, stride), number.stored)
+        with b.loop(0, length, _LINE // number.bytes) as i:
+            place = b.at(row, i.i, number.stored)
+            b.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 2, i32 1)")
 
 
 def _pack_rows(b, number, src, stride, width, valid, depth, dst):
