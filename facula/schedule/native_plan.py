@@ -15,7 +15,7 @@ from facula.kernel.program import ITEMSIZE
 from facula.kernel.step import Step
 from facula.kernel.transpose import plan_transpose
 from facula.llvm.loops import LoopKernel, pack
-from facula.runtime.buffers import alloc, alloc_many
+from facula.runtime.buffers import alloc, alloc_arranged, arrange
 from facula.runtime.jit import compile_kernels
 from facula.runtime.plan import NativePlan as NativeRun
 from facula.schedule import epilogue
@@ -59,6 +59,7 @@ class NativePlan:
         self.n_leaves = builder.n_leaves
         self.derived = builder.derived
         self.out_sizes = builder.out_sizes
+        self.arranged = arrange(builder.out_sizes)
         self.sources = builder.sources  # for each slot after the leaves: a leaf taken over, or -1
         self.arena_bytes = builder.arena_bytes
         self.constants = builder.memory.constants
@@ -74,7 +75,7 @@ class NativePlan:
 
     def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]:
         """Buffers of the wanted entries."""
-        outs = iter(alloc_many(self.out_sizes)) if self.out_sizes else iter(())
+        outs = iter(alloc_arranged(self.arranged))
         bufs = leaves + [next(outs) if leaf < 0 else leaves[leaf] for leaf in self.sources]
         bufs.append(workspace(self.arena_bytes))
         addrs = [b.addr for b in bufs]
@@ -134,6 +135,8 @@ class Builder:
         self.blocks: dict[int, Block] = {}
         self.extra_blocks: list[Block] = []
         self.skip_copy: set[int] = set()
+        # by the id of a product with an epilogue: for its results, slots that they may lie in
+        self.replaced: dict[int, dict[int, set[int]]] = {}
         self.work_slot, self.work_at, self.work_bytes = -1, 0, 0
         self.copy_slot, self.copy_bytes, self.copy_used, self.copy_entry = -1, 0, 0, -1
 
@@ -472,6 +475,8 @@ class Builder:
             return True
         if last > b.first:
             return False
+        if leaf in self.replaced.get(id(self.steps[b.first]), {}).get(b.slot, ()):
+            return True
         calls = self.calls_of.get(b.first, ())
         return len(calls) == 1 and isinstance(calls[0], Call) and _same_walk(calls[0], leaf, b.slot)
 
