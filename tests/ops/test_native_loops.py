@@ -128,3 +128,18 @@ def test_bincount(size: int) -> None:
     assert torch.bincount(torch.tensor([], dtype=torch.int64), minlength=3).tolist() == [0, 0, 0]
     with pytest.raises(RuntimeError, match="non-negative"):
         torch.bincount(torch.tensor([1, -1]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_frexp(dtype: str) -> None:
+    x = np.random.default_rng(0).standard_normal(500)
+    low, high = (-24, 10) if dtype == "float16" else (-160, 100)
+    x = (x * 2.0 ** np.linspace(low, high, 500)).astype(dtype)
+    special = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -0.5, np.finfo(dtype).tiny]
+    x = np.r_[x, np.array(special, dtype), np.finfo(dtype).smallest_subnormal]
+    mantissa, exponent = torch.frexp(torch.tensor(x))
+    np.testing.assert_array_equal(mantissa.numpy(), np.frexp(x)[0])
+    np.testing.assert_array_equal(np.signbit(mantissa.numpy()), np.signbit(x))
+    np.testing.assert_array_equal(exponent.numpy(), np.frexp(x)[1])
+    assert exponent.dtype is torch.int32
+    assert mantissa.numpy().dtype == dtype
