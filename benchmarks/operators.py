@@ -260,6 +260,7 @@ def serve(library: str, pipe: Connection) -> None:
     """Times the cases it is told to."""
     torch = importlib.import_module(library)
     table, d = cases(), operands(torch)
+    best(torch, lambda t, d: t.exp(d.x), d, 0)  # what only a process's first call does
     pipe.send(None)
     while (order := pipe.recv()) is not None:
         try:

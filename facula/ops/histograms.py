@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.ops.bins import edge_places, even_places
+from facula.ops.bins import counted, counted_even, edge_places, least_and_greatest
 from facula.ops.host import tensor_of
 from facula.ops.reduce import return_type
 from facula.ops.registry import TORCH, both, to_out
@@ -24,15 +24,17 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if input.meta.dtype.kind not in "iu":
         raise RuntimeError(f"\"bincount_cpu\" not implemented for '{input.meta.dtype.short}'")
     x = input._values()
-    if input.meta.ndim != 1 or (x.size and x.min() < 0):
+    low, high = least_and_greatest(x) if x.size else (0, -1)
+    if input.meta.ndim != 1 or low < 0:
         if input.meta.ndim == 0 or (input.meta.numel or input.meta.ndim != 1):
             raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is not None and (weights.meta.ndim != 1 or weights.meta.numel != input.meta.numel):
         raise RuntimeError("weights should be 1-d and have the same length as input")
+    size = max(minlength, high + 1)
     if weights is None:
-        return adopt_array(np.bincount(x, minlength=minlength).astype(np.int64, copy=False))
+        return adopt_array(counted(x, size))
     d = weights.meta.dtype if weights.meta.dtype in (dt.float32, dt.float64) else dt.float64
-    return tensor_of(np.bincount(x, weights._values().astype(np.float64), minlength), d)
+    return tensor_of(counted(x, size, weights._values()), d)
 
 
 def _edges(values: np.ndarray, bins: int, lo: float, hi: float, kind: Any) -> tuple[float, float]:
@@ -58,15 +60,7 @@ def histc(
     lo, hi = _edges(x, bins, min, max, x.dtype)
     if not (math.isfinite(lo) and math.isfinite(hi)):
         raise RuntimeError(f"range of [{lo}, {hi}] is not finite")
-    return to_out(tensor_of(_count(x, bins, float(lo), float(hi)), input.meta.dtype), out)
-
-
-def _count(x: np.ndarray, bins: int, lo: float, hi: float, weights: Any = None) -> np.ndarray:
-    place = np.empty(x.size, np.int64)
-    x = np.ascontiguousarray(x, np.float64)
-    a, b = x.ctypes.data, place.ctypes.data
-    in_parts(x.size, lambda i, j: even_places(a + 8 * i, b + 8 * i, j - i, bins, lo, hi))
-    return np.bincount(place, weights, minlength=bins + 1)[:bins]
+    return to_out(tensor_of(counted_even(x, bins, float(lo), float(hi)), input.meta.dtype), out)
 
 
 _HISTOGRAM = return_type("histogram", "hist", "bin_edges")
@@ -134,7 +128,7 @@ def _histogram(x: np.ndarray, lines: list[np.ndarray], weight: Any, density: boo
     flat: Any = 0
     for column, edges, n in zip(x.T, lines, sizes):
         flat = flat * (n + 1) + _bins_of(column, edges)  # one more, for what is outside
-    hist = np.bincount(flat, weight, minlength=math.prod(n + 1 for n in sizes))
+    hist = counted(flat, math.prod(n + 1 for n in sizes), weight)
     hist = hist.astype(np.float64).reshape([n + 1 for n in sizes])[tuple(map(slice, sizes))]
     if density:
         total = hist.sum()
