@@ -1,4 +1,4 @@
-"""Single layers, forward alone and with their backward pass: `python -m benchmarks --layers`.
+"""Single layers, forward alone and with their backward pass: `python -m benchmarks -t layers`.
 
 Shapes are those of networks in use: the ResNets' and MobileNets' convolutions, segmentation's dilated
 and transposed ones, video's three-dimensional ones, pooling, normalisation and resampling.

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import time
 from typing import Any
+
+from benchmarks.table import Table
+from benchmarks.worker import installed
 
 FEATURES = 784
 
@@ -31,28 +33,29 @@ def samples_per_second(library: Any, samples: int, batch: int, workers: int, pas
     return samples / best
 
 
+def table(libraries: list[str], samples: int, batch: int, workers: list[int], passes: int) -> Table:
+    """Samples a second for each number of workers."""
+    heads = ["workers", *(f"{name} samples/s" for name in libraries)]
+    heads += ["ratio"] if len(libraries) == 2 else []
+    out = Table("loader", "DataLoader: samples a second", heads, "ratio").begin()
+    for count in workers:
+        rates = [
+            samples_per_second(importlib.import_module(name), samples, batch, count, passes)
+            for name in libraries
+        ]
+        out.add(str(count), *rates, *([rates[0] / rates[1]] if len(rates) == 2 else []))
+    return out
+
+
 def main() -> None:
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=20000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--passes", type=int, default=3)
     options = parser.parse_args()
-    names = ["facula", *(["torch"] if importlib.util.find_spec("torch") else [])]
-    print("| workers | " + " | ".join(f"{name}, samples/s" for name in names) + " |")
-    print("|" + " --- |" * (len(names) + 1))
-    for workers in options.workers:
-        row = [
-            samples_per_second(
-                importlib.import_module(name),
-                options.samples,
-                options.batch,
-                workers,
-                options.passes,
-            )
-            for name in names
-        ]
-        print(f"| {workers} | " + " | ".join(f"{rate:,.0f}" for rate in row) + " |", flush=True)
+    table(installed(), options.samples, options.batch, options.workers, options.passes)
 
 
 if __name__ == "__main__":

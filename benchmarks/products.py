@@ -11,11 +11,11 @@ The peak is measured as well: fused multiply-adds on registers, on every thread.
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from benchmarks.table import Table
 
 SHAPES = (
     *("1024x1024x1024:nn", "1024x1152x384:nt", "1024x384x384:nt", "1024x1536x384:nt"),
@@ -98,9 +98,32 @@ def peak(seconds: float = 0.5) -> float:
     return best
 
 
-def main() -> None:
-    """The table."""
+def table(shapes: Sequence[str], libraries: list[str], turns: int, seconds: float) -> Table:
+    """GFLOP/s of each shape and the share of the peak."""
+    from benchmarks.turns import measure
     from benchmarks.worker import Worker
+
+    top = peak()
+    workers = [Worker(library) for library in libraries]
+    heads = [f"{w.library} {what}" for w in workers for what in ("GFLOP/s", "of peak")]
+    heads += ["ratio"] if len(workers) == 2 else []
+    title = (
+        f"Products: share of the peak of {top:.0f} GFLOP/s (float32 multiply-adds, every thread)"
+    )
+    out = Table("products", title, ["shape", *heads], "facula of peak", "").begin()
+    for shape in shapes:
+        timing = measure(workers, f"product:{shape}", turns, seconds)
+        speeds = [work(shape) / timing.ms[w.library] / 1e6 for w in workers]
+        cells = [cell for s in speeds for cell in (s, s / top)]
+        out.add(shape, *cells, *([timing.ratio] if len(workers) == 2 else []))
+    for w in workers:
+        w.close()
+    return out
+
+
+def main() -> None:
+    """Prints the table."""
+    from benchmarks.worker import installed
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.products", description=__doc__)
     parser.add_argument("--shapes", help="with commas between them")
@@ -108,29 +131,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.05, help="length of a turn")
     parser.add_argument("--without-torch", action="store_true")
     options = parser.parse_args()
-    top = peak()
-    print(f"peak {top:.0f} GFLOP/s (float32, fused multiply-add, every thread)")
-    alone = options.without_torch or importlib.util.find_spec("torch") is None
-    workers = [Worker(library) for library in ("facula", "torch")[: 1 if alone else 2]]
-    heads = "".join(f"{w.library + ' GFLOP/s':>16s} {'of peak':>8s}" for w in workers)
-    print(f"{'shape':22s}{heads}{'' if alone else f'{chr(32):3s}ratio'}")
-    for shape in options.shapes.split(",") if options.shapes else SHAPES:
-        times: list[list[float]] = [[] for _ in workers]
-        for w in workers:
-            w.ask("build", f"product:{shape}")
-            w.ask("time", 2)
-        counts = [
-            max(1, round(options.seconds / max(float(w.ask("time", 1)), 1e-6))) for w in workers
-        ]
-        for _ in range(options.turns):
-            for w, count, out in zip(workers, counts, times, strict=True):
-                out.append(float(w.ask("time", count)) / count)
-        speeds = [work(shape) / statistics.median(t) / 1e9 for t in times]
-        cells = "".join(f"{s:16.1f} {s / top:8.0%}" for s in speeds)
-        ratio = "" if alone else f"{speeds[0] / speeds[1]:8.2f}"
-        print(f"{shape:22s}{cells}{ratio}", flush=True)
-    for w in workers:
-        w.close()
+    libraries = ["facula"] if options.without_torch else installed()
+    shapes = options.shapes.split(",") if options.shapes else SHAPES
+    table(shapes, libraries, options.turns, options.seconds)
 
 
 if __name__ == "__main__":

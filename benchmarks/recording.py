@@ -8,6 +8,8 @@ import argparse
 import gc
 import time
 
+from benchmarks.table import Table
+
 COUNT, ROUNDS = 1000, 15
 
 
@@ -54,7 +56,18 @@ def cost(torch, operator, grad):
     return best / COUNT * 1e6
 
 
+def table(torch):
+    """Microseconds of each operator, without and with gradients."""
+    heads = ("operator", "plain us", "gradients us")
+    title = "Recording: microseconds of Python for an operator"
+    out = Table("recording", title, heads, "gradients us", " us").begin()
+    for name, operator in operators(torch):
+        out.add(name, cost(torch, operator, False), cost(torch, operator, True))
+    return out
+
+
 def main():
+    """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recording", description=__doc__)
     parser.add_argument("--torch", action="store_true", help="time PyTorch instead")
     if parser.parse_args().torch:
@@ -63,9 +76,7 @@ def main():
         torch.set_num_threads(1)  # recording is the work of one thread
     else:
         import facula as torch
-    print(f"{'us per operator':16}{'plain':>8}{'gradients':>11}")
-    for name, operator in operators(torch):
-        print(f"{name:16}{cost(torch, operator, False):8.2f}{cost(torch, operator, True):11.2f}")
+    table(torch)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 from unittest import mock
 
 import facula
+from benchmarks.networks import WORKLOADS
 from facula.kernel.step import Step
 from facula.runtime.plan import NativePlan as NativeRun
 from facula.schedule import native_plan
@@ -87,7 +88,9 @@ def timed(clock: Clock) -> type:
 def workload(name: str) -> Callable[..., Any]:
     """A function of (torch, mode) by its name, in this folder's file or in another."""
     path, _, name = name.rpartition(":")
-    source = Path(path) if path else Path(__file__).with_name("workloads.py")
+    if not path:
+        return WORKLOADS[name]
+    source = Path(path)
     spec = importlib.util.spec_from_file_location("timed_workloads", source)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -105,7 +108,7 @@ def main() -> None:
     clock = Clock()
     with mock.patch.object(native_plan, "NativeRun", timed(clock)):
         make = workload(options.workload)
-        step = make(facula, "eager") if ":" in options.workload else make(facula)
+        step = make(facula, "eager" if ":" in options.workload else lambda f: f)
         for _ in range(3):
             step()
         clock.spent.clear()

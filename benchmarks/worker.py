@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import multiprocessing
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.layers import LAYERS
+from benchmarks.networks import WORKLOADS
 from benchmarks.products import product
-from benchmarks.workloads import WORKLOADS
 
-KNOWN = WORKLOADS | LAYERS
+
+def installed() -> list[str]:
+    """facula, and PyTorch where it is installed."""
+    return ["facula", *(["torch"] if importlib.util.find_spec("torch") else [])]
+
+
+def build(torch: Any, name: str, compiled: bool = False) -> Callable[[], float]:
+    """One unit of work by its name: a program, a layer, or `product:SHAPE`."""
+    kind, _, shape = name.partition(":")
+    if kind == "product":
+        return product(torch, shape)
+    if name in LAYERS:
+        return LAYERS[name](torch)
+    return WORKLOADS[name](torch, torch.compile if compiled else lambda f: f)
 
 
 def serve(library: str, pipe: Connection) -> None:
     """The worker: builds the workloads it is told to, and times them."""
+    library, _, mode = library.partition(":")
     start = time.perf_counter()
     torch = importlib.import_module(library)
     pipe.send(time.perf_counter() - start)
@@ -27,8 +43,7 @@ def serve(library: str, pipe: Connection) -> None:
             start = time.perf_counter()
             if order == "build":
                 torch.manual_seed(0)
-                kind, _, shape = argument.partition(":")
-                step = product(torch, shape) if kind == "product" else KNOWN[argument](torch)
+                step = build(torch, argument, mode == "compile")
                 step()
             else:
                 for _ in range(argument):
@@ -39,7 +54,7 @@ def serve(library: str, pipe: Connection) -> None:
 
 
 class Worker:
-    """A library in its own process, started again where it died."""
+    """A library in its own process, started again where it died. `facula:compile` compiles."""
 
     def __init__(self, library: str) -> None:
         self.library = library

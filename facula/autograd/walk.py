@@ -7,7 +7,6 @@ dependencies need counting. Gradients that meet are added once all have arrived,
 from __future__ import annotations
 
 import heapq
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -254,14 +253,12 @@ def _run(walk: Walk, tensors: Sequence[Any], grads: Sequence[Any]) -> None:
     tape = LOCAL.tape
     before = tape.grad
     tape.grad = walk.create
-    depth = sys.getrecursionlimit()
     try:
         for tensor, grad in zip(tensors, grads, strict=True):
             walk.send(edge_of(tensor), grad)
         walk.run()
     finally:
         LOCAL.tape.grad = before
-        sys.setrecursionlimit(depth)
 
 
 def gradients(outputs: Sequence[Any], grads: Sequence[Any], inputs: Sequence[Any], keep_graph: bool,

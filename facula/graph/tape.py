@@ -280,6 +280,21 @@ class Tape:
         s.version += 1
         self.values[i] = s
 
+    def rebind_all(self, storages: Sequence[Storage]) -> None:
+        """Makes new entries the values of storages that have entries here (in-place writes)."""
+        values, i = self.values, self.n
+        for s in storages:
+            if s.buf is not None:
+                self.rebound.append((s, s.i))
+                s.buf = None
+            elif values[s.i] is s:
+                values[s.i] = None
+            s.i = i
+            s.version += 1
+            values.append(s)
+            i += 1
+        self.n = i
+
 
 class Local(threading.local):
     """The calling thread's tape."""

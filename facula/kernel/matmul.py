@@ -22,6 +22,7 @@ from facula.llvm.tile_epilogue import BIAS_N as BIAS_N
 from facula.llvm.tile_epilogue import Chain as Chain
 from facula.llvm.tile_epilogue import Fused as Fused
 from facula.llvm.tile_gemm import (
+    HEADER,
     GemmShape,
     GemmWriter,
     PackShape,
@@ -258,6 +259,9 @@ def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
         if p.k <= 128 and p.n > p.m and block_m > 5 * rows:  # mostly C is moved: by long rows
             block_m = _even(p.m, block_m // 2, rows)
             continue
+        if p.n >= 2 * p.m and p.m <= 512 and block_n > 5 * cols:  # and each column of B
+            block_n = _even(p.n, block_n // 2, cols)
+            continue
         if block_n > cols and (block_n >= block_m or block_m <= rows):
             block_n = _even(p.n, max(cols, block_n // 2), cols)
         else:
@@ -451,6 +455,19 @@ def _dot_step(p: Problem, t: Tiling, epilogue, operands, strides, target) -> Ste
     scratch = (t.block_m * spare_row + lanes) * number.compute_bytes
     cost = p.count * max(2.0 * p.work / 120, p.n * p.k * number.bytes / 15) + 100
     return Step(kernel_of(shape), args, tasks_m * tasks_n * p.count, scratch, cost)
+
+
+def stores_once(step: Step) -> bool:
+    """Whether a product's last step stores each element of C once, after its epilogue read there.
+
+    An operand that is walked through as C is may then lie where C does.
+    """
+    shape = getattr(step.kernel, "shape", None)
+    if isinstance(shape, (DotShape, ReduceShape)):
+        return True
+    if not isinstance(shape, GemmShape) or shape.split or any(f.heavy for f in shape.fused):
+        return False
+    return step.args[HEADER.index("k")] <= step.args[HEADER.index("block_k")]
 
 
 def extra_arguments(fused, extras, strides) -> list[int]:

@@ -126,12 +126,16 @@ def pack(
     valid: Value,
     depth: Value,
     dst: str,
+    ahead: Value = 0,
 ) -> None:
-    """Pack one panel. `strides` are (along the panel, along k); `unit` names the one that is 1."""
+    """Pack one panel. `strides` are (along the panel, along k); `unit` names the one that is 1.
+
+    `ahead`, for "k", is how far on in memory what is packed next lies, if it should be brought near.
+    """
     if unit == "p":
         _pack_rows(b, number, src, strides[1], width, valid, depth, dst)
     elif unit == "k":
-        _pack_columns(b, number, src, strides[0], width, valid, depth, dst)
+        _pack_columns(b, number, src, strides[0], width, valid, depth, dst, ahead)
     else:
         _pack_any(b, number, src, strides, width, valid, depth, dst)
 
@@ -161,8 +165,11 @@ def pack_panels(
         out = b.add(b.mul(first, dst_depth), b.mul(b.sub(k, stretch[0]), width))
         left = b.sub(size, first)
         start = b.at(src, shift, number.stored)
-        pack(b, number, unit, start, strides, width, left, depth, b.at(dst, out, number.compute))
+        to = b.at(dst, out, number.compute)
+        pack(b, number, unit, start, strides, width, left, depth, to, ahead)
 
+    # Rows are short and far apart: the processor's own prefetching hardly sees them.
+    ahead = 0 if unit == "p" else b.mul(strides[0], width)
     if unit != "p":
         with b.loop(panels[0], panels[1]) as j:
             panel(j.i, stretch[0], b.sub(stretch[1], stretch[0]))
@@ -176,7 +183,7 @@ def pack_panels(
 
 
 def _fetch_ahead(b, number, src, stride, span, length):
-    """Asks for the next stretch's rows: short and far apart, which no hardware foresees."""
+    """Asks for the next stretch's rows."""
     b.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
     with b.loop(span[0], b.least(span[1], b.add(span[0], _STRETCH))) as k:
         row = b.at(src, b.mul(k.i, stride), number.stored)
@@ -216,7 +223,7 @@ def _pack_rows(b, number, src, stride, width, valid, depth, dst):
             copy([b.mask(n, b.sub(valid, j)) for j in parts])
 
 
-def _pack_columns(b, number, src, stride, width, valid, depth, dst):
+def _pack_columns(b, number, src, stride, width, valid, depth, dst, ahead):
     """k is contiguous in memory: squares are transposed in registers."""
     n = lanes_of(b, number)
     last = b.sub(valid, 1)
@@ -230,6 +237,9 @@ def _pack_columns(b, number, src, stride, width, valid, depth, dst):
         with b.loop(0, depth, n) as k:
             start = b.least(k.i, limit)
             out = b.at(dst, b.add(b.mul(start, width), first), number.compute)
+            if ahead != 0:
+                for row in rows:
+                    b.prefetch(b.at(row, b.add(k.i, ahead), number.stored), write=False)
             _square(b, number, n, rows, start, (mask, depth), out, width)
 
     if width % n == 0:

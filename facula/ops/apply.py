@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from facula.autograd.node import Saved, grad_class, next_seq, save, save_result
+from facula.autograd.node import HOOKS, Node, Saved, grad_class, next_seq, save, save_result
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import (
     ENGINE,
     LOCAL,
+    MAX_KNOWN,
     MAX_NODES,
     VIEW,
     WRITE,
@@ -29,7 +31,21 @@ from facula.tensor import Tensor, empty_meta, storage_array, wrap
 
 _new = object.__new__
 _HOME = str(Path(__file__).parent.parent)
-_MODULE_CALL = "CallMixin.__call__"  # where nn calls a module's forward
+metas_of, _wants = attrgetter("meta"), attrgetter("_rg")
+
+# by file name: whether its code is facula's (0), the user's (1), or the one where nn calls a
+# module's forward (2), whose `CallMixin.__call__` has the module
+_kinds: dict[str, int] = {}
+_CALLING = ("calling.py", "CallMixin.__call__")
+
+
+def _kind_of(filename: str) -> int:
+    if len(_kinds) > MAX_KNOWN:
+        _kinds.clear()
+    kind = _kinds[filename] = (
+        1 if not filename.startswith(_HOME) else 2 * filename.endswith(_CALLING[0])
+    )
+    return kind
 
 
 def _mark(tape: Tape, entry: int) -> None:
@@ -38,13 +54,18 @@ def _mark(tape: Tape, entry: int) -> None:
     Which line it is, and the modules' names, are looked up in need.
     """
     frame: Any = sys._getframe(2)
-    code = at = None
+    kinds, code, at = _kinds, None, 0
     modules = []
     while frame is not None:
-        if frame.f_code.co_qualname == _MODULE_CALL:
+        running = frame.f_code
+        kind = kinds.get(running.co_filename)
+        if kind is None:
+            kind = _kind_of(running.co_filename)
+        if kind == 1:
+            if code is None:
+                code, at = running, frame.f_lasti
+        elif kind and running.co_qualname == _CALLING[1]:
             modules.append(weakref.ref(frame.f_locals["self"]))
-        elif code is None and not frame.f_code.co_filename.startswith(_HOME):
-            code, at = frame.f_code, frame.f_lasti
         frame = frame.f_back
     if code is not None:
         tape.marks.append((entry, code, at, modules))
@@ -92,7 +113,7 @@ def _reinterpreted(tape: Tape, t: Tensor) -> int:
 def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple = ()) -> Any:
     """Records op; a tensor, or a tuple of them where the operator has several results."""
     try:
-        inst = op.insts.get((tuple([t.meta for t in tensors]), params))
+        inst = op.insts.get((tuple(map(metas_of, tensors)), params))
     except AttributeError:
         raise _not_a_tensor(op, tensors) from None
     if (
@@ -170,8 +191,13 @@ def record(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple = ()) -
         node.inst, node.scalars, node.seq = inst, scalars, next_seq()
         node.edges = tuple([(t._g or t) if t._rg else None for t in tensors])
         out._rg, out._g = True, node
-        node.saved = saved = [save(tensors[i]) if i < len(tensors) else None
-                              for i in op.saves_inputs] if op.saves_inputs else []  # fmt: skip
+        node.saved = saved = []
+        for i in op.saves_inputs:
+            if i >= len(tensors):
+                saved.append(None)
+            else:
+                t = tensors[i]
+                saved.append(save(t) if HOOKS else (t, t._s.version))
         if op.saves_outputs:
             saved.append(save_result(out, 0))
     if tape.budget < 0 or tape.n > MAX_NODES:
@@ -182,7 +208,7 @@ def record(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple = ()) -
 def record_several(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Any:
     """As `record`, for several results: a tuple of them."""
     tape = LOCAL.tape
-    entries = [inst]
+    entries: list[Any] = [inst]
     for t in tensors:
         s = t._s
         entries.append(s.i if s.tape is tape else tape.leaf(s))
@@ -237,30 +263,35 @@ def attach(
     op: Op, inst: Inst, tensors: Sequence[Tensor], outs: Sequence[Tensor], scalars: tuple
 ) -> None:
     """Gives results their derivative node if an input wants a gradient."""
-    wanted = False
-    edges = []
-    for t in tensors:
-        if t._rg:
-            wanted = True
-            edges.append(t if t._g is None else t._g)
-        else:
-            edges.append(None)
-    if not wanted:
+    if not any(map(_wants, tensors)):
         return
-    cls = op.grad_class
-    if type(cls) is str:
-        cls = grad_class(op)
-    node = _new(cls)
-    node.inst, node.edges, node.scalars, node.seq = inst, tuple(edges), scalars, next_seq()
+    node = _node_of(op, inst, tensors, scalars)
     if inst.multi:
         for i, out in enumerate(outs):
             if out.meta.dtype.kind in "fc":
                 out._rg, out._g = True, (node, i)
     elif outs[0].meta.dtype.kind in "fc":
         outs[0]._rg, outs[0]._g = True, node
-    node.saved = [save(tensors[i]) if i < len(tensors) else None for i in op.saves_inputs]
     for i in op.saves_outputs:
         node.saved.append(save_result(outs[i], i))
+
+
+def _node_of(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Node:
+    """A derivative node with its edges and what it keeps of the inputs."""
+    cls: Any = op.grad_class
+    if type(cls) is str:
+        cls = grad_class(op)
+    node = _new(cls)
+    node.inst, node.scalars, node.seq = inst, scalars, next_seq()
+    node.edges = tuple([(t._g or t) if t._rg else None for t in tensors])
+    node.saved = saved = []
+    for i in op.saves_inputs:
+        if i >= len(tensors):
+            saved.append(None)
+        else:
+            t = tensors[i]
+            saved.append(save(t) if HOOKS else (t, t._s.version))
+    return node
 
 
 # writing in place --------------------------------------------------------------------

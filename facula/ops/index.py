@@ -11,7 +11,7 @@ import numpy as np
 from facula.graph import dtypes as dt
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
-from facula.ops.apply import apply, overwrite
+from facula.ops.apply import apply, overwrite, record
 from facula.ops.compact import index_arrays
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import TORCH, both, check_out, check_out_types, only_method, to_out
@@ -87,6 +87,9 @@ def _index_backward(n: Any, g: Tensor) -> tuple:
 INDEX = {k: Op("index", _index_infer, _index_expand, _index_backward, saves=" ".join(str(i + 1) for i in range(k)),
                marks=True, shows="0")
          for k in range(1, 9)}  # fmt: skip
+
+
+_INDEX_FIRST, _FIRST_DIM = INDEX[1], ((0,),)  # of x[i]
 
 
 def _put_infer(x: Meta, v: Meta, *rest: Any) -> Meta:
@@ -308,8 +311,15 @@ def getitem(self: Tensor, key: Any, /) -> Tensor:
         return _select(self, 0, index)
     if isinstance(index, Tensor):
         m = index.meta
+        inst = _INDEX_FIRST.calls.get((self.meta, m))
+        if inst is not None:
+            return record(_INDEX_FIRST, inst, (self, index))
         if m.dtype is dt.int64 and m.ndim and self.meta.ndim:
-            return apply(INDEX[1], (self, index), ((0,),))
+            out = apply(_INDEX_FIRST, (self, index), _FIRST_DIM)
+            inst = _INDEX_FIRST.insts.get(((self.meta, m), _FIRST_DIM))
+            if inst is not None and inst.fast:
+                _INDEX_FIRST.remember(self.meta, m, inst)
+            return out
         if m.dtype is dt.bool_ and m.ndim == 0:
             return getitem(self, (index.item(),))
     if kind is list and _is_sequence_index(index):

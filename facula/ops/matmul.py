@@ -434,6 +434,12 @@ def linear(
     if out is not None:
         return to_out(linear(input, weight, bias), out)
     ndim = input.meta.ndim
+    if bias is not None:
+        op = _LINEAR["AddmmBackward0" if ndim == 2 else "ViewBackward0"]
+        geometry = (input.meta, weight.meta, bias.meta)
+        inst = op.calls.get((geometry, None))
+        if inst is not None:
+            return record(op, inst, (input, weight, bias))
     if weight.meta.ndim == 1:
         out = matmul(input, weight)
         return out if bias is None else out + bias
@@ -445,7 +451,11 @@ def linear(
         )
     if bias.meta.numel != weight.meta.shape[0] or bias.meta.ndim > 1:
         return matmul(input, weight.t()) + bias  # type: ignore[attr-defined]
-    return apply(_LINEAR["AddmmBackward0" if ndim == 2 else "ViewBackward0"], (input, weight, bias))
+    out = apply(op, (input, weight, bias))
+    inst = op.insts.get((geometry, ()))
+    if inst is not None and inst.fast:
+        op.remember(geometry, None, inst)
+    return out
 
 
 TORCH["linear"] = linear

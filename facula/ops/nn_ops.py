@@ -10,7 +10,7 @@ from facula.autograd.node import shown
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
-from facula.ops.apply import apply, apply_settled, record_several
+from facula.ops.apply import apply, apply_settled, metas_of, record
 from facula.ops.norms import affine_shows
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional, to_out
@@ -158,35 +158,43 @@ FUNCTIONAL["softmin"] = softmin
 # gelu, silu and their kind are in activations.py; layer norm --------------------------------------
 
 
-def _ln_infer(x: Meta, *rest: Any) -> tuple:
-    *_, k, eps, _w, _b = rest
+def _ln_stats_infer(x: Meta, k: int, eps: float) -> tuple:
     stats = meta_of(opmath(x.dtype), (*x.shape[: x.ndim - k], *[1] * k), x.device)
-    return x.plain(), stats, stats
+    return stats, stats
+
+
+def _ln_stats_expand(g: Any, x: Any, k: int, eps: float) -> Any:
+    v = g.cast(x, opmath(x.dtype))
+    axes = tuple(range(x.ndim - k, x.ndim))
+    mean = g.mean(v, axes)
+    centred = v - mean
+    return mean, (g.mean(centred * centred, axes) + eps).rsqrt()
+
+
+# mean and 1 / standard deviation. A layer norm and its derivative both compute them: that is the
+# same value to the planner, so it is done once where they are evaluated together
+LN_STATS = Op("layer_norm_stats", _ln_stats_infer, _ln_stats_expand)
 
 
 def _ln_expand(g: Any, x: Any, *rest: Any) -> Any:
     *wb, k, eps, has_w, has_b = rest
     w_type = opmath(x.dtype)
-    v = g.cast(x, w_type)
-    axes = tuple(range(x.ndim - k, x.ndim))
-    mean = g.mean(v, axes)
-    centred = v - mean
-    rstd = (g.mean(centred * centred, axes) + eps).rsqrt()
-    y = centred * rstd
+    mean, rstd = _ln_stats_expand(g, x, k, eps)
+    y = (g.cast(x, w_type) - mean) * rstd
     wb = list(wb)
     if has_w:
         y = y * g.cast(wb.pop(0), w_type)
     if has_b:
         y = y + g.cast(wb.pop(0), w_type)
-    return g.cast(y, x.dtype), mean, rstd
+    return g.cast(y, x.dtype)
 
 
-def _ln_backward(n: Any, g: Tensor, *_: Any) -> tuple:
+def _ln_backward(n: Any, g: Tensor) -> tuple:
     k, eps, has_w, has_b = n.params
-    x, mean, rstd = n.tensor(0), n.tensor(-2), n.tensor(-1)
+    x = n.tensor(0)
     if LN_SECOND_ORDER(n):
         return _ln_backward_composed(n, g)
-    mean, rstd = mean.detach(), rstd.detach()
+    mean, rstd = apply(LN_STATS, (x,), (k, eps))
     ins = n.inst.ins
     grads: list[Any] = []
     w = n.tensor(1) if has_w else None
@@ -248,8 +256,8 @@ def _ln_input_expand(g: Any, grad: Any, x: Any, mean: Any, rstd: Any, *rest: Any
 
 
 LAYER_NORM = {
-    n: Op("native_layer_norm", _ln_infer, _ln_expand, _ln_backward,
-          saves=" ".join(map(str, range(n))) + " out1 out2", materialize=False, shows=affine_shows(1, 2))
+    n: Op("native_layer_norm", lambda x, *_: x.plain(), _ln_expand, _ln_backward,
+          saves=" ".join(map(str, range(n))), shows=affine_shows(1, 2))
     for n in (1, 2, 3)
 }  # fmt: skip
 LN_INPUT = Op("layer_norm_backward", lambda g, x, *r: x.plain(), _ln_input_expand)
@@ -263,14 +271,20 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
     Shapes: input (*, *normalized_shape), weight and bias normalized_shape.
     Source: Ba, Kiros, Hinton, "Layer Normalization", 2016.
     """
-    operands = [input] + [p for p in (weight, bias) if p is not None]
+    if weight is None:
+        operands = (input,) if bias is None else (input, bias)
+    else:
+        operands = (input, weight) if bias is None else (input, weight, bias)
     op = LAYER_NORM[len(operands)]
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    geometry = tuple([t.meta for t in operands])
-    args = (shape, eps, weight is None)
+    if type(normalized_shape) not in (tuple, int):
+        normalized_shape = (
+            int(normalized_shape) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        )
+    geometry, args = tuple(map(metas_of, operands)), (normalized_shape, eps, weight is None)
     inst = op.calls.get((geometry, args))
     if inst is not None:
-        return record_several(op, inst, operands, ())[0]
+        return record(op, inst, operands)
+    shape = normalized_shape if isinstance(normalized_shape, tuple) else (normalized_shape,)
     k = len(shape)
     if k == 0:
         raise RuntimeError(
@@ -290,7 +304,7 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
             f"{list(input.meta.shape)}"
         )
     params = (k, eps, weight is not None, bias is not None)
-    out = apply(op, operands, params)[0]
+    out = apply(op, operands, params)
     inst = op.insts.get((geometry, params))
     if inst is not None and inst.fast:
         op.remember(geometry, args, inst)
@@ -509,6 +523,12 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
 
     Shapes: input (C), (N, C) or (N, C, d1, ...), target (), (N), (N, d1, ...) or input's.
     """
+    settled = weight is None and size_average is None and reduce is None and not label_smoothing
+    op = CROSS_ENTROPY if input.meta.ndim <= 2 else CROSS_ENTROPY_2D
+    geometry, args = (input.meta, target.meta), (reduction, ignore_index)
+    inst = op.calls.get((geometry, args)) if settled else None
+    if inst is not None:
+        return record(op, inst, (input, target))
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     if label_smoothing > 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
@@ -520,8 +540,11 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
         return _cross_entropy_probabilities(input, target, weight, reduction, label_smoothing)
     _check_classes(m, t)
     if weight is None and not label_smoothing and m.numel:
-        op = CROSS_ENTROPY if m.ndim <= 2 else CROSS_ENTROPY_2D
-        return apply(op, (input, target), (reduction, ignore_index))
+        out = apply(op, (input, target), (reduction, ignore_index))
+        inst = op.insts.get((geometry, args))
+        if settled and inst is not None and inst.fast:
+            op.remember(geometry, args, inst)
+        return out
     logp = FUNCTIONAL["log_softmax"](input, 1 if m.ndim > 1 else 0)
     nll = FUNCTIONAL["nll_loss"](logp, target, weight, None, ignore_index, None, reduction)
     if not label_smoothing:

@@ -656,13 +656,11 @@ def native_layer_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple:
     """(result, mean, 1 / standard deviation)."""
-    from facula.ops.nn_ops import LAYER_NORM
+    from facula.ops.nn_ops import LN_STATS
 
-    FUNCTIONAL["layer_norm"](input, normalized_shape, weight, bias, eps)  # checks
-    operands = [input] + [p for p in (weight, bias) if p is not None]
-    params = (len(normalized_shape), eps, weight is not None, bias is not None)
-    y, mean, rstd = apply(LAYER_NORM[len(operands)], operands, params)
-    return (y, *_stats_as(input, weight, mean.detach(), rstd.detach()))
+    y = FUNCTIONAL["layer_norm"](input, normalized_shape, weight, bias, eps)
+    mean, rstd = apply(LN_STATS, (input,), (len(normalized_shape), eps))
+    return (y, *_stats_as(input, weight, mean, rstd))
 
 
 _torch_group_norm.__name__ = _torch_group_norm.__qualname__ = "group_norm"

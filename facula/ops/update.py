@@ -9,12 +9,14 @@ is 0 or 1 is part of its key if the function asks that of it (as of a weight dec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.ir import Graph, Val
 from facula.graph.meta import CPU, Meta
 from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op
+from facula.ops.apply import metas_of
 from facula.ops.pointwise import opmath
 from facula.tensor import Tensor
 
@@ -260,47 +262,46 @@ def fused_update(
         return False
     kinds, numbers = described
     present = tuple([c[0] is not None for c in columns])
-    given = [c for c, have in zip(columns, present, strict=True) if have]
-    flat: list[Any] = [t for row in zip(*given, strict=True) for t in row]
+    given = columns if all(present) else [c for c, have in zip(columns, present) if have]
+    flat: list[Any] = list(chain.from_iterable(zip(*given, strict=True)))
     op = _ops.get(fn)
     if op is None:
         op = _ops[fn] = Op(fn.__name__, _infer, _expand_with(fn))
     params = (len(columns[0]), present, tuple(kinds), tuple(options))
     try:
-        inst = op.insts.get((tuple([t.meta for t in flat]), params))
+        metas = tuple(map(metas_of, flat))
     except AttributeError:
         return False
+    inst = op.insts.get((metas, params))
     if inst is None:
         known = len(asked)
         if not _fits(flat, len(given)) or not _can(op, fn, flat, params, numbers, len(given)):
             return len(asked) > known and fused_update(fn, columns, options)
         if len(asked) > known:
             return fused_update(fn, columns, options)
-        inst = op.inst(tuple([t.meta for t in flat]), params, len(numbers))
+        inst = op.inst(metas, params, len(numbers))
     tape = LOCAL.tape
+    grad = tape.grad
     entries: list[Any] = [inst]
+    storages = []
     for t in flat:
         s = t._s
-        if (
-            s.pin is not None
-            or s.meta is not t.meta
-            or t._base is not None
-            or (t._rg and tape.grad)
-        ):
+        if s.pin is not None or s.meta is not t.meta or t._base is not None or (grad and t._rg):
             return False
         entries.append(s.i if s.tape is tape else tape.leaf(s))
-    if len(columns[0]) > 1 and len({id(t._s) for t in columns[0]}) != len(columns[0]):  # type: ignore[union-attr]
+        storages.append(s)
+    width = len(given)
+    if width > 2:
+        targets = [s for i, s in enumerate(storages) if i % width != 1]
+    else:
+        targets = storages[::width]
+    params_only = storages[::width]
+    if len(params_only) > 1 and len(set(map(id, params_only))) != len(params_only):
         return False  # one parameter twice: its updates come one after the other
-    first = tape.n
     tape.key += entries
     tape.scalars += numbers
-    width = len(given)
-    targets = [t for i, t in enumerate(flat) if i % width != 1]
-    tape.values += [None] * len(targets)
-    tape.n += len(targets)
     tape.budget -= inst.nbytes
-    for i, t in enumerate(targets):
-        tape.rebind(t._s, first + i)
+    tape.rebind_all(targets)
     if tape.budget < 0 or tape.n > MAX_NODES:
         ENGINE.flush(tape)
     return True

@@ -1,11 +1,15 @@
 """Stochastic gradient descent."""
 
+import operator
+
 from facula.ops.update import fused_update
 
 from . import updates
 from .rule import UpdateRule, check, check_fused, check_lr, number, skips, unscaled
 
 __all__ = ["SGD", "sgd"]
+
+_is_sparse = operator.attrgetter("is_sparse")
 
 
 class SGD(UpdateRule):
@@ -114,7 +118,7 @@ def sgd(
         "nesterov": nesterov,
         "maximize": maximize,
     }
-    if any(grad.is_sparse for grad in grads):
+    if any(map(_is_sparse, grads)):
         params, grads = sgd_sparse(params, grads, options)
         momentum_buffer_list = [None] * len(params)
     bufs = momentum_buffer_list

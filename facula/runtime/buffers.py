@@ -205,32 +205,59 @@ def _alloc_large(nbytes: int) -> Buffer:
 
 def alloc_many(sizes: list[int]) -> list[Buffer]:
     """Buffers of the given sizes; the smallest of them share blocks, which all of them keep."""
-    result: list[Buffer] = []
-    block: Buffer | None = None
-    at = end = 0
+    return alloc_arranged(arrange(sizes))
+
+
+# for each block: its bytes, and the (start, bytes) of what shares it, or nothing
+Arrangement = list[tuple[int, list[tuple[int, int]]]]
+
+
+def arrange(sizes: list[int]) -> tuple[Arrangement, list[int]]:
+    """How buffers of the given sizes are allocated, for `alloc_arranged` to do it again and again.
+
+    The blocks, and for each size the place of its buffer among all buffers of all blocks.
+    """
+    blocks: Arrangement = []
+    at = 0
+    order: list[tuple[int, int]] = []  # block, place in it
+    shared = -1
     for nbytes in sizes:
         if nbytes > SHARED:
-            result.append(alloc(nbytes))
+            order.append((len(blocks), 0))
+            blocks.append((nbytes, []))
             continue
-        if block is None or at + nbytes > end:
-            block = alloc(_shared_bytes(sizes, len(result)))
-            at = block.addr
-            end = at + block.nbytes
-        buffer = Buffer()
-        buffer.addr = at
-        buffer.nbytes = nbytes
-        buffer.base = block
-        result.append(buffer)
-        at += (nbytes + 63) & -64 or 64
-    return result
+        room = (nbytes + 63) & -64 or 64
+        if shared < 0 or at + room > SMALL:
+            shared, at = len(blocks), 0
+            blocks.append((0, []))
+        members = blocks[shared][1]
+        order.append((shared, len(members)))
+        members.append((at, nbytes))
+        at += room
+        blocks[shared] = (at, members)
+    firsts = [0]
+    for _, members in blocks:
+        firsts.append(firsts[-1] + max(len(members), 1))
+    return blocks, [firsts[block] + place for block, place in order]
 
 
-def _shared_bytes(sizes: list[int], start: int) -> int:
-    """Bytes of the block for the small ones from `start` on, or the most a block may have."""
-    bound = sum(sizes) + 64 * len(sizes)  # cheap, and near enough where all are small
-    if bound > SMALL:
-        bound = sum([(n + 63) & -64 or 64 for n in sizes[start:] if n <= SHARED])
-    return bound if bound < SMALL else SMALL
+def alloc_arranged(arranged: tuple[Arrangement, list[int]]) -> list[Buffer]:
+    """Buffers as they were arranged, in the order of their sizes."""
+    blocks, order = arranged
+    made: list[Buffer] = []
+    for nbytes, members in blocks:
+        block = alloc(nbytes)
+        if not members:
+            made.append(block)
+            continue
+        start = block.addr
+        for at, size in members:
+            buffer = Buffer()
+            buffer.addr = start + at
+            buffer.nbytes = size
+            buffer.base = block
+            made.append(buffer)
+    return [made[place] for place in order]
 
 
 def _carve(units: int) -> int:

@@ -10,12 +10,12 @@ kernel of its own.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
-from facula.kernel.matmul import Chain, Extra
+from facula.kernel.matmul import Chain, Extra, stores_once
 from facula.kernel.program import Access, Program
 from facula.schedule.affine import Unfusable
 from facula.schedule.codegen import Call, Memory, Place, Writer
@@ -138,7 +138,34 @@ def write(builder: Any, group: Group) -> list[Any]:
     steps = plan(builder, v, fit.c, fit.out, (fit.chain,), fit.extras)
     if steps is None:
         raise AssertionError(f"no steps for {v!r}, which was taken for a product with code")
+    if v.op == "matmul":
+        builder.replaced[id(group)] = _replaced(builder, v, fit, stores_once(steps[-1]))
     return steps
+
+
+def _replaced(builder: Any, v: Val, fit: Fitted, once: bool) -> dict[int, set[int]]:
+    """For slots that are stored: those whose elements are read only right before, at the same place.
+
+    `once`: C is stored only by the epilogue, and not the sums of some of k before.
+    """
+    chain, rows = fit.chain, list(zip(fit.chain.kinds, fit.extras, strict=True))
+    stored = {args[0]: number for number, (op, _, args) in enumerate(chain.stmts) if op == "store"}
+    targets = [(rows[k][1], number) for k, number in stored.items()]
+    if once and fit.c.strides is not None:
+        *batch, row, _ = fit.c.strides
+        targets.append((Extra(fit.c.slot, row, tuple(batch), fit.c.offset), len(chain.stmts)))
+    operands = {where[0] for s in v.srcs if (where := builder.strided(s)) is not None}
+    found: dict[int, set[int]] = {}
+    for target, number in targets:
+        taken, other = set(), set(operands)
+        for k, (kind, extra) in enumerate(rows):
+            late = ("load", (k,)) in [(op, args) for op, _, args in chain.stmts[number:]]
+            if kind == "mn" and replace(extra, slot=target.slot) == target and not late:
+                taken.add(extra.slot)
+            elif kind not in ("s", "out"):
+                other.add(extra.slot)
+        found[target.slot] = taken - other
+    return found
 
 
 # the program as an epilogue -----------------------------------------------------------------------

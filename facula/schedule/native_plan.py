@@ -15,7 +15,7 @@ from facula.kernel.program import ITEMSIZE
 from facula.kernel.step import Step
 from facula.kernel.transpose import plan_transpose
 from facula.llvm.loops import LoopKernel, pack
-from facula.runtime.buffers import alloc, alloc_many
+from facula.runtime.buffers import alloc, alloc_arranged, arrange
 from facula.runtime.jit import compile_kernels
 from facula.runtime.plan import NativePlan as NativeRun
 from facula.schedule import epilogue
@@ -59,6 +59,7 @@ class NativePlan:
         self.n_leaves = builder.n_leaves
         self.derived = builder.derived
         self.out_sizes = builder.out_sizes
+        self.arranged = arrange(builder.out_sizes)
         self.sources = builder.sources  # for each slot after the leaves: a leaf taken over, or -1
         self.arena_bytes = builder.arena_bytes
         self.constants = builder.memory.constants
@@ -74,7 +75,7 @@ class NativePlan:
 
     def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]:
         """Buffers of the wanted entries."""
-        outs = iter(alloc_many(self.out_sizes)) if self.out_sizes else iter(())
+        outs = iter(alloc_arranged(self.arranged))
         bufs = leaves + [next(outs) if leaf < 0 else leaves[leaf] for leaf in self.sources]
         bufs.append(workspace(self.arena_bytes))
         addrs = [b.addr for b in bufs]
@@ -134,6 +135,8 @@ class Builder:
         self.blocks: dict[int, Block] = {}
         self.extra_blocks: list[Block] = []
         self.skip_copy: set[int] = set()
+        # by the id of a product with an epilogue: for its results, slots that they may lie in
+        self.replaced: dict[int, dict[int, set[int]]] = {}
         self.work_slot, self.work_at, self.work_bytes = -1, 0, 0
         self.copy_slot, self.copy_bytes, self.copy_used, self.copy_entry = -1, 0, 0, -1
 
@@ -249,7 +252,9 @@ class Builder:
                 self.blocks[v.id] = block
                 self.skip_copy.add(v.id)
                 return
-            if old.op == "buffer" and self.free[old.arg] and number > self.last_failing:
+            # a put looks at its own indices before it writes
+            own = number == self.last_failing and v.op in ("put", "scatter")
+            if old.op == "buffer" and self.free[old.arg] and (number > self.last_failing or own):
                 self._block(v, number)
                 self.blocks[v.id].leaf = old.arg
                 self.skip_copy.add(v.id)
@@ -389,6 +394,11 @@ class Builder:
         group = self.fusion.store_group(v) or Group(-1, v.shape)
         return StoreWriter(self.fusion, group, self.memory, v, place).write_store()
 
+    def checked(self, v: Val) -> Call:
+        """Looks whether indices are in range, and writes nothing."""
+        group = self.fusion.store_group(v) or Group(-1, v.shape)
+        return StoreWriter(self.fusion, group, self.memory, v, None).write_store()
+
     def _cat(self, v: Val) -> list[Any]:
         out = self.memory.places[v.id]
         strides = contiguous_strides(v.shape)
@@ -472,6 +482,8 @@ class Builder:
             return True
         if last > b.first:
             return False
+        if leaf in self.replaced.get(id(self.steps[b.first]), {}).get(b.slot, ()):
+            return True
         calls = self.calls_of.get(b.first, ())
         return len(calls) == 1 and isinstance(calls[0], Call) and _same_walk(calls[0], leaf, b.slot)
 
@@ -561,9 +573,11 @@ class Builder:
 
 
 class StoreWriter(Writer):
-    """Writes a program that computes one value and stores it at a place given."""
+    """Writes a program that computes one value and stores it at a place, if one is given."""
 
-    def __init__(self, fusion: Fusion, group: Group, memory: Memory, v: Val, place: Place) -> None:
+    def __init__(
+        self, fusion: Fusion, group: Group, memory: Memory, v: Val, place: Place | None
+    ) -> None:
         super().__init__(fusion, group, memory, set())
         self.v, self.place = v, place
 
@@ -574,12 +588,13 @@ class StoreWriter(Writer):
         exprs = self.group.exprs()
         self._open(False)
         value = self.value(self.v, exprs, None)
-        strides = self.place.strides or contiguous_strides(self.v.shape)
-        e = dot(exprs, strides, len(self.sizes))
-        if self.v.dtype.name in ("float16", "bfloat16"):
-            value = self.stmt("cast", self.v.dtype, (value,))
-        operand = self.operand(self.v.dtype, self.place.slot, self.place.offset + e[1], e[0])
-        self.stmt("store", self.v.dtype, (("access", operand), value))
+        if self.place is not None:
+            strides = self.place.strides or contiguous_strides(self.v.shape)
+            e = dot(exprs, strides, len(self.sizes))
+            if self.v.dtype.name in ("float16", "bfloat16"):
+                value = self.stmt("cast", self.v.dtype, (value,))
+            operand = self.operand(self.v.dtype, self.place.slot, self.place.offset + e[1], e[0])
+            self.stmt("store", self.v.dtype, (("access", operand), value))
         self._close()
         return self._finish()
 

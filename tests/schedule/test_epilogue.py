@@ -220,3 +220,38 @@ def test_threads_do_not_matter():
         threads.set_num_threads(before)
     for one, two in zip(*got, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("size", [((), 5, 7, 9), ((), 128, 784, 64), ((), 30, 20, 9000)])
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_weight_is_replaced_where_it_lies(size, kept):
+    """weight - rate * (a @ b): the new weight takes over the old one's memory, element by element,
+    whether the product itself is kept (a gradient that somebody looks at) or not."""
+    a, b, _, weight = operands(*size, False)
+
+    def make(g, a, b, weight):
+        grad = g.matmul(a, b)
+        new = g.binary("sub", weight, g.binary("mul", grad, g.const(0.5, dt.float32)))
+        return [new, grad] if kept else [new]
+
+    compare(make, a, b, weight, free=True)
+    low = lowered(make, (a, b, weight))
+    plan = Builder(low, (False, False, True), []).build()
+    assert sorted(plan.sources) == ([-1, 2] if kept else [2])
+
+
+def test_an_operand_of_the_product_keeps_its_memory():
+    """A square matrix that the product reads and that is added to it as well."""
+    a = np.random.default_rng(0).integers(-2, 3, (40, 40)).astype(np.float32)
+    b = a[::-1].copy()
+
+    def make(g, a, b):
+        return g.binary("add", g.matmul(a, b), b)
+
+    def twice(g, a, b):
+        y = g.binary("add", g.matmul(a, a), b)
+        return g.binary("mul", y, g.permute(b, (1, 0)))
+
+    for graph in (make, twice):
+        compare(graph, a, b, free=True)
+    assert Builder(lowered(make, (a, b)), (True, True), []).build().sources == [-1]
