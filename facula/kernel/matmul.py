@@ -179,7 +179,7 @@ def tiling(p: Problem, target: Target) -> Tiling:
     ahead_a, ahead_b = large and blocks_n >= 3 and p.m > 1, large and blocks_m >= 3
     part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
     block_k = _even(max(part or p.k, 1), _LONG_K, 8) if p.held.is_plain else max(part or p.k, 1)
-    inner_m = min(block_m, rows * max(1, 458752 // (number.compute_bytes * block_k * rows)))
+    inner_m = _even(block_m, rows * max(1, 458752 // (number.compute_bytes * block_k * rows)), rows)
     depth = part or p.k
     if part and block_n <= 4 * cols:  # A is read once, in place
         block_k = _even(part, 128, 8)

@@ -36,12 +36,13 @@ class AttentionShape:
     causal: bool
     mask: str  # "": none; "k": contiguous along keys, "g": any strides
     rows: int = 8  # of a tile of products: with its vectors no more than there are registers
+    whole: bool = False  # d is a multiple of a tile's columns
 
     @property
     def key(self) -> str:
         return (
             f"attention {self.kind} {self.dtype} {self.rows} q{self.vectors} d{self.d_vectors}"
-            f"{' causal' if self.causal else ''} mask[{self.mask}]"
+            f"{' whole' if self.whole else ''}{' causal' if self.causal else ''} mask[{self.mask}]"
         )
 
     @property
@@ -125,6 +126,13 @@ class AttentionWriter:
             k.next += [b.add(index, a_step), b.at(here, b_step, ty)]
         return k.vars[:count]
 
+    def near(self, rows: list[str], ahead: Value) -> None:
+        """Begin to bring the rows of the next tile near: too short for the processor to see them come."""
+        b = self.b
+        with b.loop(0, self.arg("d"), 64 // self.number.bytes) as j:
+            for row in rows:
+                b.prefetch(b.at(row, b.add(j.i, ahead), self.ty), write=False)
+
     def score_block(
         self, rows: str, step: Value, count: Value, packed: str, out: str, scaled: bool
     ):
@@ -135,6 +143,7 @@ class AttentionWriter:
         with b.loop(0, count, shape.rows) as i:
             places = [b.least(b.add(i.i, r), last) for r in range(shape.rows)]
             a_rows = [b.at(rows, b.mul(p, step), self.ty) for p in places]
+            self.near(a_rows, b.mul(step, shape.rows))
             acc = self.product(a_rows, 1, packed, self.width, self.arg("d"), zeros)
             place = b.at(out, b.mul(i.i, self.width), self.ty)
             for j, value in enumerate(acc):
@@ -151,7 +160,8 @@ class AttentionWriter:
     def pack_queries(self, rows: str, step: Value, count: Value, dst: str) -> None:
         """dst[d][query] of a block of rows."""
         b = self.b
-        pack(b, self.number, "k", rows, (step, 1), self.width, count, self.arg("d"), dst)
+        ahead = b.mul(step, self.width)
+        pack(b, self.number, "k", rows, (step, 1), self.width, count, self.arg("d"), dst, ahead)
 
     def pack_mask(self, base: str, q0: Value, count: Value, k0: Value, keys: Value, dst: str):
         if not self.shape.mask:
@@ -344,6 +354,9 @@ class BackwardWriter(AttentionWriter):
     def _block(self, batch, head, q0, k0, keys, kv) -> None:
         b, arg = self.b, self.arg
         count = b.least(self.width, b.sub(arg("t"), q0))
+        if self.shape.causal:  # whole tiles of keys, up to the last that these queries see
+            seen = b.ceil_div(b.add(b.sub(q0, k0), self.width), self.shape.rows)
+            keys = b.least(keys, b.mul(seen, self.shape.rows))
         q = self.row(self.base("q", batch, head), "q", q0)
         do = self.row(self.base("dout", batch, head), "dout", q0)
         self.pack_queries(q, arg("q_t"), count, self.packed_q)
@@ -378,7 +391,10 @@ class BackwardWriter(AttentionWriter):
         ds = b.times(n, ty, p, math.sub(self.load(self.ds, shift), self.load(self.delta, j)))
         self.save(b.times(n, ty, ds, self.scale), self.ds, shift)
 
-    def _columns(self, i: Value) -> list[str]:
+    def _columns(self, i: Value) -> list[str] | None:
+        """Which of a tile's columns there are; None for all."""
+        if self.shape.whole:
+            return None
         return [
             self.b.mask(self.n, self.b.sub(self.arg("d"), self.b.add(i, j * self.n)))
             for j in range(self.shape.d_vectors)
@@ -422,6 +438,8 @@ class BackwardWriter(AttentionWriter):
                     with way.no:
                         old = [
                             b.masked_load(n, ty, p, masks[j % shape.d_vectors])
+                            if masks
+                            else self.load(p)
                             for j, p in enumerate(places)
                         ]
                 start = [way.merge(self.v, "zeroinitializer", x) for x in old]
@@ -429,7 +447,10 @@ class BackwardWriter(AttentionWriter):
                 step = self.arg("k_t")
                 total = self.product(a_rows, self.width, here, step, keys, start, masks)
                 for j, (value, p) in enumerate(zip(total, places, strict=True)):
-                    b.masked_store(n, ty, value, p, masks[j % shape.d_vectors])
+                    if masks:
+                        b.masked_store(n, ty, value, p, masks[j % shape.d_vectors])
+                    else:
+                        self.save(value, p)
 
     def _write(self, out: str, name: str, keys: Value, sum_: str) -> None:
         b, n, ty = self.b, self.n, self.ty

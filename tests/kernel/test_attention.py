@@ -18,6 +18,10 @@ CASES = [
     (2, 1, 200, 131, 40, False, "full"),
     (2, 2, 5, 90, 72, False, "keys"),
     (1, 1, 1, 77, 16, False, "turned"),
+    # causality ends inside a block of keys; rows that are not whole registers; more queries than keys
+    (2, 1, 150, 150, 40, True, ""),
+    (4, 2, 130, 130, 32, True, "full"),
+    (2, 1, 100, 70, 24, True, ""),
     # few queries: the kernel of a step of decoding
     (3, 1, 1, 130, 64, False, ""),
     (6, 3, 2, 65, 100, False, "full"),
