@@ -57,12 +57,14 @@ class CompiledFunctionBackward(Node):
         """Gradients of what the function read, for gradients of what it returned."""
         if self.saved is FREED:
             raise RuntimeError(SECOND_TIME)
+        kept = []
         for s, version in self.saved:
             if s.version != version:
                 raise changed(None, s.meta, s.version, version, 0)
+            kept.append(s)
         if LOCAL.tape.grad:
             return self.region.backward.again(self, grads)
-        return self.region.backward.replay(self, [s for s, _ in self.saved], grads)
+        return self.region.backward.replay(self, kept, grads)
 
 
 class Numbers:
