@@ -249,7 +249,7 @@ def best(torch: Any, case: Case, d: Any, seconds: float) -> float:
         evaluate(torch)
         took = time.perf_counter() - start
         calls += 1
-        if calls > 0 or took > 0.5:
+        if calls > 0:
             fastest, spent = min(fastest, took), spent + took
         if spent > 10 * seconds:
             break
@@ -260,6 +260,7 @@ def serve(library: str, pipe: Connection) -> None:
     """Times the cases it is told to."""
     torch = importlib.import_module(library)
     table, d = cases(), operands(torch)
+    best(torch, lambda t, d: t.exp(d.x), d, 0)  # what only a process's first call does
     pipe.send(None)
     while (order := pipe.recv()) is not None:
         try:

@@ -22,7 +22,7 @@ from facula.graph.meta import broadcast_shapes, contiguous_strides
 UNARY = frozenset(
     "neg abs sign exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos "
     "atan sinh cosh tanh asinh acosh atanh erf erfc erfinv lgamma digamma sigmoid floor ceil round "
-    "trunc not isnan isinf relu".split()
+    "trunc mantissa exponent not isnan isinf relu".split()
 )
 BINARY = frozenset(
     "add sub mul div floordiv mod fmod truncdiv pow maximum minimum fmax fmin atan2 copysign "

@@ -82,8 +82,9 @@ def _shape(
     most = 4 if target.n_vector_registers == 32 else 2
     vectors = min(most, 1 << (-(-a.t // n) - 1).bit_length())
     d_vectors = min(most, -(-a.d // n))
+    rows = 6 if 8 * max(vectors, d_vectors) > target.n_vector_registers - 4 else 8
     order = "" if mask is None else "k" if mask.strides[3] == 1 else "g"
-    return AttentionShape(kind, a.dtype, vectors, d_vectors, a.causal, order), vectors * n
+    return AttentionShape(kind, a.dtype, vectors, d_vectors, a.causal, order, rows), vectors * n
 
 
 def _arguments(a: Attention, blocks: int, q, k, v, out, lse, mask) -> list[int]:

@@ -350,6 +350,8 @@ _PLAIN: dict[str, Callable[..., Array]] = {
     "ceil": np.ceil,
     "round": np.rint,
     "trunc": np.trunc,
+    "mantissa": lambda x: np.frexp(x)[0],
+    "exponent": lambda x: np.frexp(x)[1].astype(x.dtype),
     "sqrt": np.sqrt,
     "rsqrt": lambda x: np.ones_like(x) / np.sqrt(x),
     "reciprocal": lambda x: np.ones_like(x) / x,

@@ -259,6 +259,9 @@ def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
         if p.k <= 128 and p.n > p.m and block_m > 5 * rows:  # mostly C is moved: by long rows
             block_m = _even(p.m, block_m // 2, rows)
             continue
+        if p.n >= 2 * p.m and p.m <= 512 and block_n > 5 * cols:  # and each column of B
+            block_n = _even(p.n, block_n // 2, cols)
+            continue
         if block_n > cols and (block_n >= block_m or block_m <= rows):
             block_n = _even(p.n, max(cols, block_n // 2), cols)
         else:

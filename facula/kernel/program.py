@@ -54,7 +54,7 @@ UNSIGNED = frozenset({"uint8", "uint16", "uint32", "uint64"})
 
 _UNARY_FLOAT = """exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos
     atan sinh cosh tanh asinh acosh atanh erf erfc erfinv lgamma digamma sigmoid floor ceil round
-    trunc"""
+    trunc mantissa exponent"""
 UNARY_FLOAT = frozenset(_UNARY_FLOAT.split())
 UNARY_TEST = frozenset({"isnan", "isinf"})  # float -> bool
 UNARY_NUMBER = frozenset({"neg", "abs", "sign", "relu"})

@@ -46,6 +46,8 @@ class Put:
     dtype: str
     itemsize: int
     mode: str = "set"
+    wraps: bool = False  # negative indices count from the end
+    report: int = -1  # points: what a bad index is reported as; -1: those are left out
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,12 @@ def _operands(index: Walk, src: Walk, out: Walk) -> list[int]:
 
 
 def _kernel_of(kind: str, put: Put) -> PutKernel:
-    return _kernel(PutShape.of(kind, put.dtype, put.itemsize, put.mode))
+    checks = kind == "points" and put.report >= 0
+    return _kernel(PutShape.of(kind, put.dtype, put.itemsize, put.mode, put.wraps, checks))
+
+
+def _bounds(put: Put) -> list[int]:
+    return [put.size, put.report]
 
 
 def plan_rows(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
@@ -86,7 +93,7 @@ def plan_rows(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
         out.strides[0],
         out.strides[1],
     ]
-    args += [a, i, put.size, b, per_a, block, blocks, per_range, ranges]
+    args += [a, i, b, *_bounds(put), per_a, block, blocks, per_range, ranges]
     tasks = -(-a // per_a) * blocks * ranges
     cost = 0.1 * work * put.itemsize / 4 + 2.0 * a * i * ranges * blocks
     return [Step(_kernel_of("rows", put), args, tasks, 0, cost)]
@@ -103,10 +110,11 @@ def plan_points(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
     if a >= wanted:
         per_a = -(-a // wanted)
     elif order[2] == 2:
-        block = -(-max(16, -(-b // wanted)) // 16) * 16
+        # rows in parts, which should be long: short ones, far apart, come slowly from memory
+        block = -(-max(16, -(-b // wanted), min(512, -(-b // 2))) // 16) * 16
     blocks = -(-put.sizes[order[2]] // block)
     strides = [w.strides[d] for w in (index, src) for d in order]
     strides += [0 if d == 1 else out.strides[d] for d in order]
     args = [*_operands(index, src, out), *strides, *(put.sizes[d] for d in order)]
-    args += [out.strides[1], put.size, per_a, block, blocks]
+    args += [out.strides[1], *_bounds(put), per_a, block, blocks, put.size, 1]
     return [Step(_kernel_of("points", put), args, -(-a // per_a) * blocks, 0, 1.2 * work)]

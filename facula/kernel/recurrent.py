@@ -18,6 +18,7 @@ from facula.kernel.step import Step
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_epilogue import BIAS_N
+from facula.llvm.tile_gemm import UNROLL
 from facula.llvm.tile_recurrent import GATES, RecurrentShape, RecurrentWriter, arrays_of
 
 At = tuple[int, int] | None  # slot and offset
@@ -40,21 +41,41 @@ class RecurrentKernel:
 
 _kernel = functools.cache(RecurrentKernel)
 
-# Largest tiles, (rows, registers of hidden units), by gates in a tile and vector registers.
+# Largest tiles: (rows, registers of hidden units), by vector registers and by gates; the second
+# table is for few hidden units, where full panels of two registers would waste much.
 _TILES = {
     32: {4: (6, 1), 3: (8, 1), 1: (8, 2)},
-    16: {4: (3, 1), 3: (3, 1), 1: (4, 2)},
+    16: {4: (6, 2), 3: (6, 2), 1: (6, 2)},
 }
-_TASK = 400_000  # multiplications that are worth a task
+_NARROW = {
+    32: {4: (6, 1), 3: (8, 1), 1: (14, 1)},
+    16: {4: (6, 1), 3: (4, 1), 1: (8, 1)},
+}
+_FEW = 7  # registers of hidden units
+_TASK = 800_000  # multiplications that are worth a task
+_STRETCH = 16384  # bytes of a panel that a stretch of k takes
+
+
+def _tile(hidden: int, gates: int, lanes: int, registers: int) -> tuple[int, int]:
+    units = -(-hidden // lanes)
+    return (_NARROW if units % 2 and units <= _FEW else _TILES)[registers][gates]
+
+
+def _together(gates: int, rows: int, vectors: int, registers: int) -> int:
+    """How many gates' sums fit in three quarters of the registers."""
+    fit = (
+        t for t in range(gates, 1, -1) if gates % t == 0 and 4 * t * rows * vectors <= 3 * registers
+    )
+    return next(fit, 1)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Packed weights: where, pitch of panels and of a tile's registers, and the depth."""
+    """Packed weights: where, pitch of panels and of gates, and the depth."""
 
     at: tuple[int, int]
     panel: int
-    vector: int
+    gate: int
     depth: int
 
 
@@ -92,6 +113,8 @@ def pack_weights(
     n = target.vector_bytes // NUMBERS[dtype].compute_bytes
     gates = GATES[mode]
     slot_w, offset, row = w
+    _, vectors = _tile(hidden, 1 if backward else gates, n, target.n_vector_registers)
+    width = vectors * n
     if backward:
         k, batch, strides, unit, side = gates * hidden, (), (), "p", (1, row)
     else:
@@ -99,13 +122,9 @@ def pack_weights(
     pitch = -(-k // n) * n + n
     p = Problem(1, hidden, k, batch, dtype, (1, 1), (1, 1))
     mat = Mat(slot_w, row, 1, (), offset)
-    step, _, _, after = _pack_step(p, mat, (hidden, n, unit, *side), strides, slot, used, pitch)
-    panels = -(-hidden // n)
-    vectors = _TILES[target.n_vector_registers][1 if backward else gates][1]
-    one = pitch * n
-    vector = one if backward or gates == 1 else panels * one
-    # a tile's registers may run over the last panel: what they read there is never stored
-    return step, Weights((slot, used), one * vectors, vector, k), after + vectors * one
+    step, _, _, after = _pack_step(p, mat, (hidden, width, unit, *side), strides, slot, used, pitch)
+    panels = -(-hidden // width)
+    return step, Weights((slot, used), pitch * width, panels * pitch * width, k), after
 
 
 @dataclass
@@ -122,21 +141,29 @@ class StepSizes:
     def step(self, rows: int, a: At, a_row: int, arrays: dict[str, At]) -> Step:
         """One time step for some rows; without `a` there is no product."""
         gates = 1 if self.backward else GATES[self.mode]
-        most, vectors = _TILES[self.target.n_vector_registers][gates]
         number = NUMBERS[self.dtype]
-        width = self.target.vector_bytes // number.compute_bytes * vectors
+        lanes = self.target.vector_bytes // number.compute_bytes
+        registers = self.target.n_vector_registers
+        most, vectors = _tile(self.hidden, gates, lanes, registers)
+        width = lanes * vectors
         tiles = -(-rows // most)
         height = -(-rows // tiles)
         larger = rows - tiles * (height - 1)
+        together = _together(gates, height, vectors, registers)
         depth = self.weights.depth if a else 0
         work = height * width * gates * max(self.weights.depth, 1)
         part = min(tiles, max(1, _TASK // work))
+        # what is read once need not be cut
+        stretch = max(UNROLL, _STRETCH // (width * together * number.compute_bytes))
+        stretch = stretch if part > 1 else max(depth, 1)
         tasks_m, panels = -(-tiles // part), -(-self.hidden // width)
-        args = [self.hidden, depth, a_row, self.weights.panel, self.weights.vector]
+        args = [self.hidden, depth, stretch, a_row, self.weights.panel, self.weights.gate]
         args += [tiles, larger, part, tasks_m, *(a or self.weights.at), *self.weights.at]
         for name in arrays_of(self.mode, self.backward):
             args += arrays.get(name) or (-1, 0)
-        kernel = _kernel(RecurrentShape(self.mode, self.backward, self.dtype, height, vectors))
-        scratch = height * width * gates * number.compute_bytes
+        kernel = _kernel(
+            RecurrentShape(self.mode, self.backward, self.dtype, height, vectors, together)
+        )
+        scratch = part * height * width * gates * number.compute_bytes
         cost = rows * self.hidden * (gates * depth / 95 + 2.5) + 100
         return Step(kernel, args, tasks_m * panels, scratch, cost)

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from facula.kernel.matmul import kernel_name
 from facula.kernel.step import Step
 from facula.llvm.target import Target
-from facula.llvm.tile_sort import SortShape, SortWriter, bits_of, words_of
+from facula.llvm.tile_sort import DIGIT, SortShape, SortWriter, bits_of, words_of
+
+_FEW = 32  # the best so many are kept in order
+_MANY = 20_000  # pairs that are worth wide digits
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ def plan_sort(
     flip = (-1 if bits == 64 else (1 << bits) - 1) if sort.descending else 0
     slot, offset, strides = x
     args = [slot, offset, *(values or (0, 0)), *(places or (0, 0)), *strides]
-    args += [a * b, n, b, sort.k, flip, per_task, room, sort.rank]
-    shape = SortShape(sort.dtype, first_k, values is not None, places is not None, sort.pick)
-    scratch = 256 * (bits // 8) * 4 + 2 * (room + 1) * 8 * words
+    digit = DIGIT if n > _MANY else 8
+    args += [a * b, n, b, sort.k, flip, per_task, room, sort.rank, digit]
+    few = first_k and sort.k <= _FEW
+    shape = SortShape(sort.dtype, first_k, few, values is not None, places is not None, sort.pick)
+    scratch = (4 << DIGIT) + 2 * (room + 1) * 8 * words
     return [Step(_kernel(shape), args, -(-a * b // per_task), scratch, a * b * row_ns)]

@@ -200,7 +200,7 @@ def _where(v: Lanes, dtype: str, c: str, x: str, y: str) -> str:
 
 
 _MORE = ("asin", "acos", "atan", "asinh", "acosh", "atanh", "erfc", "lgamma", "atan2", "nextafter",
-         "hypot", "fmod")  # fmt: skip
+         "hypot", "fmod", "mantissa", "exponent")  # fmt: skip
 
 FLOAT: dict[str, Writer] = {
     "neg": _instruction("fneg"),

@@ -35,17 +35,14 @@ class AttentionShape:
     d_vectors: int  # registers of a row's numbers in a tile, for the backward pass
     causal: bool
     mask: str  # "": none; "k": contiguous along keys, "g": any strides
+    rows: int = 8  # of a tile of products: with its vectors no more than there are registers
 
     @property
     def key(self) -> str:
         return (
-            f"attention {self.kind} {self.dtype} q{self.vectors} d{self.d_vectors}"
+            f"attention {self.kind} {self.dtype} {self.rows} q{self.vectors} d{self.d_vectors}"
             f"{' causal' if self.causal else ''} mask[{self.mask}]"
         )
-
-    @property
-    def rows(self) -> int:
-        return 6 if self.vectors > 2 else 8
 
     @property
     def keys(self) -> int:

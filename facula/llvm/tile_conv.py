@@ -265,8 +265,6 @@ def images_here(b: Emit, arg: TaskFrame) -> Value:
 class ConvWriter(GemmWriter):
     """A matrix product whose B are the patches of an image."""
 
-    by_rows = False
-
     def __init__(self, shape: ConvShape, target: Target, name: str) -> None:
         super().__init__(shape.gemm(), target, name)
         self.conv = shape

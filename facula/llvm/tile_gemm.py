@@ -95,8 +95,6 @@ class TaskFrame:
 class GemmWriter:
     """Writes the kernel of a `GemmShape`."""
 
-    by_rows = True  # a panel of A meets all panels of B, then the next; or the other way round
-
     def __init__(self, shape: GemmShape, target: Target, name: str) -> None:
         self.shape = shape
         self.b = Emit(target, name)
@@ -150,7 +148,7 @@ class GemmWriter:
 
     def _finish(self) -> None:
         """What is left to do when a block is complete."""
-        if self._late and not self.by_rows:
+        if self._late:
             self._late_rows(0, self.mb)
 
     def _late_rows(self, first: Value, end: Value) -> None:
@@ -228,18 +226,9 @@ class GemmWriter:
             left = (b.sub(mc, row), b.sub(self.nb, col))
             self._tile(b.add(i0, row), col, left, a_panel, a_stride, b_panel, b_stride)
 
-        if not self.by_rows:
-            with b.loop(0, self.n_panels) as j, b.loop(0, panels) as i:
-                tile(i.i, j.i)
-            return
-        with b.loop(0, panels) as i:
-            with b.loop(0, self.n_panels) as j:
-                tile(i.i, j.i)
-            if self._late:
-                with b.when(self.last):
-                    first = b.mul(i.i, self.rows)
-                    end = b.least(b.add(first, self.rows), mc)
-                    self._late_rows(b.add(i0, first), b.add(i0, end))
+        # A panel of B stays in the first cache and meets all panels of A, which are narrower.
+        with b.loop(0, self.n_panels) as j, b.loop(0, panels) as i:
+            tile(i.i, j.i)
 
     def _pack_a(self, base: str, direct: Value, panels: Value, mc: Value) -> None:
         arg = self.arg

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from facula.llvm.tile import Emit, Number, Value, vec
 
 _STRETCH = 8  # of k, packed at a time for all panels
+_LINE = 64  # bytes that are fetched at once
 
 
 def lanes_of(b: Emit, number: Number) -> int:
@@ -125,12 +126,16 @@ def pack(
     valid: Value,
     depth: Value,
     dst: str,
+    ahead: Value = 0,
 ) -> None:
-    """Pack one panel. `strides` are (along the panel, along k); `unit` names the one that is 1."""
+    """Pack one panel. `strides` are (along the panel, along k); `unit` names the one that is 1.
+
+    `ahead` is how far on in memory what is packed next lies, if it should be brought near.
+    """
     if unit == "p":
-        _pack_rows(b, number, src, strides[1], width, valid, depth, dst)
+        _pack_rows(b, number, src, strides[1], width, valid, depth, dst, ahead)
     elif unit == "k":
-        _pack_columns(b, number, src, strides[0], width, valid, depth, dst)
+        _pack_columns(b, number, src, strides[0], width, valid, depth, dst, ahead)
     else:
         _pack_any(b, number, src, strides, width, valid, depth, dst)
 
@@ -160,17 +165,34 @@ def pack_panels(
         out = b.add(b.mul(first, dst_depth), b.mul(b.sub(k, stretch[0]), width))
         left = b.sub(size, first)
         start = b.at(src, shift, number.stored)
-        pack(b, number, unit, start, strides, width, left, depth, b.at(dst, out, number.compute))
+        to = b.at(dst, out, number.compute)
+        pack(b, number, unit, start, strides, width, left, depth, to, ahead)
 
+    # Rows are short and far apart: the processor's own prefetching hardly sees them.
+    ahead = b.mul(strides[1], _STRETCH) if unit == "p" else b.mul(strides[0], width)
     if unit != "p":
         with b.loop(panels[0], panels[1]) as j:
             panel(j.i, stretch[0], b.sub(stretch[1], stretch[0]))
         return
-    with b.loop(stretch[0], stretch[1], _STRETCH) as k, b.loop(panels[0], panels[1]) as j:
-        panel(j.i, k.i, b.least(b.sub(stretch[1], k.i), _STRETCH))
+    first = b.at(src, b.mul(panels[0], width), number.stored)
+    length = b.mul(b.sub(panels[1], panels[0]), width)
+    with b.loop(stretch[0], stretch[1], _STRETCH) as k:
+        _fetch_ahead(b, number, first, strides[1], (b.add(k.i, _STRETCH), stretch[1]), length)
+        with b.loop(panels[0], panels[1]) as j:
+            panel(j.i, k.i, b.least(b.sub(stretch[1], k.i), _STRETCH))
 
 
-def _pack_rows(b, number, src, stride, width, valid, depth, dst):
+def _fetch_ahead(b, number, src, stride, span, length):
+    """Asks for the next stretch's rows: short and far apart, which no hardware foresees."""
+    b.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    with b.loop(span[0], b.least(span[1], b.add(span[0], _STRETCH))) as k:
+        row = b.at(src, b.mul(k.i, stride), number.stored)
+        with b.loop(0, length, _LINE // number.bytes) as i:
+            place = b.at(row, i.i, number.stored)
+            b.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 2, i32 1)")
+
+
+def _pack_rows(b, number, src, stride, width, valid, depth, dst, ahead):
     """The panel's direction is contiguous in memory: vectors are copied."""
     n = lanes_of(b, number)
     parts = range(0, width, n)
@@ -180,6 +202,8 @@ def _pack_rows(b, number, src, stride, width, valid, depth, dst):
         with b.loop(0, depth) as k:
             row = b.at(src, b.mul(k.i, stride), number.stored)
             out = b.at(dst, b.mul(k.i, width), number.compute)
+            if ahead != 0:
+                b.prefetch(b.at(row, ahead, number.stored), write=False)
             for j, mask in zip(parts, masks, strict=True):
                 value = b.fetch(n, number, b.at(row, j, number.stored), mask)
                 _store_part(b, n, number.compute, value, b.at(out, j, number.compute), width - j)
@@ -194,7 +218,7 @@ def _pack_rows(b, number, src, stride, width, valid, depth, dst):
             copy([b.mask(n, b.sub(valid, j)) for j in parts])
 
 
-def _pack_columns(b, number, src, stride, width, valid, depth, dst):
+def _pack_columns(b, number, src, stride, width, valid, depth, dst, ahead):
     """k is contiguous in memory: squares are transposed in registers."""
     n = lanes_of(b, number)
     last = b.sub(valid, 1)
@@ -208,6 +232,9 @@ def _pack_columns(b, number, src, stride, width, valid, depth, dst):
         with b.loop(0, depth, n) as k:
             start = b.least(k.i, limit)
             out = b.at(dst, b.add(b.mul(start, width), first), number.compute)
+            if ahead != 0:
+                for row in rows:
+                    b.prefetch(b.at(row, b.add(k.i, ahead), number.stored), write=False)
             _square(b, number, n, rows, start, (mask, depth), out, width)
 
     if width % n == 0:

@@ -2,7 +2,7 @@
 
 Indices are walked in order by the one task that owns a place, so results never depend on threads.
 `rows`: an index names a row of neighbouring numbers, done a register at a time. `points`: every
-number has an index of its own.
+number has an index of its own. Indices outside the result are left out, or reported.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
 from facula.llvm.tile_gemm import TaskFrame
 
 _OPERANDS = ("index", "index_off", "src", "src_off", "out", "out_off")
-ROWS = (*_OPERANDS, "index_i", "src_a", "src_i", "src_b", "out_a", "out_i", "count_a", "count_i", "size", "columns",
-        "per_a", "block", "blocks", "per_range", "ranges")  # fmt: skip
-POINTS = (*_OPERANDS, *(f"{x}_{d}" for x in ("index", "src", "out", "count") for d in "ajk"), "out_i", "size",
-          "per_a", "block", "blocks")  # fmt: skip
+_CUTS = ("size", "report", "per_a", "block", "blocks", "per_range", "ranges")
+ROWS = (*_OPERANDS, "index_i", "src_a", "src_i", "src_b", "out_a", "out_i", "count_a", "count_i", "columns",
+        *_CUTS)  # fmt: skip
+POINTS = (*_OPERANDS, *(f"{x}_{d}" for x in ("index", "src", "out", "count") for d in "ajk"), "out_i",
+          *_CUTS)  # fmt: skip
 
 # what dtypes without an entry of their own in NUMBERS are stored as
 STORED = {"bool": "int8", "uint16": "int16", "uint32": "int32", "uint64": "int64"}
@@ -31,19 +32,24 @@ class PutShape:
     kind: str  # rows, points
     dtype: str
     mode: str  # set, add, mul, max, min
+    wraps: bool = False  # negative indices count from the end
+    checks: bool = False  # points: report what is outside
 
     @property
     def key(self) -> str:
-        return f"put_{self.kind} {self.dtype} {self.mode}"
+        flags = " wraps" * self.wraps + " checks" * self.checks
+        return f"put_{self.kind} {self.dtype} {self.mode}{flags}"
 
     @staticmethod
-    def of(kind: str, dtype: str, itemsize: int, mode: str) -> PutShape:
+    def of(
+        kind: str, dtype: str, itemsize: int, mode: str, wraps: bool = False, checks: bool = False
+    ) -> PutShape:
         """The shape that does for a dtype: what is only moved is bits."""
         if mode == "set":
             dtype = _BITS[itemsize]
         elif mode in ("add", "mul") and dtype.startswith("uint"):
             dtype = dtype[1:]
-        return PutShape(kind, dtype, mode)
+        return PutShape(kind, dtype, mode, wraps, checks)
 
 
 class PutWriter:
@@ -66,21 +72,36 @@ class PutWriter:
             getattr(self, "_" + self.shape.kind)(t.i)
         return b.module()
 
-    def _rows(self, t: str) -> None:
-        b, arg, ty = self.b, self.arg, self.number.stored
+    def _task(self, t: str, count: str) -> tuple[Value, ...]:
+        """A task's part: of the lots, of the columns, and the places that it owns."""
+        b, arg = self.b, self.arg
         rest, k = b.divmod(t, arg("ranges"))
         lot, block = b.divmod(rest, arg("blocks"))
         low = b.mul(k, arg("per_range"))
         high = b.least(b.add(low, arg("per_range")), arg("size"))
         first = b.mul(block, arg("block"))
-        last = b.least(b.add(first, arg("block")), arg("columns"))
+        last = b.least(b.add(first, arg("block")), arg(count))
         first_a = b.mul(lot, arg("per_a"))
         last_a = b.least(b.add(first_a, arg("per_a")), arg("count_a"))
+        return first_a, last_a, first, last, low, high
+
+    def _place(self, index: str) -> Value:
+        """Where an index points."""
+        b = self.b
+        place = b.load("i64", index)
+        if not self.shape.wraps:
+            return place
+        sign = b.let(f"ashr i64 {place}, 63")
+        return b.add(place, b.let(f"and i64 {sign}, {self.arg('size')}"))
+
+    def _rows(self, t: str) -> None:
+        b, arg, ty = self.b, self.arg, self.number.stored
+        first_a, last_a, first, last, low, high = self._task(t, "columns")
         with b.loop(first_a, last_a) as a:
             src_a = b.at(self.src, b.mul(a.i, arg("src_a")), ty)
             out_a = b.at(self.out, b.mul(a.i, arg("out_a")), ty)
             with b.loop(0, arg("count_i")) as i:
-                place = b.load("i64", b.at(self.index, b.mul(i.i, arg("index_i")), "i64"))
+                place = self._place(b.at(self.index, b.mul(i.i, arg("index_i")), "i64"))
                 with b.when(b.both(b.test("sge", place, low), b.test("slt", place, high))):
                     src = b.at(src_a, b.mul(i.i, arg("src_i")), ty)
                     out = b.at(out_a, b.mul(place, arg("out_i")), ty)
@@ -105,11 +126,7 @@ class PutWriter:
 
     def _points(self, t: str) -> None:
         b, arg, ty = self.b, self.arg, self.number.stored
-        lot, block = b.divmod(t, arg("blocks"))
-        first = b.mul(block, arg("block"))
-        last = b.least(b.add(first, arg("block")), arg("count_k"))
-        first_a = b.mul(lot, arg("per_a"))
-        last_a = b.least(b.add(first_a, arg("per_a")), arg("count_a"))
+        first_a, last_a, first, last, _, _ = self._task(t, "count_k")
         operands = (("index", self.index, "i64"), ("src", self.src, ty), ("out", self.out, ty))
 
         def moved(pointers: list[str], d: str, i: Value) -> list[str]:
@@ -124,11 +141,24 @@ class PutWriter:
                 at_j = moved(at_a, "j", j.i)
                 with b.loop(first, last) as k:
                     index, src, out = moved(at_j, "k", k.i)
-                    place = b.load("i64", index)
-                    inside = b.test("ult", place, arg("size"))
-                    with b.when(inside):
-                        value = b.fetch(1, self.number, src)
-                        self._combine(1, value, b.at(out, b.mul(place, arg("out_i")), ty))
+                    place = self._place(index)
+                    with b.choose(b.test("ult", place, arg("size"))) as inside:
+                        with inside.yes:
+                            value = b.fetch(1, self.number, src)
+                            self._combine(1, value, b.at(out, b.mul(place, arg("out_i")), ty))
+                        with inside.no:
+                            if self.shape.checks:
+                                self._report(b.load("i64", index))
+
+    def _report(self, index: str) -> None:
+        """Notes a bad index, for the error that will be raised."""
+        b, arg = self.b, self.arg
+        if not self.shape.wraps:  # as `checks.write_check` reports one that is below 0
+            below = b.let(f"and i64 {b.let(f'ashr i64 {index}, 63')}, {arg('size')}")
+            index = b.let(f"sub i64 {index}, {below}")
+        reported: tuple[Value, ...] = (1, index, arg("size"), arg("report"))
+        for k, number in enumerate(reported):
+            b.store("i64", number, b.at("%status", k, "i64"))
 
     def _combine(self, n: int, new: str, place: str) -> None:
         b, number, v = self.b, self.number, vec(n, self.number.compute)

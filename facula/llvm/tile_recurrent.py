@@ -1,9 +1,10 @@
-"""One time step of a recurrent layer, as LLVM IR: a product with the state, then the gates.
+"""One time step of a recurrent layer, as LLVM IR: products with the state, then the gates.
 
-Forward, a tile is some rows of the batch by a register of hidden units, for all gates at once, so
-that the gates' nonlinearities follow in the same task. Backward, the product is that of the next
-step's gate gradients with the weights, and the gradients of this step's gates follow. The weights
-are packed once for all steps: panels of one register's width along k.
+A task is a panel of hidden units for some tiles of rows. Its products come first, one after the
+other: a few gates (or, backward, the only product), a stretch of k that the first cache holds, all
+tiles. The sums gather in scratch memory, and what makes the gates of them follows in the same task.
+Backward, the product is that of the next step's gate gradients with the weights, and the gradients
+of this step's gates follow. The weights are packed once for all steps: panels along k.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
 from facula.llvm.tile_epilogue import _relu as relu
 from facula.llvm.tile_epilogue import _relu_gradient as relu_gradient
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_gemm import UNROLL, TaskFrame
 from facula.llvm.tile_pack import lanes_of
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
 HEADER = (
-    *("hidden", "depth", "a_row", "panel", "vector", "tiles", "larger", "part", "tasks_m"),
+    *("hidden", "depth", "stretch", "a_row", "panel", "gate", "tiles", "larger", "part", "tasks_m"),
     *("a", "a_off", "w", "w_off"),
 )
 # The arrays of a step, each a slot (-1: absent, it reads as zeros) and an offset.
@@ -33,9 +34,15 @@ ARRAYS = {
     ("RNN", False): ("gates", "out"),
     ("RNN", True): ("dout", "extra", "out", "dgates"),
 }
-# Arrays that are fetched ahead, and those with all gates in a row.
-FETCHED = ("gates", "dgates", "dstate", "c", "linear", "out")
+# Arrays that are fetched ahead (the others were at hand a step ago), and those with all gates in a row.
+FETCHED = {
+    False: ("gates", "c", "linear", "out"),
+    True: ("dout", "gates", "before", "linear", "out", "dgates", "dstate"),
+}
 WIDE = frozenset(("gates", "dgates", "dstate"))
+_LINE = 64  # bytes that are fetched at once
+
+_CHAINS = 8  # sums that have to be under way to keep the multipliers busy
 
 
 def arrays_of(mode: str, backward: bool) -> tuple[str, ...]:
@@ -51,12 +58,14 @@ class RecurrentShape:
     backward: bool
     dtype: str
     rows: int  # a tile's, or one less
-    vectors: int  # registers of hidden units in a tile
+    vectors: int  # registers of hidden units in a panel
+    together: int = 1  # gates whose products are made at once
 
     @property
     def key(self) -> str:
         way = "backward" if self.backward else "forward"
-        return f"recurrent {self.mode} {way} {self.dtype} {self.rows}x{self.vectors}"
+        size = f"{self.rows}x{self.together}x{self.vectors}"
+        return f"recurrent {self.mode} {way} {self.dtype} {size}"
 
     @property
     def gates(self) -> int:
@@ -75,6 +84,7 @@ class RecurrentWriter:
         self.n = lanes_of(self.b, self.number)
         self.v = vec(self.n, self.ty)
         self.math = lanes(self.b, self.n, self.ty)
+        self.width = shape.vectors * self.n
         self.arrays = arrays_of(shape.mode, shape.backward)
         names = [*HEADER, *(x + end for x in self.arrays for end in ("", "_off"))]
         self.arg = TaskFrame(self.b, names, 0)
@@ -89,21 +99,39 @@ class RecurrentWriter:
 
     def _task(self, t: str) -> None:
         """Some tiles of rows, for one panel of hidden units."""
-        b, arg, shape = self.b, self.arg, self.shape
+        b, arg = self.b, self.arg
         panel, tm = b.divmod(t, arg("tasks_m"))
-        self.unit = b.mul(panel, shape.vectors * self.n)
+        self.unit = b.mul(panel, self.width)
         first = b.mul(tm, arg("part"))
         last = b.least(b.add(first, arg("part")), arg("tiles"))
-        self.w = b.at(b.buffer(arg("w")), arg("w_off"), self.ty)
-        self.w = b.at(self.w, b.mul(panel, arg("panel")), self.ty)
+        w = b.at(b.buffer(arg("w")), arg("w_off"), self.ty)
+        self.w = b.at(w, b.mul(panel, arg("panel")), self.ty)
         self.a = b.at(b.buffer(arg("a")), arg("a_off"), self.ty)
-        with b.loop(first, last) as i:
-            row = b.add(b.mul(i.i, shape.rows - 1), b.least(i.i, arg("larger")))
-            self._either_tile(i.i, row)
+        self.start = self._row_of(first)
+        end = self._row_of(last)
+        with (
+            b.loop(0, self.shape.gates, self.shape.together) as g,
+            b.loop(0, b.most(arg("depth"), 1), arg("stretch")) as k,
+        ):
+            self.gate, self.k0 = g.i, k.i
+            self.k1 = b.least(b.add(k.i, arg("stretch")), arg("depth"))
+            self.sums = b.at("%scratch", b.mul(g.i, self.width), self.ty)
+            self.columns = b.at(self.w, b.mul(g.i, arg("gate")), self.ty)
+            self.columns = b.at(self.columns, b.mul(k.i, self.width), self.ty)
+            with b.loop(first, last) as i:
+                self._either_tile(i.i)
+        self._gates(end)
 
-    def _either_tile(self, i: str, row: str) -> None:
-        """A tile of `rows` rows, or of one less."""
-        rows = self.shape.rows
+    def _row_of(self, tile: Value) -> Value:
+        """Where a tile begins: the first `larger` ones have a row more than the others."""
+        b = self.b
+        return b.add(b.mul(tile, self.shape.rows - 1), b.least(tile, self.arg("larger")))
+
+    def _either_tile(self, i: str) -> None:
+        """The products of a tile of `rows` rows, or of one less."""
+        rows, row = self.shape.rows, self._row_of(i)
+        with self.b.when(self.b.test("eq", self.b.add(self.gate, self.k0), 0)):
+            self._fetch_ahead(row, self._row_of(self.b.add(i, 1)))
         if rows == 1:
             self._tile(row, 1)
             return
@@ -113,52 +141,96 @@ class RecurrentWriter:
             with way.no:
                 self._tile(row, rows - 1)
 
-    def _tile(self, row: str, count: int) -> None:
+    def _tile(self, row: Value, count: int) -> None:
+        """Adds a stretch of k to the sums of some gates."""
+        b, ty, n = self.b, self.ty, self.n
+        pitch, width = self.shape.gates * self.width, self.shape.together * self.width
+        here = b.at(self.sums, b.mul(b.sub(row, self.start), pitch), ty)
+        places = [b.at(here, r * pitch + c, ty) for r in range(count) for c in range(0, width, n)]
+        with b.choose(b.test("eq", self.k0, 0)) as way:
+            with way.yes:
+                pass
+            with way.no:
+                earlier = [b.load(self.v, p, ty) for p in places]
+        start = [way.merge(self.v, "zeroinitializer", x) for x in earlier]
+        for place, value in zip(places, self._products(row, count, start), strict=True):
+            b.store(self.v, value, place, ty)
+
+    def _gates(self, end: Value) -> None:
+        """What follows the products, row by row."""
         b, ty, n, shape = self.b, self.ty, self.n, self.shape
-        width = shape.gates * shape.vectors
-        self._fetch_ahead(row, count)
-        for at, value in enumerate(self._products(row, count, width)):
-            b.store(self.v, value, b.at("%scratch", at * n, ty), ty)
-        with b.loop(0, count) as i:
-            self.row = b.add(row, i.i)
-            spare = b.at("%scratch", b.mul(i.i, width * n), ty)
-            for u in range(shape.vectors):
-                self.col = b.add(self.unit, u * n)
+        with b.loop(self.start, end) as i:
+            self.row = i.i
+            sums = b.at("%scratch", b.mul(b.sub(i.i, self.start), shape.gates * self.width), ty)
+            for u in range(0, self.width, n):
+                self.col = b.add(self.unit, u)
                 self.mask = b.mask(n, b.sub(self.arg("hidden"), self.col))
-                places = [b.at(spare, (g * shape.vectors + u) * n, ty) for g in range(shape.gates)]
+                places = [b.at(sums, g * self.width + u, ty) for g in range(shape.gates)]
                 STEPS[shape.mode, shape.backward](self, [b.load(self.v, p, ty) for p in places])
 
-    def _fetch_ahead(self, row: str, count: int) -> None:
-        """Asks for what follows the product: short pieces far apart, which no hardware foresees."""
+    def _fetch_ahead(self, first: Value, end: Value) -> None:
+        """Asks for what follows the products: short pieces far apart, which no hardware foresees."""
         b = self.b
         b.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        with b.loop(0, count) as i:
-            self.row = b.add(row, i.i)
-            for name in (x for x in FETCHED if x in self.arrays):
-                gates = self.gate_count if name in WIDE else 1
-                for k in range(gates):
-                    for u in range(self.shape.vectors):
-                        self.col = b.add(self.unit, u * self.n)
-                        p = self.place(name, k, gates)
-                        b.do(f"call void @llvm.prefetch.p0(ptr {p}, i32 0, i32 3, i32 1)")
+        with b.loop(first, end) as i:
+            self.row = i.i
+            for name in (x for x in FETCHED[self.shape.backward] if x in self.arrays):
+                with b.when(b.test("sge", self.arg(name), 0)):
+                    self._fetch(name)
 
-    def _products(self, row: str, count: int, width: int) -> list[str]:
-        """count x width registers of sums, hidden units of one gate side by side."""
+    def _fetch(self, name: str) -> None:
+        b, gates = self.b, self.gate_count if name in WIDE else 1
+        for k in range(gates):
+            for u in range(0, self.width, _LINE // self.number.compute_bytes):
+                self.col = b.add(self.unit, u)
+                p = self.place(name, k, gates)
+                b.do(f"call void @llvm.prefetch.p0(ptr {p}, i32 0, i32 2, i32 1)")
+
+    def _products(self, row: Value, count: int, start: list[str]) -> list[str]:
+        """`start` plus count x width products, the units of a gate side by side.
+
+        Few sums would wait for each other: then neighbours in k go to sums of their own.
+        """
+        b, arg, ty = self.b, self.arg, self.ty
+        size, chains = len(start), 1
+        while size * chains < _CHAINS and chains < UNROLL:
+            chains *= 2
+        rows = [b.at(self.a, b.mul(b.add(row, r), arg("a_row")), ty) for r in range(count)]
+        sums = start + ["zeroinitializer"] * (size * (chains - 1))
+        depth = b.sub(self.k1, self.k0)
+        whole = b.add(self.k0, b.mul(b.div(depth, UNROLL), UNROLL))
+        here = self.columns
+        for lo, hi, times in ((self.k0, whole, UNROLL), (whole, self.k1, 1)):
+            with b.loop(lo, hi, times, [*((self.v, s) for s in sums), ("ptr", here)]) as k:
+                sums, here = k.vars[:-1], k.vars[-1]
+                for u in range(times):
+                    at = u % chains * size
+                    more = self._one_of_k(rows, b.add(k.i, u), here, sums[at : at + size])
+                    sums[at : at + size] = more
+                    here = b.at(here, self.width, ty)
+                k.next = [*sums, here]
+            sums, here = k.vars[:-1], k.vars[-1]
+        while len(sums) > size:
+            half = len(sums) // 2
+            sums = [b.plus(self.n, ty, x, y) for x, y in zip(sums, sums[half:], strict=False)]
+        return sums
+
+    def _one_of_k(self, rows: list[str], k: Value, here: str, sums: list[str]) -> list[str]:
+        """The sums after one more of k, whose columns begin at `here`."""
         b, arg, ty, n = self.b, self.arg, self.ty, self.n
-        a_rows = [b.at(self.a, b.mul(b.add(row, r), arg("a_row")), ty) for r in range(count)]
-        shifts = [b.mul(arg("vector"), j) for j in range(width)]
-        carried = [(self.v, "zeroinitializer")] * (count * width) + [("ptr", self.w)]
-        with b.loop(0, arg("depth"), 1, carried) as k:
-            here = k.vars[-1]
-            columns = [b.load(self.v, b.at(here, s, ty), ty) for s in shifts]
-            for r, a_row in enumerate(a_rows):
-                one = b.splat(n, ty, b.load(ty, b.at(a_row, k.i, ty)))
-                k.next += [
-                    b.fma(n, ty, one, column, k.vars[r * width + j])
-                    for j, column in enumerate(columns)
-                ]
-            k.next.append(b.at(here, n, ty))
-        return k.vars[:-1]
+        columns = []
+        for g in range(self.shape.together):
+            gate = b.at(here, b.mul(arg("gate"), g), ty)
+            columns += [b.load(self.v, b.at(gate, u, ty), ty) for u in range(0, self.width, n)]
+        ones = [b.splat(n, ty, b.load(ty, b.at(row, k, ty))) for row in rows]
+        pairs = [(r, c) for r in range(len(rows)) for c in range(len(columns))]
+        if len(rows) < len(columns):  # by columns, so that few of them are held at a time
+            pairs.sort(key=lambda pair: pair[1])
+        out = {}
+        for r, c in pairs:
+            before = sums[r * len(columns) + c]
+            out[r, c] = b.fma(n, ty, ones[r], columns[c], before)
+        return [out[pair] for pair in sorted(out)]
 
     # -- arrays ------------------------------------------------------------------------------
 

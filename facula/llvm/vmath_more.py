@@ -237,3 +237,28 @@ def fmod(v: Lanes, x: str, y: str) -> str:
     good = v.logic("and", v.cmp("olt", quotient, v.c(2.0**22)), v.cmp("olt", size, v.c(math.inf)))
     far = v.logic("xor", good, v.constant("i1", True))
     return where_libm(v, far, "fmod", result, x, y)
+
+
+def _split(v: Lanes, x: str) -> tuple[str, str, str]:
+    """(mantissa in [0.5, 1) with x's sign, exponent, whether x has none: 0, infinity, NaN)."""
+    form = FORMATS[v.kind]
+    more = form.digits + 1
+    tiny = v.cmp("olt", v.abs(x), v.c(form.tiny))
+    bits = v.bits(v.select(tiny, v.mul(x, v.c(2.0**more)), x))
+    biased = v.integer("and", v.integer("lshr", bits, v.ci(form.digits)), v.ci(2 * form.bias + 1))
+    bias = v.iselect(tiny, v.ci(form.bias - 1 + more), v.ci(form.bias - 1))
+    rest = v.integer("and", bits, v.ci(~((2 * form.bias + 1) << form.digits)))
+    half = v.integer("or", rest, v.ci((form.bias - 1) << form.digits))
+    zero = v.cmp("oeq", x, v.c(0.0))
+    none = v.logic("or", zero, v.cmp("ueq", v.abs(x), v.c(math.inf)))
+    return v.unbits(half), v.to_float(v.integer("sub", biased, bias)), none
+
+
+def mantissa(v: Lanes, x: str) -> str:
+    half, _, none = _split(v, x)
+    return v.select(none, x, half)
+
+
+def exponent(v: Lanes, x: str) -> str:
+    _, power, none = _split(v, x)
+    return v.select(none, v.c(0.0), power)

@@ -46,6 +46,8 @@ from facula.ops import (
     statistics,
     special_functions,
     sorting,
+    distinct,
+    histograms,
     scatter,
     predicates,
     products,

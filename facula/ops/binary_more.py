@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from facula.graph import dtypes as dt
 from facula.ops.complexes import conj, imag_part, joined, parts, real_part
+from facula.ops.divisors import np_gcd, np_lcm
 from facula.ops.elementwise import conj_of
 from facula.ops.pointwise import FLOAT, binary, need_tensors, operands, publish
 from facula.ops.registry import NAMESPACES, TORCH, to_out
@@ -188,16 +187,6 @@ for _name, _base in (("logaddexp", math.e), ("logaddexp2", 2.0)):
 # integers -------------------------------------------------------------------------------------
 
 
-def np_gcd(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Greatest common divisors."""
-    return np.gcd(a, b)
-
-
-def np_lcm(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Least common multiples."""
-    return np.lcm(a, b)
-
-
 def _host2(fn: Any) -> Any:
     def expand(g: Any, a: Any, b: Any) -> Any:
         from facula.graph.meta import broadcast_shapes
@@ -208,8 +197,14 @@ def _host2(fn: Any) -> Any:
     return expand
 
 
-_publish("gcd", binary("gcd", _host2(np_gcd), None, check=_no("bfc", "gcd_cpu")))
-_publish("lcm", binary("lcm", _host2(np_lcm), None, check=_no("bfc", "lcm_cpu")))
+def _no_wide_unsigned(name: str) -> Any:
+    others = _no("bfc", name)
+    wide = (dt.uint16, dt.uint32, dt.uint64)
+    return lambda d: f"\"{name}\" not implemented for '{d.short}'" if d in wide else others(d)
+
+
+for _name, _host in (("gcd", np_gcd), ("lcm", np_lcm)):
+    _publish(_name, binary(_name, _host2(_host), None, check=_no_wide_unsigned(_name + "_cpu")))
 
 
 # others ---------------------------------------------------------------------------------------

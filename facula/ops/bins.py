@@ -1,24 +1,24 @@
-"""Into which of evenly spaced bins elements fall."""
+"""Into which bins elements fall, and how many into each.
+
+Neighbours are counted in tables of their own, `SIDE` side by side: equal ones need not wait for each other.
+"""
 
 from __future__ import annotations
 
+import numpy as np
+
+from facula.random.native import in_parts
 from facula.random.scalar import f64, f64s, i64, i64s, sampler
 
-
-@sampler
-def even_places(x: f64s, place: i64s, n: i64, bins: i64, low: f64, high: f64) -> None:
-    """Of each element the bin, or `bins` where it is outside or NaN."""
-    for k in range(n):
-        v = x[k]
-        if v >= low and v <= high:
-            place[k] = min(int((v - low) * bins / (high - low)), bins - 1)
-        else:
-            place[k] = bins
+SIDE = 4  # a power of two
 
 
 @sampler
 def edge_places(x: f64s, place: i64s, n: i64, edges: f64s, bins: i64) -> None:
-    """The same for bins whose edges are rounded: an element on an edge is in the upper bin."""
+    """Of each element the bin, or `bins` where it is outside or NaN; one on an edge is in the upper.
+
+    The edges are within half a bin of even ones.
+    """
     low = edges[0]
     high = edges[bins]
     scale = bins / (high - low)
@@ -33,3 +33,92 @@ def edge_places(x: f64s, place: i64s, n: i64, edges: f64s, bins: i64) -> None:
             place[k] = min(at, bins - 1)
         else:
             place[k] = bins
+
+
+@sampler
+def count_even(x: f64s, n: i64, bins: i64, low: f64, high: f64, counts: i64s) -> None:
+    """Counts elements by even bins; those outside, and NaN, are in none."""
+    for k in range(n):
+        v = x[k]
+        if v >= low and v <= high:
+            at = min(int((v - low) * bins / (high - low)), bins - 1) * SIDE + (k & (SIDE - 1))
+            counts[at] = counts[at] + 1
+
+
+@sampler
+def count_places(place: i64s, n: i64, counts: i64s) -> None:
+    for k in range(n):
+        at = place[k] * SIDE + (k & (SIDE - 1))
+        counts[at] = counts[at] + 1
+
+
+@sampler
+def add_places(place: i64s, weight: f64s, n: i64, sums: f64s) -> None:
+    for k in range(n):
+        at = place[k] * SIDE + (k & (SIDE - 1))
+        sums[at] = sums[at] + weight[k]
+
+
+@sampler
+def extremes(x: i64s, n: i64, out: i64s) -> None:
+    """The least and the greatest of at least one number."""
+    low = x[0]
+    high = x[0]
+    for k in range(n):
+        low = min(low, x[k])
+        high = high if high > x[k] else x[k]
+    out[0] = low
+    out[1] = high
+
+
+_COUNT_EVEN = {"float64": count_even, "float32": count_even.of(x="f32s")}
+_ADD_PLACES = {"float64": add_places, "float32": add_places.of(weight="f32s")}
+
+
+def least_and_greatest(x: np.ndarray) -> tuple[int, int]:
+    """Of at least one integer."""
+    if x.dtype != np.int64:
+        return int(x.min()), int(x.max())
+    x, out = np.ascontiguousarray(x), np.empty(2, np.int64)
+    extremes(x.ctypes.data, x.size, out.ctypes.data)
+    return int(out[0]), int(out[1])
+
+
+def counted_even(x: np.ndarray, bins: int, low: float, high: float) -> np.ndarray:
+    """How many elements of a vector are in each of so many equal bins."""
+    x = np.ascontiguousarray(x, None if x.dtype.name in _COUNT_EVEN else np.float64)
+    count = _COUNT_EVEN[x.dtype.name]
+    at, size = x.ctypes.data, x.itemsize
+    tables: list[np.ndarray] = []
+
+    def part(first: int, last: int) -> None:
+        table = np.zeros((bins, SIDE), np.int64)
+        tables.append(table)
+        count(at + size * first, last - first, bins, low, high, table.ctypes.data)
+
+    in_parts(x.size, part)
+    return sum(tables[1:], tables[0]).sum(1)
+
+
+def counted(place: np.ndarray, size: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """How often each number below `size` occurs in a vector, or its weights' sum in float64."""
+    place = np.ascontiguousarray(place, np.int64)
+    if weights is None:
+        tables: list[np.ndarray] = []
+
+        def part(first: int, last: int) -> None:
+            table = np.zeros((size, SIDE), np.int64)
+            tables.append(table)
+            count_places(place.ctypes.data + 8 * first, last - first, table.ctypes.data)
+
+        if size > place.size:  # a table for each thread would be the most of the work
+            part(0, place.size)
+        else:
+            in_parts(place.size, part)
+        return sum(tables[1:], tables[0]).sum(1)
+    kind = weights.dtype.name
+    weights = np.ascontiguousarray(weights, None if kind in _ADD_PLACES else np.float64)
+    sums = np.zeros((size, SIDE))
+    add = _ADD_PLACES[weights.dtype.name]
+    add(place.ctypes.data, weights.ctypes.data, place.size, sums.ctypes.data)
+    return sums.sum(1)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from facula.graph.ir import Val
 from facula.graph.meta import meta_of
 from facula.graph.reference import encode
 from facula.graph.tape import Op
+from facula.random.native import in_parts
+from facula.random.scalar import Sampler
 from facula.tensor import Tensor, adopt_array
 
 
@@ -40,6 +42,26 @@ def host_op(
     return Op(
         name, infer, expand, backward, saves=saves, grad_name=grad_name, materialize=materialize
     )
+
+
+def each(
+    function: Sampler, arrays: Sequence[np.ndarray], kind: np.dtype | type, *params: Any
+) -> np.ndarray:
+    """function(address of each array, of the result, n, *params) on runs of elements, in parallel.
+
+    arrays: of one shape; they are read as numbers of `kind`, which those of the result are, too.
+    """
+    kind = np.dtype(kind)
+    arrays = [np.ascontiguousarray(x, kind) for x in arrays]
+    out = np.empty(arrays[0].shape, kind)
+    starts = [x.ctypes.data for x in (*arrays, out)]
+
+    def part(first: int, last: int) -> None:
+        at = [start + kind.itemsize * first for start in starts]
+        function(*at, last - first, *params)
+
+    in_parts(out.size, part)
+    return out
 
 
 def tensor_of(values: Any, d: Any) -> Tensor:

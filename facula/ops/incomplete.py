@@ -7,12 +7,12 @@ from math import exp, fabs, lgamma, log
 
 import numpy as np
 
-from facula.random.native import in_parts
+from facula.ops.host import each
 from facula.random.scalar import f64, f64s, i64, sampler
 
 INFINITY, NAN = math.inf, math.nan
 TERMS = 2000  # as many as are ever computed
-TINY = 1e-300  # instead of a 0 that would be divided by
+LARGE = 2.0**200  # numerators and denominators beyond are made smaller
 
 
 @sampler
@@ -32,23 +32,33 @@ def lower_series(a: f64, x: f64, small: f64) -> f64:
 
 @sampler
 def upper_fraction(a: f64, x: f64, small: f64) -> f64:
-    """Continued fraction of the upper function, without its factor, by Lentz's method."""
-    b = x + 1.0 - a
-    c = 1.0 / TINY
-    d = 1.0 / (b if b != 0.0 else TINY)
-    h = d
+    """Continued fraction of the upper function, without its factor, by its convergents."""
+    y = 1.0 - a
+    z = x + y + 1.0
+    top_before = 1.0
+    bottom_before = x
+    top = x + 1.0
+    bottom = z * x
     for k in range(1, TERMS):
-        an = (a - k) * k
-        b = b + 2.0
-        d = an * d + b
-        d = 1.0 / (d if fabs(d) >= TINY else TINY)
-        c = b + an / c
-        c = c if fabs(c) >= TINY else TINY
-        step = d * c
-        h = h * step
-        if fabs(step - 1.0) < small:
+        y = y + 1.0
+        z = z + 2.0
+        next_top = top * z - top_before * (y * k)
+        next_bottom = bottom * z - bottom_before * (y * k)
+        # the quotients' difference, without dividing
+        cross = next_top * bottom
+        still = fabs(top * next_bottom - cross) > small * fabs(cross)
+        top_before = top
+        bottom_before = bottom
+        top = next_top
+        bottom = next_bottom
+        if not still:
             break
-    return h
+        if fabs(bottom) > LARGE:
+            top_before = top_before / LARGE
+            bottom_before = bottom_before / LARGE
+            top = top / LARGE
+            bottom = bottom / LARGE
+    return top / bottom
 
 
 @sampler
@@ -79,19 +89,17 @@ def regularised_all(a: f64s, x: f64s, out: f64s, n: i64, upper: i64, small: f64)
         out[k] = regularised(a[k], x[k], upper, small)
 
 
+_REGULARISED = {
+    "float64": regularised_all,
+    "float32": regularised_all.of(a="f32s", x="f32s", out="f32s"),
+}
+
+
 def incomplete_gamma(a: np.ndarray, x: np.ndarray, upper: bool) -> np.ndarray:
-    """P(a, x), or Q(a, x) if upper, in float64, exact enough for the arguments' dtype.
+    """P(a, x), or Q(a, x) if upper, in float32 or float64.
 
     a, x: arrays of one shape.
     """
     small = 1e-16 if a.dtype == np.float64 else 1e-9
-    a, x = (np.ascontiguousarray(v, np.float64) for v in (a, x))
-    out = np.empty(a.shape)
-    starts = [v.ctypes.data for v in (a, x, out)]
-
-    def part(first: int, last: int) -> None:
-        at = [start + 8 * first for start in starts]
-        regularised_all(*at, last - first, int(upper), small)
-
-    in_parts(out.size, part)
-    return out
+    kind = np.dtype(np.float32 if a.dtype == np.float32 else np.float64)
+    return each(_REGULARISED[kind.name], [a, x], kind, int(upper), small)

@@ -448,12 +448,15 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     if out is not None and out.meta.dtype is not dt.int64:
         raise RuntimeError(f"multinomial expects Long tensor out, got: {out.meta.dtype.short}")
     p = input._values()
-    if not np.isfinite(p).all() or (p < 0).any():
+    if p.size and not (p.min() >= 0 and p.max() < np.inf):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if p.size and (p.sum(-1) == 0).any():
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    got = draws.multinomial(generator_of(generator), p, num_samples, replacement, m.dtype.name)
-    return to_out(adopt_array(np.ascontiguousarray(got)), out)
+    g = generator_of(generator)
+    if replacement and num_samples > 1:
+        return to_out(adopt_array(np.ascontiguousarray(draws.multinomial(g, p, num_samples))), out)
+    shares = adopt_array(np.ascontiguousarray(draws.race(g, p, m.dtype.name)))
+    return to_out(TORCH["topk"](shares, num_samples, -1)[1], out)
 
 
 # dropout: the mask is drawn as bernoulli_(1 - p) would --------------------------------------------------

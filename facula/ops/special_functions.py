@@ -16,6 +16,7 @@ from facula.ops.apply import apply
 from facula.ops.incomplete import incomplete_gamma
 from facula.ops.pointwise import FLOAT, apply_rule, binary, opmath, unary, unsupported
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, both, inplace, to_out
+from facula.ops.zeta import np_polygamma, np_zeta
 from facula.tensor import Tensor
 
 SPECIAL = NAMESPACES["special"]
@@ -136,12 +137,6 @@ for _name in ("softmax", "log_softmax"):
 # polygamma --------------------------------------------------------------------------------------------
 
 
-def np_polygamma(x: np.ndarray, n: int) -> np.ndarray:
-    """n-th derivative of digamma."""
-    with np.errstate(all="ignore"):
-        return sn.polygamma(np.asarray(x, np.float64).reshape(-1), n).reshape(np.shape(x))
-
-
 def _polygamma_infer(a: Meta, n: int) -> Meta:
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
@@ -212,7 +207,9 @@ def np_two(a: np.ndarray, b: np.ndarray, name: str, kind: str) -> np.ndarray:
     """A function of two arrays by name."""
     if kind == "incomplete":
         return incomplete_gamma(a, b, name == "gammaincc")
-    fn = sn.POLYNOMIALS[name] if kind == "polynomial" else getattr(sn, name)
+    if name == "zeta":
+        return np_zeta(a, b)
+    fn = sn.POLYNOMIALS[name]
     with np.errstate(all="ignore"):
         x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
         return fn(x.reshape(-1), y.reshape(-1)).reshape(x.shape)

@@ -10,7 +10,6 @@ from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.elementwise import conj_of
-from facula.ops.host import host_op
 from facula.ops.pointwise import FLOAT, apply_rule, opmath, unary, unsupported
 from facula.ops.reduce import return_type
 from facula.ops.registry import NAMESPACES, TORCH, both, inplace, to_out
@@ -160,11 +159,10 @@ for _name, _source in (("round", "round"), ("sinc", "sinc"), ("logit", "logit"))
 # frexp --------------------------------------------------------------------------------------------
 
 
-def np_frexp(x: Any) -> list:
+def _frexp_expand(g: Any, x: Any) -> list:
     """Mantissas in [0.5, 1) and exponents of 2."""
-    import numpy as np
-
-    return list(np.frexp(x))
+    wide = g.cast(x, opmath(x.dtype))
+    return [g.cast(g.unary("mantissa", wide), x.dtype), g.cast(g.unary("exponent", wide), dt.int32)]
 
 
 def _frexp_infer(a: Meta) -> tuple[Meta, Meta]:
@@ -177,7 +175,7 @@ def _frexp_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     return g / TORCH["pow"](2.0, n.tensor(0)).to(g.meta.dtype)
 
 
-FREXP = host_op("frexp", np_frexp, _frexp_infer, _frexp_backward, saves="out1", materialize=False)
+FREXP = Op("frexp", _frexp_infer, _frexp_expand, _frexp_backward, saves="out1", materialize=False)
 _FREXP = return_type("frexp", "mantissa", "exponent")
 
 

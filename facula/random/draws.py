@@ -291,21 +291,16 @@ def binomial(
     return _stored(out, dtype)
 
 
-def multinomial(
-    generator: Generator,
-    p: np.ndarray,
-    n: int,
-    replacement: bool = False,
-    dtype: str = "float32",
-) -> np.ndarray:
-    """n category numbers from each row of weights p (a vector or a matrix)."""
+def race(generator: Generator, p: np.ndarray, dtype: str = "float32") -> np.ndarray:
+    """p over exponential values: the places of a row's n greatest are a sample without replacement."""
+    q = exponential(generator, p.size, dtype=dtype).reshape(p.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return p / q
+
+
+def multinomial(generator: Generator, p: np.ndarray, n: int) -> np.ndarray:
+    """n category numbers from each row of weights p (a vector or a matrix), with replacement."""
     rows = p.reshape(-1, p.shape[-1])
-    if n == 1 or not replacement:  # the n least of exponential values of those rates
-        q = exponential(generator, rows.size, dtype=dtype).reshape(rows.shape)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            q = rows / q
-        order = np.argsort(-q, axis=-1, kind="stable")[:, :n]
-        return np.ascontiguousarray(order).reshape(*p.shape[:-1], n)
     out = np.empty((len(rows), n), np.int64)
     for row, result in zip(rows, out, strict=True):
         total = np.cumsum(row, dtype=row.dtype)  # one after another, in the type of p

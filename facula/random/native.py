@@ -10,23 +10,30 @@ _KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double, "f": 
 _ELEMENTS_A_PART = 1 << 15  # at least, of `in_parts`
 
 
-def compile_functions(text: str, signatures: Mapping[str, str]) -> dict[str, Callable[..., None]]:
-    """Compile module `text`; its functions by name. They return nothing.
+def compile_functions(
+    text: str, signatures: Mapping[str, str], optimize: bool = False
+) -> dict[str, Callable[..., None]]:
+    """Compile module `text`, with LLVM's own passes if asked for; its functions by name.
+
+    They return nothing.
 
     A signature has one letter an argument: p address, i 64-bit integer, d double, f float.
     """
     from facula.runtime.jit import compile_module  # LLVM is loaded when first needed
+    from facula.runtime.llvmc import OPTIMIZE
 
-    addresses = compile_module(tuple(signatures), text)
+    addresses = compile_module(tuple(signatures), OPTIMIZE + text if optimize else text)
     return {
         name: ctypes.CFUNCTYPE(None, *(_KINDS[c] for c in signature))(addresses[name])
         for name, signature in signatures.items()
     }
 
 
-def compile_function(name: str, text: str, signature: str) -> Callable[..., None]:
+def compile_function(
+    name: str, text: str, signature: str, optimize: bool = False
+) -> Callable[..., None]:
     """Compile module `text` and return its function `name`."""
-    return compile_functions(text, {name: signature})[name]
+    return compile_functions(text, {name: signature}, optimize)[name]
 
 
 def address_of(function: Callable[..., None]) -> int:

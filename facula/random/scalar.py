@@ -71,6 +71,11 @@ def fma(a: f64, b: f64, c: f64) -> f64:
     raise NotImplementedError("fma exists in compiled samplers only")
 
 
+def ctz(x: i64) -> i64:
+    """How many zeros x ends with, 64 for 0 (in compiled code only)."""
+    raise NotImplementedError("ctz exists in compiled samplers only")
+
+
 # Functions of the C library: name -> number of arguments. They take and return f64.
 MATH = {
     **dict.fromkeys(
@@ -102,6 +107,7 @@ _COMPARE = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "e
 _RANDOM = f"""
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 declare i64 @llvm.smin.i64(i64, i64)
+declare i64 @llvm.cttz.i64(i64, i1)
 
 define i64 @random32(ptr %engine) {{
   %left.p = getelementptr i32, ptr %engine, i64 {LEFT}
@@ -197,8 +203,16 @@ class Sampler:
                 self.name,
                 self.module(),
                 "".join(_SIGNATURE.get(t, "p") for t in self.parameters.values()),
+                optimize=True,
             )
         self._native(*arguments)
+
+    def of(self, **kinds: str) -> Sampler:
+        """The same function of parameters of other types: `count.of(x="f32s")`."""
+        other = Sampler(self.function)
+        other.name = "_".join([self.name, *kinds.values()])
+        other.parameters = self.parameters | kinds
+        return other
 
     @functools.cached_property
     def definition(self) -> tuple[str, list[Sampler], set[str]]:
@@ -234,7 +248,7 @@ def _scalar(annotation: str | None) -> str:
 
 
 class _Writer:
-    """Translates one function. Names live in stack slots, which LLVM keeps in the cache."""
+    """Translates one function. Names live in stack slots, which LLVM's passes turn into registers."""
 
     def __init__(self, owner: Sampler) -> None:
         self.owner = owner
@@ -480,6 +494,8 @@ class _Writer:
         if name == "min":
             least = self.value(f"call i64 @llvm.smin.i64(i64 {values[0]}, i64 {values[1]})")
             return least, "i64"
+        if name == "ctz":
+            return self.value(f"call i64 @llvm.cttz.i64(i64 {values[0]}, i1 false)"), "i64"
         if name in ("int", "float"):
             ((value, kind),) = arguments
             if name == "float":

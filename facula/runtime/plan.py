@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PARALLEL_COST = 4000.0
 # A chunk smaller than this costs more to hand out than it saves.
 CHUNK_COST = 1000.0
+# Above that, long steps are cut this fine, so that threads which run at unlike speed end together.
+FINE_COST = 50000.0
 # Sleeping workers are woken for plans that have at least this much to share.
 WAKE_COST = 100000.0
 # Plans shorter than this keep the GIL: giving it up costs time, and more when others want it.
@@ -61,7 +63,8 @@ class NativePlan:
             if chunks > 1:
                 shared += step.cost
             address = addresses[step.kernel.key]
-            record = [address, at, step.ntasks, chunks, step.scratch, 0, 0, 0]
+            fine = int(step.cost / FINE_COST)
+            record = [address, at, step.ntasks, chunks, step.scratch, fine, 0, 0]
             self._records.extend(record)
             at += 8 * len(step.args)
         self._parallel = shared > 0

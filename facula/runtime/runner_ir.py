@@ -33,6 +33,7 @@ POOL_BYTES = 384
 
 # 64-bit fields of a step's record, and of a region's (the first five are copied from the step)
 FN, ARGS, NTASKS, CHUNKS, SCRATCH, BUFS, SCALARS, STATUS = range(8)
+FINE = 5  # of a step's record only
 STEP_FIELDS = 8
 
 # 64-bit fields of a plan's header; STATUS_OUT and the three after it report a bad index
@@ -173,9 +174,10 @@ define internal void @region(ptr %pool, ptr %step, ptr %bufs, ptr %scalars, ptr 
 entry:
 {_field("fn", "%step", FN, "ptr")}{_field("args", "%step", ARGS, "ptr")}
 {_field("ntasks", "%step", NTASKS)}{_field("most", "%step", CHUNKS)}
-{_field("need", "%step", SCRATCH)}
+{_field("need", "%step", SCRATCH)}{_field("fine", "%step", FINE)}
   %threads = add i64 %workers, 1
-  %limit = mul i64 %threads, {CHUNKS_PER_THREAD}
+  %limit0 = mul i64 %threads, {CHUNKS_PER_THREAD}
+  %limit = call i64 @llvm.smax.i64(i64 %limit0, i64 %fine)
   %chunks0 = call i64 @llvm.smin.i64(i64 %most, i64 %limit)
   %chunks = call i64 @llvm.smin.i64(i64 %chunks0, i64 60000)
 {_at("record", RECORD)}{_store_record()}
@@ -254,6 +256,7 @@ leave:
   ret void
 }}
 declare i64 @llvm.smin.i64(i64, i64)
+declare i64 @llvm.smax.i64(i64, i64)
 """
 
 

@@ -56,6 +56,22 @@ def stores(v: Val) -> bool:
     return v.op in STORES and v.dtype.name in NATIVE
 
 
+def puts_natively(v: Val) -> bool:
+    """Whether there is a kernel for this put or scatter."""
+    _, mode, tag = v.arg
+    if tag is not None or v.dtype.name not in NATIVE or not v.numel or not v.ndim:
+        return False
+    return v.srcs[1].dtype.name == "int64" and not (v.dtype.name == "bfloat16" and mode != "set")
+
+
+def _checked_memory(v: Val) -> bool:
+    """Whether v is an index that lies in memory and has only been checked."""
+    if v.op != "check" or v.srcs[0].dtype.name != "int64":
+        return False
+    got = strided_base(v.srcs[0], frozenset())
+    return got is not None and got[0].op in ("buffer", "buffer_at", "out")
+
+
 class _StartAgain(Exception):
     """A value that was inlined needs memory: placing has to begin anew."""
 
@@ -239,7 +255,7 @@ class Fusion:
                     found.add(v.id)
                 continue
             if v.id in self.heavy:
-                for s in () if stores(v) else v.srcs:
+                for s in () if stores(v) else self._operands_of(v):
                     self._needs_memory(s, found)
                 if v.op in ("write", "write_at") and stores(v):
                     self._needs_memory(v.srcs[0], found)
@@ -255,6 +271,13 @@ class Fusion:
         self._add_shared(found)
         self._bound_reads(found)
         return found
+
+    @staticmethod
+    def _operands_of(v: Val) -> tuple[Val, ...]:
+        """What a heavy operator reads from memory: a put takes indices as they were before a check."""
+        if v.op in ("put", "scatter") and puts_natively(v) and _checked_memory(v.srcs[1]):
+            return v.srcs[0], v.srcs[1].srcs[0], v.srcs[2]
+        return v.srcs
 
     def _needs_memory(self, v: Val, found: set[int], flat: bool = False) -> None:
         """v is read by something that wants an address: the base of its views, or v itself.
@@ -332,7 +355,10 @@ class Fusion:
                 if stores(v):
                     self._prepare_stores(v)
                 else:
-                    for s in v.srcs:
+                    for s, below in zip(v.srcs, self._operands_of(v), strict=True):
+                        if s is not below and s.id not in self.candidates:
+                            self.inlined.add(s.id)
+                            s = below
                         self._read_in_place(s)
                 self.stage[v.id] = len(self.steps)
                 self.steps.append(v)

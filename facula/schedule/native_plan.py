@@ -252,7 +252,9 @@ class Builder:
                 self.blocks[v.id] = block
                 self.skip_copy.add(v.id)
                 return
-            if old.op == "buffer" and self.free[old.arg] and number > self.last_failing:
+            # a put looks at its own indices before it writes
+            own = number == self.last_failing and v.op in ("put", "scatter")
+            if old.op == "buffer" and self.free[old.arg] and (number > self.last_failing or own):
                 self._block(v, number)
                 self.blocks[v.id].leaf = old.arg
                 self.skip_copy.add(v.id)
@@ -391,6 +393,11 @@ class Builder:
         """Computes v and stores it, row-major, at a strided place."""
         group = self.fusion.store_group(v) or Group(-1, v.shape)
         return StoreWriter(self.fusion, group, self.memory, v, place).write_store()
+
+    def checked(self, v: Val) -> Call:
+        """Looks whether indices are in range, and writes nothing."""
+        group = self.fusion.store_group(v) or Group(-1, v.shape)
+        return StoreWriter(self.fusion, group, self.memory, v, None).write_store()
 
     def _cat(self, v: Val) -> list[Any]:
         out = self.memory.places[v.id]
@@ -566,9 +573,11 @@ class Builder:
 
 
 class StoreWriter(Writer):
-    """Writes a program that computes one value and stores it at a place given."""
+    """Writes a program that computes one value and stores it at a place, if one is given."""
 
-    def __init__(self, fusion: Fusion, group: Group, memory: Memory, v: Val, place: Place) -> None:
+    def __init__(
+        self, fusion: Fusion, group: Group, memory: Memory, v: Val, place: Place | None
+    ) -> None:
         super().__init__(fusion, group, memory, set())
         self.v, self.place = v, place
 
@@ -579,12 +588,13 @@ class StoreWriter(Writer):
         exprs = self.group.exprs()
         self._open(False)
         value = self.value(self.v, exprs, None)
-        strides = self.place.strides or contiguous_strides(self.v.shape)
-        e = dot(exprs, strides, len(self.sizes))
-        if self.v.dtype.name in ("float16", "bfloat16"):
-            value = self.stmt("cast", self.v.dtype, (value,))
-        operand = self.operand(self.v.dtype, self.place.slot, self.place.offset + e[1], e[0])
-        self.stmt("store", self.v.dtype, (("access", operand), value))
+        if self.place is not None:
+            strides = self.place.strides or contiguous_strides(self.v.shape)
+            e = dot(exprs, strides, len(self.sizes))
+            if self.v.dtype.name in ("float16", "bfloat16"):
+                value = self.stmt("cast", self.v.dtype, (value,))
+            operand = self.operand(self.v.dtype, self.place.slot, self.place.offset + e[1], e[0])
+            self.stmt("store", self.v.dtype, (("access", operand), value))
         self._close()
         return self._finish()
 

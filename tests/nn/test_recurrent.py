@@ -56,6 +56,30 @@ def test_operator_equals_composition(monkeypatch, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("batch", "hidden"), [(13, 270), (1, 40), (2, 33), (3, 24)])
+def test_tiles_and_stretches(monkeypatch, kind, batch, hidden):
+    """Tiles of two heights over several stretches of k; few rows; panels of one register."""
+    check(monkeypatch, kind, 3, batch, 5, hidden)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_leave_the_bits_alone(kind):
+    torch.manual_seed(0)
+    layer = getattr(torch.nn, kind)(20, 160, 2)
+    x, state = numbers(4, 30, 20), [numbers(2, 30, 160) for _ in range(1 + (kind == "LSTM"))]
+    weights = [numbers(4, 30, 160), *[numbers(2, 30, 160)] * len(state)]
+    threads, runs = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            runs.append(everything(layer, x, state, weights))
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*runs, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_packed_sequences(monkeypatch, kind):
     check(monkeypatch, kind, 5, 4, 3, 6, lengths=[5, 3, 3, 1])
 

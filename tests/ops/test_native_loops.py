@@ -90,3 +90,56 @@ def test_runs_of_special_numbers() -> None:
     assert torch.unique_consecutive(torch.tensor([0.0, -0.0, 1.0])).tolist() == [0.0, 1.0]
     assert len(torch.unique_consecutive(torch.tensor([math.nan] * 3))) == 3
     assert torch.unique_consecutive(torch.tensor([])).tolist() == []
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64"])
+def test_divisors(dtype: str) -> None:
+    top = min(np.iinfo(dtype).max, 10**6)
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-top if dtype[0] == "i" else 0, top, (2, 80_000)).astype(dtype)
+    a[:50] = 0
+    b[25:75] = 0
+    got = torch.gcd(torch.tensor(a), torch.tensor(b)).numpy()
+    np.testing.assert_array_equal(got, np.gcd(a, b))
+    multiples = torch.lcm(torch.tensor(a), torch.tensor(b)).numpy()
+    wide = np.lcm(a.astype(np.int64), b.astype(np.int64))
+    here = wide <= np.iinfo(dtype).max
+    np.testing.assert_array_equal(multiples[here], wide[here])
+    assert multiples.dtype == dtype
+
+
+def test_divisors_of_large_numbers() -> None:
+    least = -(2**63)
+    a = torch.tensor([least, least, 2**62, 3 * 2**60, 6])
+    b = torch.tensor([0, least, 2**40, 9 * 2**58, 9])
+    assert torch.gcd(a, b).tolist() == [least, least, 2**40, 3 * 2**58, 3]  # PyTorch 2.13's
+    overflow = torch.lcm(torch.tensor([2**30 + 1], dtype=torch.int32), torch.tensor([6]).int())
+    assert overflow.tolist() == [2147483642]  # PyTorch 2.13's
+
+
+@pytest.mark.parametrize("size", [1, 50, 200_000])
+def test_bincount(size: int) -> None:
+    x = np.random.default_rng(0).integers(0, size, 100_000)
+    weight = np.random.default_rng(1).standard_normal(100_000)
+    np.testing.assert_array_equal(torch.bincount(torch.tensor(x)).numpy(), np.bincount(x))
+    for w in (weight, weight.astype(np.float32), x):
+        got = torch.bincount(torch.tensor(x), torch.tensor(w), minlength=77).numpy()
+        np.testing.assert_allclose(got, np.bincount(x, w, 77), rtol=1e-6, atol=1e-5)
+    assert torch.bincount(torch.tensor([], dtype=torch.int64), minlength=3).tolist() == [0, 0, 0]
+    with pytest.raises(RuntimeError, match="non-negative"):
+        torch.bincount(torch.tensor([1, -1]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_frexp(dtype: str) -> None:
+    x = np.random.default_rng(0).standard_normal(500)
+    low, high = (-24, 10) if dtype == "float16" else (-160, 100)
+    x = (x * 2.0 ** np.linspace(low, high, 500)).astype(dtype)
+    special = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -0.5, np.finfo(dtype).tiny]
+    x = np.r_[x, np.array(special, dtype), np.finfo(dtype).smallest_subnormal]
+    mantissa, exponent = torch.frexp(torch.tensor(x))
+    np.testing.assert_array_equal(mantissa.numpy(), np.frexp(x)[0])
+    np.testing.assert_array_equal(np.signbit(mantissa.numpy()), np.signbit(x))
+    np.testing.assert_array_equal(exponent.numpy(), np.frexp(x)[1])
+    assert exponent.dtype is torch.int32
+    assert mantissa.numpy().dtype == dtype

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from graphs import compare
 
+import facula as torch
 from facula.graph import dtypes as dt
 
 DTYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
@@ -75,3 +76,34 @@ def test_one_hot():
             np.array([3, 4, 5]),
             free=free,
         )
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize("width", [1, 9])
+def test_indices_are_read_as_they_were_given(wrap, width):
+    """Checked indices, also negative ones, of rows and of points; one check that two puts share."""
+    index = np.array([-3, 0, 5, -1, 2] if wrap else [3, 0, 5, 5, 2])
+    x, src = numbers("float32", 6, width), numbers("float32", 5, width, seed=1)
+    places = np.repeat(index[:, None], width, 1)
+
+    def build(g, x, i, s, p):
+        rows, points = g.check(i, 6, ("gather", 0), wrap), g.check(p, 6, ("gather", 0), wrap)
+        twice = g.scatter(g.scatter(x, points, s, 0, "add"), points, s, 0, "max")
+        return [g.put(x, rows, s, 0, "add"), twice, g.take(x, rows, 0)]
+
+    compare(build, x, index, src, places)
+
+
+@pytest.mark.parametrize("bad", [7, -1, -8])
+@pytest.mark.parametrize("name", ["scatter_add_", "index_add_", "put_"])
+def test_a_bad_index_writes_nothing(name, bad):
+    """In place of a tensor that stays: it keeps its value, whichever index is reported."""
+    x = torch.arange(7.0)
+    before = x.tolist()
+    index, src = torch.tensor([1, 2, bad if name != "put_" or bad != -1 else -9]), torch.ones(3)
+    with pytest.raises(IndexError, match=f"index {index[2].item()} is out of bounds"):
+        getattr(x, name)(*([] if name == "put_" else [0]), index, src).sum().item()
+    assert x.tolist() == before
+    y = torch.arange(7.0)
+    with pytest.raises(IndexError, match=f"index {index[2].item()} is out of bounds"):
+        getattr(y, name.rstrip("_"))(*([] if name == "put_" else [0]), index, src).sum().item()

@@ -65,8 +65,24 @@ def test_sort(dtype, descending):
     compare(lambda g, x: sort(g, g.permute(x, (1, 0)), 0, descending)[1], x)
 
 
+@pytest.mark.parametrize("span", [1, 300, 1 << 31, 1 << 33, 1 << 62])
+@pytest.mark.parametrize("n", [700, 30_000])
+def test_sort_by_span(span, n):
+    """Keys are counted from the least: in one word or in two, by few digits or by many."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-span // 2, span // 2 + 1, (2, n))
+    x[1] = x[1] // 3 + np.iinfo(np.int64).min // 3
+    compare(lambda g, x: [*sort(g, x, 1, False), *sort(g, x, 1, True)], x)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_long_sort(dtype):
+    x = numbers(dtype, 1, 30_000)
+    compare(lambda g, x: [*sort(g, x, 1, False), *sort(g, x, 1, True)], x)
+
+
 @pytest.mark.parametrize("dtype", "int16 uint64 int64 float32 float64".split())
-@pytest.mark.parametrize("k", [1, 5, 30, 70, 200])
+@pytest.mark.parametrize("k", [1, 5, 30, 40, 70, 200])
 def test_topk(dtype, k):
     """With a list, by selection, and all of them."""
     x = numbers(dtype, 4, 200)
