@@ -207,15 +207,19 @@ class Walk:
         return grads
 
     def _finish(self) -> None:
+        plain = self.accumulate and not self.wanted
         for entry in list(self.leaves.values()):
             leaf, grad = entry
             entry[1] = None
-            grad = combine(grad)
-            if (
-                grad.meta.dtype is not leaf.meta.dtype
-            ):  # e.g. of a parameter used beside a lower type
+            if type(grad) is list:
+                grad = OPS.add_n(grad)
+            if grad.meta is not leaf.meta and grad.meta.dtype is not leaf.meta.dtype:
+                # e.g. of a parameter used beside a lower type
                 grad = grad.to(leaf.meta.dtype)
             hooks = leaf._hooks
+            if plain and not hooks and not leaf._post_hooks:
+                OPS.accumulate(leaf, grad, self.create)
+                continue
             if hooks:
                 for hook in list(hooks.values()):
                     changed = hook(grad)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from facula.autograd.node import FREED, SECOND_TIME, Node, changed, next_seq
 from facula.autograd.walk import OPS
 from facula.compiler.numbers import Traced
+from facula.compiler.replays import backward_replay, forward_replay
 from facula.graph.meta import Meta
 from facula.graph.segment import Recorded, Segment, read_tape
-from facula.graph.tape import ENGINE, LEAF, LOCAL, MAX_NODES, Inst, Storage, Tape, new_storage
+from facula.graph.tape import LEAF, LOCAL, Inst, Storage, Tape, new_storage
 from facula.ops.apply import entries_of
 from facula.tensor import Tensor
 from facula.utils._pytree import tree_unflatten
@@ -57,12 +57,14 @@ class CompiledFunctionBackward(Node):
         """Gradients of what the function read, for gradients of what it returned."""
         if self.saved is FREED:
             raise RuntimeError(SECOND_TIME)
+        kept = []
         for s, version in self.saved:
             if s.version != version:
                 raise changed(None, s.meta, s.version, version, 0)
+            kept.append(s)
         if LOCAL.tape.grad:
             return self.region.backward.again(self, grads)
-        return self.region.backward.replay(self, [s for s, _ in self.saved], grads)
+        return self.region.backward.replay(self, kept, grads)
 
 
 class Numbers:
@@ -160,63 +162,12 @@ class Region:
                 o.tensor = None
         self._leaves = {}
         self.single = len(self.outputs) == 1 and self.spec.is_leaf()
-        self.replay = self._make_replay()
-
-    def _make_replay(self) -> Callable[[list[Tensor]], Any]:
-        inputs, fixed_inst, numbers, offsets = self.inputs, self.inst, self.numbers, self.offsets
-        plain, written, draws = self.inst.outs[: self.n_plain], self.written, self.draws
-        nbytes, outputs, wanting = self.inst.nbytes, self.outputs, self.wanting
-        single, spec = self.single, self.spec
-        backward, edges = self.backward, [self.at[k] for k in self.edges] if self.wanting else []
-        marks = self.forward.marks
-        n_written = len(written)
-        float_places = self.float_places
-        simple = not (offsets or float_places)
-
-        def replay(tensors: list[Tensor]) -> Any:
-            tape = LOCAL.tape
-            drawn = [draw(*args)._s for draw, args in draws]
-            row: list[Any] = [fixed_inst]
-            read = []
-            for i in inputs:
-                if type(i) is int:
-                    s = tensors[i]._s if i >= 0 else drawn[-1 - i]
-                else:
-                    s = i
-                read.append(s)
-                row.append(s.i if s.tape is tape else tape.leaf(s))
-            if simple:
-                if numbers:
-                    tape.scalars += numbers
-            else:
-                values, known = _at_hand(numbers, offsets, float_places, tensors)
-                tape.scalars += values
-                if known:
-                    row[0] = self.forward.inst(self.metas, known)
-            tape.key += row
-            if marks:
-                tape.marks.append((tape.n, self.code, 0, []))
-            made = []
-            for m in plain:
-                s = _new(Storage)
-                s.tape, s.i, s.buf, s.meta, s.version, s.pin = tape, tape.n, None, m, 0, None
-                tape.values.append(s)
-                tape.n += 1
-                made.append(s)
-            tape.budget -= nbytes
-            kept = None
-            if backward is not None:
-                kept = backward.keep(tensors, made, drawn, tape)
-            if n_written:
-                _write(tape, tensors, written)
-            results = [_output(o, tensors, made) for o in outputs]
-            if kept is not None:
-                _attach(self, tensors, edges, kept, results, wanting)
-            if tape.budget < 0 or tape.n > MAX_NODES:
-                ENGINE.flush(tape)
-            return results[0] if single else tree_unflatten(results, spec)
-
-        return replay
+        tools = {"write": _write, "output": _output, "old": _old, "at_hand": _at_hand,
+                 "unflatten": tree_unflatten, "next_seq": next_seq,
+                 "Derivative": CompiledFunctionBackward}  # fmt: skip
+        self.replay = forward_replay(self, tools)
+        if self.backward is not None:
+            self.backward.finish()
 
 
 def leaf_buffers(tape: Any) -> list[tuple[int, tuple[Any, Meta]]]:
@@ -253,43 +204,21 @@ def _write(tape: Tape, tensors: list[Tensor], written: list[tuple[int, int]]) ->
         s.version += more
 
 
-def _output(o: Output, tensors: list[Tensor], made: list[Storage]) -> Any:
-    kind = o.kind
-    if kind == "result":
-        t = _new(Tensor)
-        t._s, t.meta = made[o.place], o.meta
-        if o.off:
-            t._off = o.off
-    elif kind == "constant":
+def _output(o: Output, tensors: list[Tensor]) -> Any:
+    """What is returned and was not computed."""
+    if o.kind == "constant":
         return o.tensor
-    elif kind == "source":
-        return tensors[o.place]
-    else:
-        source = tensors[o.place]
-        t = _new(Tensor)
-        t._s, t.meta, off = source._s, o.meta, o.off + source._off
-        if off:
-            t._off = off
-        t._base = source if source._base is None else source._base
+    source = tensors[o.place]
+    if o.kind == "source":
+        return source
+    t = _new(Tensor)
+    t._s, t.meta, off = source._s, o.meta, o.off + source._off
+    if off:
+        t._off = off
+    t._base = source if source._base is None else source._base
     if o.special:
         t.__dict__.update(o.special)
     return t
-
-
-def _attach(region: Region, tensors: list[Tensor], edges: list[int], kept: Any,
-            results: list[Any], wanting: list[Output]) -> None:  # fmt: skip
-    node = _new(CompiledFunctionBackward)
-    node.inst, node.scalars, node.seq, node.saved = region.inst, (), next_seq(), kept
-    node.edges = tuple([t if t._g is None else t._g for t in [tensors[k] for k in edges]])
-    node.region, node.sources = region, tensors
-    if len(wanting) == 1:
-        for t, o in zip(results, region.outputs, strict=True):
-            if o.grad:
-                t._rg, t._g = True, node
-    else:
-        for t, o in zip(results, region.outputs, strict=True):
-            if o.grad:
-                t._rg, t._g = True, (node, o.number)
 
 
 class Backward:
@@ -365,92 +294,23 @@ class Backward:
         templates.at = self.region.at
         self.templates = templates
 
-    def keep(
-        self, tensors: list[Tensor], made: list[Storage], drawn: list[Storage], tape: Tape
-    ) -> Any:
-        """The storages that the derivative will read, with their versions."""
-        kept = []
-        for kind, k in self.kept:
-            if kind == "result":
-                s = made[k]
-            elif kind == "source":
-                s = tensors[k]._s
-            elif kind == "draw":
-                s = drawn[k]
-            elif kind == "old":
-                s = _old(tensors[k]._s, tape)
-            else:
-                s = k
-            kept.append((s, s.version))
-        return kept
+    def finish(self) -> None:
+        """Writes the function that records the derivative as one operator."""
+        tools = {"OPS": OPS, "entries_of": entries_of, "at_hand": _at_hand}
+        self.replay = backward_replay(self, tools)
 
-    def replay(self, node: CompiledFunctionBackward, kept: list[Storage], grads: tuple) -> Any:
-        """Records the derivative as one operator."""
-        wanting = self.region.wanting
-        grads = tuple(
-            [OPS.zeros(o.meta) if g is None else g for g, o in zip(grads, wanting, strict=True)]
-        )
-        tape = LOCAL.tape
-        entries, metas = entries_of(tape, grads)
-        inst = self._inst(tuple(metas))
-        values: Any = self.numbers
-        if self.offsets or self.float_places:
-            values, known = _at_hand(values, self.offsets, self.float_places, node.sources)
-            if known:
-                inst = self.segment.inst(self._metas(tuple(metas)), known)
-        row: list[Any] = [inst]
-        for i in self.inputs:
-            if i < 0:
-                row.append(entries[-1 - i])
-            else:
-                s = kept[i]
-                row.append(s.i if s.tape is tape else tape.leaf(s))
-        tape.key += row
-        tape.scalars += values
-        made = []
-        for m in inst.outs:
-            s = _new(Storage)
-            s.tape, s.i, s.buf, s.meta, s.version, s.pin = tape, tape.n, None, m, 0, None
-            tape.values.append(s)
-            tape.n += 1
-            made.append(s)
-        tape.budget -= inst.nbytes
-        results = self._results(made, grads)
-        if tape.budget < 0 or tape.n > MAX_NODES:
-            del made
-            ENGINE.flush(tape)
-        return results
-
-    def _metas(self, given: tuple[Meta, ...]) -> tuple[Meta, ...]:
+    def all_metas(self, given: tuple[Meta, ...]) -> tuple[Meta, ...]:
         """The inputs' geometries, where gradients have the given ones."""
         return tuple(
             [given[-1 - i] if i < 0 else m for i, m in zip(self.inputs, self.metas, strict=True)]
         )
 
-    def _inst(self, given: tuple[Meta, ...]) -> Inst:
+    def inst(self, given: tuple[Meta, ...]) -> Inst:
+        """The operator, where gradients have the given geometries."""
         inst = self.insts.get(given)
         if inst is None:
-            inst = self.insts[given] = self.segment.inst(self._metas(given))
+            inst = self.insts[given] = self.segment.inst(self.all_metas(given))
         return inst
-
-    def _results(self, made: list[Storage], grads: tuple) -> tuple:
-        results: list[Any] = []
-        tensors: dict[int, Tensor] = {}
-        for o in self.outs:
-            if type(o) is int:
-                results.append(grads[-1 - o])
-                continue
-            j, m, off, name = o
-            t = tensors.get(name)
-            if t is None:
-                t = tensors[name] = _new(Tensor)
-                t._s, t.meta = made[j], m
-                if off:
-                    t._off = off
-                if self.shared:
-                    t._base = t.detach()
-            results.append(t)
-        return tuple(results)
 
     def again(self, node: CompiledFunctionBackward, grads: tuple) -> Any:
         """The derivative by its ordinary nodes, which have derivatives in turn."""

@@ -168,6 +168,10 @@ def _as_tuple(grads: Any, n: int) -> tuple:
 def tensor_backward(self: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None,
                     create_graph: bool = False, inputs: Any = None) -> None:  # fmt: skip
     """Adds the gradients of self with respect to the graph's leaves to their `.grad`."""
+    if gradient is None and inputs is None and self._rg:  # nearly always
+        keep = create_graph if retain_graph is None else retain_graph
+        walk.backward((self,), _seeds((self,), (None,)), keep, create_graph)
+        return
     backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 
 
