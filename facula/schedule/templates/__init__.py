@@ -12,6 +12,7 @@ from facula.schedule.templates import (
     pool,
     put,
     recurrent,
+    sample,
     scan,
     sort,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "pool",
     "put",
     "recurrent",
+    "sample",
     "scan",
     "sort",
 ]
