@@ -6,6 +6,7 @@ NumPy meaning. `builder.strided(v)` says where an operand lies, `builder.workspa
 
 from facula.schedule.templates import (
     attention,
+    bag,
     bytes,
     conv,
     matmul,
@@ -21,6 +22,7 @@ from facula.schedule.templates.common import PLANNERS
 __all__ = [
     "PLANNERS",
     "attention",
+    "bag",
     "bytes",
     "conv",
     "matmul",
