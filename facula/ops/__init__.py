@@ -32,6 +32,7 @@ from facula.ops import (
     attention,
     multihead,
     resize,
+    grid_sample,
     vision,
     grouped,
     printing,

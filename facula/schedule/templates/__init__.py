@@ -6,12 +6,14 @@ NumPy meaning. `builder.strided(v)` says where an operand lies, `builder.workspa
 
 from facula.schedule.templates import (
     attention,
+    bag,
     bytes,
     conv,
     matmul,
     pool,
     put,
     recurrent,
+    sample,
     scan,
     sort,
 )
@@ -20,12 +22,14 @@ from facula.schedule.templates.common import PLANNERS
 __all__ = [
     "PLANNERS",
     "attention",
+    "bag",
     "bytes",
     "conv",
     "matmul",
     "pool",
     "put",
     "recurrent",
+    "sample",
     "scan",
     "sort",
 ]
