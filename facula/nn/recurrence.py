@@ -176,6 +176,12 @@ def _grouped(flat_weights, has_biases, projected):
         yield Weights(group[0], group[1], *biases, group[-1] if projected else None)
 
 
+def _lowered(*tensors: Tensor) -> list[Tensor]:
+    """Tensors in autocast's type; float64 is left alone."""
+    d = torch.get_autocast_dtype("cpu")
+    return [t if t.dtype == torch.float64 else t.to(d) for t in tensors]
+
+
 def run(
     mode: str,
     input: Tensor,
@@ -194,9 +200,8 @@ def run(
     """
     if mode == "LSTM" and torch.is_autocast_enabled("cpu"):
         # PyTorch's LSTM is on autocast's list as a whole; RNN and GRU are not, their products are
-        d = torch.get_autocast_dtype("cpu")
-        input, state = input.to(d), tuple(s.to(d) for s in state)
-        flat_weights = [w.to(d) for w in flat_weights]
+        input, *rest = _lowered(input, *state, *flat_weights)
+        state, flat_weights = tuple(rest[: len(state)]), rest[len(state) :]
     directions = 2 if bidirectional else 1
     projected = mode == "LSTM" and state[0].size(-1) != state[1].size(-1)
     weights = iter(_grouped(flat_weights, has_biases, projected))

@@ -520,7 +520,8 @@ def _rebase_history(t: Tensor, value: Tensor) -> None:
         t._rg, t._g = value._rg, value._g
         _refresh_views(t)
         return
-    from facula.ops.shape import as_strided_history, strided_scatter_history
+    from facula.ops.shape import as_strided_history
+    from facula.ops.written_views import strided_scatter_history
 
     strided_scatter_history(base, t, value)
     as_strided_history(base, t)

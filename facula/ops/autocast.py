@@ -33,7 +33,7 @@ huber_loss cross_entropy nll_loss kl_div cosine_embedding_loss hinge_embedding_l
 poisson_nll_loss margin_ranking_loss soft_margin_loss triplet_margin_loss multi_margin_loss
 multilabel_margin_loss ctc_loss cdist prod trace quantile nanquantile polar stft view_as_complex
 inverse pinverse cholesky cholesky_inverse cholesky_solve lu_solve orgqr ormqr geqrf
-cond matrix_rank solve eig eigvals eigh eigvalsh svd svdvals qr lstsq inv inv_ex cholesky_ex
+cond matrix_rank solve triangular_solve eig eigvals eigh eigvalsh svd svdvals qr lstsq inv inv_ex cholesky_ex
 householder_product ldl_factor tensorinv tensorsolve
 fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft
 """.split()
@@ -41,6 +41,9 @@ fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft
 WIDEST = (
     "cat concat concatenate stack hstack vstack dstack column_stack row_stack index_copy".split()
 )
+
+# not listed, though written with products: they are left alone as a whole
+UNTOUCHED = ["bilinear"]
 
 DEVICES = ("cpu", "cuda", "xpu", "mps", "hpu", "xla", "ipu", "mtia", "maia", "privateuseone")
 
@@ -95,6 +98,10 @@ def _lower(args: tuple, kwargs: dict) -> Dtype | None:
     return get_autocast_dtype("cpu")
 
 
+def _untouched(args: tuple, kwargs: dict) -> Dtype | None:
+    return None
+
+
 def _float32(args: tuple, kwargs: dict) -> Dtype | None:
     return dt.float32
 
@@ -108,11 +115,14 @@ def _widest(args: tuple, kwargs: dict) -> Dtype | None:
 
 
 def _recast(fn: Callable, rule: Callable, args: tuple, kwargs: dict) -> Any:
-    to = rule(args, kwargs) if STATE.enabled.get("cpu") else None
-    if to is None or kwargs.get("out") is not None:
+    on = STATE.enabled.get("cpu")
+    to = rule(args, kwargs) if on else None
+    if (to is None and rule is not _untouched) or kwargs.get("out") is not None:
         return fn(*args, **kwargs)
-    was, STATE.enabled["cpu"] = STATE.enabled["cpu"], False  # what fn itself calls is settled
+    was, STATE.enabled["cpu"] = bool(on), False  # what fn itself calls is settled
     try:
+        if to is None:
+            return fn(*args, **kwargs)
         args = _mapped(args, to)
         return fn(*args, **{k: _mapped(v, to) for k, v in kwargs.items()})
     finally:
@@ -152,13 +162,29 @@ def _pad_rule(args: tuple, kwargs: dict) -> Dtype | None:
     return dt.float32 if mode == "replicate" or (mode == "reflect" and dims < 3) else None
 
 
+def _then_lower(fn: Callable) -> Callable:
+    """fn, with its result lowered: PyTorch's `pinv` decomposes in float32 and ends with a product."""
+
+    @functools.wraps(fn)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        result = fn(*args, **kwargs)
+        if not active or not STATE.enabled.get("cpu") or not _eligible(result):
+            return result
+        return result if kwargs.get("out") is not None else result.to(get_autocast_dtype("cpu"))
+
+    return run
+
+
 def install() -> None:
     """Wraps the listed operators, wherever they are known. Called once all are registered."""
     rules: dict[str, Callable] = {"einsum": _einsum_rule, "pad": _pad_rule}
-    for names, rule in ((LOWER, _lower), (FLOAT32, _float32), (WIDEST, _widest)):
+    lists = ((LOWER, _lower), (FLOAT32, _float32), (WIDEST, _widest), (UNTOUCHED, _untouched))
+    for names, rule in lists:
         rules |= dict.fromkeys(names, rule)
     wrapped: dict[int, Callable] = {}
     spaces = [registry.TORCH, registry.FUNCTIONAL, *registry.NAMESPACES.values()]
+    linalg = registry.NAMESPACES["linalg"]
+    linalg["pinv"] = _then_lower(linalg["pinv"])
     for name, rule in rules.items():
         for space in spaces:
             if name in space:

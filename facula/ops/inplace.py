@@ -24,7 +24,7 @@ def check_result_type(result: dtype, target: dtype) -> None:
 def snapshot(t: Tensor) -> Tensor:
     """t as it is now, on a storage of its own that later writes to t do not reach."""
     s = t._s
-    if s.pin is not None:
+    if s.pin is not None or not t.meta.numel:  # a write of no elements gives t no new value
         old = t.clone()._s  # type: ignore[attr-defined]
         kept = wrap(old, t.meta.plain())
     else:

@@ -23,7 +23,7 @@ from facula.tensor import Tensor
 @linalg
 def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     """A multiplied with itself n times, by repeated squaring; inverses for negative n."""
-    check_matrix("linalg.matrix_power", A, True)
+    check_matrix("linalg.matrix_power", A, True, floating=False)
     if n == 0:
         eye = TORCH["eye"](A.meta.shape[-1], dtype=A.meta.dtype)
         return to_out(TORCH["where"](TORCH["full"]((), False), A, eye), out)

@@ -41,8 +41,10 @@ def linalg(fn: Any, name: str | None = None) -> Any:
 # checks ---------------------------------------------------------------------------------------------
 
 
-def check_matrix(name: str, a: Any, square: bool = False, arg: str = "A") -> None:
-    """RuntimeError in PyTorch's words unless a is a stack of (square) floating matrices."""
+def check_matrix(
+    name: str, a: Any, square: bool = False, arg: str = "A", floating: bool = True
+) -> None:
+    """RuntimeError in PyTorch's words unless a is a stack of (square) matrices, float32 or wider."""
     m = a.meta if isinstance(a, Tensor) else a
     if not isinstance(m, Meta):
         raise TypeError(
@@ -54,6 +56,8 @@ def check_matrix(name: str, a: Any, square: bool = False, arg: str = "A") -> Non
         raise RuntimeError(
             f"{name}: {arg} must be batches of square matrices, but they are {m.shape[-2]} by {m.shape[-1]} matrices"
         )
+    if not floating:
+        return
     if m.dtype.kind not in "fc":
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {m.dtype.short}"

@@ -186,14 +186,16 @@ def _positions(shape: Sequence[int], strides: Sequence[int], offset: int) -> Ten
 
 
 AS_STRIDED = _view_op("as_strided", _as_strided_backward, "AsStridedBackward0")
-VIEW = _view_op("view", lambda n, g: g.reshape(n.inst.ins[0].shape), "ViewBackward0")
-UNSAFE_VIEW = _view_op(
-    "_unsafe_view", lambda n, g: g.reshape(n.inst.ins[0].shape), "UnsafeViewBackward0"
-)
+
+
+def _reshaped(n: Any, g: Tensor) -> Tensor:
+    return g.reshape(n.inst.ins[0].shape)
+
+
+VIEW = _view_op("view", _reshaped, "ViewBackward0")
+UNSAFE_VIEW = _view_op("_unsafe_view", _reshaped, "UnsafeViewBackward0")
+RESHAPE_ALIAS = _view_op("_reshape_alias", _reshaped, "ViewBackward0")
 ALIAS = _view_op("alias", lambda n, g: g, "AliasBackward0")
-RESHAPE_ALIAS = _view_op(
-    "_reshape_alias", lambda n, g: g.reshape(n.inst.ins[0].shape), "ViewBackward0"
-)
 
 
 def unsafe_view(t: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -211,36 +213,6 @@ def as_strided_history(base: Tensor, v: Tensor) -> None:
         give_history(AS_STRIDED, base, v, (tuple(v.meta.shape), v.meta.strides, v._off))
     else:
         v._rg, v._g = False, None
-
-
-def _scatter_backward(n: Any, g: Tensor) -> tuple:
-    shape, strides, offset = n.params
-    g = g.contiguous()  # type: ignore[attr-defined]
-    g_new = g.as_strided(shape, strides, offset).clone() if n.needs(1) else None
-    g_old = None
-    if n.needs(0):
-        g_old = g.clone()
-        g_old.as_strided(shape, strides, offset).zero_()
-    return g_old, g_new
-
-
-COPY_SLICES = _view_op("copy_slices", _scatter_backward, "CopySlices")
-
-
-def strided_scatter_history(base: Tensor, v: Tensor, value: Tensor) -> None:
-    """Gives base the history of 'base with the elements of its view v replaced by value'."""
-    cls = grad_class(COPY_SLICES)
-    node = _new(cls)
-    node.inst = Inst(COPY_SLICES, (base.meta, value.meta),
-                     (tuple(v.meta.shape), v.meta.strides, v._off - base._off), (base.meta,))  # fmt: skip
-    old = None
-    if base._rg:
-        old = base if base._g is None else base._g
-    new = None
-    if value._rg:
-        new = value if value._g is None else value._g
-    node.edges, node.saved, node.scalars, node.seq = (old, new), None, (), next_seq()
-    base._rg, base._g = True, node
 
 
 # reshaping ------------------------------------------------------------------------------

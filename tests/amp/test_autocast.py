@@ -19,11 +19,23 @@ FROM_FLOAT32 = {
     "lstm": (lambda x: torch.nn.LSTM(3, 2)(x)[0], torch.bfloat16),
     "gru": (lambda x: torch.nn.GRU(3, 2)(x)[0], torch.float32),
     "out": (lambda x: torch.mm(x, x, out=torch.empty(3, 3)), torch.float32),
+    "pinv": (lambda x: torch.linalg.pinv(x), torch.bfloat16),
+    "pinverse": (lambda x: torch.pinverse(x), torch.float32),
+    "bilinear": (lambda x: F.bilinear(x, x, x[None]), torch.float32),
+    "power": (lambda x: torch.linalg.matrix_power(x, 2), torch.bfloat16),
+    "lstm in double": (
+        lambda x: torch.nn.LSTM(3, 2).double()(x.double())[0],
+        torch.float64,
+    ),
     "double": (lambda x: x.double() @ x.double(), torch.float64),
 }
 FROM_BFLOAT16 = {
     "mse": (lambda x: F.mse_loss(x, x), torch.float32),
     "cross_entropy": (lambda x: F.cross_entropy(x, torch.tensor([0, 1, 2])), torch.float32),
+    "bilinear": (lambda x: F.bilinear(x, x, x[None]), torch.bfloat16),
+    "power": (lambda x: torch.linalg.matrix_power(x, 2), torch.bfloat16),
+    "inverse power": (lambda x: torch.linalg.matrix_power(x + x.diag().diag(), -1), torch.float32),
+    "triangular": (lambda x: torch.triangular_solve(x, x)[0], torch.float32),
     "gelu": (lambda x: F.gelu(x), torch.bfloat16),
     "layer_norm": (lambda x: F.layer_norm(x, (3,)), torch.bfloat16),
     "cat": (lambda x: torch.cat([x, x.float()]), torch.float32),

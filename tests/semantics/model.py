@@ -184,7 +184,8 @@ class Tensor:
             g.reshape(-1)[at] = 0 if got[0] is None else got[0].reshape(-1)
             return (g, *got[1:])
 
-        base.node, base.rg = Node([base.edge(), *edges[1:]], copy_slices, saved), False
+        base.node = Node([base.edge(), *edges[1:]], copy_slices, [*saved, KEPT])
+        base.rg = False
         self.rg = False
         return self
 
@@ -259,6 +260,9 @@ def backward(root, g, keep):
             leaf.grad.version.n += 1
 
 
+# what a node keeps and nobody else can write: a copy, a condition, an index
+KEPT = Tensor(np.zeros(()))
+
 # operators: result and gradients from values; gradients read what was saved only when they run
 
 
@@ -307,6 +311,8 @@ def binary_(name, x, y):
     old, same = x.values(), y is x
     shape = y.shape
     saved = [y] if keeps and not same and x.requires_grad else []
+    if keeps and y.requires_grad:
+        saved.append(KEPT)
 
     def back(g):
         gx, gy = grads(np.asarray(g), old, old if same else y.a)
@@ -331,7 +337,8 @@ def unary_(name, x):
     fn, grads, keeps = UNARY[name]
     old, value = x.values(), fn(x.a)
     tracked = x.requires_grad
-    x.write(value, [], lambda g: (grads(np.asarray(g), old, x.a),))
+    kept = [KEPT] if keeps == "in" and tracked else []
+    x.write(value, [], lambda g: (grads(np.asarray(g), old, x.a),), kept)
     node = x.base.node if x.base is not None else x.node
     if keeps == "out" and tracked and STATE["grad"]:
         node.saved.append((None, x.version, x.version.n))
@@ -341,7 +348,9 @@ def unary_(name, x):
 def scale_(x, k, c):
     """x * k + c in place."""
     x.check_write([])
-    return x.write(x.a * x.a.dtype.type(k) + x.a.dtype.type(c), [], lambda g: (np.asarray(g) * k,))
+    kept = [] if k == 1 else [KEPT]
+    value = x.a * x.a.dtype.type(k) + x.a.dtype.type(c)
+    return x.write(value, [], lambda g: (np.asarray(g) * k,), kept)
 
 
 def copy_(x, y):
@@ -371,7 +380,7 @@ def put_(x, index, y):
         old[index] = 0
         return old, sum_to(np.asarray(g)[index], y.shape)
 
-    return x.write(value, [y], back)
+    return x.write(value, [y], back, [KEPT])
 
 
 def take(x, index):
@@ -382,7 +391,7 @@ def take(x, index):
         np.add.at(full, index, np.asarray(g))
         return (full,)
 
-    return result(x.a[index], [x], back)
+    return result(x.a[index], [x], back, [KEPT])
 
 
 def clone(x):
@@ -413,6 +422,7 @@ def where(c, x, y):
         np.where(c, x.a, y.a),
         [x, y],
         lambda g: (sum_to(np.where(c, g, 0), x.shape), sum_to(np.where(c, 0, g), y.shape)),
+        [KEPT],
     )
 
 

@@ -164,7 +164,12 @@ def dense(t):
 
 def tangled(t):
     """Whether elements of t share memory in a way that only places tell."""
-    return 0 not in t.stride() and not dense(t) and len(np.unique(places(t))) < t.numel()
+    return not repeated(t) and not dense(t) and len(np.unique(places(t))) < t.numel()
+
+
+def repeated(t):
+    """Whether t is expanded. (Strides of dims of size 1 differ between libraries.)"""
+    return any(s == 0 and n > 1 for s, n in zip(t.stride(), t.shape, strict=True))
 
 
 class Library:
@@ -489,7 +494,7 @@ class Player:
     def put_item(self, a, b, c, d, e):
         x = self.target(a)
         index = self._index(x, b, c)
-        if index is not None and tuple(x.stride()).count(0) == 0:
+        if index is not None and not repeated(x):
             shape = np.empty(x.shape)[index].shape if d % 2 else ()
             y = self.lib.constant(numbers(e, shape, self.lib.dtype(x)))
             if d % 4 == 1 and self.lib.dtype(x) != "int64":

@@ -47,3 +47,43 @@ def test_evaluated_at_once(seed, monkeypatch):
         monkeypatch.undo()
         flush()
         LOCAL.tape = Tape(LOCAL.tape.home)
+
+
+# what tools/play_programs.py found: (what it was, the program)
+FOUND = {
+    "a written empty tensor keeps what its node saves": [
+        (50, 59, 48, 17, 7, 21), (7, 12, 47, 45, 2, 16), (22, 43, 43, 60, 12, 39),
+        (13, 47, 2, 51, 10, 1), (22, 55, 18, 7, 13, 41), (26, 24, 11, 0, 41, 24),
+    ],
+    "the gradient of a write through a view of a transposed base": [
+        (2, 33, 14, 29, 27, 43), (8, 28, 2, 41, 57, 9), (33, 1, 31, 62, 1, 48),
+        (48, 3, 53, 23, 21, 34), (42, 27, 47, 30, 0, 34),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_found_before(name):
+    play_both(FOUND[name])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_gradients_of_masked_writes_through_views(turned):
+    """Figures from PyTorch 2.13: a base of strides (1, 3, 3), written as it is and transposed."""
+    x = facula.from_numpy(np.arange(6.0).reshape(2, 1, 3).T)
+    mask = facula.tensor([[[True, False]], [[True, True]], [[True, True]]])
+    if turned:
+        mask = facula.tensor([[[True, False, True]], [[True, True, True]]])
+    y = facula.arange(1.0, 6, dtype=facula.float64).requires_grad_()
+    (x.transpose(0, 2) if turned else x[...])[mask] = y * 2
+    (x * facula.arange(6.0, dtype=facula.float64).reshape(3, 1, 2)).sum().backward()
+    assert y.grad.tolist() == ([0, 8, 2, 6, 10] if turned else [0, 4, 6, 8, 10])
+
+
+def test_a_write_through_a_view_is_walked_once():
+    x = facula.ones(3, requires_grad=True) * 1
+    x[:1] = 5
+    loss = x.sum()
+    loss.backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        loss.backward()

@@ -6,9 +6,13 @@ import io
 import os
 import pickle
 import random
+import subprocess
+import sys
+import textwrap
 import warnings
 import zipfile
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -211,6 +215,29 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     assert torch.load(path) == 2 and path.stat().st_mode & 0o777 == 0o640
     with pytest.raises(RuntimeError, match="Parent directory"):
         torch.save(1, tmp_path / "none" / "model.pt")
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    """A limit on the size of files stands for the disk: writing fails in the middle."""
+    program = f"""
+        import os, resource, signal
+        import facula as torch
+        path = {str(tmp_path / "model.pt")!r}
+        torch.save({{"w": torch.ones(10)}}, path)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        for legacy in (False, True):
+            try:
+                torch.save({{"w": torch.zeros(100_000)}}, path, _use_new_zipfile_serialization=not legacy)
+            except OSError as error:
+                print(error.strerror)
+        print(torch.load(path)["w"].sum().item(), os.listdir({str(tmp_path)!r}))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(torch.__file__).parents[1])},
+    )  # fmt: skip
+    assert run.stdout.splitlines() == ["File too large"] * 2 + ["10.0 ['model.pt']"], run.stderr
 
 
 def test_links_stay_links(tmp_path):
