@@ -1,6 +1,6 @@
 """Into which bins elements fall, and how many into each.
 
-Neighbours are counted in tables of their own, `SIDE` side by side: equal ones need not wait for each other.
+Neighbours are counted in tables of their own, side by side: equal ones need not wait for each other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import numpy as np
 from facula.random.native import in_parts
 from facula.random.scalar import f64, f64s, i64, i64s, sampler
 
-SIDE = 4  # a power of two
+SIDE = 4  # tables; a power of two
+MANY = 4096  # bins of which one table is all that the cache should hold
 
 
 @sampler
@@ -36,26 +37,26 @@ def edge_places(x: f64s, place: i64s, n: i64, edges: f64s, bins: i64) -> None:
 
 
 @sampler
-def count_even(x: f64s, n: i64, bins: i64, low: f64, high: f64, counts: i64s) -> None:
+def count_even(x: f64s, n: i64, bins: i64, low: f64, high: f64, side: i64, counts: i64s) -> None:
     """Counts elements by even bins; those outside, and NaN, are in none."""
     for k in range(n):
         v = x[k]
         if v >= low and v <= high:
-            at = min(int((v - low) * bins / (high - low)), bins - 1) * SIDE + (k & (SIDE - 1))
+            at = min(int((v - low) * bins / (high - low)), bins - 1) * side + (k & (side - 1))
             counts[at] = counts[at] + 1
 
 
 @sampler
-def count_places(place: i64s, n: i64, counts: i64s) -> None:
+def count_places(place: i64s, n: i64, side: i64, counts: i64s) -> None:
     for k in range(n):
-        at = place[k] * SIDE + (k & (SIDE - 1))
+        at = place[k] * side + (k & (side - 1))
         counts[at] = counts[at] + 1
 
 
 @sampler
-def add_places(place: i64s, weight: f64s, n: i64, sums: f64s) -> None:
+def add_places(place: i64s, weight: f64s, n: i64, side: i64, sums: f64s) -> None:
     for k in range(n):
-        at = place[k] * SIDE + (k & (SIDE - 1))
+        at = place[k] * side + (k & (side - 1))
         sums[at] = sums[at] + weight[k]
 
 
@@ -89,12 +90,13 @@ def counted_even(x: np.ndarray, bins: int, low: float, high: float) -> np.ndarra
     x = np.ascontiguousarray(x, None if x.dtype.name in _COUNT_EVEN else np.float64)
     count = _COUNT_EVEN[x.dtype.name]
     at, size = x.ctypes.data, x.itemsize
+    side = SIDE if bins < MANY else 1
     tables: list[np.ndarray] = []
 
     def part(first: int, last: int) -> None:
-        table = np.zeros((bins, SIDE), np.int64)
+        table = np.zeros((bins, side), np.int64)
         tables.append(table)
-        count(at + size * first, last - first, bins, low, high, table.ctypes.data)
+        count(at + size * first, last - first, bins, low, high, side, table.ctypes.data)
 
     in_parts(x.size, part)
     return sum(tables[1:], tables[0]).sum(1)
@@ -103,13 +105,14 @@ def counted_even(x: np.ndarray, bins: int, low: float, high: float) -> np.ndarra
 def counted(place: np.ndarray, size: int, weights: np.ndarray | None = None) -> np.ndarray:
     """How often each number below `size` occurs in a vector, or its weights' sum in float64."""
     place = np.ascontiguousarray(place, np.int64)
+    side = SIDE if size < MANY else 1
     if weights is None:
         tables: list[np.ndarray] = []
 
         def part(first: int, last: int) -> None:
-            table = np.zeros((size, SIDE), np.int64)
+            table = np.zeros((size, side), np.int64)
             tables.append(table)
-            count_places(place.ctypes.data + 8 * first, last - first, table.ctypes.data)
+            count_places(place.ctypes.data + 8 * first, last - first, side, table.ctypes.data)
 
         if size > place.size:  # a table for each thread would be the most of the work
             part(0, place.size)
@@ -118,7 +121,7 @@ def counted(place: np.ndarray, size: int, weights: np.ndarray | None = None) -> 
         return sum(tables[1:], tables[0]).sum(1)
     kind = weights.dtype.name
     weights = np.ascontiguousarray(weights, None if kind in _ADD_PLACES else np.float64)
-    sums = np.zeros((size, SIDE))
+    sums = np.zeros((size, side))
     add = _ADD_PLACES[weights.dtype.name]
-    add(place.ctypes.data, weights.ctypes.data, place.size, sums.ctypes.data)
+    add(place.ctypes.data, weights.ctypes.data, place.size, side, sums.ctypes.data)
     return sums.sum(1)

@@ -15,6 +15,7 @@ from facula.ops import special_series
 from facula.ops.apply import apply
 from facula.ops.incomplete import incomplete_gamma
 from facula.ops.pointwise import FLOAT, apply_rule, binary, opmath, unary, unsupported
+from facula.ops.polynomials import POLYNOMIALS, np_polynomial
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, both, inplace, to_out
 from facula.ops.zeta import np_polygamma, np_zeta
 from facula.tensor import Tensor
@@ -209,10 +210,7 @@ def np_two(a: np.ndarray, b: np.ndarray, name: str, kind: str) -> np.ndarray:
         return incomplete_gamma(a, b, name == "gammaincc")
     if name == "zeta":
         return np_zeta(a, b)
-    fn = sn.POLYNOMIALS[name]
-    with np.errstate(all="ignore"):
-        x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        return fn(x.reshape(-1), y.reshape(-1)).reshape(x.shape)
+    return np_polynomial(a, b, name)
 
 
 def _public(name: str, record: Any, numbers: bool) -> Any:
@@ -245,7 +243,7 @@ def _zeta_backward(ctx: Any, g: Tensor) -> tuple:
 
 SPECIAL["zeta"] = _public("zeta", binary("special_zeta", _two("zeta", ""), _zeta_backward, saves="0 1", rule=FLOAT,
                                          check=_no_complex("zeta")), True)  # fmt: skip
-for _name in sn.POLYNOMIALS:
+for _name in POLYNOMIALS:
     SPECIAL[_name] = _public(_name, binary("special_" + _name, _two(_name, "polynomial"),
                                            lambda ctx, g, n=_name: _no_slope("special_" + n)(ctx, g),
                                            rule=FLOAT, check=_no_complex(_name)), True)  # fmt: skip

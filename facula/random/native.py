@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
-from itertools import pairwise
+
+from facula.runtime.parts import in_parts
 
 _KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double, "f": ctypes.c_float}
-_ELEMENTS_A_PART = 1 << 15  # at least, of `in_parts`
 
 
 def compile_functions(
@@ -41,24 +41,4 @@ def address_of(function: Callable[..., None]) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-def in_parts(n: int, part: Callable[[int, int], None]) -> None:
-    """part(first, last) for runs that cover 0..n, side by side as far as there are threads.
-
-    For native functions on single elements: they do not hold the interpreter's lock.
-    """
-    # loaded when first needed
-    from concurrent.futures import ThreadPoolExecutor
-
-    from facula.runtime.threads import get_num_threads
-
-    threads = min(get_num_threads(), n // _ELEMENTS_A_PART)
-    if threads < 2:
-        part(0, n)
-        return
-    part(0, 0)  # compiles, if need be: only one thread may
-    edges = [n * k // threads for k in range(threads + 1)]
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(part, a, b) for a, b in pairwise(edges[1:])]
-        part(0, edges[1])
-        for other in others:
-            other.result()
+__all__ = ["address_of", "compile_function", "compile_functions", "in_parts"]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from facula import config
-from facula.graph.ir import Val
+from facula.graph import reference
+from facula.graph.ir import BINARY, UNARY, Val
 from facula.graph.meta import contiguous_strides
 from facula.graph.reference import BadIndex, Failed, decode, encode
 from facula.kernel.program import ITEMSIZE
@@ -17,6 +18,7 @@ from facula.kernel.transpose import plan_transpose
 from facula.llvm.loops import LoopKernel, pack
 from facula.runtime.buffers import alloc, alloc_arranged, arrange
 from facula.runtime.jit import compile_kernels
+from facula.runtime.parts import in_parts
 from facula.runtime.plan import NativePlan as NativeRun
 from facula.schedule import epilogue
 from facula.schedule.affine import strided_base
@@ -50,6 +52,34 @@ class HostStep:
 
     val: Val
     outs: list[tuple[Val, Place]]
+
+
+_BY_ELEMENTS = UNARY | BINARY | {"where"}
+_RUN = 1 << 14  # elements whose intermediate values stay in the cache
+
+
+def evaluate_into(v: Val, args: list[Any], target: Any) -> None:
+    """The NumPy meaning of an elementwise primitive, run by run, on all threads."""
+    flat = target.reshape(-1)
+    many = [
+        x if x.size == 1 else np.ascontiguousarray(np.broadcast_to(x, v.shape)).reshape(-1)
+        for x in (np.asarray(x) for x in args)
+    ]
+    function: Any = reference.UNARY.get(v.op) or reference.BINARY.get(v.op)
+    direct = isinstance(function, np.ufunc) and v.dtype.kind == "c"
+    direct = direct and all(x.dtype == flat.dtype for x in many)
+
+    def part(first: int, last: int) -> None:
+        for low in range(first, last, _RUN):
+            out = flat[low : min(low + _RUN, last)]
+            here = [x.reshape(()) if x.size == 1 else x[low : low + out.size] for x in many]
+            if direct:
+                with np.errstate(all="ignore"):
+                    function(*here, out=out)
+            else:
+                out[...] = encode(np.ascontiguousarray(reference.evaluate(v, here)), v.dtype)
+
+    in_parts(flat.size, part)
 
 
 class NativePlan:
@@ -520,19 +550,26 @@ class Builder:
         origin = self.low.graph.origins.get(v.id, -1)
         multi = v.op == "host" or v.op.startswith("template:")
         low = self.low
+        by_elements = v.op in _BY_ELEMENTS and v.numel > _RUN
+
+        def target_of(bufs: list[Any], place: Place, out: Val) -> Any:
+            flat = bufs[place.slot].numpy(out.dtype.storage, (place.offset + out.numel,))
+            return flat[place.offset :].reshape(out.shape)
 
         def run(bufs: list[Any], addrs: list[int], scalars: list[Any]) -> None:
             try:
                 args = [read(bufs, scalars) for read in reads]
+                if by_elements:
+                    ((place, _),) = writes
+                    evaluate_into(v, args, target_of(bufs, place, v))
+                    return
                 got = value_of(v, args, low, bufs, scalars)
             except Exception as error:
                 raise Failed(origin) from error
             for place, out in writes:
                 value = got[out.arg] if multi else got
-                target = bufs[place.slot].numpy(out.dtype.storage, (place.offset + out.numel,))[
-                    place.offset :
-                ]
-                target.reshape(out.shape)[...] = encode(np.ascontiguousarray(value), out.dtype)
+                target = target_of(bufs, place, out)
+                target[...] = encode(np.ascontiguousarray(value), out.dtype)
 
         return run
 

@@ -91,3 +91,41 @@ def test_polygamma(n: int) -> None:
     x = np.random.default_rng(1).uniform(-5, 40, 3000)
     got = torch.polygamma(n, torch.tensor(x)).numpy()
     np.testing.assert_allclose(got, sn.polygamma(x, n), rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_polynomials(dtype: str) -> None:
+    """Of all degrees up to 9, against NumPy's; a negative degree and NaN give 0, as in PyTorch."""
+    rng = np.random.default_rng(4)
+    x = rng.uniform(0.1, 0.9, 40_000).astype(dtype)
+    degree = rng.integers(-1, 10, x.size).astype(dtype)
+    evaluated = {
+        "chebyshev_polynomial_t": np.polynomial.chebyshev.chebval,
+        "hermite_polynomial_h": np.polynomial.hermite.hermval,
+        "hermite_polynomial_he": np.polynomial.hermite_e.hermeval,
+        "laguerre_polynomial_l": np.polynomial.laguerre.lagval,
+        "legendre_polynomial_p": np.polynomial.legendre.legval,
+        "shifted_chebyshev_polynomial_t": lambda x, c: np.polynomial.chebyshev.chebval(2 * x - 1, c),
+    }  # fmt: skip
+    for name, value in evaluated.items():
+        got = getattr(torch.special, name)(torch.tensor(x), torch.tensor(degree)).numpy()
+        assert not got[degree < 0].any()
+        for k in range(10):
+            want = value(x[degree == k].astype(np.float64), [0] * k + [1])
+            tolerance = 1e-6 if dtype == "float32" else 1e-13
+            np.testing.assert_allclose(got[degree == k] / (abs(want).max() + 1),
+                                       want / (abs(want).max() + 1), atol=tolerance)  # fmt: skip
+    nan = torch.tensor([np.nan])
+    assert torch.special.legendre_polynomial_p(torch.tensor([0.5]), nan).tolist() == [0.0]
+
+
+def test_complex_numbers_in_many_runs() -> None:
+    """Elementwise operators on complex numbers are run by run: operands of any strides."""
+    rng = np.random.default_rng(5)
+    a, b = rng.standard_normal((2, 300, 200)) + 1j * rng.standard_normal((2, 300, 200))
+    s, t = torch.tensor(a), torch.tensor(b)
+    np.testing.assert_array_equal((s + t).numpy(), a + b)
+    np.testing.assert_array_equal((s.t() * 2 - t.t()).numpy(), a.T * 2 - b.T)
+    np.testing.assert_allclose((s[:, ::2].exp() * t[0, ::2]).numpy(), np.exp(a[:, ::2]) * b[0, ::2], rtol=1e-13)  # fmt: skip
+    s.mul_(s.clone()).add_(t)
+    np.testing.assert_allclose(s.numpy(), a * a + b, rtol=1e-12)
