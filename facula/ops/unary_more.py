@@ -10,7 +10,6 @@ from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.elementwise import conj_of
-from facula.ops.host import host_op
 from facula.ops.pointwise import FLOAT, apply_rule, opmath, unary, unsupported
 from facula.ops.reduce import return_type
 from facula.ops.registry import NAMESPACES, TORCH, both, inplace, to_out
@@ -160,13 +159,6 @@ for _name, _source in (("round", "round"), ("sinc", "sinc"), ("logit", "logit"))
 # frexp --------------------------------------------------------------------------------------------
 
 
-def np_frexp(x: Any) -> list:
-    """Mantissas in [0.5, 1) and exponents of 2."""
-    import numpy as np
-
-    return list(np.frexp(x))
-
-
 def _frexp_infer(a: Meta) -> tuple[Meta, Meta]:
     if a.dtype.kind != "f":
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")
@@ -177,7 +169,30 @@ def _frexp_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     return g / TORCH["pow"](2.0, n.tensor(0)).to(g.meta.dtype)
 
 
-FREXP = host_op("frexp", np_frexp, _frexp_infer, _frexp_backward, saves="out1", materialize=False)
+# bits of the mantissa, and the exponent field of numbers in [0.5, 1)
+_FIELDS = {"float32": (23, 126), "float64": (52, 1022)}
+
+
+def _frexp_expand(g: Any, a: Any) -> tuple:
+    """By the bits: the exponent field is read off, and replaced by that of numbers in [0.5, 1)."""
+    d = a.dtype if a.dtype is dt.float64 else dt.float32
+    whole = dt.int64 if d is dt.float64 else dt.int32
+    width, half = _FIELDS[d.name]
+    x = g.cast(a, d)
+    # numbers too small for a field of their own are made large first
+    small = x.abs().lt(2.0 ** (1 - half))
+    scaled = g.where(small, x * 2.0**width, x)
+    bits = g.bitcast(scaled, whole, x.shape)
+    field_of = 2 * half + 3 << width
+    exponent = g.binary("shr", bits & field_of, width) - half
+    exponent = exponent - g.where(small, width, g.const(0, whole))
+    plain = x.ne(0.0) & x.abs().le(dt.finfo(d).max)  # 0, infinities and NaN are their own mantissas
+    mantissa = g.bitcast((bits & ~field_of) | half << width, d, x.shape)
+    exponent = g.where(plain, exponent, g.const(0, whole))
+    return g.cast(g.where(plain, mantissa, x), a.dtype), g.cast(exponent, dt.int32)
+
+
+FREXP = Op("frexp", _frexp_infer, _frexp_expand, _frexp_backward, saves="out1")
 _FREXP = return_type("frexp", "mantissa", "exponent")
 
 
