@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph.dtypes import promote_types
-from facula.graph.meta import Meta, broadcast_shapes, meta_of
+from facula.graph.meta import Meta, broadcast_shapes, contiguous_strides, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath
@@ -135,6 +135,9 @@ TORCH["pairwise_distance"] = FUNCTIONAL["pairwise_distance"] = pairwise_distance
 # all pairs ---------------------------------------------------------------------------------------
 
 
+_MANY_ROWS, _SHORT_ROW = 16, 256  # where the rows of the second lie across registers
+
+
 def _cdist_infer(a: Meta, b: Meta, p: float) -> Meta:
     lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return meta_of(a.dtype, (*lead, a.shape[-2], b.shape[-2]), a.device)
@@ -146,10 +149,15 @@ def _cdist_expand(g: Any, a: Any, b: Any, p: float) -> Any:
     shape = (*lead, a.shape[-2], r)
     if not m or not math.prod(shape):
         return g.const(0.0, a.dtype, shape)
-    left = g.reshape(a, (*a.shape[:-1], 1, m))
-    right = g.reshape(b, (*b.shape[:-2], 1, r, m))
-    diff = left - right
-    return g.reshape(p_norm_of(g, diff, p, (diff.ndim - 1,)), shape)
+    if r < _MANY_ROWS or m > _SHORT_ROW:
+        diff = g.reshape(a, (*a.shape[:-1], 1, m)) - g.reshape(b, (*b.shape[:-2], 1, r, m))
+        return g.reshape(p_norm_of(g, diff, p, (diff.ndim - 1,)), shape)
+    # rows too short to be summed a register at a time: many pairs at once, from b's columns
+    order = (*range(b.ndim - 2), b.ndim - 1, b.ndim - 2)
+    columns = (*b.shape[:-2], 1, m, r)
+    laid_out = g.as_strided(g.permute(b, order), columns, contiguous_strides(columns), 0)
+    diff = g.reshape(a, (*a.shape, 1)) - laid_out
+    return g.reshape(p_norm_of(g, diff, p, (diff.ndim - 2,)), shape)
 
 
 def _cdist_backward(n: Any, g: Tensor) -> tuple:

@@ -6,9 +6,12 @@ import string
 from typing import Any
 
 from facula.graph import dtypes as dt
-from facula.graph.meta import broadcast_shapes, wrap_dim
+from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
+from facula.graph.tape import Op
+from facula.ops.apply import apply
 from facula.ops.elementwise import conj_of
 from facula.ops.inplace import resize, write_back
+from facula.ops.pointwise import opmath, sum_to, unsupported
 from facula.ops.registry import NAMESPACES, TORCH, both, inplace, only_torch, to_out
 from facula.tensor import Tensor
 
@@ -221,6 +224,48 @@ def _size(t: Tensor, dims: list[int]) -> int:
     return n
 
 
+def _cross_infer(a: Meta, b: Meta, dim: int) -> Meta:
+    if a.dtype is not b.dtype:
+        raise RuntimeError(f"expected scalar type {a.dtype.short} but found {b.dtype.short}")
+    if a.dtype.kind == "b":
+        raise NotImplementedError(unsupported("cross", a.dtype))
+    return meta_of(a.dtype, broadcast_shapes(a.shape, b.shape), a.device)
+
+
+def _cross_expand(g: Any, a: Any, b: Any, dim: int) -> Any:
+    shape = broadcast_shapes(a.shape, b.shape)
+    line = [1 if i == dim else n for i, n in enumerate(shape)]
+    d, w = a.dtype, opmath(a.dtype)
+
+    def part(x: Any, k: int) -> Any:
+        starts = [k % 3 if i == dim else 0 for i in range(len(shape))]
+        return g.cast(g.slice(g.expand(x, shape), starts, line, [1] * len(shape)), w)
+
+    def product(i: int, j: int) -> Any:
+        return g.cast(g.cast(part(a, i) * part(b, j), d), w)
+
+    parts = [g.cast(product(k + 1, k + 2) - product(k + 2, k + 1), d) for k in range(3)]
+    return g.cat(parts, dim)
+
+
+def _cross_backward(n: Any, g: Tensor) -> tuple:
+    (dim,) = n.params
+    a, b = n.tensor(0), n.tensor(1)
+    ga = sum_to(apply(CROSS, (conj_of(b), g), (dim,)), n.inst.ins[0]) if n.needs(0) else None
+    gb = sum_to(apply(CROSS, (g, conj_of(a)), (dim,)), n.inst.ins[1]) if n.needs(1) else None
+    return ga, gb
+
+
+CROSS = Op(
+    "cross",
+    _cross_infer,
+    _cross_expand,
+    _cross_backward,
+    saves="0 1",
+    grad_name="LinalgCrossBackward0",
+)
+
+
 def _cross(name: str) -> Any:
     def function(
         input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor | None = None
@@ -241,10 +286,7 @@ def _cross(name: str) -> Any:
             raise RuntimeError(
                 f"linalg.cross: inputs dimension {d} must have length 3. Got {input.meta.shape[d]} and {other.meta.shape[d]}"
             )
-        a, b = TORCH["broadcast_tensors"](input, other)
-        a1, a2 = TORCH["roll"](a, -1, d), TORCH["roll"](a, 1, d)
-        b1, b2 = TORCH["roll"](b, -1, d), TORCH["roll"](b, 1, d)
-        return to_out(a1 * b2 - a2 * b1, out)
+        return to_out(apply(CROSS, (input, other), (d,)), out)
 
     function.__name__ = function.__qualname__ = "cross"
     function.__doc__ = "Vector products along a dim of size 3."

@@ -533,6 +533,9 @@ class Writer:
         if self.fetches and loops[last_outer]:  # picked rows count, and cost more, than numbers do
             picks = self._runs(loops[last_outer][-1]), self._runs(loops[last_inner][-1])
             along_outer, along_inner = along_outer + 2 * picks[0], along_inner + 2 * picks[1]
+        if along_inner == along_outer and loops[last_outer]:  # what is not picked apart decides
+            apart = [sum(s[d] not in (0, 1) for s in walks) for d in (last_outer, last_inner)]
+            along_inner -= apart[0] < apart[1]
         if along_inner >= along_outer or outer[-1] < 4:
             return "inner"
         return "outer"
