@@ -112,7 +112,7 @@ argmax, argmin = _reduce_place(torch.argmax, True), _reduce_place(torch.argmin, 
 def _scan(fn: Callable, identity: int) -> Callable:
     def run(input: Any, dim: int, *, dtype: Any = None, mask: Any = None) -> Any:
         x = _filled(_converted(input, dtype), mask, identity)
-        return fn(x, dim, dtype=dtype)
+        return fn(x, dim, dtype=dtype).to(x.dtype)
 
     run.__name__ = run.__qualname__ = fn.__name__
     run.__doc__ = f"{fn.__name__} of the elements where mask is True."

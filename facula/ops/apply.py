@@ -344,6 +344,8 @@ def check_disjoint(t: Tensor, operands: Sequence[Any]) -> None:
     """RuntimeError where t, about to be written, has memory in common with an operand."""
     m = t.meta
     for o in operands:
+        if o is t:  # even without elements: it would be resized under the operator
+            raise RuntimeError(_OVERLAP)
         if not isinstance(o, Tensor) or o._s is not t._s or not m.numel or not o.meta.numel:
             continue
         size = m.dtype.itemsize

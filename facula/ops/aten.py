@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from facula.graph import dtypes as dt
 from facula.graph.meta import wrap_dim
+from facula.ops.apply import apply
+from facula.ops.pooling import MAX_BACKWARD
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH
+from facula.ops.resize import resize_to
 from facula.ops.shape import slice_dim
 from facula.tensor import Tensor
 
@@ -29,7 +33,40 @@ def _safe_softmax(self: Tensor, dim: int, dtype: Any = None) -> Tensor:
     return TORCH["where"](nothing, 0.0, got)
 
 
+def _batch_norm_with_update(
+    input: Tensor, weight: Any, bias: Any, mean: Tensor, var: Tensor, momentum: float, eps: float
+) -> tuple:
+    """A training step's batch norm; the fourth result is cuDNN's notepad, empty here."""
+    got = TORCH["native_batch_norm"](input, weight, bias, mean, var, True, momentum, eps)
+    return (*got, TORCH["empty"](0, dtype=dt.uint8))
+
+
+def _upsample_bilinear2d_aa(
+    input: Tensor, output_size: Any, align_corners: bool, scales_h: Any = None,
+    scales_w: Any = None, *, scale_factors: Any = None
+) -> Tensor:  # fmt: skip
+    """Antialiased bilinear resizing; the overload `vec` has both factors in one argument."""
+    if isinstance(scales_h, (tuple, list)):
+        scale_factors = scales_h
+    scales = scale_factors or (scales_h, scales_w)
+    if output_size is None:
+        output_size = [int(n * s) for n, s in zip(input.meta.shape[2:], scales, strict=True)]
+    return resize_to(input, "linear", tuple(output_size), scales, bool(align_corners), True)
+
+
+def _max_pool2d_backward(grad: Tensor, input: Tensor, kernel_size: Any, stride: Any, padding: Any,
+                         dilation: Any, ceil_mode: bool, indices: Tensor) -> Tensor:  # fmt: skip
+    got = apply(MAX_BACKWARD, (grad, indices), (tuple(input.meta.shape), 2))
+    if not input.requires_grad:
+        return got
+    # it depends on the input by the indices alone: a derivative, and it is 0
+    return TORCH["where"](TORCH["zeros"]((), dtype=dt.bool_), input, got)
+
+
 _SPECIAL = {
+    "_batch_norm_with_update": _batch_norm_with_update,
+    "_upsample_bilinear2d_aa": _upsample_bilinear2d_aa,
+    "max_pool2d_with_indices_backward": _max_pool2d_backward,
     "slice": _slice, "_softmax_backward_data": _softmax_backward_data,
     "native_dropout_backward": _dropout_backward, "_safe_softmax": _safe_softmax,
 }  # fmt: skip

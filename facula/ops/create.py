@@ -433,13 +433,13 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
     if dtype is None:
         floats = any(isinstance(x, (float, np.floating)) for x in (start, end, step))
         dtype = out.dtype if out is not None else dt.default_dtype() if floats else dt.int64
-    if dtype.kind in "iu":
+    if dtype is dt.int64:  # the narrower ones count with the numbers as they were given
         if int(step) == 0:
             raise ValueError("step must be nonzero")
         start, end, step = int(start), int(end), int(step)
-    if dtype.kind not in "iub":
-        start, step = float(start), float(step)
     count = max(0, math.ceil((end - start) / step))
+    number = int if dtype.kind in "iub" else float
+    start, step = number(start), number(step)
     m = meta_of(dtype, (count,), device_of(device))
     if m.device is META:
         return finish(empty_meta(m), requires_grad)

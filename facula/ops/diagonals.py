@@ -264,6 +264,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
             raise TypeError(f"expected 'shape' sequence to only contain ints, but got {type(n)}")
         if n < 0:
             raise ValueError(f"'shape' cannot have negative values, but got {tuple(shape)}")
+    indices = indices.to(dt.int64)  # type: ignore[attr-defined]
     out, step = [], 1
     for n in reversed(shape):
         out.append((indices // step) % n if n else indices)

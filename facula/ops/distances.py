@@ -269,7 +269,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     out, in1, in2 = w.shape
     x1, x2 = input1.reshape(-1, in1), input2.reshape(-1, in2)  # type: ignore[attr-defined]
     inner = TORCH["mm"](x1, weight.permute(1, 0, 2).reshape(in1, out * in2))  # type: ignore[attr-defined]
-    y = (inner.view(-1, out, in2) * x2.unsqueeze(1)).sum(-1)
+    y = (inner.view(-1, out, in2) * x2.unsqueeze(1)).sum(-1, dtype=a.dtype)
     if bias is not None:
         y = y + bias
     return y.view(*a.shape[:-1], out)

@@ -451,6 +451,7 @@ def gather(
     """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims."""
     got = apply(GATHER, (input, index), (wrap_dim(dim, input.meta.ndim),))
     check_out_types(got, out)
+    check_out(out, input, index)
     return to_out(got, out)
 
 

@@ -200,9 +200,9 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
                 f"contracted dimensions need to match, but first has size {m} in dim {i} and second has size {n} in dim {j}"
             )
         if m == 1 != n:
-            b = b.sum(j, keepdim=True)  # type: ignore[attr-defined]
+            b = b.sum(j, keepdim=True, dtype=b.meta.dtype)  # type: ignore[attr-defined]
         elif n == 1 != m:
-            a = a.sum(i, keepdim=True)  # type: ignore[attr-defined]
+            a = a.sum(i, keepdim=True, dtype=a.meta.dtype)  # type: ignore[attr-defined]
     fa = [i for i in range(a.meta.ndim) if i not in da]
     fb = [i for i in range(b.meta.ndim) if i not in db]
     k = 1
@@ -579,7 +579,5 @@ def einsum(*args: Any) -> Tensor:
     gone = [i for i, x in enumerate(la) if x not in out]
     if gone:
         acc, la = acc.sum(gone), [x for x in la if x in out]  # type: ignore[attr-defined]
-        if acc.meta.dtype is not operands[0].meta.dtype:
-            acc = acc.to(operands[0].meta.dtype)
     got = acc.permute([la.index(x) for x in out])  # type: ignore[attr-defined]
     return got

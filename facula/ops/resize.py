@@ -284,7 +284,7 @@ def interpolate(
                 f"Got {m.ndim}D input, but {mode} mode needs {_DIMS[mode]}D input"
             )
         raise NotImplementedError(_refused(m.ndim, mode))
-    return _resize(input, _KIND[mode], out, scales, bool(align_corners), antialias)
+    return resize_to(input, _KIND[mode], out, scales, bool(align_corners), antialias)
 
 
 def _refused(ndim: int, mode: str) -> str:
@@ -295,7 +295,7 @@ def _refused(ndim: int, mode: str) -> str:
     )
 
 
-def _resize(
+def resize_to(
     input: Tensor,
     kind: str,
     out: Sizes,

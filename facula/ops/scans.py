@@ -163,10 +163,14 @@ def np_logcumsumexp(x: np.ndarray, dim: int) -> np.ndarray:
     out = np.moveaxis(x.astype(np.complex128), dim, 0).copy()
     with np.errstate(all="ignore"):
         for i in range(1, len(out)):
-            a, b = out[i - 1], out[i]
-            top = np.where(a.real >= b.real, a, b)
-            top = np.where(np.isfinite(top.real), top.real, 0)
-            out[i] = top + np.log(np.exp(a - top) + np.exp(b - top))
+            first = out[i - 1].real > out[i].real
+            top, low = np.where(first, (out[i - 1], out[i]), (out[i], out[i - 1]))
+            both = top + np.log1p(np.exp(low - top))  # the angle goes on from the larger one's
+            same = np.isinf(top.real) & (top.real == low.real)
+            ends = np.where(top.real < 0, low, np.log(np.exp(top) + np.exp(low)))
+            out[i] = np.where(
+                np.isnan(top) | np.isnan(low), complex("nan+nanj"), np.where(same, ends, both)
+            )
     return np.moveaxis(out, 0, dim)
 
 

@@ -14,6 +14,8 @@ HOMES = {
     "_check_tensor_all _check_type _check_value _check_with",
     "recurrent": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
     "sparse": "dsmm hsmm hspmm indices_copy resize_as_sparse_ saddmm smm spmm sspaddmm values_copy",
+    "segments": "_chunk_cat _segment_reduce _unsafe_masked_index "
+    "_unsafe_masked_index_put_accumulate segment_reduce",
     "quantization": "dequantize fake_quantize_per_channel_affine "
     "fake_quantize_per_tensor_affine fused_moving_avg_obs_fake_quant qscheme",
     "odds": "FatalError Tag batch_norm_update_stats cond cudnn_is_acceptable "

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import facula as torch
+from facula.ops.registry import to_out
 
 Tensor = torch.Tensor
 
@@ -69,7 +70,8 @@ def cond(pred: bool | int | float | Tensor, true_fn: Callable, false_fn: Callabl
     return (true_fn if pred else false_fn)(*operands)
 
 
-def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0) -> Tensor:
+def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0,
+                out: Tensor | None = None) -> Tensor:  # fmt: skip
     """The exclusive or of the elements' bits, floats as double: uint64.
 
     >>> import facula as torch
@@ -87,11 +89,9 @@ def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: in
     wide = input.detach().to(torch.float64 if input.is_floating_point() else torch.int64)
     axes = tuple(d % max(wide.dim(), 1) for d in dims) or tuple(range(wide.dim()))
     bits = np.ascontiguousarray(wide.numpy()).view(np.uint64).reshape(tuple(wide.shape))
-    if wide.dim() == 0:
-        return torch.from_numpy(bits.copy())
-    return torch.from_numpy(
-        np.asarray(np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim), np.uint64)
-    )
+    if wide.dim():
+        bits = np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim)
+    return to_out(torch.from_numpy(np.array(bits, np.uint64)), out)
 
 
 def lobpcg(A: Tensor, k: int | None = None, B: Tensor | None = None, X: Tensor | None = None,
