@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import json
 import multiprocessing
 import re
@@ -23,7 +22,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-LIBRARIES = ("facula", "torch")
+from benchmarks.worker import installed
+
 SIDE = 1000  # operands are SIDE x SIDE
 
 Case = Callable[[Any, Any], Any]
@@ -299,8 +299,7 @@ def main() -> None:
     part, parts = map(int, options.piece.split("/"))
     names = [n for n in cases() if re.search(options.ops, n)]
     names = names[len(names) * (part - 1) // parts : len(names) * part // parts]
-    alone = options.without_torch or importlib.util.find_spec("torch") is None
-    libraries = LIBRARIES[: 1 if alone else 2]
+    libraries = ["facula"] if options.without_torch else installed()
 
     pipes = [start(library) for library in libraries]
     print(f"{'operator':34s}" + "".join(f"{n + ' ms':>12s}" for n in libraries), flush=True)

@@ -281,7 +281,10 @@ class Tape:
         self.values[i] = s
 
     def rebind_all(self, storages: Sequence[Storage]) -> None:
-        """Makes new entries the values of storages that have entries here (in-place writes)."""
+        """Makes new entries the values of storages that have entries here (in-place writes).
+
+        As `rebind`, written out: an optimizer does it for each parameter in every step.
+        """
         values, i = self.values, self.n
         for s in storages:
             if s.buf is not None:

@@ -8,12 +8,12 @@ pass. A row whose keys are all masked gives zeros.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import struct
 from dataclasses import dataclass
 
-from facula.kernel.matmul import MatmulPlan, kernel_name
+from facula.kernel.matmul import MatmulPlan
 from facula.kernel.step import Step
+from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_attention import AttentionShape, writer_of
@@ -53,24 +53,9 @@ class Mask:
     offset: int = 0
 
 
-@dataclass(frozen=True)
-class AttentionKernel:
-    """The code of a part of an attention."""
-
-    shape: AttentionShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        few = self.shape.kind == "few"
-        writer = FewWriter if few else writer_of(self.shape.kind)
-        return name, writer(self.shape, target, name).write()
-
-
-_kernel = functools.cache(AttentionKernel)
+def _kernel(shape: AttentionShape) -> WrittenKernel:
+    writer: type = FewWriter if shape.kind == "few" else writer_of(shape.kind)
+    return written_kernel(shape, writer)
 
 
 def _shape(

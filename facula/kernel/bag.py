@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
-from facula.kernel.matmul import kernel_name
 from facula.kernel.step import Step
-from facula.llvm.target import Target
+from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.tile_bag import BagShape, BagWriter
 
 Where = tuple[int, int]  # slot and offset of contiguous numbers
 
 
-@dataclass(frozen=True)
-class BagKernel:
-    """The code of a sum of bags."""
-
-    shape: BagShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        return name, BagWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(BagKernel)
+def _kernel(shape: BagShape) -> WrittenKernel:
+    return written_kernel(shape, BagWriter)
 
 
 @dataclass(frozen=True)

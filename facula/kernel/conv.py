@@ -17,11 +17,11 @@ from facula.kernel.matmul import (
     Mat,
     MatmulPlan,
     extra_arguments,
-    kernel_name,
     kernel_of,
     plan_matmul,
 )
 from facula.kernel.step import Step
+from facula.kernel.written import kernel_name
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_conv import ConvShape, ConvWriter, PatchShape, write_patches

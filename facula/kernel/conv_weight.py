@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from facula.kernel import winograd
 from facula.kernel.conv import Conv, Image, Job, Taps, by_tiles, triple
-from facula.kernel.matmul import MatmulPlan, kernel_name
+from facula.kernel.matmul import MatmulPlan
 from facula.kernel.step import Step
+from facula.kernel.written import kernel_name
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_conv_weight import (

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import math
 from dataclasses import dataclass
 
 from facula.kernel.step import Step
+from facula.kernel.written import kernel_name
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Number
 from facula.llvm.tile_dot import DotShape, DotWriter
@@ -76,10 +76,6 @@ class GemmKernel:
             case ReduceShape():
                 return name, write_reduce(self.shape, target, name)
         return name, write_pack(self.shape, target, name)
-
-
-def kernel_name(key: str) -> str:
-    return f"{key.split()[0]}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 @functools.cache

@@ -6,12 +6,11 @@ its plane, as int64. One-dimensional pooling is a height of one.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 from facula.kernel.conv import Image
-from facula.kernel.matmul import kernel_name
 from facula.kernel.step import Step
+from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_pool import PoolShape, PoolWriter
@@ -40,22 +39,8 @@ def pooled_size(size: int, k: int, stride: int, pad: int, dilation: int, ceil: b
     return out - (ceil and (out - 1) * stride >= size + pad)
 
 
-@dataclass(frozen=True)
-class PoolKernel:
-    """The code of a pooling."""
-
-    shape: PoolShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        return name, PoolWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(PoolKernel)
+def _kernel(shape: PoolShape) -> WrittenKernel:
+    return written_kernel(shape, PoolWriter)
 
 
 def _stride_kind(pool: Pool) -> int:

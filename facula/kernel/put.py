@@ -8,33 +8,17 @@ Tasks own parts of the result, cut by shape; each walks its indices in order.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
-from facula.kernel.matmul import kernel_name
 from facula.kernel.step import Step
-from facula.llvm.target import Target
+from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.tile_put import PutShape, PutWriter
 
 Triple = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class PutKernel:
-    """The code of a put."""
-
-    shape: PutShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        return name, PutWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(PutKernel)
+def _kernel(shape: PutShape) -> WrittenKernel:
+    return written_kernel(shape, PutWriter)
 
 
 @dataclass(frozen=True)
@@ -63,7 +47,7 @@ def _operands(index: Walk, src: Walk, out: Walk) -> list[int]:
     return [x for w in (index, src, out) for x in (w.slot, w.offset)]
 
 
-def _kernel_of(kind: str, put: Put) -> PutKernel:
+def _kernel_of(kind: str, put: Put) -> WrittenKernel:
     checks = kind == "points" and put.report >= 0
     return _kernel(PutShape.of(kind, put.dtype, put.itemsize, put.mode, put.wraps, checks))
 

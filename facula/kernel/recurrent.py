@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 from facula.kernel.matmul import (
@@ -11,10 +10,10 @@ from facula.kernel.matmul import (
     MatmulPlan,
     Problem,
     _pack_step,
-    kernel_name,
     plan_matmul,
 )
 from facula.kernel.step import Step
+from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_epilogue import BIAS_N
@@ -24,22 +23,9 @@ from facula.llvm.tile_recurrent import GATES, RecurrentShape, RecurrentWriter, a
 At = tuple[int, int] | None  # slot and offset
 
 
-@dataclass(frozen=True)
-class RecurrentKernel:
-    """The code of one time step."""
+def _kernel(shape: RecurrentShape) -> WrittenKernel:
+    return written_kernel(shape, RecurrentWriter)
 
-    shape: RecurrentShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        return name, RecurrentWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(RecurrentKernel)
 
 # Largest tiles: (rows, registers of hidden units), by vector registers and by gates; the second
 # table is for few hidden units, where full panels of two registers would waste much.

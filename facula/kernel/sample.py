@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
-from facula.kernel.matmul import kernel_name
 from facula.kernel.step import Step
-from facula.llvm.target import Target
+from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.tile_sample import TOGETHER, SampleShape, SampleWriter, scratch_bytes
 
 
-@dataclass(frozen=True)
-class SampleKernel:
-    """The code of a sampling."""
-
-    shape: SampleShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        return name, SampleWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(SampleKernel)
+def _kernel(shape: SampleShape) -> WrittenKernel:
+    return written_kernel(shape, SampleWriter)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
-from facula.kernel.matmul import MatmulPlan, kernel_name
+from facula.kernel.matmul import MatmulPlan
 from facula.kernel.step import Step
-from facula.llvm.target import Target
+from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.tile_scan import ScanShape, ScanWriter
 
 _BLOCK = 32768  # numbers of a long row that one task does
@@ -15,22 +14,8 @@ _LONG = 4 * _BLOCK
 _LOG = 20  # how many additions a logarithm of a sum of exponentials is
 
 
-@dataclass(frozen=True)
-class ScanKernel:
-    """The code of a scan."""
-
-    shape: ScanShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        return name, ScanWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(ScanKernel)
+def _kernel(shape: ScanShape) -> WrittenKernel:
+    return written_kernel(shape, ScanWriter)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from facula.kernel.matmul import kernel_name
 from facula.kernel.step import Step
+from facula.kernel.written import kernel_name
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, vec
 from facula.llvm.tile_gemm import TaskFrame

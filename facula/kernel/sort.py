@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
-from facula.kernel.matmul import kernel_name
 from facula.kernel.step import Step
-from facula.llvm.target import Target
+from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.tile_sort import DIGIT, SortShape, SortWriter, bits_of, words_of
 
 _FEW = 32  # the best so many are kept in order
 _MANY = 20_000  # pairs that are worth wide digits
 
 
-@dataclass(frozen=True)
-class SortKernel:
-    """The code of a sort."""
-
-    shape: SortShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        return name, SortWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(SortKernel)
+def _kernel(shape: SortShape) -> WrittenKernel:
+    return written_kernel(shape, SortWriter)
 
 
 @dataclass(frozen=True)

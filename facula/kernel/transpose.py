@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from facula.kernel.matmul import kernel_name
 from facula.kernel.step import Step
+from facula.kernel.written import kernel_name
 from facula.llvm.target import Target
 from facula.llvm.tile_transpose import BLOCK, TransposeShape, square, write_transpose
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from facula.kernel.matmul import MatmulPlan, extra_arguments, kernel_name, kernel_of
+from facula.kernel.matmul import MatmulPlan, extra_arguments, kernel_of
 from facula.kernel.step import Step
+from facula.kernel.written import kernel_name
 from facula.llvm.target import Target
 from facula.llvm.tile_epilogue import Fused
 from facula.llvm.tile_gemm import ReduceShape

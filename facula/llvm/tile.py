@@ -183,10 +183,10 @@ class Emit:
     def store(self, ty: str, value: Value, ptr: str, elem: str | None = None) -> None:
         self.do(f"store {ty} {value}, ptr {ptr}, align {_BYTES[elem or ty]}")
 
-    def prefetch(self, ptr: str, write: bool = True) -> None:
-        """Begin to bring a line near that will be written (or read); harmless for any address."""
+    def prefetch(self, ptr: str, write: bool = True, level: int = 1) -> None:
+        """Begin to bring a line that will be written (or read) into a cache; harmless for any address."""
         self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.do(f"call void @llvm.prefetch.p0(ptr {ptr}, i32 {int(write)}, i32 3, i32 1)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {ptr}, i32 {int(write)}, i32 {4 - level}, i32 1)")
 
     def arg(self, index: Value) -> str:
         p = self.at("%args", index, "i64")

@@ -184,12 +184,10 @@ def pack_panels(
 
 def _fetch_ahead(b, number, src, stride, span, length):
     """Asks for the next stretch's rows."""
-    b.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
     with b.loop(span[0], b.least(span[1], b.add(span[0], _STRETCH))) as k:
         row = b.at(src, b.mul(k.i, stride), number.stored)
         with b.loop(0, length, _LINE // number.bytes) as i:
-            place = b.at(row, i.i, number.stored)
-            b.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 2, i32 1)")
+            b.prefetch(b.at(row, i.i, number.stored), write=False, level=2)
 
 
 def _pack_rows(b, number, src, stride, width, valid, depth, dst):

@@ -171,7 +171,6 @@ class RecurrentWriter:
     def _fetch_ahead(self, first: Value, end: Value) -> None:
         """Asks for what follows the products: short pieces far apart, which no hardware foresees."""
         b = self.b
-        b.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         with b.loop(first, end) as i:
             self.row = i.i
             for name in (x for x in FETCHED[self.shape.backward] if x in self.arrays):
@@ -183,8 +182,7 @@ class RecurrentWriter:
         for k in range(gates):
             for u in range(0, self.width, _LINE // self.number.compute_bytes):
                 self.col = b.add(self.unit, u)
-                p = self.place(name, k, gates)
-                b.do(f"call void @llvm.prefetch.p0(ptr {p}, i32 0, i32 2, i32 1)")
+                b.prefetch(self.place(name, k, gates), write=False, level=2)
 
     def _products(self, row: Value, count: int, start: list[str]) -> list[str]:
         """`start` plus count x width products, the units of a gate side by side.

@@ -5,6 +5,8 @@ Neighbours are counted in tables of their own, side by side: equal ones need not
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from facula.random.native import in_parts
@@ -85,40 +87,47 @@ def least_and_greatest(x: np.ndarray) -> tuple[int, int]:
     return int(out[0]), int(out[1])
 
 
-def counted_even(x: np.ndarray, bins: int, low: float, high: float) -> np.ndarray:
-    """How many elements of a vector are in each of so many equal bins."""
-    x = np.ascontiguousarray(x, None if x.dtype.name in _COUNT_EVEN else np.float64)
-    count = _COUNT_EVEN[x.dtype.name]
-    at, size = x.ctypes.data, x.itemsize
-    side = SIDE if bins < MANY else 1
+def _in_tables(n: int, size: int, count: Callable[[int, int, int, int], None]) -> np.ndarray:
+    """Sums of `size` counts: count(first, how many, side, address of a table) on runs of n elements."""
+    side = SIDE if size < MANY else 1
     tables: list[np.ndarray] = []
 
     def part(first: int, last: int) -> None:
-        table = np.zeros((bins, side), np.int64)
+        table = np.zeros((size, side), np.int64)
         tables.append(table)
-        count(at + size * first, last - first, bins, low, high, side, table.ctypes.data)
+        count(first, last - first, side, table.ctypes.data)
 
-    in_parts(x.size, part)
+    if size > n:  # a table for each thread would be the most of the work
+        part(0, n)
+    else:
+        in_parts(n, part)
     return sum(tables[1:], tables[0]).sum(1)
+
+
+def counted_even(x: np.ndarray, bins: int, low: float, high: float) -> np.ndarray:
+    """How many elements of a vector are in each of so many equal bins."""
+    x = np.ascontiguousarray(x, None if x.dtype.name in _COUNT_EVEN else np.float64)
+    count, at = _COUNT_EVEN[x.dtype.name], x.ctypes.data
+    return _in_tables(
+        x.size,
+        bins,
+        lambda first, n, side, table: count(
+            at + x.itemsize * first, n, bins, low, high, side, table
+        ),
+    )
 
 
 def counted(place: np.ndarray, size: int, weights: np.ndarray | None = None) -> np.ndarray:
     """How often each number below `size` occurs in a vector, or its weights' sum in float64."""
     place = np.ascontiguousarray(place, np.int64)
-    side = SIDE if size < MANY else 1
     if weights is None:
-        tables: list[np.ndarray] = []
-
-        def part(first: int, last: int) -> None:
-            table = np.zeros((size, side), np.int64)
-            tables.append(table)
-            count_places(place.ctypes.data + 8 * first, last - first, side, table.ctypes.data)
-
-        if size > place.size:  # a table for each thread would be the most of the work
-            part(0, place.size)
-        else:
-            in_parts(place.size, part)
-        return sum(tables[1:], tables[0]).sum(1)
+        at = place.ctypes.data
+        return _in_tables(
+            place.size,
+            size,
+            lambda first, n, side, table: count_places(at + 8 * first, n, side, table),
+        )
+    side = SIDE if size < MANY else 1
     kind = weights.dtype.name
     weights = np.ascontiguousarray(weights, None if kind in _ADD_PLACES else np.float64)
     sums = np.zeros((size, side))

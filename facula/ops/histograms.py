@@ -37,7 +37,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return tensor_of(counted(x, size, weights._values()), d)
 
 
-def _edges(values: np.ndarray, bins: int, lo: float, hi: float, kind: Any) -> tuple[float, float]:
+def _edges(values: np.ndarray, lo: float, hi: float) -> tuple[float, float]:
     if lo == hi and values.size:
         lo, hi = values.min(), values.max()
     if lo == hi:
@@ -57,7 +57,7 @@ def histc(
     if min > max:
         raise RuntimeError("max must be larger than min")
     x = input._values().reshape(-1)
-    lo, hi = _edges(x, bins, min, max, x.dtype)
+    lo, hi = _edges(x, min, max)
     if not (math.isfinite(lo) and math.isfinite(hi)):
         raise RuntimeError(f"range of [{lo}, {hi}] is not finite")
     return to_out(tensor_of(counted_even(x, bins, float(lo), float(hi)), input.meta.dtype), out)

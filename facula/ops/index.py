@@ -11,7 +11,7 @@ import numpy as np
 from facula.graph import dtypes as dt
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
-from facula.ops.apply import apply, overwrite, record
+from facula.ops.apply import apply, apply_known, overwrite, record
 from facula.ops.compact import index_arrays
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import TORCH, both, check_out, check_out_types, only_method, to_out
@@ -315,11 +315,7 @@ def getitem(self: Tensor, key: Any, /) -> Tensor:
         if inst is not None:
             return record(_INDEX_FIRST, inst, (self, index))
         if m.dtype is dt.int64 and m.ndim and self.meta.ndim:
-            out = apply(_INDEX_FIRST, (self, index), _FIRST_DIM)
-            inst = _INDEX_FIRST.insts.get(((self.meta, m), _FIRST_DIM))
-            if inst is not None and inst.fast:
-                _INDEX_FIRST.remember(self.meta, m, inst)
-            return out
+            return apply_known(_INDEX_FIRST, (self, index), _FIRST_DIM, self.meta, m)
         if m.dtype is dt.bool_ and m.ndim == 0:
             return getitem(self, (index.item(),))
     if kind is list and _is_sequence_index(index):

@@ -9,7 +9,7 @@ from facula.autograd.node import shown
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
-from facula.ops.apply import apply, record
+from facula.ops.apply import apply, apply_known, record
 from facula.ops.pointwise import number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
 from facula.ops.shape import unsafe_view
@@ -451,11 +451,7 @@ def linear(
         )
     if bias.meta.numel != weight.meta.shape[0] or bias.meta.ndim > 1:
         return matmul(input, weight.t()) + bias  # type: ignore[attr-defined]
-    out = apply(op, (input, weight, bias))
-    inst = op.insts.get((geometry, ()))
-    if inst is not None and inst.fast:
-        op.remember(geometry, None, inst)
-    return out
+    return apply_known(op, (input, weight, bias), (), geometry, None)
 
 
 TORCH["linear"] = linear

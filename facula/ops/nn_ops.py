@@ -10,7 +10,7 @@ from facula.autograd.node import shown
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
-from facula.ops.apply import apply, apply_settled, metas_of, record
+from facula.ops.apply import apply, apply_known, apply_settled, metas_of, record
 from facula.ops.norms import affine_shows
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional, to_out
@@ -304,11 +304,7 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
             f"{list(input.meta.shape)}"
         )
     params = (k, eps, weight is not None, bias is not None)
-    out = apply(op, operands, params)
-    inst = op.insts.get((geometry, params))
-    if inst is not None and inst.fast:
-        op.remember(geometry, args, inst)
-    return out
+    return apply_known(op, operands, params, geometry, args)
 
 
 TORCH["layer_norm"] = (
@@ -540,11 +536,10 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
         return _cross_entropy_probabilities(input, target, weight, reduction, label_smoothing)
     _check_classes(m, t)
     if weight is None and not label_smoothing and m.numel:
-        out = apply(op, (input, target), (reduction, ignore_index))
-        inst = op.insts.get((geometry, args))
-        if settled and inst is not None and inst.fast:
-            op.remember(geometry, args, inst)
-        return out
+        params = (reduction, ignore_index)
+        if settled:
+            return apply_known(op, (input, target), params, geometry, args)
+        return apply(op, (input, target), params)
     logp = FUNCTIONAL["log_softmax"](input, 1 if m.ndim > 1 else 0)
     nll = FUNCTIONAL["nll_loss"](logp, target, weight, None, ignore_index, None, reduction)
     if not label_smoothing:

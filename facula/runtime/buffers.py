@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64
 SMALL = 16384  # up to here buffers are cut from slabs
-SHARED = 1024  # up to here `alloc_many` lets buffers share one block of at most SMALL bytes
+SHARED = 1024  # up to here `arrange` lets buffers share one block of at most SMALL bytes
 _SLAB = 1 << 20
 _PAGE = 4096
 
@@ -201,11 +201,6 @@ def _alloc_large(nbytes: int) -> Buffer:
     buffer.base = free
     buffer.capacity = capacity
     return buffer
-
-
-def alloc_many(sizes: list[int]) -> list[Buffer]:
-    """Buffers of the given sizes; the smallest of them share blocks, which all of them keep."""
-    return alloc_arranged(arrange(sizes))
 
 
 # for each block: its bytes, and the (start, bytes) of what shares it, or nothing

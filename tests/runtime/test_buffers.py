@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facula.runtime import buffers
-from facula.runtime.buffers import Buffer, alloc, alloc_many
+from facula.runtime.buffers import Buffer, alloc, alloc_arranged, arrange
 
 _SIZES = st.one_of(st.integers(0, 2000), st.integers(0, 100_000), st.integers(2_000_000, 5_000_000))
 
@@ -21,7 +21,7 @@ _SIZES = st.one_of(st.integers(0, 2000), st.integers(0, 100_000), st.integers(2_
 def test_live_buffers_never_overlap(script: list[tuple[list[int], int]]) -> None:
     live: list[Buffer] = []
     for sizes, drop in script:
-        live += alloc_many(sizes) if drop % 2 else [alloc(size) for size in sizes]
+        live += alloc_arranged(arrange(sizes)) if drop % 2 else [alloc(size) for size in sizes]
         assert all(b.addr % 64 == 0 for b in live)
         spans = sorted((b.addr, b.addr + b.nbytes) for b in live if b.nbytes)
         assert all(end <= start for (_, end), (start, _) in pairwise(spans))
@@ -80,7 +80,7 @@ def test_from_numpy_covers_the_array() -> None:
 
 
 def test_shared_small_buffers_keep_their_block() -> None:
-    first, *rest = alloc_many([4] * 10)
+    first, *rest = alloc_arranged(arrange([4] * 10))
     view = first.numpy(np.int32, (1,))
     view[0] = 7
     del first, rest
