@@ -86,13 +86,20 @@ def accumulate(leaf: Tensor, grad: Tensor, create_graph: bool) -> None:
         leaf._grad = grad
     elif grad.is_sparse or have.is_sparse:  # type: ignore[attr-defined]
         leaf._grad = _add_any(have, grad)
-    elif create_graph or have._rg:
+    elif create_graph:
         leaf._grad = add(have, grad)
     else:
         write_back(have, add(have, grad))
 
 
-walk.OPS.add_n, walk.OPS.zeros, walk.OPS.accumulate = add_n, zeros, accumulate
+def retain(t: Tensor, grad: Tensor) -> None:
+    """Adds a gradient to the `.grad` of a tensor that is no leaf: never in place, as PyTorch's."""
+    have = t._grad
+    t._grad = grad.clone() if have is None else _add_any(have, grad)  # type: ignore[attr-defined]
+
+
+walk.OPS.add_n, walk.OPS.zeros = add_n, zeros
+walk.OPS.accumulate, walk.OPS.retain = accumulate, retain
 
 
 def _seeds(outputs: Sequence[Tensor], grads: Sequence[Any]) -> list[Tensor]:
