@@ -215,8 +215,10 @@ class Fusion:
         self.forced: set[int] = set()
         self.partial: dict[int, Val] = {}  # sums over runs of rows -> of what
         self.made: dict[int, tuple[Val, ...]] = {}  # value -> what was made to come before it
+        self._inputs: dict[int, list[Val]] | None = None
         while not self._placed():
             pass
+        self._inputs = {}  # from now on they are what they are
 
     def _placed(self) -> bool:
         """Places everything; False if a value turned out to need memory after it had been inlined."""
@@ -399,6 +401,14 @@ class Fusion:
 
     def inputs(self, v: Val) -> list[Val]:
         """Values with memory (or in groups) that computing v reads."""
+        if self._inputs is None:
+            return self._inputs_of(v)
+        found = self._inputs.get(v.id)
+        if found is None:
+            found = self._inputs[v.id] = self._inputs_of(v)
+        return found
+
+    def _inputs_of(self, v: Val) -> list[Val]:
         out: dict[int, Val] = {}
         seen: set[int] = set()
         stack = list(v.srcs)
@@ -584,8 +594,11 @@ class Fusion:
         with these axes and cuts."""
         for _ in range(6):
             try:
-                places = {m.id: self._where(group, m) for m in [*group.members, v]}
-                group.places = places
+                if group.axes == axes and group.cuts == cuts:  # members stand where they stood
+                    group.places = {**group.places, v.id: self._where(group, v)}
+                else:
+                    members = [*group.members, v]
+                    group.places = {m.id: self._where(group, m) for m in members}
                 seen: set[int] = set()
                 for m in [*group.members, v] if group.cuts != cuts else [v]:
                     seen |= self._check(group, m)

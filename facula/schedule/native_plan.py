@@ -100,8 +100,6 @@ class NativePlan:
         self.complex_numbers = builder.complex_numbers
         origins = builder.low.graph.origins
         self.checks = [(tag, wrap, origins.get(v, -1)) for tag, wrap, v in builder.memory.checks]
-        self.fusion = builder.fusion
-        self.descriptions = builder.descriptions
 
     def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]:
         """Buffers of the wanted entries."""
