@@ -36,7 +36,7 @@ NATIVE = frozenset(
     "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64".split()
 )
 STORES = frozenset(
-    {"cat", "write", "write_at"}
+    {"cat", "boxes", "write", "write_at"}
 )  # their operands are computed where they are stored
 LOOKBACK = 12
 COLUMN_ROWS = 2048  # a stripe of columns this high has left the cache when its end is reached
@@ -367,7 +367,8 @@ class Fusion:
 
     def _prepare_stores(self, v: Val) -> None:
         """Operands that cannot be computed in place, or read what is overwritten, get memory."""
-        operands = v.srcs if v.op == "cat" else v.srcs[1:]
+        whole = v.op in ("cat", "boxes")
+        operands = v.srcs if whole else v.srcs[1:]
         for s in operands:
             if (
                 s.id in self.candidates
@@ -375,7 +376,7 @@ class Fusion:
                 or s.op in ("out", "buffer", "const", "scalar")
             ):
                 continue
-            safe = v.op == "cat" or all(x is not v.srcs[0] for x in self.inputs(s))
+            safe = whole or all(x is not v.srcs[0] for x in self.inputs(s))
             if not safe or not self.store_group(s):
                 if s.id not in self.stage:
                     self._force(s)
