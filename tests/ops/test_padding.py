@@ -24,6 +24,12 @@ def test_mirrored_edges_that_cut_off_elsewhere():
     assert (got.numpy() == np.pad(x[:, :, 1:-2], [(0, 0), (0, 0), (0, 0), (2, 2)], "reflect")).all()
 
 
+@pytest.mark.parametrize("mode", _NUMPY)
+def test_edges_of_nothing(mode):
+    x = torch.ones(0, 3, 4)
+    assert torch.nn.functional.pad(x, (1, 1), mode).shape == (0, 3, 6)
+
+
 @pytest.mark.parametrize("value", [0.0, 2.5])
 @pytest.mark.parametrize("pad", [(1, 2, 3, 4), (0, 0, 0, 5), (-1, 2, 3, -4)])
 def test_large_results_with_constant_borders(pad, value):
