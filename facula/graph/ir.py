@@ -373,6 +373,14 @@ class Graph:
         shape[axis] = sum(x.shape[axis] for x in xs)
         return self.make("cat", xs[0].dtype, shape, tuple(xs), axis)
 
+    def boxes(self, parts: Sequence[tuple[tuple[int, ...], Val]], shape: Sequence[int]) -> Val:
+        """Parts, each with the position of its first element, that together fill a shape."""
+        if 0 in shape:
+            return self.const(0, parts[0][1].dtype, shape)
+        parts = [(start, x) for start, x in parts if x.numel]
+        starts, xs = tuple(start for start, _ in parts), tuple(x for _, x in parts)
+        return self.make("boxes", xs[0].dtype, shape, xs, starts)
+
     # reductions and scans
 
     def reduce(self, kind: str, x: Val, axes: Sequence[int] | int, keepdim: bool = True) -> Val:

@@ -343,6 +343,13 @@ def checked(index: Array, size: int, tag: Any, wrap: bool = True) -> Array:
 _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
+def _boxes(shape: tuple[int, ...], parts: list[Array], starts: Any) -> Array:
+    out = np.empty(shape, parts[0].dtype)
+    for x, start in zip(parts, starts, strict=True):
+        out[tuple(slice(k, k + n) for k, n in zip(start, x.shape, strict=True))] = x
+    return out
+
+
 def _take(x: Array, index: Array, axis: int, tag: Any) -> Array:
     return np.take(x, checked(index, x.shape[axis], tag), axis=axis)
 
@@ -448,6 +455,7 @@ _SIMPLE: dict[str, Callable[[Val, list[Array]], Array]] = {
     "as_strided": lambda v, a: strided(np.ascontiguousarray(a[0]).reshape(-1), v.shape, *v.arg),
     "pad": lambda v, a: np.pad(a[0], list(zip(*v.arg, strict=True)), constant_values=a[1]),
     "cat": lambda v, a: np.concatenate(a, axis=v.arg),
+    "boxes": lambda v, a: _boxes(v.shape, a, v.arg),
     "reduce": lambda v, a: _reduce(v.arg[0], a[0], v.arg[1]),
     "scan": lambda v, a: _scan(v.arg[0], a[0], v.arg[1]),
     "check": lambda v, a: checked(a[0], *v.arg),

@@ -307,6 +307,13 @@ def fused_update(
     return True
 
 
+def before_step() -> None:
+    """Evaluates gradients first where no later step will have the same plan."""
+    tape = LOCAL.tape
+    if tape.varies and tape.watch is None:
+        ENGINE.flush(tape)
+
+
 def end_of_step() -> None:
     """Evaluates what is recorded: a training loop that looks at nothing is then one plan, again and
     again, and not a long one that is cut somewhere else every time."""

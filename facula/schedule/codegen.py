@@ -20,6 +20,7 @@ from facula.schedule.keep import Keeper
 KEPT = frozenset((0, 1, -1, 2, 0.5, 3, 4, -2))
 STASH_LIMIT = 1 << 18  # bytes of a row that may be kept between phases
 OUTER_TILE = 64  # rows that a kernel with columns side by side works on at once, at most
+SHORT_ROW = 4  # vectors go along the dim before a last one of so few elements
 HALVES = ("float16", "bfloat16")
 
 
@@ -467,6 +468,10 @@ class Writer:
             raise Unfusable
         if not outer:
             outer = [[]]
+        if not inner and len(outer) > 1:
+            short, long = (math.prod(self.sizes[d] for d in run) for run in outer[:-3:-1])
+            if short <= SHORT_ROW and long >= 8 * short:
+                outer[-2:] = outer[:-3:-1]
         loops = outer + inner
         position = {d: k for k, run in enumerate(loops) for d in run}
         outer_sizes = [math.prod(self.sizes[d] for d in run) for run in outer]
