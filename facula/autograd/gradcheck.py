@@ -111,7 +111,7 @@ def gradgradcheck(func: Callable, inputs: Any, grad_outputs: Any = None, *, eps:
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     outs = [o for o in _outputs(func, inputs) if o.requires_grad]
     if grad_outputs is None:
-        weights = tuple(TORCH["randn_like"](o).requires_grad_() for o in outs)
+        weights = tuple(TORCH["empty_like"](o).uniform_(-1, 1).requires_grad_() for o in outs)
     else:
         weights = (grad_outputs,) if isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
     n = len(inputs)

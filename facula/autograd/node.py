@@ -45,6 +45,20 @@ class Node:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}>"
 
+    def __getattr__(self, name: str) -> Any:
+        """Saved tensors by PyTorch's names: `_saved_self`, `_raw_saved_result`, ..."""
+        if name.startswith(("_saved_", "_raw_saved_")):
+            from facula.autograd.saved_names import saved
+
+            return saved(self, name)
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def __dir__(self) -> list[str]:
+        from facula.autograd.saved_names import positions
+
+        named = positions(self)
+        return [*super().__dir__(), *(p + n for p in ("_saved_", "_raw_saved_") for n in named)]
+
     def name(self) -> str:
         """The node's name, as `grad_fn.name()`."""
         return type(self).__name__
@@ -223,8 +237,8 @@ class Packed:
 
     __slots__ = ("packed", "unpack")
 
-    def __init__(self, tensor: Any) -> None:
-        pack, self.unpack = HOOKS[-1]
+    def __init__(self, tensor: Any, hooks: tuple[Any, Any] | None = None) -> None:
+        pack, self.unpack = hooks or HOOKS[-1]
         self.packed = pack(tensor)
 
 
@@ -233,10 +247,10 @@ class PackedResult(Packed):
 
     __slots__ = ("number",)
 
-    def __init__(self, tensor: Any, number: int) -> None:
+    def __init__(self, tensor: Any, number: int, hooks: tuple[Any, Any] | None = None) -> None:
         from facula.tensor import wrap
 
-        super().__init__(wrap(tensor._s, tensor.meta, tensor._off))
+        super().__init__(wrap(tensor._s, tensor.meta, tensor._off), hooks)
         self.number = number
 
 

@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from facula.autograd.mode import set_grad_enabled
 from facula.autograd.node import FREED, SECOND_TIME, Node
 from facula.graph.tape import LOCAL
 
@@ -20,6 +21,7 @@ class Ops:
     add_n: Callable[[Sequence[Any]], Any]
     zeros: Callable[[Any], Any]
     accumulate: Callable[[Any, Any, bool], None]
+    retain: Callable[[Any, Any], None]
     check_grad: Callable[[Node, int, Any, Any], Any]
     repeat: Callable[[Walk, Any, Any], bool]
     mark: Callable[[Any], None]
@@ -181,7 +183,7 @@ class Walk:
                 for ref in refs:
                     tensor = ref()
                     if tensor is not None:
-                        OPS.accumulate(tensor, slots[i], self.create)
+                        OPS.retain(tensor, slots[i])
         if self.wanted:
             for i in slots:
                 if (node, i) in self.wanted:
@@ -245,14 +247,17 @@ def edge_of(tensor: Any) -> Any:
 def backward(tensors: Sequence[Any], grads: Sequence[Any], keep_graph: bool, create_graph: bool,
              inputs: Sequence[Any] | None = None) -> None:  # fmt: skip
     """Adds gradients to the `.grad` of leaves (or of `inputs` only)."""
-    walk = Walk(keep_graph, create_graph)
-    if inputs is not None:
-        got = gradients(tensors, grads, inputs, keep_graph, create_graph, True)
-        for tensor, grad in zip(inputs, got, strict=True):
-            if grad is not None:
-                OPS.accumulate(tensor, grad, create_graph)
+    if inputs is None:
+        _run(Walk(keep_graph, create_graph), tensors, grads)
         return
-    _run(walk, tensors, grads)
+    for tensor in inputs:
+        if tensor._g is not None:
+            tensor.retain_grad()  # the walk stores its gradient
+    got = gradients(tensors, grads, inputs, keep_graph, create_graph, True)
+    with set_grad_enabled(create_graph):
+        for tensor, grad in zip(inputs, got, strict=True):
+            if grad is not None and tensor._g is None:
+                OPS.accumulate(tensor, grad, create_graph)
 
 
 def _run(walk: Walk, tensors: Sequence[Any], grads: Sequence[Any]) -> None:

@@ -245,3 +245,29 @@ def adaptive_max_pool(x: Array, out: Sizes) -> list[Array]:
 
 
 TEMPLATES["adaptive_max_pool"] = adaptive_max_pool
+
+
+def adaptive_avg_pool(x: Array, out: Sizes) -> Array:
+    """Mean of each window: along one dim after the other."""
+    for axis, o in enumerate(out, 2):
+        parts = [
+            x[(slice(None),) * axis + (slice(a, b),)].mean(axis)
+            for a, b in adaptive_bounds(x.shape[axis], o)
+        ]
+        x = np.stack(parts, axis)
+    return x
+
+
+def adaptive_avg_pool_backward(g: Array, size: Sizes) -> Array:
+    """The gradient of adaptive_avg_pool's input, whose space dims are `size`."""
+    for axis, n in enumerate(size, 2):
+        lead = (slice(None),) * axis
+        x = np.zeros((*g.shape[:axis], n, *g.shape[axis + 1 :]), g.dtype)
+        for i, (a, b) in enumerate(adaptive_bounds(n, g.shape[axis])):
+            x[(*lead, slice(a, b))] += g[(*lead, slice(i, i + 1))] / (b - a)
+        g = x
+    return g
+
+
+TEMPLATES["adaptive_avg_pool"] = adaptive_avg_pool
+TEMPLATES["adaptive_avg_pool_backward"] = adaptive_avg_pool_backward

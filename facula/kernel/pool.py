@@ -6,6 +6,7 @@ its plane, as int64. One-dimensional pooling is a height of one.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from facula.kernel.conv import Image
@@ -13,6 +14,7 @@ from facula.kernel.step import Step
 from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
+from facula.llvm.tile_bins import BinWriter
 from facula.llvm.tile_pool import PoolShape, PoolWriter
 
 
@@ -40,7 +42,7 @@ def pooled_size(size: int, k: int, stride: int, pad: int, dilation: int, ceil: b
 
 
 def _kernel(shape: PoolShape) -> WrittenKernel:
-    return written_kernel(shape, PoolWriter)
+    return written_kernel(shape, BinWriter if shape.kind.startswith("bins") else PoolWriter)
 
 
 def _stride_kind(pool: Pool) -> int:
@@ -59,6 +61,7 @@ def _step(pool: Pool, shape: PoolShape, x: Image, y: Image, index, include=0, di
     line += 4 * lanes
     args += [*index, per_task, include, divisor, line]
     scratch = (pool.out[1] + 2 * lanes + line + lanes) * NUMBERS[pool.dtype].compute_bytes
+    scratch += 16 * pool.out[1]
     return Step(_kernel(shape), args, -(-planes // per_task), scratch, 0.3 * planes * work)
 
 
@@ -66,7 +69,8 @@ def plan_max_pool(
     pool: Pool, x: Image, y: Image, indices: tuple[int, int] | None = None
 ) -> list[Step]:
     """Maxima, and where they are if `indices` is (slot, offset)."""
-    shape = PoolShape("max", pool.dtype, _stride_kind(pool), indices is not None)
+    taps = pool.kernel[1] if pool.kernel[1] <= 3 else 0
+    shape = PoolShape("max", pool.dtype, _stride_kind(pool), indices is not None, taps=taps)
     return [_step(pool, shape, x, y, indices or (0, 0))]
 
 
@@ -92,3 +96,27 @@ def plan_avg_pool_gradient(
     """The gradient of the input; all of dx is written."""
     shape = PoolShape("mean_back", pool.dtype, _stride_kind(pool))
     return [_step(pool, shape, dx, dy, (0, 0), int(count_include_pad), divisor)]
+
+
+def _bins(pool: Pool) -> Pool:
+    """With about the size of a bin for the kernel, which the amount of work is reckoned with."""
+    kernel = -(-pool.h // pool.out[0]), -(-pool.w // pool.out[1])
+    return dataclasses.replace(pool, kernel=kernel)
+
+
+def plan_bins_max(
+    pool: Pool, x: Image, y: Image, indices: tuple[int, int] | None = None
+) -> list[Step]:
+    """Maxima of bins; only the sizes of `pool` count."""
+    shape = PoolShape("bins_max", pool.dtype, indices=indices is not None)
+    return [_step(_bins(pool), shape, x, y, indices or (0, 0))]
+
+
+def plan_bins_mean(pool: Pool, x: Image, y: Image) -> list[Step]:
+    """Means of bins."""
+    return [_step(_bins(pool), PoolShape("bins_mean", pool.dtype), x, y, (0, 0))]
+
+
+def plan_bins_mean_gradient(pool: Pool, dx: Image, dy: Image) -> list[Step]:
+    """The gradient of the input of bins' means; all of dx is written."""
+    return [_step(_bins(pool), PoolShape("bins_mean_back", pool.dtype), dx, dy, (0, 0))]

@@ -570,16 +570,16 @@ class LoopEmitter:
         mask, kind = self._both(s.mask, u), access.strides[self.vector_dim]
         if kind == "1":
             pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-            return self.memory.load(dtype, pointer, mask, self._copy_rest(s), other)
+            return self.memory.load(dtype, pointer, mask, self._copy_rest(s, dtype), other)
         if kind == "-" and (mask is None or self.target.has_mask):
             back = str(1 - (u + 1) * self.shape.lanes)
             pointer = self.memory.pointer(dtype, pointer, back)
             return self.memory.load_reversed(dtype, pointer, mask, other)
         return self.memory.gather(dtype, self._lane_pointers(access, pointer, u), mask, other)
 
-    def _copy_rest(self, s: Stmt) -> str | None:
-        """On machines without masks a tail goes over the stack."""
-        return self.rest if not self.target.has_mask and s.mask is None else None
+    def _copy_rest(self, s: Stmt, dtype: str) -> str | None:
+        """Where the machine has no masked loads and stores of a type, a tail goes over the stack."""
+        return None if s.mask is not None or self.target.masks(ITEMSIZE[dtype]) else self.rest
 
     def _lane_pointers(self, access: Access, pointer: str, u: int) -> str:
         dtype = self.program.buffers[access.buf]
@@ -599,7 +599,7 @@ class LoopEmitter:
         mask, name = self._both(s.mask, u), self._get(value, u)
         if access.strides[self.vector_dim] == "1":
             pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s))
+            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s, dtype))
         else:
             self.memory.scatter(dtype, self._lane_pointers(access, pointer, u), name, mask)
         return ""
@@ -615,7 +615,7 @@ class LoopEmitter:
             lanes = self.vector
             if access.strides[self.vector_dim] == "1":
                 pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-                old = self.memory.load(dtype, pointer, self.mask, self._copy_rest(s))
+                old = self.memory.load(dtype, pointer, self.mask, self._copy_rest(s, dtype))
             else:
                 pointer = self._lane_pointers(access, pointer, u)
                 old = self.memory.gather(dtype, pointer, self.mask)
@@ -624,7 +624,7 @@ class LoopEmitter:
         if u is None:
             self.memory.scalar_store(dtype, pointer, name, None)
         elif access.strides[self.vector_dim] == "1":
-            self.memory.store(dtype, pointer, name, self.mask, self._copy_rest(s))
+            self.memory.store(dtype, pointer, name, self.mask, self._copy_rest(s, dtype))
         else:
             self.memory.scatter(dtype, pointer, name, self.mask)
         return ""
@@ -648,7 +648,7 @@ class LoopEmitter:
         mask, first = self._both(s.mask, u), self._first_of_run(index)
         if first is not None:
             pointer = self._run_pointer(buf, first, u)
-            return self.memory.load(s.dtype, pointer, mask, self._copy_rest(s), other)
+            return self.memory.load(s.dtype, pointer, mask, self._copy_rest(s, s.dtype), other)
         pointers = self.memory.pointers(s.dtype, self.base[buf], where)
         return self.memory.gather(s.dtype, pointers, mask, other)
 
@@ -667,7 +667,7 @@ class LoopEmitter:
         mask, first = self._both(s.mask, u), self._first_of_run(index)
         if first is not None:
             pointer = self._run_pointer(buf, first, u)
-            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s))
+            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s, dtype))
         else:
             pointers = self.memory.pointers(dtype, self.base[buf], where)
             self.memory.scatter(dtype, pointers, name, mask)

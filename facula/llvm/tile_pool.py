@@ -24,16 +24,17 @@ COMMON = (
 class PoolShape:
     """What is fixed in the code of a pooling kernel."""
 
-    kind: str  # max, max_back, mean, mean_back
+    kind: str  # max, max_back, mean, mean_back, or tile_bins' bins_max, bins_mean, bins_mean_back
     dtype: str
     stride_w: int = 0  # 1, 2, or 0 for any
     indices: bool = False
     dense: bool = False  # a plane's rows follow on without gaps
+    taps: int = 0  # columns of a window of a maximum, where the code has them one by one
 
     @property
     def key(self) -> str:
         ends = f"{' indices' if self.indices else ''}{' dense' if self.dense else ''}"
-        return f"pool {self.kind} {self.dtype} s{self.stride_w}{ends}"
+        return f"pool {self.kind} {self.dtype} s{self.stride_w} t{self.taps}{ends}"
 
 
 class PoolWriter:
@@ -51,7 +52,7 @@ class PoolWriter:
         b, arg = self.b, self.arg
         arg.load_all()
         body = getattr(self, f"_{self.shape.kind}")
-        if self.shape.kind.startswith("mean"):
+        if not self.shape.kind.startswith("max"):
             self._prepare()
         first = b.mul("%t0", arg("per_task"))
         last = b.least(b.mul("%t1", arg("per_task")), arg("planes"))
@@ -81,74 +82,130 @@ class PoolWriter:
     # -- maxima ------------------------------------------------------------------------------
 
     def _max(self, x: str, y: str, plane: str) -> None:
-        b, arg, n, ty = self.b, self.arg, self.n, self.ty
+        b, arg = self.b, self.arg
         index = None
         if self.shape.indices:
             index = b.at(b.buffer(arg("index")), arg("index_off"), "i64")
             index = b.at(index, b.mul(plane, b.mul(arg("oh"), arg("ow"))), "i64")
+        first_whole, end_whole = self._whole_registers()
         with b.loop(0, arg("oh")) as oh:
-            start, first, last = self._span(oh.i, "h")
-            with b.loop(0, arg("ow"), n) as ow:
-                column = b.sub(b.mul(ow.i, arg("sw")), arg("pw"))
-                init = [(vec(n, ty), splat_text(n, ty, _lowest(ty))), (vec(n, "i32"), _all(n, -1))]
-                with b.loop(first, last, 1, init) as r:
-                    line = b.add(start, b.mul(r.i, arg("dh")))
-                    with b.loop(0, arg("kw"), 1, list(zip(_types(init), r.vars, strict=True))) as s:
-                        at = b.add(column, b.mul(s.i, arg("dw")))
-                        s.next = self._better(x, line, at, *s.vars)
-                    r.next = list(s.vars)
-                mask = b.mask(n, b.sub(arg("ow"), ow.i))
-                place = b.at(y, b.add(b.mul(oh.i, arg("y_h")), ow.i), self.number.stored)
-                b.put(n, self.number, r.vars[0], place, mask)
-                if index:
-                    wide = b.let(f"sext {vec(n, 'i32')} {r.vars[1]} to {vec(n, 'i64')}")
-                    place = b.at(index, b.add(b.mul(oh.i, arg("ow")), ow.i), "i64")
-                    b.masked_store(n, "i64", wide, place, mask)
+            span = self._span(oh.i, "h")
+            ends = [(0, first_whole, True), (first_whole, end_whole, False)]
+            for first, last, edge in [*ends, (end_whole, arg("ow"), True)]:
+                with b.loop(first, last, self.n) as ow:
+                    self._maxima(x, y, index, (oh.i, ow.i), span, edge)
 
-    def _better(self, x: str, line: Value, at: Value, best: str, where: str) -> list[str]:
-        """Take the numbers of one tap where they are larger, or NaN, or the first."""
+    def _whole_registers(self) -> tuple[Value, Value]:
+        """From where to where registers of outputs read only columns that are there."""
+        b, arg, n, sw = self.b, self.arg, self.n, self.arg("sw")
+        if not self.shape.stride_w:
+            return 0, 0
+        first = b.div(b.sub(b.add(arg("pw"), sw), 1), sw)
+        first = b.mul(b.ceil_div(first, n), n)
+        reach = b.add(b.mul(b.sub(arg("kw"), 1), arg("dw")), n * self.shape.stride_w)
+        room = b.sub(b.add(arg("width"), arg("pw")), reach)  # the last column to begin at
+        last = b.mul(b.add(b.div(b.most(room, 0), b.mul(sw, n)), 1), n)
+        last = b.least(last, b.mul(b.div(arg("ow"), n), n))
+        some = b.both(b.test("sge", room, 0), b.test("slt", first, last))
+        return b.pick(some, "i64", first, 0), b.pick(some, "i64", last, 0)
+
+    def _maxima(self, x: str, y: str, index: str | None, out: tuple[Value, Value],
+                span: tuple[Value, Value, Value], edge: bool) -> None:  # fmt: skip
+        """A register of neighbouring outputs; `edge`: some of their columns are not there."""
+        b, arg, n, ty = self.b, self.arg, self.n, self.ty
+        (oh, ow), (start, first, last) = out, span
+        column = b.sub(b.mul(ow, arg("sw")), arg("pw"))
+        init: list[tuple[str, Value]] = [(vec(n, ty), splat_text(n, ty, lowest(ty)))]
+        if index:
+            init.append((vec(n, "i32"), _all(n, -1)))
+        with b.loop(first, last, 1, init) as r:
+            line = b.add(start, b.mul(r.i, arg("dh")))
+
+            def tap(s: Value, state: list[str]) -> list[str]:
+                at = b.add(column, b.mul(s, arg("dw")))
+                return self._better(x, line, at, state, edge)
+
+            if self.shape.taps:
+                r.next = list(r.vars)
+                for s in range(self.shape.taps):
+                    r.next = list(tap(s, r.next))  # type: ignore[arg-type]
+            else:
+                with b.loop(0, arg("kw"), 1, list(zip(_types(init), r.vars, strict=True))) as k:
+                    k.next = list(tap(k.i, k.vars))
+                r.next = list(k.vars)
+        mask = b.mask(n, b.sub(arg("ow"), ow)) if edge else None
+        place = b.at(y, b.add(b.mul(oh, arg("y_h")), ow), self.number.stored)
+        b.put(n, self.number, r.vars[0], place, mask)
+        if index:
+            wide = b.let(f"sext {vec(n, 'i32')} {r.vars[1]} to {vec(n, 'i64')}")
+            place = b.at(index, b.add(b.mul(oh, arg("ow")), ow), "i64")
+            if mask is None:
+                b.store(vec(n, "i64"), wide, place, "i64")
+            else:
+                b.masked_store(n, "i64", wide, place, mask)
+
+    def _wins(self, n: int, value: str, best: str) -> str:
+        """Where numbers are larger, or NaN."""
+        b, v = self.b, vec(n, self.ty)
+        if not self.number.is_float:
+            return b.let(f"icmp sgt {v} {value}, {best}")
+        larger = b.let(f"fcmp ogt {v} {value}, {best}")
+        nan = b.let(f"fcmp uno {v} {value}, {value}")
+        return b.let(f"or <{n} x i1> {larger}, {nan}")
+
+    def _better(self, x: str, line: Value, at: Value, state: list[str], edge: bool) -> list[str]:
+        """Take the numbers of one tap where they are larger, or NaN, or the first of an index."""
         b, n, ty = self.b, self.n, self.ty
-        value, inside, column = self._row(x, line, at)
-        first = b.let(f"icmp slt {vec(n, 'i32')} {where}, zeroinitializer")
-        if self.number.is_float:
-            larger = b.let(f"fcmp ogt {vec(n, ty)} {value}, {best}")
-            nan = b.let(f"fcmp uno {vec(n, ty)} {value}, {value}")
-            larger = b.let(f"or <{n} x i1> {larger}, {nan}")
-        else:
-            larger = b.let(f"icmp sgt {vec(n, ty)} {value}, {best}")
-        take = b.let(f"or <{n} x i1> {larger}, {first}")
-        take = b.let(f"and <{n} x i1> {take}, {inside}")
+        column = self._column_numbers(at)
+        inside = self._inside(column) if edge or not self.shape.stride_w else None
+        value = self._row(x, line, at, inside, edge)
+        take = self._wins(n, value, state[0])
+        v = vec(n, "i32")
+        if len(state) == 2:
+            first = b.let(f"icmp slt {v} {state[1]}, zeroinitializer")
+            take = b.let(f"or <{n} x i1> {take}, {first}")
+        if inside:
+            take = b.let(f"and <{n} x i1> {take}, {inside}")
+        best = b.let(f"select <{n} x i1> {take}, {vec(n, ty)} {value}, {vec(n, ty)} {state[0]}")
+        if len(state) == 1:
+            return [best]
         start = b.let(f"trunc i64 {b.mul(line, self.arg('width'))} to i32")
-        here = b.let(f"add {vec(n, 'i32')} {column}, {b.splat(n, 'i32', start)}")
-        best = b.let(f"select <{n} x i1> {take}, {vec(n, ty)} {value}, {vec(n, ty)} {best}")
-        v = vec(n, "i32")
-        return [best, b.let(f"select <{n} x i1> {take}, {v} {here}, {v} {where}")]
+        here = b.let(f"add {v} {column}, {b.splat(n, 'i32', start)}")
+        return [best, b.let(f"select <{n} x i1> {take}, {v} {here}, {v} {state[1]}")]
 
-    def _row(self, x: str, line: Value, at: Value) -> tuple[str, str, str]:
-        """n numbers of a row, `sw` apart from column `at`; which are inside; their columns."""
-        b, arg, n = self.b, self.arg, self.n
-        v = vec(n, "i32")
+    def _column_numbers(self, at: Value) -> str:
+        """Columns `sw` apart from column `at` on."""
+        b, n, v = self.b, self.n, vec(self.n, "i32")
         iota = "<" + ", ".join(f"i32 {i}" for i in range(n)) + ">"
-        step = b.splat(n, "i32", b.let(f"trunc i64 {arg('sw')} to i32"))
-        column = b.let(f"mul {v} {iota}, {step}")
+        step = b.splat(n, "i32", b.let(f"trunc i64 {self.arg('sw')} to i32"))
         start = b.splat(n, "i32", b.let(f"trunc i64 {at} to i32"))
-        column = b.let(f"add {v} {column}, {start}")
-        width = b.splat(n, "i32", b.let(f"trunc i64 {arg('width')} to i32"))
-        inside = b.let(f"icmp ult {v} {column}, {width}")
+        return b.let(f"add {v} {b.let(f'mul {v} {iota}, {step}')}, {start}")
+
+    def _inside(self, column: str) -> str:
+        """Which of the columns are there."""
+        b, n = self.b, self.n
+        width = b.splat(n, "i32", b.let(f"trunc i64 {self.arg('width')} to i32"))
+        return b.let(f"icmp ult {vec(n, 'i32')} {column}, {width}")
+
+    def _row(self, x: str, line: Value, at: Value, inside: str | None, edge: bool) -> str:
+        """n numbers of a row, `sw` apart from column `at`."""
+        b, arg, n = self.b, self.arg, self.n
         row = b.at(x, b.mul(line, arg("x_h")), self.number.stored)
         if self.shape.stride_w == 0:
-            return self._gather(row, column, inside), inside, column
+            assert inside is not None
+            return self._gather(row, self._column_numbers(at), inside)
         parts = []
         for i in range(self.shape.stride_w):
-            place = b.add(at, i * n)
-            right = b.mask(n, b.sub(arg("width"), place))
-            left = b.mask(n, b.sub(0, place))
-            mask = b.let(f"xor <{n} x i1> {right}, {left}")
-            mask = b.let(f"and <{n} x i1> {mask}, {right}")
+            place, mask = b.add(at, i * n), None
+            if edge:
+                right = b.mask(n, b.sub(arg("width"), place))
+                left = b.mask(n, b.sub(0, place))
+                mask = b.let(f"xor <{n} x i1> {right}, {left}")
+                mask = b.let(f"and <{n} x i1> {mask}, {right}")
             parts.append(b.fetch(n, self.number, b.at(row, place, self.number.stored), mask))
         if self.shape.stride_w == 1:
-            return parts[0], inside, column
-        return b.shuffle(n, self.ty, *parts, range(0, 2 * n, 2)), inside, column
+            return parts[0]
+        return b.shuffle(n, self.ty, *parts, range(0, 2 * n, 2))
 
     def _gather(self, row: str, column: str, inside: str) -> str:
         """Number by number, for strides without a vector form."""
@@ -331,7 +388,7 @@ class PoolWriter:
         return b.least(first, last), last
 
 
-def _lowest(ty: str) -> str:
+def lowest(ty: str) -> str:
     """Minus infinity, or the least integer."""
     least = {"i8": -(1 << 7), "i16": -(1 << 15), "i32": -(1 << 31), "i64": -(1 << 63)}
     return "0xFFF0000000000000" if ty in ("float", "double") else str(least[ty])

@@ -450,7 +450,7 @@ def write_value(t: Tensor, value: Tensor, fresh: bool = False) -> None:
             tape.leaf(s)  # holds the old buffer until the plan has run, for reuse
         tape.rebind(s, entry)
         if fresh and value._g is not None:
-            _move_saved(value, t, taken)
+            _move_saved(value, t)
     else:
         old = s.i if s.tape is tape else tape.leaf(s)
         pin = _pinned(s)
@@ -468,23 +468,22 @@ def write_value(t: Tensor, value: Tensor, fresh: bool = False) -> None:
         tape.budget -= s.meta.numel * s.meta.dtype.itemsize
         tape.rebind(s, tape.n - 1)
         if fresh and value._g is not None:
-            _move_saved(value, t, False)
+            _move_saved(value, t)
     if pin:
         tape.budget = -1
 
 
-def _move_saved(value: Tensor, t: Tensor, taken: bool) -> None:
-    """A node that saved the result it wrote into t is spoiled by writes to t.
+def _move_saved(value: Tensor, t: Tensor) -> None:
+    """A node that saved the result it wrote into t keeps t's memory, and is spoiled by writes to t.
 
-    `taken`: t has the very memory of the result, so the node keeps t's storage instead.
+    What goes past the version counter (`t.data`, an array that shares the memory) it sees as well.
     """
     node = value.grad_fn
     if type(node.saved) is list:  # type: ignore[union-attr]
         for kept in node.saved:  # type: ignore[union-attr]
             if type(kept) is Saved and kept.storage is value._s:
+                kept.storage, kept.meta, kept.offset = t._s, t.meta, t._off
                 kept.written, kept.version = t._s, t._s.version
-                if taken:
-                    kept.storage, kept.meta, kept.offset = t._s, t.meta, t._off
 
 
 def _pinned(s: Any) -> bool:

@@ -16,7 +16,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import sum_to
 from facula.ops.registry import TORCH, both, only_method, only_torch, to_out
-from facula.ops.shape import _view_op, make_view, sizes_of
+from facula.ops.shape import _view_op, known_view, make_view, sizes_of
 from facula.tensor import Tensor, adopt_array
 
 # repeating ----------------------------------------------------------------------------------
@@ -421,14 +421,15 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         raise RuntimeError(
             f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}'
         )
-    lines = [t.reshape(-1) for t in tensors]
+    lines = [t if t.meta.ndim else t.reshape(-1) for t in tensors]
     swap = indexing == "xy" and len(lines) >= 2
     if swap:
         lines[0], lines[1] = lines[1], lines[0]
     shape = [t.meta.numel for t in lines]
     grids = []
     for i, t in enumerate(lines):
-        grids.append(t.view([-1 if j == i else 1 for j in range(len(lines))]).expand(shape))
+        line = t.view(*[-1 if j == i else 1 for j in range(len(lines))])
+        grids.append(line.expand(*shape))
     if swap:
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
@@ -516,6 +517,10 @@ UNFOLD = _view_op("unfold", _unfold_backward, "UnfoldBackward0")
 @only_method("unfold")
 def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """A view of all windows of `size` elements along a dim; they become a last dim."""
+    args = (dimension, size, step)
+    known = known_view(UNFOLD, self, args)
+    if known is not None:
+        return known
     m = self.meta
     d = wrap_dim(dimension, m.ndim)
     n = m.shape[d] if m.ndim else 1
@@ -530,7 +535,7 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
         return make_view(UNFOLD, self, (size,), (1,), self._off, (0, size, step, count))
     shape = (*m.shape[:d], count, *m.shape[d + 1 :], size)
     strides = (*m.strides[:d], m.strides[d] * step, *m.strides[d + 1 :], m.strides[d])
-    return make_view(UNFOLD, self, shape, strides, self._off, (d, size, step, count))
+    return make_view(UNFOLD, self, shape, strides, self._off, (d, size, step, count), args)
 
 
 # sums to smaller shapes, copies of views ----------------------------------------------------------

@@ -90,19 +90,34 @@ def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any,
     return _replace(out, out.as_strided(size, stride, storage_offset or 0), src)
 
 
+def _embed_infer(m: Meta, offset: int, a: int, b: int) -> Meta:
+    shape = list(m.shape[:-1])
+    for d in sorted((a, b)):
+        shape.insert(d, m.shape[-1] + abs(offset))
+    return meta_of(m.dtype, shape, m.device)
+
+
+def _embed_expand(g: Any, x: Any, offset: int, a: int, b: int) -> Any:
+    out = _embed_infer(meta_of(x.dtype, x.shape), offset, a, b)
+    zeros = g.const(0, x.dtype, out.shape)
+    if not x.numel:
+        return zeros
+    rest = [s for d, s in enumerate(out.strides) if d not in (a, b)]
+    start = offset * out.strides[b] if offset >= 0 else -offset * out.strides[a]
+    return g.write(zeros, x, x.shape, (*rest, out.strides[a] + out.strides[b]), start)
+
+
+DIAG_EMBED = Op("diag_embed", _embed_infer, _embed_expand, lambda n, g: diagonal(g, *n.params))
+
+
 @both("diag_embed")
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices with input's last dim on a diagonal."""
-    m = input.meta
-    n = m.shape[-1] + abs(offset)
-    ndim = m.ndim + 1
+    ndim = input.meta.ndim + 1
     a, b = wrap_dim(dim1, ndim), wrap_dim(dim2, ndim)
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    shape = list(m.shape[:-1])
-    for d in sorted((a, b)):
-        shape.insert(d, n)
-    return diagonal_scatter(TORCH["zeros"](shape, dtype=m.dtype), input, offset, a, b)
+    return apply(DIAG_EMBED, (input,), (offset, a, b))
 
 
 @both("diag")

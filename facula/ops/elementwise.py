@@ -105,6 +105,13 @@ SUB_SCALED = Op("sub", _scaled_infer(-1), _scaled_expand(-1), _scaled_backward(-
 
 def _with_alpha(name: str, plain: Any, scaled: Op, sign: int) -> Any:
     def function(input: Tensor, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+        if (
+            out is None
+            and type(input) is type(other) is Tensor
+            and type(alpha) is int
+            and alpha == 1
+        ):
+            return plain(input, other)
         operands(name, input, other)
         alpha = _number_of(alpha) if not isinstance(alpha, Tensor) else alpha.item()
         if type(alpha) is int and alpha == 1:
@@ -190,6 +197,8 @@ _TENSORS_ONLY = frozenset("logical_and logical_or logical_xor".split())
 
 def _function(name: str, record: Any, doc: str) -> Any:
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        if out is None and type(input) is type(other) is Tensor:
+            return record(input, other)
         if name in _TENSOR_FIRST:
             need_tensors(name, input=input)
         elif name in _TENSORS_ONLY:
@@ -212,6 +221,8 @@ def divide(
     input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None
 ) -> Tensor:
     """input / other, elementwise; `rounding_mode` None, "trunc" or "floor"."""
+    if rounding_mode is out is None and type(input) is type(other) is Tensor:
+        return div(input, other)
     operands("div", input, other)
     if rounding_mode not in _DIVISIONS:
         raise RuntimeError(

@@ -87,10 +87,16 @@ def accumulate(leaf: Tensor, grad: Tensor, create_graph: bool) -> None:
         leaf._grad = grad
     elif grad.is_sparse or have.is_sparse:  # type: ignore[attr-defined]
         leaf._grad = _add_any(have, grad)
-    elif create_graph or have._rg:
+    elif create_graph:
         leaf._grad = add(have, grad)
     else:
         write_back(have, add(have, grad))
+
+
+def retain(t: Tensor, grad: Tensor) -> None:
+    """Adds a gradient to the `.grad` of a tensor that is no leaf: never in place, as PyTorch's."""
+    have = t._grad
+    t._grad = grad.clone() if have is None else _add_any(have, grad)  # type: ignore[attr-defined]
 
 
 def _repeat(now: walk.Walk, root: Any, seed: Tensor) -> bool:
@@ -102,7 +108,8 @@ def _repeat(now: walk.Walk, root: Any, seed: Tensor) -> bool:
     return repeat(now, root, seed)
 
 
-walk.OPS.add_n, walk.OPS.zeros, walk.OPS.accumulate = add_n, zeros, accumulate
+walk.OPS.add_n, walk.OPS.zeros = add_n, zeros
+walk.OPS.accumulate, walk.OPS.retain = accumulate, retain
 walk.OPS.repeat, walk.OPS.mark = _repeat, lambda tape: mark(tape, tape.n)
 
 

@@ -206,7 +206,7 @@ def parse_index(t: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Tensor]]
         elif i is None:
             t = unsqueeze(t, dim)
             dim += 1
-        elif isinstance(i, (bool, np.bool_)):
+        elif isinstance(i, (bool, np.bool_)) or _is_single_mask(i):
             t = unsqueeze(t, dim)
             advanced.append((dim, TORCH["zeros"](1 if i else 0, dtype=dt.int64)))
             dim += 1
@@ -228,6 +228,13 @@ def parse_index(t: Tensor, index: Any) -> tuple[Tensor, list[tuple[int, Tensor]]
         else:
             dim = _advanced(t, i, dim, advanced)
     return t, advanced
+
+
+def _is_single_mask(i: Any) -> bool:
+    """Whether it is a mask without dims: like True or False, it adds a dim of size 1 or 0."""
+    if isinstance(i, Tensor):
+        return i.meta.ndim == 0 and i.meta.dtype in (dt.bool_, dt.uint8)
+    return isinstance(i, np.ndarray) and i.ndim == 0 and i.dtype == np.bool_
 
 
 def _remaining(items: list, mark: Any) -> int:
@@ -281,10 +288,6 @@ def _advanced(t: Tensor, i: Any, dim: int, advanced: list) -> int:
                     f"The shape of the mask {list(m.shape)} at index {k} does not match the shape of the "
                     f"indexed tensor {list(t.meta.shape)} at index {dim + k}"
                 )
-        if m.ndim == 0:
-            raise NotImplementedError(
-                "indexing with a 0-d bool tensor: use `x[None][mask.item()]` or torch.where"
-            )
         for index in nonzero_tuple(i):
             advanced.append((dim, index))
             dim += 1

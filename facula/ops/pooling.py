@@ -4,7 +4,8 @@ Templates (NumPy meaning in graph/reference_conv.py), all on (N, C, *space):
   max_pool(x) -> values, indices; arg (kernel, stride, padding, dilation, out);
   avg_pool(x), arg (kernel, stride, padding, out, count_include_pad, divisor or None);
   avg_pool_backward(g), arg (kernel, stride, padding, space of x, count_include_pad, divisor);
-  adaptive_max_pool(x) -> values, indices; arg (out,).
+  adaptive_max_pool(x) -> values, indices; arg (out,);
+  adaptive_avg_pool(x), arg (out,); adaptive_avg_pool_backward(g), arg (space of x,).
 """
 
 from __future__ import annotations
@@ -488,53 +489,77 @@ def adaptive_out(m: Meta, k: int, size: Any, what: str) -> Sizes:
     return out
 
 
-def _shares(g: Any, n: int, out: int, d: Any) -> Any:
-    """(out, n): 1 / length where a position lies in a window, else 0."""
-    row, column = g.iota((out, n), 0), g.iota((out, n), 1)
-    start = g.binary("floordiv", row * n, out)
-    end = g.binary("floordiv", (row + 1) * n + (out - 1), out)
-    inside = (column >= start) & (column < end)
-    return g.where(inside, 1.0 / g.cast(end - start, d), g.const(0.0, d))
-
-
-def _along(g: Any, x: Any, axis: int, out: int, back: bool) -> Any:
-    """Means of windows along an axis; `back`: the gradient, with `out` the size of the input."""
-    lead, n, inner = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
-    shape = (*x.shape[:axis], out, *x.shape[axis + 1 :])
-    if n == out:
-        return x
+def _depth_means(g: Any, x: Any, out: int, back: bool) -> Any:
+    """Bins of equal size along axis 2 (which is not that of a plane), as a mean of layers."""
+    n = x.shape[2]
     many, few = (out, n) if back else (n, out)
-    if many % few == 0:
-        size = many // few
-        if back:
-            v = g.expand(g.reshape(x, (lead, few, 1, inner)), (lead, few, size, inner)) / float(
-                size
-            )
-        else:
-            v = g.mean(g.reshape(x, (lead, few, size, inner)), 2)
-        return g.reshape(v, shape)
-    share = g.reshape(_shares(g, many, few, x.dtype), (1, few, many, 1))
-    v = g.reshape(x, (lead, few, 1, inner) if back else (lead, 1, many, inner)) * share
-    return g.reshape(g.reduce("sum", v, 1 if back else 2), shape)
+    size, rest = many // few, x.shape[3:]
+    lead, inner = x.shape[:2], math.prod(rest)
+    if back:
+        wide = (*lead, few, size, inner)
+        v = g.expand(g.reshape(x, (*lead, few, 1, inner)), wide) / float(size)
+    else:
+        v = g.mean(g.reshape(x, (*lead, few, size, inner)), 3)
+    return g.reshape(v, (*lead, out, *rest))
+
+
+def _bins(g: Any, x: Any, sizes: Sizes, back: bool) -> Any:
+    """The template of means of bins (or of their gradient) over the last one or two dims.
+
+    Of three space dims the first becomes a plane's height beside it: means are taken apart.
+    """
+    name = "adaptive_avg_pool_backward" if back else "adaptive_avg_pool"
+    if len(sizes) == 3:
+        n, c, d, *plane = x.shape
+        if x.shape[3:] != sizes[1:]:
+            flat = _bins(g, g.reshape(x, (n, c * d, *plane)), sizes[1:], back)
+            x = g.reshape(flat, (n, c, d, *sizes[1:]))
+        few, many = sorted((d, sizes[0]))
+        if many % few == 0:
+            return _depth_means(g, x, sizes[0], back)
+        lead, area = (n, c), math.prod(sizes[1:])
+        flat = _bins(g, g.reshape(x, (*lead, d, area)), (sizes[0], area), back)
+        return g.reshape(flat, (*lead, *sizes))
+    (y,) = g.template(name, [(x.dtype, (*x.shape[:2], *sizes))], (x,), (sizes,))
+    return y
 
 
 def _adaptive_expand(g: Any, x: Any, out: Sizes) -> Any:
-    v = g.cast(x, opmath(x.dtype))
+    v, k = g.cast(x, opmath(x.dtype)), len(out)
+    shape, size = (*x.shape[: x.ndim - k], *out), x.shape[x.ndim - k :]
     if not math.prod(out) or not x.numel:
-        return g.const(0, x.dtype, (*x.shape[: x.ndim - len(out)], *out))
-    for i, o in enumerate(out):
-        v = _along(g, v, x.ndim - len(out) + i, o, False)
-    return g.cast(v, x.dtype)
+        return g.const(0, x.dtype, shape)
+    if all(o == 1 for o in out):
+        v = g.mean(g.reshape(v, (math.prod(shape), math.prod(size))), 1)
+    elif all(n % o == 0 for n, o in zip(size, out, strict=True)):
+        kernel = tuple(n // o for n, o in zip(size, out, strict=True))
+        v = _avg_expand(g, v, kernel, kernel, (0,) * k, out, True, None)
+    else:
+        v = _bins(g, g.reshape(v, (*_lead(x, k), *size)), out, False)
+    return g.cast(g.reshape(v, shape), x.dtype)
 
 
 def _adaptive_back_expand(g: Any, grad: Any, shape: Sizes, out: Sizes) -> Any:
-    v = g.cast(grad, opmath(grad.dtype))
+    v, k = g.cast(grad, opmath(grad.dtype)), len(out)
     if not grad.numel:
         return g.const(0, grad.dtype, shape)
-    for i in range(len(out)):
-        axis = len(shape) - len(out) + i
-        v = _along(g, v, axis, shape[axis], True)
-    return g.cast(v, grad.dtype)
+    size = tuple(shape[len(shape) - k :])
+    if all(n % o == 0 for n, o in zip(size, out, strict=True)):
+        v = _shared_out(g, v, size, out)
+    else:
+        v = _bins(g, g.reshape(v, (*_lead(grad, k), *out)), size, True)
+    return g.cast(g.reshape(v, shape), grad.dtype)
+
+
+def _shared_out(g: Any, v: Any, size: Sizes, out: Sizes) -> Any:
+    """Each number in all places of its bin, by their count; bins do not overlap."""
+    lead = v.shape[: v.ndim - len(out)]
+    narrow, wide = [*lead], [*lead]
+    for n, o in zip(size, out, strict=True):
+        narrow += [o, 1]
+        wide += [o, n // o]
+    count = math.prod(size) // math.prod(out)
+    return g.expand(g.reshape(v / float(count), tuple(narrow)), tuple(wide))
 
 
 ADAPTIVE_BACKWARD = Op(

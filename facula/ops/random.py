@@ -88,8 +88,11 @@ def generator_of(g: Any) -> Any:
     return default_generator if g is None else g
 
 
-def store(t: Tensor, values: np.ndarray) -> Tensor:
-    """Puts drawn values (stored form) into t, in place."""
+def store(t: Tensor, draw: Callable[..., np.ndarray], generator: Any, *args: Any) -> Tensor:
+    """Puts values of `draw(generator, *args)` (stored form) into t, in place.
+
+    On the meta device nothing is drawn: the generator's state is what it was.
+    """
     check_writable(t)
     if t.meta.device is META:
         return t
@@ -97,7 +100,7 @@ def store(t: Tensor, values: np.ndarray) -> Tensor:
     if watch is not None:
         watch.defeat("random numbers are drawn into a tensor in place")
     settle(t._s)
-    draws.place(t._array(), values)
+    draws.place(t._array(), draw(generator_of(generator), *args))
     t._s.version += 1
     return t
 
@@ -263,9 +266,7 @@ def uniform_(
         raise RuntimeError(
             f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={to:g}"
         )
-    return store(
-        self, draws.uniform(generator_of(generator), self.meta.numel, self.meta.dtype.name, low, to)
-    )
+    return store(self, draws.uniform, generator, self.meta.numel, self.meta.dtype.name, low, to)
 
 
 @only_method("normal_")
@@ -274,49 +275,42 @@ def normal_(self: Tensor, mean: float = 0, std: float = 1, *, generator: Any = N
     _floating("normal_kernel_cpu", self.meta.dtype)
     if std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    if self.meta.dtype.kind == "c":
-        return store(self, _normal(self.meta.plain(), generator, mean, std)._array())
-    values = draws.normal(
-        generator_of(generator),
-        self.meta.numel,
-        self.meta.dtype.name,
-        mean,
-        std,
-        self.meta.contiguous,
-    )
-    return store(self, values)
+    m = self.meta
+    if m.dtype.kind == "c":
+        return store(self, lambda g: _normal(m.plain(), g, mean, std)._array(), generator)
+    return store(self, draws.normal, generator, m.numel, m.dtype.name, mean, std, m.contiguous)
 
 
 @only_method("random_")
 def random_(self: Tensor, *args: Any, generator: Any = None, **kwargs: Any) -> Tensor:
     """Integers: all of the type's, below `to`, or from [from, to)."""
-    g, m = generator_of(generator), self.meta
+    m = self.meta
     given = list(args)
     low = kwargs.get("from", given[0] if len(given) == 2 else None)
     high = kwargs.get("to", given[-1] if given else None)
     if high is None and low is None:
-        return store(self, draws.random(g, m.numel, m.dtype.name))
+        return store(self, draws.random, generator, m.numel, m.dtype.name)
     low = 0 if low is None else int(low)
     high = draws.randint_limit(m.dtype.name) if high is None else int(high)
     if low >= high:
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
-    return store(self, draws.randint(g, m.numel, low, high, m.dtype.name))
+    return store(self, draws.randint, generator, m.numel, low, high, m.dtype.name)
 
 
 @only_method("bernoulli_")
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """1 with probability p, else 0."""
-    g = generator_of(generator)
+    name = self.meta.dtype.name
     if isinstance(p, Tensor):
         p = p.expand(self.meta.shape)  # type: ignore[attr-defined]
         return store(
-            self, draws.bernoulli_each(g, p._array(), p.meta.dtype.name, self.meta.dtype.name)
+            self, lambda g: draws.bernoulli_each(g, p._array(), p.meta.dtype.name, name), generator
         )
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
-    return store(self, draws.bernoulli(g, self.meta.numel, p, self.meta.dtype.name))
+    return store(self, draws.bernoulli, generator, self.meta.numel, p, name)
 
 
 @both("bernoulli")
@@ -326,6 +320,8 @@ def bernoulli(
     """1 with the probability that input holds, else 0."""
     if p is not None:
         return TORCH["empty_like"](input).bernoulli_(p, generator=generator)
+    if input.meta.device is META:
+        return to_out(TORCH["empty_like"](input), out)
     x = input._array()
     if x.size and not bool(((input._values() >= 0) & (input._values() <= 1)).all()):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
@@ -353,9 +349,7 @@ def _sampler(name: str, defaults: tuple, check: Any = None) -> None:
             params[i] = kwargs.get(key, params[i])
         if check is not None:
             check(*params)
-        return store(
-            self, draw(generator_of(generator), self.meta.numel, *params, self.meta.dtype.name)
-        )
+        return store(self, draw, generator, self.meta.numel, *params, self.meta.dtype.name)
 
     run.__name__ = run.__qualname__ = name + "_"
     run.__doc__ = f"Values of the {name.replace('_', '-')} distribution."

@@ -48,9 +48,13 @@ def expand_back(g: Tensor, m: Meta, dims: tuple[int, ...], keepdim: bool) -> Ten
     return g.expand(m.shape)  # type: ignore[attr-defined]
 
 
-def _reduction(ndim: int, dim: Any, keepdim: bool, asked: dtype | None) -> tuple:
+def reduction(ndim: int, dim: Any, keepdim: bool, asked: dtype | None) -> tuple:
     """Parameters of a reduction called with these arguments."""
     return dims_of(dim, ndim), keepdim, asked
+
+
+def _dims_and_keepdim(ndim: int, dim: Any, keepdim: bool) -> tuple:
+    return dims_of(dim, ndim), keepdim
 
 
 def _sum_dtype(d: dtype, asked: dtype | None) -> dtype:
@@ -82,7 +86,7 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
         out: Tensor | None = None) -> Tensor:  # fmt: skip
     """Sum of all elements, or along dims."""
     op = SUM if dim is None else SUM_DIM
-    got = apply_settled(op, input, (dim, keepdim, dtype), _reduction)
+    got = apply_settled(op, input, (dim, keepdim, dtype), reduction)
     return got if out is None else to_out(got, out)
 
 
@@ -121,7 +125,7 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
          out: Tensor | None = None) -> Tensor:  # fmt: skip
     """Mean of all elements, or along dims."""
     op = MEAN if dim is None else MEAN_DIM
-    got = apply_settled(op, input, (dim, keepdim, dtype), _reduction)
+    got = apply_settled(op, input, (dim, keepdim, dtype), reduction)
     return got if out is None else to_out(got, out)
 
 
@@ -176,7 +180,8 @@ def amax(
     input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None
 ) -> Tensor:
     """Largest elements along dims; gradients are shared among equal ones."""
-    return to_out(apply(AMAX, (input,), (dims_of(dim, input.meta.ndim), keepdim)), out)
+    got = apply_settled(AMAX, input, (dim, keepdim), _dims_and_keepdim)
+    return got if out is None else to_out(got, out)
 
 
 @both("amin")
@@ -184,7 +189,8 @@ def amin(
     input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None
 ) -> Tensor:
     """Smallest elements along dims; gradients are shared among equal ones."""
-    return to_out(apply(AMIN, (input,), (dims_of(dim, input.meta.ndim), keepdim)), out)
+    got = apply_settled(AMIN, input, (dim, keepdim), _dims_and_keepdim)
+    return got if out is None else to_out(got, out)
 
 
 def _arg_infer(name: str) -> Any:
@@ -211,7 +217,8 @@ ARGMIN = Op("argmin", _arg_infer("argmin"), _arg_expand("min"))
 
 
 def _arg(op: Op, input: Tensor, dim: int | None, keepdim: bool, out: Tensor | None) -> Tensor:
-    return to_out(apply(op, (input,), (dims_of(dim, input.meta.ndim), keepdim)), out)
+    got = apply_settled(op, input, (dim, keepdim), _dims_and_keepdim)
+    return got if out is None else to_out(got, out)
 
 
 @both("argmax")
@@ -334,7 +341,8 @@ def any(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None
 ) -> Tensor:
     """Whether any element is true (non-zero), along dims."""
-    return to_out(apply(ANY, (input,), (_truth_dims(dim, input), keepdim)), out)
+    got = apply_settled(ANY, input, (dim, keepdim), _truth_dims)
+    return got if out is None else to_out(got, out)
 
 
 @both("all")
@@ -342,10 +350,9 @@ def all(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None
 ) -> Tensor:
     """Whether all elements are true (non-zero), along dims."""
-    return to_out(apply(ALL, (input,), (_truth_dims(dim, input), keepdim)), out)
+    got = apply_settled(ALL, input, (dim, keepdim), _truth_dims)
+    return got if out is None else to_out(got, out)
 
 
-def _truth_dims(dim: Any, t: Tensor) -> tuple[int, ...]:
-    if isinstance(dim, tuple | list) and len(dim) == 0:
-        return ()
-    return dims_of(dim, t.meta.ndim)
+def _truth_dims(ndim: int, dim: Any, keepdim: bool) -> tuple:
+    return () if dim in ((), []) else dims_of(dim, ndim), keepdim

@@ -358,6 +358,8 @@ def view_as(self: Tensor, other: Tensor) -> Tensor:
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dims start_dim..end_dim as one."""
     shape = input.meta.shape
+    if start_dim == 0 and end_dim == -1 and len(shape) > 1:
+        return reshape(input, -1) if input.meta.numel else reshape(input, 0)
     start, end = wrap_dim(start_dim, len(shape)), wrap_dim(end_dim, len(shape))
     if start > end:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
@@ -487,6 +489,9 @@ def _sum_to_shape(g: Tensor, m: Meta) -> Tensor:
 @only_method("expand")
 def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
     """Dims of size 1 repeated without copying."""
+    got = known_view(EXPAND, self, sizes)
+    if got is not None:
+        return got
     target = sizes_of(sizes, "expand")
     m = self.meta
     lead = len(target) - m.ndim
@@ -514,7 +519,7 @@ def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
         strides.append(step if old == n and i >= lead else 0)
     if tuple(shape) == m.shape:
         return make_view(EXPAND, self, m.shape, m.strides, self._off)
-    return make_view(EXPAND, self, shape, tuple(strides), self._off)
+    return make_view(EXPAND, self, shape, tuple(strides), self._off, (), _plain_args(sizes))
 
 
 @only_method("expand_as")

@@ -9,11 +9,19 @@ from typing import Any
 from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
-from facula.ops.apply import apply
+from facula.ops.apply import apply, apply_settled
 from facula.ops.complexes import real_part
 from facula.ops.elementwise import conj_of
 from facula.ops.pointwise import opmath
-from facula.ops.reduce import _extreme_backward, dims_of, expand_back, reduced, return_type
+from facula.ops.reduce import (
+    SUM,
+    _extreme_backward,
+    dims_of,
+    expand_back,
+    reduced,
+    reduction,
+    return_type,
+)
 from facula.ops.registry import NAMESPACES, TORCH, both, check_out_types, to_out
 from facula.tensor import Tensor
 
@@ -74,9 +82,9 @@ PROD_DIM = Op(
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None,
          out: Tensor | None = None) -> Tensor:  # fmt: skip
     """Product of all elements, or along a dim."""
-    if dim is None:
-        return to_out(apply(PROD, (input,), (dims_of(None, input.meta.ndim), False, dtype)), out)
-    return to_out(apply(PROD_DIM, (input,), (dims_of(dim, input.meta.ndim), keepdim, dtype)), out)
+    op, keepdim = (PROD, False) if dim is None else (PROD_DIM, keepdim)
+    got = apply_settled(op, input, (dim, keepdim, dtype), reduction)
+    return got if out is None else to_out(got, out)
 
 
 # variance ---------------------------------------------------------------------------------------
@@ -252,13 +260,27 @@ def _without_nan(t: Tensor) -> Tensor:
     return TORCH["where"](t.isnan(), 0.0, t) if t.meta.dtype.kind in "fc" else t  # type: ignore[attr-defined]
 
 
+def _nansum_expand(g: Any, a: Any, dims: tuple, keepdim: bool, asked: Any) -> Any:
+    if a.dtype.kind == "f":
+        a = g.where(a.isnan(), g.const(0.0, a.dtype), a)
+    return SUM.expand(g, a, dims, keepdim, asked)
+
+
+def _nansum_backward(n: Any, g: Tensor) -> Tensor:
+    return SUM.backward(n, g) * ~n.tensor(0).isnan()  # type: ignore[misc]
+
+
+NANSUM = Op("nansum", SUM.infer, _nansum_expand, _nansum_backward, saves="0")
+
+
 @both("nansum")
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
            out: Tensor | None = None) -> Tensor:  # fmt: skip
     """Sum, NaNs counted as 0."""
     if input.meta.dtype.kind == "c":
         raise RuntimeError("nansum does not support complex inputs")
-    return TORCH["sum"](_without_nan(input), dim, keepdim, dtype=dtype, out=out)
+    got = apply_settled(NANSUM, input, (dim, keepdim, dtype), reduction)
+    return got if out is None else to_out(got, out)
 
 
 @both("nanmean")

@@ -112,6 +112,8 @@ def lobpcg(A: Tensor, k: int | None = None, B: Tensor | None = None, X: Tensor |
             f"LPBPCG algorithm is not applicable when the number of A rows (={m}) is smaller than 3 x "
             f"the number of requested eigenpairs (={count})"
         )
+    if X is None:  # PyTorch's first guess is drawn: what is drawn afterwards must be the same
+        torch.randn((*A.shape[:-2], m, count if n is None else n), dtype=A.dtype)
     if B is None:
         values, vectors = torch.linalg.eigh(A)
     else:

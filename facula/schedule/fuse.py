@@ -24,6 +24,7 @@ from facula.schedule.affine import (
     through_view,
     zero,
 )
+from facula.schedule.early import Early
 
 LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
 VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
@@ -269,6 +270,9 @@ class Fusion:
             if v.id in self.wanted and v.id not in self.heavy and v.op != "out":
                 found.add(v.id)
         self._add_shared(found)
+        found |= Early(
+            self.order, self.users, self.heavy, found, self.wanted, lambda v: v.op in POINTWISE
+        ).values()
         self._bound_reads(found)
         return found
 

@@ -15,6 +15,9 @@ from facula.kernel.pool import (
     Pool,
     plan_avg_pool,
     plan_avg_pool_gradient,
+    plan_bins_max,
+    plan_bins_mean,
+    plan_bins_mean_gradient,
     plan_max_pool,
     plan_max_pool_gradient,
     pooled_size,
@@ -96,3 +99,50 @@ def test_mean(case, include, divisor, rng):
     steps = plan_avg_pool_gradient(pool, image(0, dx), image(1, dy), include, divisor)
     native.run(steps, [dx, dy])
     np.testing.assert_allclose(dx, want_dx, atol=1e-5)
+
+
+@pytest.mark.parametrize("out", [(1, 1), (3, 5), (7, 20), (9, 30)])
+def test_bins(out, rng):
+    """Means, maxima and the means' gradient over [floor(i n / o), ceil((i + 1) n / o))."""
+    h, w = 7, 20
+    pool = Pool(2, 3, h, w, out, (1, 1), (1, 1))
+    x = np.round(rng.standard_normal((2, 3, h, w)) * 2).astype(np.float32)  # with ties
+    dy = rng.standard_normal((2, 3, *out)).astype(np.float32)
+    y, best, index = np.zeros_like(dy), np.zeros_like(dy), np.zeros(dy.shape, np.int64)
+    dx = np.full(x.shape, 9, np.float32)
+    native.run(plan_bins_mean(pool, image(0, x), image(1, y)), [x, y], chunk=1)
+    native.run(plan_bins_max(pool, image(0, x), image(1, best), (2, 0)), [x, best, index], chunk=1)
+    native.run(plan_bins_mean_gradient(pool, image(0, dx), image(1, dy)), [dx, dy], chunk=1)
+    want_dx = np.zeros(x.shape)
+    for i, j in np.ndindex(out):
+        rows = range(i * h // out[0], math.ceil((i + 1) * h / out[0]))
+        columns = range(j * w // out[1], math.ceil((j + 1) * w / out[1]))
+        for plane in np.ndindex(2, 3):
+            part = x[plane][rows.start : rows.stop, columns.start : columns.stop]
+            want_dx[plane][rows.start : rows.stop, columns.start : columns.stop] += (
+                dy[(*plane, i, j)] / part.size
+            )
+            np.testing.assert_allclose(y[(*plane, i, j)], part.mean(), atol=1e-6)
+            r, c = divmod(int(part.argmax()), len(columns))  # the first of equals
+            assert best[(*plane, i, j)] == part.max()
+            assert index[(*plane, i, j)] == (rows.start + r) * w + columns.start + c
+    np.testing.assert_allclose(dx, want_dx, atol=1e-6)
+
+
+def test_the_inside_of_wide_rows(rng):
+    """Registers that need no masks give what those at the edges do; a NaN wins, and stays."""
+    for kernel, stride, padding in ((2, 2, 0), (3, 1, 1), (3, 2, 1), (5, 1, 2), (4, 3, 1)):
+        ow = pooled_size(75, kernel, stride, padding, 1, False)
+        pool = Pool(1, 2, 1, 75, (1, ow), (1, kernel), (1, stride), (0, padding))
+        x = rng.standard_normal((1, 2, 1, 75)).astype(np.float32)
+        x[0, 1, 0, 40] = np.nan
+        y, index = np.zeros((1, 2, 1, ow), np.float32), np.zeros((1, 2, 1, ow), np.int64)
+        native.run(plan_max_pool(pool, image(0, x), image(1, y)), [x, y])
+        again = np.zeros_like(y)
+        native.run(plan_max_pool(pool, image(0, x), image(1, again), (2, 0)), [x, again, index])
+        for o, places, _ in windows(pool):
+            for c in (0, 1):
+                values = np.array([x[(0, c, *p)] for p in places])
+                np.testing.assert_equal(y[(0, c, *o)], values.max())
+                assert index[(0, c, *o)] == places[int(values.argmax())][1]
+        np.testing.assert_array_equal(again, y)

@@ -134,3 +134,21 @@ def test_a_view_picked_from_is_read_before_it_is_written():
     both = torch.cat([diagonal, diagonal])
     assert picked.tolist() == [5.0]
     assert both.tolist() == [0.0, 5.0, 10.0, 0.0, 5.0, 10.0]
+
+
+def test_a_mask_without_dims_adds_a_dim():
+    # shapes and values from PyTorch 2.13
+    x = torch.arange(6.0).view(2, 3)
+    yes, no = torch.tensor(True), torch.tensor(False)
+    assert x[yes].shape == (1, 2, 3)
+    assert x[no].shape == (0, 2, 3)
+    assert x[0, yes].shape == (1, 3)
+    assert x[:, yes].shape == (2, 1, 3)
+    assert x[yes, torch.tensor([0, 1])].shape == (2, 3)
+    s = torch.tensor(3.0, requires_grad=True)
+    s[s > 1].sum().backward()
+    assert s.grad == 1
+    t = torch.tensor(2.0)
+    t[t > 1] += 4
+    t[t > 100] = 0
+    assert t == 6

@@ -9,6 +9,9 @@ from facula.kernel.pool import (
     Pool,
     plan_avg_pool,
     plan_avg_pool_gradient,
+    plan_bins_max,
+    plan_bins_mean,
+    plan_bins_mean_gradient,
     plan_max_pool,
 )
 from facula.schedule.templates.common import planner, result
@@ -34,11 +37,10 @@ def _pool(image: tuple[int, ...], out: tuple[int, ...], kernel: Any, stride: Any
     )
 
 
-@planner("max_pool")
+@planner("max_pool", "adaptive_max_pool")
 def _max(builder: Any, v: Val) -> list[Any] | None:
     """Maxima, and where they are if somebody wants to know."""
     (x,) = v.srcs
-    kernel, stride, padding, dilation, out = v.arg[1]
     if x.dtype.name not in _TYPES or x.ndim not in (3, 4):
         return None
     values, places = result(builder, v, 0), result(builder, v, 1)
@@ -47,9 +49,41 @@ def _max(builder: Any, v: Val) -> list[Any] | None:
         return None
     if values is None:  # only the places are asked for
         values = builder.spare(v)
-    pool = _pool(x.shape, out, kernel, stride, padding, dilation, x.dtype.name)
     where = (places.slot, places.offset) if places else None
-    return got[0] + plan_max_pool(pool, got[1], image_at(v.shape, values), where)
+    plan = plan_max_pool
+    if v.op == "template:max_pool":
+        kernel, stride, padding, dilation, out = v.arg[1]
+        pool = _pool(x.shape, out, kernel, stride, padding, dilation, x.dtype.name)
+    else:
+        plan, pool = plan_bins_max, _bins(x.shape, v.arg[1][0], x.dtype.name)
+    return got[0] + plan(pool, got[1], image_at(v.shape, values), where)
+
+
+def _bins(image: tuple[int, ...], out: tuple[int, ...], dtype: str) -> Pool:
+    one = (1,) * len(out)
+    return _pool(image, out, one, one, (0,) * len(out), one, dtype)
+
+
+@planner("adaptive_avg_pool")
+def _bin_means(builder: Any, v: Val) -> list[Any] | None:
+    """Means of bins."""
+    (x,) = v.srcs
+    to, got = result(builder, v), image_of(builder, x, False)
+    if x.dtype.name not in _TYPES or to is None or got is None:
+        return None
+    pool = _bins(x.shape, v.arg[1][0], x.dtype.name)
+    return got[0] + plan_bins_mean(pool, got[1], image_at(v.shape, to))
+
+
+@planner("adaptive_avg_pool_backward")
+def _bin_means_gradient(builder: Any, v: Val) -> list[Any] | None:
+    """The gradient of the input of bins' means."""
+    (g,) = v.srcs
+    to, got = result(builder, v), image_of(builder, g, False)
+    if g.dtype.name not in _TYPES or to is None or got is None:
+        return None
+    pool = _bins(v.shape, g.shape[2:], g.dtype.name)
+    return got[0] + plan_bins_mean_gradient(pool, image_at(v.shape, to), got[1])
 
 
 @planner("avg_pool")
