@@ -48,6 +48,19 @@ class Text:
         if offset:
             self.say(f"{name}._off = {offset}")
 
+    def rebind(self, storages: list[str]) -> None:
+        """Makes new entries the values of storages, as `Tape.rebind_all` does."""
+        self.say("n, values = tape.n, tape.values")
+        for k, s in enumerate(storages):
+            self.say(f"if {s}.buf is not None:")
+            self.say(f" tape.rebound.append(({s}, {s}.i))")
+            self.say(f" {s}.buf = None")
+            self.say(f"elif values[{s}.i] is {s}: values[{s}.i] = None")
+            self.say(f"{s}.i = n + {k}")
+            self.say(f"{s}.version += 1")
+        self.say(f"values += ({''.join(f'{s}, ' for s in storages)})")
+        self.say(f"tape.n = n + {len(storages)}")
+
     def function(self, name: str) -> Any:
         """The compiled function."""
         exec(compile("\n".join(self.lines), "<a replay>", "exec"), self.space)
