@@ -137,8 +137,12 @@ def repeat(walk: Walk, root: Node, seed: Tensor) -> bool:
     False where the nodes have to run.
     """
     tape = LOCAL.tape
-    if (not isinstance(root, Node) or root.op is None or _misses.get(root.inst, 0) > MAX_MISSES or ANOMALY[0]
-            or tape.watch is not None or tape.budget < 0 or seed.meta is not seed._s.meta):  # fmt: skip
+    if not isinstance(root, Node) or ANOMALY[0]:
+        return False
+    if root.op is None:
+        return root.reach_leaves(walk, seed)
+    if (_misses.get(root.inst, 0) > MAX_MISSES or tape.watch is not None or tape.budget < 0
+            or seed.meta is not seed._s.meta):  # fmt: skip
         return False
     graph = Graph()
     if not graph.read(root):

@@ -98,8 +98,8 @@ def _node(text: Text, region: Any) -> None:
 
 
 def backward_replay(backward: Any, tools: dict[str, Any]) -> Callable[..., tuple]:
-    """replay(node, kept, grads): records the derivative and gives gradients for the edges."""
-    text = Text("def replay(node, kept, grads):")
+    """replay(node, grads): records the derivative and gives gradients for the edges."""
+    text = Text("def replay(node, grads):")
     text.space |= tools | {"backward": backward, "insts": backward.insts}
     wanting = backward.region.wanting
     seeds = [f"g{k}" for k in range(len(wanting))]
@@ -107,16 +107,14 @@ def backward_replay(backward: Any, tools: dict[str, Any]) -> Callable[..., tuple
         text.say(f"g{k} = grads[{k}]")
         text.say(f"if g{k} is None: g{k} = OPS.zeros({text.const(o.meta)})")
     text.say("tape = LOCAL.tape")
+    text.say("saved = node.saved")
+    for i in range(len(backward.kept)):
+        text.say(f"s{i}, v = saved[{i}]")
+        text.say(f"if s{i}.version != v: raise changed(None, s{i}.meta, s{i}.version, v, 0)")
     text.say(f"entries, metas = entries_of(tape, ({', '.join(seeds)},))")
     text.say("metas = tuple(metas)")
     text.say("inst = insts.get(metas) or backward.inst(metas)")
-    row = []
-    for i in backward.inputs:
-        if i < 0:
-            row.append(f"entries[{-1 - i}]")
-        else:
-            text.say(f"s{i} = kept[{i}]")
-            row.append(entry_of(f"s{i}"))
+    row = [f"entries[{-1 - i}]" if i < 0 else entry_of(f"s{i}") for i in backward.inputs]
     known = "backward.segment.inst(backward.all_metas(metas), known)"
     _record(text, row, backward, known, "node.sources")
     text.storages(backward.segment.results)
