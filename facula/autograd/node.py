@@ -109,6 +109,10 @@ class Node:
             raise RuntimeError(f"derivative for {self.inst.op.name} is not implemented")
         return op.backward(self, *grads)
 
+    def reach_leaves(self, walk: Any, seed: Any) -> bool:
+        """Does what a walk from this node does, but for its end; False where it cannot."""
+        return False
+
     def tensor(self, k: int) -> Any:
         """The k-th saved tensor; RuntimeError if it was freed or changed since."""
         if self.saved is FREED:

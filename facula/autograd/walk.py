@@ -23,6 +23,8 @@ class Ops:
     accumulate: Callable[[Any, Any, bool], None]
     retain: Callable[[Any, Any], None]
     check_grad: Callable[[Node, int, Any, Any], Any]
+    repeat: Callable[[Walk, Any, Any], bool]
+    mark: Callable[[Any], None]
 
 
 OPS = Ops()
@@ -263,6 +265,10 @@ def _run(walk: Walk, tensors: Sequence[Any], grads: Sequence[Any]) -> None:
     before = tape.grad
     tape.grad = walk.create
     try:
+        if walk.accumulate and not walk.create and len(tensors) == 1:
+            if OPS.repeat(walk, tensors[0]._g, grads[0]):
+                walk._finish()
+                return
         for tensor, grad in zip(tensors, grads, strict=True):
             walk.send(edge_of(tensor), grad)
         walk.run()

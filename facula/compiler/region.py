@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from facula.autograd.node import FREED, SECOND_TIME, Node, changed, next_seq
-from facula.autograd.walk import OPS
+from facula.autograd.walk import OPS, Walk
 from facula.compiler.numbers import Traced
 from facula.compiler.replays import backward_replay, forward_replay
 from facula.graph.meta import Meta
@@ -57,14 +57,24 @@ class CompiledFunctionBackward(Node):
         """Gradients of what the function read, for gradients of what it returned."""
         if self.saved is FREED:
             raise RuntimeError(SECOND_TIME)
-        kept = []
-        for s, version in self.saved:
-            if s.version != version:
-                raise changed(None, s.meta, s.version, version, 0)
-            kept.append(s)
         if LOCAL.tape.grad:
+            for s, version in self.saved:
+                if s.version != version:
+                    raise changed(None, s.meta, s.version, version, 0)
             return self.region.backward.again(self, grads)
-        return self.region.backward.replay(self, kept, grads)
+        return self.region.backward.replay(self, grads)
+
+    def reach_leaves(self, walk: Walk, seed: Tensor) -> bool:
+        """A whole walk where the function's result is differentiated and read only leaves."""
+        if self.special or self.n_outs > 1 or not all(isinstance(e, Tensor) for e in self.edges):
+            return False
+        leaves = walk.leaves
+        for leaf, grad in zip(self.edges, self.backward(seed)):
+            if grad is not None:
+                leaves[id(leaf)] = [leaf, grad]
+        if not walk.keep:
+            self.saved = FREED
+        return True
 
 
 class Numbers:
@@ -296,7 +306,7 @@ class Backward:
 
     def finish(self) -> None:
         """Writes the function that records the derivative as one operator."""
-        tools = {"OPS": OPS, "entries_of": entries_of, "at_hand": _at_hand}
+        tools = {"OPS": OPS, "entries_of": entries_of, "at_hand": _at_hand, "changed": changed}
         self.replay = backward_replay(self, tools)
 
     def all_metas(self, given: tuple[Meta, ...]) -> tuple[Meta, ...]:

@@ -9,58 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from facula.graph.meta import Meta
-from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Storage
+from facula.autograd.written import ROOM, Text, entry_of
 from facula.tensor import Tensor
-
-_COMMON = {"LOCAL": LOCAL, "ENGINE": ENGINE, "MAX_NODES": MAX_NODES, "Storage": Storage,
-           "Tensor": Tensor, "new": object.__new__}  # fmt: skip
-_ROOM = "if tape.budget < 0 or tape.n > MAX_NODES: ENGINE.flush(tape)"
-
-
-class Text:
-    """Lines of a function, and the constants that they name."""
-
-    def __init__(self, head: str) -> None:
-        self.lines = [head]
-        self.space: dict[str, Any] = dict(_COMMON)
-
-    def say(self, line: str) -> None:
-        """One more line of the body."""
-        self.lines.append(" " + line)
-
-    def const(self, x: Any) -> str:
-        """The name of a constant."""
-        name = f"k{len(self.space)}"
-        self.space[name] = x
-        return name
-
-    def storages(self, metas: list[Meta]) -> None:
-        """Makes the results r0, r1, ... and their entries."""
-        self.say("n = tape.n")
-        for k, m in enumerate(metas):
-            self.say(f"r{k} = new(Storage)")
-            self.say(f"r{k}.tape, r{k}.i, r{k}.buf, r{k}.meta, r{k}.version, r{k}.pin = "
-                     f"tape, n + {k}, None, {self.const(m)}, 0, None")  # fmt: skip
-        self.say(f"tape.n = n + {len(metas)}")
-        if metas:
-            self.say(f"tape.values += ({', '.join(f'r{k}' for k in range(len(metas)))},)")
-
-    def tensor(self, name: str, storage: str, m: Meta, offset: int) -> None:
-        """Makes a tensor on a storage."""
-        self.say(f"{name} = new(Tensor)")
-        self.say(f"{name}._s, {name}.meta = {storage}, {self.const(m)}")
-        if offset:
-            self.say(f"{name}._off = {offset}")
-
-    def function(self, name: str) -> Any:
-        """The compiled function."""
-        exec(compile("\n".join(self.lines), "<a replay>", "exec"), self.space)
-        return self.space[name]
-
-
-def _entry(storage: str) -> str:
-    return f"{storage}.i if {storage}.tape is tape else tape.leaf({storage})"
 
 
 def forward_replay(region: Any, tools: dict[str, Any]) -> Callable[[list[Tensor]], Any]:
@@ -82,7 +32,7 @@ def forward_replay(region: Any, tools: dict[str, Any]) -> Callable[[list[Tensor]
         if type(i) is not int or i < 0:
             text.say(f"i{j} = {text.const(i) if type(i) is not int else f'drawn[{-1 - i}]'}")
             name = f"i{j}"
-        row.append(_entry(name))
+        row.append(entry_of(name))
     _record(text, row, region, "region.forward.inst(region.metas, known)", "tensors")
     if region.forward.marks:
         text.say("tape.marks.append((tape.n, region.code, 0, []))")
@@ -101,7 +51,7 @@ def forward_replay(region: Any, tools: dict[str, Any]) -> Callable[[list[Tensor]
             text.say(f"o{j}.__dict__.update({text.const(o.special)})")
     if kept is not None:
         _node(text, region)
-    text.say(_ROOM)
+    text.say(ROOM)
     names = ", ".join(f"o{j}" for j in range(len(region.outputs)))
     text.say("return o0" if region.single else f"return unflatten([{names}], region.spec)")
     return text.function("replay")
@@ -148,8 +98,8 @@ def _node(text: Text, region: Any) -> None:
 
 
 def backward_replay(backward: Any, tools: dict[str, Any]) -> Callable[..., tuple]:
-    """replay(node, kept, grads): records the derivative and gives gradients for the edges."""
-    text = Text("def replay(node, kept, grads):")
+    """replay(node, grads): records the derivative and gives gradients for the edges."""
+    text = Text("def replay(node, grads):")
     text.space |= tools | {"backward": backward, "insts": backward.insts}
     wanting = backward.region.wanting
     seeds = [f"g{k}" for k in range(len(wanting))]
@@ -157,16 +107,14 @@ def backward_replay(backward: Any, tools: dict[str, Any]) -> Callable[..., tuple
         text.say(f"g{k} = grads[{k}]")
         text.say(f"if g{k} is None: g{k} = OPS.zeros({text.const(o.meta)})")
     text.say("tape = LOCAL.tape")
+    text.say("saved = node.saved")
+    for i in range(len(backward.kept)):
+        text.say(f"s{i}, v = saved[{i}]")
+        text.say(f"if s{i}.version != v: raise changed(None, s{i}.meta, s{i}.version, v, 0)")
     text.say(f"entries, metas = entries_of(tape, ({', '.join(seeds)},))")
     text.say("metas = tuple(metas)")
     text.say("inst = insts.get(metas) or backward.inst(metas)")
-    row = []
-    for i in backward.inputs:
-        if i < 0:
-            row.append(f"entries[{-1 - i}]")
-        else:
-            text.say(f"s{i} = kept[{i}]")
-            row.append(_entry(f"s{i}"))
+    row = [f"entries[{-1 - i}]" if i < 0 else entry_of(f"s{i}") for i in backward.inputs]
     known = "backward.segment.inst(backward.all_metas(metas), known)"
     _record(text, row, backward, known, "node.sources")
     text.storages(backward.segment.results)
@@ -185,6 +133,6 @@ def backward_replay(backward: Any, tools: dict[str, Any]) -> Callable[..., tuple
         results.append(made[name])
     if backward.segment.results:  # the results' entries must not look as if somebody held them
         text.say(f"del {', '.join(f'r{k}' for k in range(len(backward.segment.results)))}")
-    text.say(_ROOM)
+    text.say(ROOM)
     text.say(f"return ({''.join(f'{r}, ' for r in results)})")
     return text.function("replay")

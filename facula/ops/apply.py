@@ -48,7 +48,7 @@ def _kind_of(filename: str) -> int:
     return kind
 
 
-def _mark(tape: Tape, entry: int) -> None:
+def mark(tape: Tape, entry: int) -> None:
     """Notes the user's line that records an operator, and the modules whose forward is running.
 
     Which line it is, and the modules' names, are looked up in need.
@@ -131,7 +131,7 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
     entries, metas = entries_of(tape, tensors)
     inst = op.inst(tuple(metas), params, len(scalars))
     if op.marks:
-        _mark(tape, tape.n)
+        mark(tape, tape.n)
     storages = tape.record(inst, tuple(entries), scalars)
     outs = tuple([wrap(s, m) for s, m in zip(storages, inst.outs, strict=True)])
     if tape.grad and op.backward is not None:
@@ -181,7 +181,7 @@ def record(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple = ()) -
     if scalars:
         tape.scalars += scalars
     if op.marks:
-        _mark(tape, tape.n)
+        mark(tape, tape.n)
     s = _new(Storage)
     s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, 0, None
     tape.n += 1
@@ -224,7 +224,7 @@ def record_several(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple
     if scalars:
         tape.scalars += scalars
     if op.marks:
-        _mark(tape, tape.n)
+        mark(tape, tape.n)
     outs = []
     for m in inst.outs:
         s = _new(Storage)
@@ -567,6 +567,7 @@ __all__ = [
     "check_overlap",
     "check_writable",
     "entries_of",
+    "mark",
     "overwrite",
     "record_write",
     "write_value",

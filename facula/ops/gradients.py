@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from facula.autograd import walk
+from facula.autograd.repeat import repeat
 from facula.graph.dtypes import bfloat16, f32_to_bf16
 from facula.graph.meta import META, Meta
 from facula.graph.tape import LOCAL, Op
-from facula.ops.apply import apply
+from facula.ops.apply import apply, mark
 from facula.ops.create import filled
 from facula.ops.elementwise import add
 from facula.ops.inplace import write_back
@@ -98,8 +99,18 @@ def retain(t: Tensor, grad: Tensor) -> None:
     t._grad = grad.clone() if have is None else _add_any(have, grad)  # type: ignore[attr-defined]
 
 
+def _repeat(now: walk.Walk, root: Any, seed: Tensor) -> bool:
+    """`autograd.repeat`, where no mode changes what the derivatives record."""
+    # rooms that are loaded later, if at all
+    overrides, autocast = map(sys.modules.get, ("facula.overrides", "facula.ops.autocast"))
+    if (overrides and overrides._modes) or (autocast and autocast.active):
+        return False
+    return repeat(now, root, seed)
+
+
 walk.OPS.add_n, walk.OPS.zeros = add_n, zeros
 walk.OPS.accumulate, walk.OPS.retain = accumulate, retain
+walk.OPS.repeat, walk.OPS.mark = _repeat, lambda tape: mark(tape, tape.n)
 
 
 def _seeds(outputs: Sequence[Tensor], grads: Sequence[Any]) -> list[Tensor]:
@@ -177,7 +188,10 @@ def tensor_backward(self: Tensor, gradient: Tensor | None = None, retain_graph: 
     """Adds the gradients of self with respect to the graph's leaves to their `.grad`."""
     if gradient is None and inputs is None and self._rg:  # nearly always
         keep = create_graph if retain_graph is None else retain_graph
-        walk.backward((self,), _seeds((self,), (None,)), keep, create_graph)
+        m = self.meta
+        plain = m.numel == 1 and m.dtype.kind == "f"
+        seeds = [_one(m)] if plain else _seeds((self,), (None,))
+        walk.backward((self,), seeds, keep, create_graph)
         return
     backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 

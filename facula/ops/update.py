@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
+from facula.autograd.written import ROOM, Text, entry_of
 from facula.graph import dtypes as dt
 from facula.graph.ir import Graph, Val
 from facula.graph.meta import CPU, Meta
@@ -256,9 +257,19 @@ def fused_update(
     columns: parameters, gradients, then states (None where an update has no such state). False if
     it cannot be done so: then the caller runs fn on the tensors themselves.
     """
+    rows = len(columns[0])
+    kind = (fn, rows, *options)
+    known = _written.get(kind)
+    if known is not None:
+        try:
+            for record in known:
+                if record(columns, options):
+                    return True
+        except (AttributeError, ValueError):
+            pass  # something else than tensors, or unlike numbers of them: nothing was recorded
     asked = _asked.setdefault(fn, set())
     described = _describe(options, asked)
-    if described is None or not columns[0]:
+    if described is None or not rows:
         return False
     kinds, numbers = described
     present = tuple([c[0] is not None for c in columns])
@@ -267,19 +278,30 @@ def fused_update(
     op = _ops.get(fn)
     if op is None:
         op = _ops[fn] = Op(fn.__name__, _infer, _expand_with(fn))
-    params = (len(columns[0]), present, tuple(kinds), tuple(options))
+    params = (rows, present, tuple(kinds), tuple(options))
     try:
         metas = tuple(map(metas_of, flat))
     except AttributeError:
         return False
     inst = op.insts.get((metas, params))
     if inst is None:
-        known = len(asked)
+        known_asked = len(asked)
         if not _fits(flat, len(given)) or not _can(op, fn, flat, params, numbers, len(given)):
-            return len(asked) > known and fused_update(fn, columns, options)
-        if len(asked) > known:
+            return len(asked) > known_asked and fused_update(fn, columns, options)
+        if len(asked) > known_asked:
             return fused_update(fn, columns, options)
         inst = op.inst(metas, params, len(numbers))
+    elif len(flat) <= WRITTEN_SIZE:  # it comes again
+        if len(_written) > WRITTEN_KINDS:
+            _written.clear()
+        kept = _written.setdefault(kind, [])
+        kept.insert(0, written_update(inst, asked, options))
+        del kept[WRITTEN_EACH:]
+    return _record(inst, flat, len(given), numbers)
+
+
+def _record(inst: Any, flat: list[Any], width: int, numbers: list[float]) -> bool:
+    """Records the update of all tensors; False where one of them is not to be written so."""
     tape = LOCAL.tape
     grad = tape.grad
     entries: list[Any] = [inst]
@@ -290,7 +312,6 @@ def fused_update(
             return False
         entries.append(s.i if s.tape is tape else tape.leaf(s))
         storages.append(s)
-    width = len(given)
     if width > 2:
         targets = [s for i, s in enumerate(storages) if i % width != 1]
     else:
@@ -312,6 +333,61 @@ def before_step() -> None:
     tape = LOCAL.tape
     if tape.varies and tape.watch is None:
         ENGINE.flush(tape)
+
+
+# by update, rows and names of options: functions that record it for the geometries that came last
+_written: dict[tuple, list[Callable[..., bool]]] = {}
+WRITTEN_KINDS, WRITTEN_EACH = 64, 4
+WRITTEN_SIZE = 200  # tensors; above, the loop is a small part of a step
+
+
+def written_update(inst: Any, asked: set[str], options: dict[str, Any]) -> Callable[..., bool]:
+    """record(columns, options): `_record` for tensors of inst's geometries, without loops.
+
+    It gives False, and has done nothing, where something is not as it was.
+    """
+    rows, present, kinds, names = inst.params
+    text = Text("def record(columns, options):")
+    text.say(f"{''.join(f'c{c}, ' for c in range(len(present)))} = columns")
+    text.say(f"{''.join(f'o{i}, ' for i in range(len(names)))} = options.values()")
+    numbers = []
+    for i, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+        if not isinstance(kind, tuple):
+            text.say(f"if o{i} is not {text.const(kind)}: return False")
+            continue
+        numbers.append(f"o{i}")
+        text.say(f"if type(o{i}) is not float:")
+        text.say(f" if type(o{i}) is not int: return False")
+        text.say(f" o{i} = float(o{i})")
+        if name in asked:
+            test = f"o{i} != {1 if kind[2] else 0}" if kind is not _NUMBER else f"o{i} in (0, 1)"
+            text.say(f"if {test}: return False")
+    text.say("tape = LOCAL.tape")
+    text.say("grad = tape.grad")
+    here = [c for c, have in enumerate(present) if have]
+    for c, have in enumerate(present):
+        if not have:
+            text.say(f"if c{c}[0] is not None: return False")
+            continue
+        text.say(f"{''.join(f't{c}_{r}, ' for r in range(rows))} = c{c}")
+    width = len(here)
+    order = [(r, c) for r in range(rows) for c in here]
+    for at, (r, c) in enumerate(order):
+        t, s, m = f"t{c}_{r}", f"s{c}_{r}", text.const(inst.ins[at])
+        text.say(f"{s} = {t}._s")
+        text.say(f"if {t}.meta is not {m} or {s}.meta is not {m} or {s}.pin is not None or "
+                 f"{t}._base is not None or (grad and {t}._rg): return False")  # fmt: skip
+    if rows > 1:
+        text.say(f"if len({{{', '.join(f's0_{r}' for r in range(rows))}}}) != {rows}: return False")
+    entries = [entry_of(f"s{c}_{r}") for r, c in order]
+    text.say(f"tape.key += ({text.const(inst)}, {', '.join(entries)})")
+    text.say(f"tape.scalars += ({''.join(f'{x}, ' for x in numbers)})")
+    text.say(f"tape.budget -= {inst.nbytes}")
+    targets = [f"s{c}_{r}" for at, (r, c) in enumerate(order) if at % width != 1 or width < 2]
+    text.rebind(targets)
+    text.say(ROOM)
+    text.say("return True")
+    return text.function("record")
 
 
 def end_of_step() -> None:

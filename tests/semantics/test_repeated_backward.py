@@ -1,0 +1,275 @@
+"""Backward passes that are recorded as one operator do what their nodes do, bit by bit."""
+
+from __future__ import annotations
+
+import pytest
+
+import facula as torch
+from facula.autograd import repeat, walk
+from facula.graph.tape import LOCAL
+
+nn, F = torch.nn, torch.nn.functional
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    repeat._known.clear()
+    repeat._misses.clear()
+
+
+def replays() -> int:
+    return sum(found is not None for found in repeat._known.values())
+
+
+def by_nodes(monkeypatch):
+    """From now on the nodes run."""
+    monkeypatch.setattr(walk.OPS, "repeat", lambda *_: False)
+
+
+def network():
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Linear(6, 5), nn.Tanh(), nn.LayerNorm(5), nn.Linear(5, 4), nn.GELU(), nn.Linear(4, 3)
+    )
+
+
+def batch():
+    return torch.randn(7, 6), torch.randint(0, 3, (7,))
+
+
+def grads_of(model):
+    return [None if p.grad is None else p.grad.numpy().tobytes() for p in model.parameters()]
+
+
+def train(model, steps=4, each=lambda model, k: None):
+    """Gradients and losses of some steps of Adam."""
+    x, y = batch()
+    opt = torch.optim.Adam(model.parameters(), lr=0.1)
+    seen = []
+    for k in range(steps):
+        each(model, k)
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        seen += [loss.item(), *grads_of(model)]
+        opt.step()
+    return seen
+
+
+def both(monkeypatch, work):
+    """What work() gives with replays and without; how many structures were traced."""
+    mine = work()
+    n = replays()
+    by_nodes(monkeypatch)
+    assert mine == work()
+    return n
+
+
+def test_training(monkeypatch):
+    assert both(monkeypatch, lambda: train(network())) == 1
+
+
+def test_frozen_and_thawed(monkeypatch):
+    def each(model, k):
+        model[0].weight.requires_grad_(k % 2 == 0)
+
+    assert both(monkeypatch, lambda: train(network(), 6, each)) == 2
+
+
+def test_replaced_and_edited_parameters(monkeypatch):
+    def each(model, k):
+        torch.manual_seed(k)
+        if k == 2:
+            model[3].weight = nn.Parameter(torch.randn(4, 5))
+        if k == 3:
+            with torch.no_grad():
+                model[0].bias.add_(1)
+            model[0].weight.data = torch.randn(6, 5).t()
+
+    assert (
+        both(monkeypatch, lambda: train(network(), 5, each)) == 2
+    )  # a transposed weight is another one
+
+
+def test_gradients_add_up(monkeypatch):
+    def work():
+        model = network()
+        x, y = batch()
+        for _ in range(3):
+            F.cross_entropy(model(x), y).backward()
+        return grads_of(model)
+
+    assert both(monkeypatch, work) == 1
+
+
+def test_retained_graph(monkeypatch):
+    def work():
+        model = network()
+        x, y = batch()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward(retain_graph=True)
+        loss.backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            loss.backward()
+        return grads_of(model)
+
+    assert both(monkeypatch, work) == 1
+
+
+def test_hooks_that_come_later(monkeypatch):
+    def work():
+        model = network()
+        x, y = batch()
+        seen = []
+        for k in range(3):
+            hidden = model[0](x)
+            if k == 1:  # on a leaf: called when its gradient is complete
+                model[0].weight.register_hook(lambda g: g * 2)
+                model[3].bias.register_post_accumulate_grad_hook(
+                    lambda p: seen.append(p.grad.sum().item())
+                )
+            if k == 2:  # in the middle: the nodes run
+                hidden.register_hook(lambda g: g + 1)
+                hidden.retain_grad()
+            F.cross_entropy(model[1:](hidden), y).backward()
+        return seen, hidden.grad.tolist(), grads_of(model)
+
+    assert both(monkeypatch, work) == 1
+
+
+def test_numbers_in_the_graph_count(monkeypatch):
+    def work():
+        out = []
+        for scale in (0.5, 0.25, 2, 2.0, 0.0, -0.0, True):
+            x = torch.arange(1.0, 5.0).requires_grad_()
+            ((x * scale).exp() * (x - 1).tanh() / (x * x + 1)).sum().backward()
+            out.append(x.grad.numpy().tobytes())
+        return out
+
+    both(monkeypatch, work)
+
+
+def test_batches_are_slices(monkeypatch):
+    def work():
+        model = network()
+        data, target = torch.randn(21, 6), torch.randint(0, 3, (21,))
+        for k in range(3):
+            rows = slice(7 * k, 7 * k + 7)
+            F.cross_entropy(model(data[rows]), target[rows]).backward()
+        return grads_of(model)
+
+    assert both(monkeypatch, work) <= 2  # the first slice begins where its storage does
+
+
+def test_one_gradient_for_two_leaves():
+    a = torch.ones(3, requires_grad=True)
+    b = torch.ones(3, requires_grad=True)
+    for k in range(1, 3):
+        (a + b).exp().mul(2).tanh().sum().backward()
+        if k == 1:
+            assert a.grad.data_ptr() != b.grad.data_ptr()
+            a.grad.zero_()
+            first = b.grad.clone()
+    assert torch.equal(b.grad, 2 * first) and torch.equal(a.grad, first)
+
+
+def test_saved_values_that_were_written():
+    model = network()
+    x, y = batch()
+    F.cross_entropy(model(x), y).backward()
+    before = grads_of(model)
+    hidden = model[0](x)
+    out = model[2:](torch.tanh(hidden).mul_(2))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        F.cross_entropy(out, y).backward()
+    assert grads_of(model) == before
+
+
+def test_derivatives_that_cannot_be_repeated():
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    model = network()
+    x, y = batch()
+    F.cross_entropy(model[3:](Twice.apply(model[:3](x))), y).backward()
+    assert replays() == 0
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_derivatives_of_derivatives():
+    x = torch.linspace(0.1, 1, 4).requires_grad_()
+    for _ in range(3):
+        x.grad = None
+        (x.exp() * x.sin()).tanh().sum().backward(create_graph=True)
+        assert x.grad.requires_grad
+    assert replays() == 0
+
+
+def test_two_results_of_one_node(monkeypatch):
+    def work():
+        x = torch.linspace(-1, 1, 12).reshape(3, 4).requires_grad_()
+        for _ in range(2):
+            values, _ = x.exp().max(dim=1)
+            a, b = x.tanh().split(2, dim=1)
+            (values.log() + (a * b).sum(1)).pow(2).sum().backward()
+        return x.grad.tolist()
+
+    both(monkeypatch, work)
+
+
+def test_unused_results_keep_what_they_saved(monkeypatch):
+    """A part of the graph that no gradient reaches may be used afterwards."""
+
+    def work():
+        x = torch.linspace(-1, 1, 4).requires_grad_()
+        y = x.exp()
+        z = torch.where(torch.tensor(True), x.tanh().sin(), y.detach()).cos().sum()
+        z.backward()
+        y.sum().backward()
+        return x.grad.tolist()
+
+    both(monkeypatch, work)
+
+
+def test_modes(monkeypatch):
+    def work():
+        model = network()
+        x, y = batch()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            F.cross_entropy(model(x), y).backward()
+        loss = F.cross_entropy(model(x), y)
+        with torch.no_grad():
+            loss.backward()
+        return grads_of(model)
+
+    both(monkeypatch, work)
+    assert LOCAL.tape.grad
+
+
+def test_bad_targets_are_reported():
+    model = network()
+    x, y = batch()
+    for _ in range(2):
+        F.cross_entropy(model(x), y).backward()
+        model.zero_grad()
+    y[0] = 5
+    with pytest.raises(IndexError, match="Target 5 is out of bounds"):
+        F.cross_entropy(model(x), y).backward()
+        print(model[0].weight.grad)
+    y[0] = 0
+    model.zero_grad()
+    F.cross_entropy(model(x), y).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_structures_that_never_come_again_are_left_alone():
+    x = torch.ones(3, requires_grad=True)
+    for k in range(40):
+        (x.exp() * (1.5 + k)).tanh().sin().sum().backward()
+    assert len(repeat._known) <= repeat.MAX_MISSES + 1
