@@ -13,7 +13,14 @@ from facula.ops.apply import apply
 from facula.ops.complexes import real_part
 from facula.ops.elementwise import conj_of
 from facula.ops.pointwise import opmath
-from facula.ops.reduce import _extreme_backward, dims_of, expand_back, reduced, return_type
+from facula.ops.reduce import (
+    _extreme_backward,
+    dims_of,
+    expand_back,
+    reduced,
+    return_type,
+    sum_of_squares,
+)
 from facula.ops.registry import NAMESPACES, TORCH, both, check_out_types, to_out
 from facula.tensor import Tensor
 
@@ -373,7 +380,7 @@ def _norm_expand(g: Any, a: Any, ord: float, dims: tuple, keepdim: bool, asked: 
     elif ord == 1:
         out = g.reduce("sum", x, dims, keepdim)
     elif ord == 2:
-        out = g.reduce("sum", x * x, dims, keepdim).sqrt()
+        out = g.reshape(sum_of_squares(g, x, dims).sqrt(), reduced(a.shape, dims, keepdim))
     else:
         power = g.const(float(ord), x.dtype)
         out = g.reduce("sum", x.pow(power), dims, keepdim).pow(g.const(1.0 / ord, x.dtype))
