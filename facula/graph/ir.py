@@ -28,6 +28,7 @@ BINARY = frozenset(
     "add sub mul div floordiv mod fmod truncdiv pow maximum minimum fmax fmin atan2 copysign "
     "nextafter hypot eq ne lt le gt ge and or xor shl shr".split()
 )
+TERNARY = frozenset({"where", "fma"})
 COMPARE = frozenset("eq ne lt le gt ge".split())
 TO_BOOL = COMPARE | {"isnan", "isinf"}
 REDUCTIONS = frozenset("sum prod max min any all argmax argmin".split())
@@ -38,8 +39,9 @@ VIEWS = frozenset("reshape permute expand slice as_strided".split())
 _NOTHING = (
     UNARY
     | BINARY
+    | TERNARY
     | VIEWS
-    | {"where", "cast", "copy", "pad", "cat", "take", "gather", "check", "scan"}
+    | {"cast", "copy", "pad", "cat", "take", "gather", "check", "scan"}
 )
 
 
@@ -272,6 +274,12 @@ class Graph:
         shape = broadcast_shapes(c.shape, a.shape, b.shape)
         c, a, b = (self.expand(v, shape) for v in (c, a, b))
         return self.make("where", a.dtype, shape, (c, a, b))
+
+    def fma(self, a: Val, b: Val, c: Val) -> Val:
+        """a * b + c of one float dtype, rounded once where the machine can."""
+        shape = broadcast_shapes(a.shape, b.shape, c.shape)
+        a, b, c = (self.expand(v, shape) for v in (a, b, c))
+        return self.make("fma", a.dtype, shape, (a, b, c))
 
     def cast(self, x: Val, d: dtype) -> Val:
         """Values converted to another type."""

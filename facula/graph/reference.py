@@ -441,9 +441,16 @@ def _matmul(a: Array, b: Array) -> Array:
     return np.matmul(a, b)
 
 
+def _fma(a: Array, b: Array, c: Array) -> Array:
+    """a * b + c in the next wider type, so that it is rounded nearly once."""
+    wide = np.float64 if a.dtype == np.float32 else np.longdouble
+    return (a.astype(wide) * b + c).astype(a.dtype)
+
+
 _SIMPLE: dict[str, Callable[[Val, list[Array]], Array]] = {
     "copy": lambda v, a: a[0],
     "where": lambda v, a: np.where(a[0], a[1], a[2]),
+    "fma": lambda v, a: _fma(*a),
     "cast": lambda v, a: _cast(a[0], v.dtype),
     "const": lambda v, a: np.asarray(v.arg, compute_type(v.dtype)),
     "iota": lambda v, a: np.arange(max(v.shape, default=1) if v.shape else 1, dtype=np.int64)[: v.numel].reshape(v.shape),

@@ -8,7 +8,7 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype
-from facula.graph.ir import BINARY, UNARY, Val
+from facula.graph.ir import BINARY, TERNARY, UNARY, Val
 from facula.graph.meta import contiguous_strides
 from facula.kernel.program import ACCESSING, STORES, Access, Phase, Program, Stmt
 from facula.schedule.affine import Expr, Unfusable, dot, plus, scaled, strided_base, through_view
@@ -246,7 +246,7 @@ class Writer:
         name = v.op
         if name == "not" and v.dtype.kind != "b":
             name = "bitwise_not"
-        if v.dtype.name in HALVES and name in UNARY | BINARY | {"where"} and name != "cast":
+        if v.dtype.name in HALVES and name in UNARY | BINARY | TERNARY and name != "cast":
             return self._half(v, name, args)
         if v.srcs and v.srcs[0].dtype.name in HALVES and v.dtype.kind == "b" and name != "where":
             return self.stmt(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from facula.graph.ir import BINARY, UNARY, Val
+from facula.graph.ir import BINARY, TERNARY, UNARY, Val
 from facula.graph.meta import contiguous_strides
 from facula.schedule.affine import (
     Expr,
@@ -28,7 +28,7 @@ from facula.schedule.early import Early
 
 LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
 VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
-POINTWISE = UNARY | BINARY | {"where", "cast", "copy", "check", "pad", "take", "gather"}
+POINTWISE = UNARY | BINARY | TERNARY | {"cast", "copy", "check", "pad", "take", "gather"}
 DEAR = frozenset(
     "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erfinv "
     "lgamma digamma sigmoid pow atan2 hypot take gather div sqrt rsqrt floordiv mod fmod truncdiv".split()

@@ -9,7 +9,7 @@ import numpy as np
 
 from facula import config
 from facula.graph import reference
-from facula.graph.ir import BINARY, UNARY, Val
+from facula.graph.ir import BINARY, TERNARY, UNARY, Val
 from facula.graph.meta import contiguous_strides
 from facula.graph.reference import BadIndex, Failed, decode, encode
 from facula.kernel.program import ITEMSIZE
@@ -54,7 +54,7 @@ class HostStep:
     outs: list[tuple[Val, Place]]
 
 
-_BY_ELEMENTS = UNARY | BINARY | {"where"}
+_BY_ELEMENTS = UNARY | BINARY | TERNARY
 _RUN = 1 << 14  # elements whose intermediate values stay in the cache
 
 

@@ -147,7 +147,7 @@ def _matmul(v: Val) -> None:
 
 
 RULES = {
-    **dict.fromkeys(UNARY | BINARY, _elementwise), "where": _where, "reshape": _same_numel, "permute": _permute,
+    **dict.fromkeys(UNARY | BINARY | {"fma"}, _elementwise), "where": _where, "reshape": _same_numel, "permute": _permute,
     "expand": _expand, "slice": _slice, "as_strided": _as_strided, "write": _write, "write_at": _write,
     "reduce": _reduce, "pad": _pad, "cat": _cat, "boxes": _boxes, "put": _like_first, "scatter": _like_first, "copy": _like_first,
     "take": _take, "gather": _gather, "matmul": _matmul,
