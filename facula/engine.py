@@ -9,7 +9,7 @@ from typing import Any
 
 from facula import config
 from facula.graph.reference import BadIndex, Failed
-from facula.graph.tape import ENGINE, LEAF, LOCAL, Storage, Tape
+from facula.graph.tape import ENGINE, LEAF, LOCAL, Storage, Tape, next_seq
 from facula.schedule.lower import decode
 from facula.schedule.plan import Plan, build_plan
 
@@ -21,11 +21,28 @@ _HOME = str(Path(__file__).parent)
 _UNREFERENCED = [sys.getrefcount(x) for x in [object()]][0]  # noqa: RUF015
 
 
+# a loop in which values decide on sizes has a new long tape every time
+LONG = 400  # elements of a tape's key
+NEW_IN_A_ROW = 8  # long tapes
+AGAIN = 16_384  # evaluations after which whole tapes are tried again
+
+
 class Counters:
     """What the engine did; tests assert on it."""
 
     plans_built = 0
     plans_run = 0
+    new_in_a_row = 0
+
+
+def _note(new: bool, length: int) -> None:
+    """Notes whether tapes of some length come again: see `ENGINE.varying`."""
+    if ENGINE.varying:
+        ENGINE.varying -= 1
+    elif length > LONG:
+        Counters.new_in_a_row = Counters.new_in_a_row + 1 if new else 0
+        if Counters.new_in_a_row >= NEW_IN_A_ROW:
+            ENGINE.varying, Counters.new_in_a_row = AGAIN, NEW_IN_A_ROW // 2
 
 
 def live_entries(values: list[Storage | None]) -> tuple[bool, ...]:
@@ -49,6 +66,8 @@ def flush(tape: Tape) -> None:
         free = tuple([count(b) <= _UNREFERENCED for b in tape.leaves])
         key = (tuple(tape.key), live, free)
         plan = _plans.get(key)
+        _note(plan is None, len(tape.key))
+        ENGINE.cuts.append(next_seq())
         if plan is None:
             if len(_plans) >= config.MAX_PLANS:
                 _plans.clear()

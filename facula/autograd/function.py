@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from facula.autograd.node import FREED, SECOND_TIME, Node, next_seq, save, save_result, unpack
-from facula.graph.tape import LOCAL, Inst, Op
+from facula.autograd.node import FREED, SECOND_TIME, Node, save, save_result, unpack
+from facula.graph.tape import LOCAL, Inst, Op, next_seq
 from facula.tensor import Tensor, wrap
 
 _CUSTOM = Op("custom", lambda *a: None, lambda *a: None, None)

@@ -6,12 +6,9 @@ is None (no gradient wanted), a leaf tensor, a node with one result, or (node, n
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from facula.graph.tape import Inst, Op
-
-next_seq = itertools.count(1).__next__
 
 FREED = object()
 

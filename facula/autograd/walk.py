@@ -12,7 +12,7 @@ from typing import Any
 
 from facula.autograd.mode import set_grad_enabled
 from facula.autograd.node import FREED, SECOND_TIME, Node
-from facula.graph.tape import LOCAL
+from facula.graph.tape import ENGINE, LOCAL, flush
 
 
 class Ops:
@@ -37,6 +37,14 @@ def combine(grads: Any) -> Any:
     if type(grads) is list:
         return OPS.add_n(grads)
     return grads
+
+
+def _cuts(last: int) -> list[int]:
+    """Where the forward pass was evaluated in parts: the backward pass will be, too.
+
+    Without a part's sizes in the rest's plan, both have a chance to come again.
+    """
+    return [] if LOCAL.tape.watch else [seq for seq in ENGINE.cuts if seq < last]
 
 
 class Walk:
@@ -102,9 +110,14 @@ class Walk:
         needed, wanted, keep = self.needed, self.wanted, self.keep
         # the node that was reached last waits outside of the heap: mostly it is the next to run
         pop, push, latest = heapq.heappop, heapq.heappush, None
+        cuts = _cuts(-heap[0][0]) if ENGINE.varying and heap else None
         while heap or latest:
             node = (heapq.heappushpop(heap, latest) if latest else pop(heap))[1]
             latest = None
+            if cuts and node.seq < cuts[-1]:
+                while cuts and node.seq < cuts[-1]:
+                    cuts.pop()
+                flush()
             got = arrived.pop(node)
             kind = type(got)
             if kind is list:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from facula.autograd.node import Node, Packed, PackedResult, next_seq
+from facula.autograd.node import Node, Packed, PackedResult
 from facula.compiler.guards import Guards, Unsupported
 from facula.compiler.numbers import Floats, Sample, Traced
 from facula.compiler.observe import Observer
@@ -30,6 +30,7 @@ from facula.graph.tape import (
     Tape,
     evaluate,
     flush,
+    next_seq,
 )
 from facula.ops import autocast
 from facula.ops.random import default_generator

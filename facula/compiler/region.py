@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from facula.autograd.node import FREED, SECOND_TIME, Node, changed, next_seq
+from facula.autograd.node import FREED, SECOND_TIME, Node, changed
 from facula.autograd.walk import OPS, Walk
 from facula.compiler.numbers import Traced
 from facula.compiler.replays import backward_replay, forward_replay
 from facula.graph.meta import Meta
 from facula.graph.segment import Recorded, Segment, read_tape
-from facula.graph.tape import LEAF, LOCAL, Inst, Storage, Tape, new_storage
+from facula.graph.tape import LEAF, LOCAL, Inst, Storage, Tape, new_storage, next_seq
 from facula.ops.apply import entries_of
 from facula.tensor import Tensor
 from facula.utils._pytree import tree_unflatten

@@ -9,10 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from facula.autograd.node import Node, Saved, next_seq
+from facula.autograd.node import Node, Saved
 from facula.autograd.walk import Walk, combine
 from facula.graph.segment import Recorded, Segment
-from facula.graph.tape import LOCAL, VIEW, VIEW_AT, WRITE, WRITE_AT, Inst, Op, Storage, new_storage
+from facula.graph.tape import (
+    LOCAL,
+    VIEW,
+    VIEW_AT,
+    WRITE,
+    WRITE_AT,
+    Inst,
+    Op,
+    Storage,
+    new_storage,
+    next_seq,
+)
 from facula.ops.gradients import zeros
 from facula.tensor import Tensor, wrap
 

@@ -9,7 +9,9 @@ before keeps reading the old one: aliasing is exact and the graph stays function
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -315,10 +317,18 @@ class Local(threading.local):
 LOCAL = Local()
 
 
+# numbers nodes of the graph of derivatives, and the evaluations between them
+next_seq = itertools.count(1).__next__
+
+
 class Engine:
     """Filled in by `facula.engine`: the graph room must not know who evaluates."""
 
     flush: Callable[[Tape], None]
+    # above 0 while long tapes are new every time, as where values decide on sizes: what is recorded
+    # is then evaluated in parts that may come again
+    varying: int = 0
+    cuts: deque[int] = deque(maxlen=1024)  # when tapes were evaluated, by `next_seq`
 
 
 ENGINE = Engine()

@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from facula.autograd.node import HOOKS, Node, Saved, grad_class, next_seq, save, save_result
+from facula.autograd.node import HOOKS, Node, Saved, grad_class, save, save_result
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import (
     ENGINE,
@@ -25,6 +25,7 @@ from facula.graph.tape import (
     Tape,
     evaluate,
     flush,
+    next_seq,
 )
 from facula.runtime.buffers import alloc
 from facula.tensor import Tensor, empty_meta, storage_array, wrap

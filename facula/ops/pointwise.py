@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from facula.autograd.node import FREED, SECOND_TIME, grad_class, next_seq, shown
+from facula.autograd.node import FREED, SECOND_TIME, grad_class, shown
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import default_dtype, dtype, promote_types
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
-from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage
+from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage, next_seq
 from facula.ops.apply import apply, check_overlap
 from facula.ops.apply import record as record_inst
 from facula.ops.inplace import write_back

@@ -74,7 +74,7 @@ def namespace(space: str, *names: str) -> Callable[[Callable], Callable]:
 
 def inplace(fn: Callable, name: str | None = None) -> Callable:
     """The `_` variant of an out-of-place function: computes, checks, writes back."""
-    from facula.autograd.node import next_seq
+    from facula.graph.tape import next_seq
     from facula.ops.apply import check_overlap
     from facula.ops.inplace import write_back
 

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from facula.autograd.node import grad_class, next_seq
+from facula.autograd.node import grad_class
 from facula.graph.dtypes import int64
 from facula.graph.meta import (
     META,
@@ -19,7 +19,7 @@ from facula.graph.meta import (
     view_strides,
     wrap_dim,
 )
-from facula.graph.tape import LOCAL, MAX_KNOWN, Inst, Op
+from facula.graph.tape import LOCAL, MAX_KNOWN, Inst, Op, next_seq
 from facula.ops.apply import apply
 from facula.ops.registry import TORCH, both, only_method
 from facula.tensor import Tensor, view

@@ -331,7 +331,7 @@ def _record(inst: Any, flat: list[Any], width: int, numbers: list[float]) -> boo
 def before_step() -> None:
     """Evaluates gradients first where no later step will have the same plan."""
     tape = LOCAL.tape
-    if tape.varies and tape.watch is None:
+    if (tape.varies or ENGINE.varying) and tape.watch is None:
         ENGINE.flush(tape)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from facula.autograd.node import FREED, SECOND_TIME, grad_class, next_seq
+from facula.autograd.node import FREED, SECOND_TIME, grad_class
 from facula.graph.meta import Meta
-from facula.graph.tape import Inst
+from facula.graph.tape import Inst, next_seq
 from facula.ops.registry import TORCH
 from facula.ops.shape import _extent, _view_op
 from facula.tensor import Tensor
