@@ -171,6 +171,14 @@ class Emit:
     def pick(self, cond: str, ty: str, a: Value, b: Value) -> str:
         return self.let(f"select i1 {cond}, {ty} {a}, {ty} {b}")
 
+    def opaque(self, ptr: str) -> str:
+        """The same address, of which LLVM knows nothing.
+
+        In loops over several rows it would else compute one row's address from another's, again and
+        again, and not keep each in a register.
+        """
+        return self.let(f'call ptr asm "", "=r,0"(ptr {ptr})')
+
     # -- memory ------------------------------------------------------------------------------
 
     def at(self, ptr: str, index: Value, ty: str) -> str:

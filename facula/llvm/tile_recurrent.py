@@ -194,6 +194,7 @@ class RecurrentWriter:
         while size * chains < _CHAINS and chains < UNROLL:
             chains *= 2
         rows = [b.at(self.a, b.mul(b.add(row, r), arg("a_row")), ty) for r in range(count)]
+        rows = [b.opaque(p) for p in rows]
         sums = start + ["zeroinitializer"] * (size * (chains - 1))
         depth = b.sub(self.k1, self.k0)
         whole = b.add(self.k0, b.mul(b.div(depth, UNROLL), UNROLL))
