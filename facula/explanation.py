@@ -119,7 +119,7 @@ def explain(*tensors: Tensor) -> Explanation:
     low = lower(tape.key, live, tape.scalars)
     builder = Builder(low, tuple(False for _ in tape.leaves), tape.scalars)
     plan = builder.build()
-    kernels = [_describe(builder.fusion, step, made) for step, made in plan.descriptions]
+    kernels = [_describe(builder.fusion, step, made) for step, made in builder.descriptions]
     return Explanation(kernels, plan.arena_bytes, len(low.leaves))
 
 

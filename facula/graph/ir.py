@@ -28,6 +28,7 @@ BINARY = frozenset(
     "add sub mul div floordiv mod fmod truncdiv pow maximum minimum fmax fmin atan2 copysign "
     "nextafter hypot eq ne lt le gt ge and or xor shl shr".split()
 )
+TERNARY = frozenset({"where", "fma"})
 COMPARE = frozenset("eq ne lt le gt ge".split())
 TO_BOOL = COMPARE | {"isnan", "isinf"}
 REDUCTIONS = frozenset("sum prod max min any all argmax argmin".split())
@@ -38,8 +39,9 @@ VIEWS = frozenset("reshape permute expand slice as_strided".split())
 _NOTHING = (
     UNARY
     | BINARY
+    | TERNARY
     | VIEWS
-    | {"where", "cast", "copy", "pad", "cat", "take", "gather", "check", "scan"}
+    | {"cast", "copy", "pad", "cat", "take", "gather", "check", "scan"}
 )
 
 
@@ -273,6 +275,12 @@ class Graph:
         c, a, b = (self.expand(v, shape) for v in (c, a, b))
         return self.make("where", a.dtype, shape, (c, a, b))
 
+    def fma(self, a: Val, b: Val, c: Val) -> Val:
+        """a * b + c of one float dtype, rounded once where the machine can."""
+        shape = broadcast_shapes(a.shape, b.shape, c.shape)
+        a, b, c = (self.expand(v, shape) for v in (a, b, c))
+        return self.make("fma", a.dtype, shape, (a, b, c))
+
     def cast(self, x: Val, d: dtype) -> Val:
         """Values converted to another type."""
         if x.dtype is d:
@@ -372,6 +380,14 @@ class Graph:
         shape = list(xs[0].shape)
         shape[axis] = sum(x.shape[axis] for x in xs)
         return self.make("cat", xs[0].dtype, shape, tuple(xs), axis)
+
+    def boxes(self, parts: Sequence[tuple[tuple[int, ...], Val]], shape: Sequence[int]) -> Val:
+        """Parts, each with the position of its first element, that together fill a shape."""
+        if 0 in shape:
+            return self.const(0, parts[0][1].dtype, shape)
+        parts = [(start, x) for start, x in parts if x.numel]
+        starts, xs = tuple(start for start, _ in parts), tuple(x for _, x in parts)
+        return self.make("boxes", xs[0].dtype, shape, xs, starts)
 
     # reductions and scans
 

@@ -343,6 +343,13 @@ def checked(index: Array, size: int, tag: Any, wrap: bool = True) -> Array:
 _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
+def _boxes(shape: tuple[int, ...], parts: list[Array], starts: Any) -> Array:
+    out = np.empty(shape, parts[0].dtype)
+    for x, start in zip(parts, starts, strict=True):
+        out[tuple(slice(k, k + n) for k, n in zip(start, x.shape, strict=True))] = x
+    return out
+
+
 def _take(x: Array, index: Array, axis: int, tag: Any) -> Array:
     return np.take(x, checked(index, x.shape[axis], tag), axis=axis)
 
@@ -434,9 +441,16 @@ def _matmul(a: Array, b: Array) -> Array:
     return np.matmul(a, b)
 
 
+def _fma(a: Array, b: Array, c: Array) -> Array:
+    """a * b + c in the next wider type, so that it is rounded nearly once."""
+    wide = np.float64 if a.dtype == np.float32 else np.longdouble
+    return (a.astype(wide) * b + c).astype(a.dtype)
+
+
 _SIMPLE: dict[str, Callable[[Val, list[Array]], Array]] = {
     "copy": lambda v, a: a[0],
     "where": lambda v, a: np.where(a[0], a[1], a[2]),
+    "fma": lambda v, a: _fma(*a),
     "cast": lambda v, a: _cast(a[0], v.dtype),
     "const": lambda v, a: np.asarray(v.arg, compute_type(v.dtype)),
     "iota": lambda v, a: np.arange(max(v.shape, default=1) if v.shape else 1, dtype=np.int64)[: v.numel].reshape(v.shape),
@@ -448,6 +462,7 @@ _SIMPLE: dict[str, Callable[[Val, list[Array]], Array]] = {
     "as_strided": lambda v, a: strided(np.ascontiguousarray(a[0]).reshape(-1), v.shape, *v.arg),
     "pad": lambda v, a: np.pad(a[0], list(zip(*v.arg, strict=True)), constant_values=a[1]),
     "cat": lambda v, a: np.concatenate(a, axis=v.arg),
+    "boxes": lambda v, a: _boxes(v.shape, a, v.arg),
     "reduce": lambda v, a: _reduce(v.arg[0], a[0], v.arg[1]),
     "scan": lambda v, a: _scan(v.arg[0], a[0], v.arg[1]),
     "check": lambda v, a: checked(a[0], *v.arg),

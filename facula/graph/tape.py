@@ -192,6 +192,7 @@ class Tape:
         "rebound",
         "scalars",
         "values",
+        "varies",
         "views",
         "watch",
     )
@@ -211,6 +212,9 @@ class Tape:
         self.n = 0
         self.budget = -1 if config.EAGER else MAX_BYTES
         self.grad = grad
+        # whether what is recorded has sizes that are others every time: an optimizer's step then
+        # gets a plan of its own, which is built once
+        self.varies = False
         self.watch: Any = None  # what `facula.compile` notes while it captures
 
     def leaf(self, s: Storage) -> int:

@@ -142,7 +142,9 @@ _NARROW = {32: (14, 1), 16: (8, 1)}
 # Tiles of dot products by rows of A: for 1, 2, 3, and more.
 _DOT_TILES = {32: ((1, 8), (2, 8), (3, 5), (4, 4)), 16: ((1, 8), (2, 4), (2, 4), (2, 4))}
 _PACK_AHEAD = 16_000_000  # products from this many multiplications on
+_LARGE = 100_000_000
 _LONG_K = 1024
+_FOLLOWED = 320  # along rows of A at least so long the micro-kernel goes without packing
 _SMALL = 200_000  # products of a few microseconds
 
 
@@ -150,6 +152,11 @@ def unit_of(along_panel: int, along_k: int) -> str:
     if along_panel == 1:
         return "p"
     return "k" if along_k == 1 else "g"
+
+
+def _a_unit(p: Problem, t: Tiling) -> str:
+    """How a product's kernel reads A."""
+    return "rows" if p.a_unit == "k" and t.direct_a else p.a_unit
 
 
 def _even(total: int, most: int, multiple: int = 1) -> int:
@@ -172,7 +179,9 @@ def tiling(p: Problem, target: Target) -> Tiling:
     blocks_m, blocks_n = -(-p.m // block_m), -(-p.n // block_n)
     # What several tasks would pack again and again is packed once, before.
     large = p.work >= _PACK_AHEAD
-    ahead_a, ahead_b = large and blocks_n >= 3 and p.m > 1, large and blocks_m >= 3
+    in_rows = number.is_plain and p.a_unit == "k" and p.k >= _FOLLOWED
+    ahead_a = large and blocks_n >= 3 and p.m > 1 and not in_rows
+    ahead_b = large and blocks_m >= 3
     part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
     block_k = _even(max(part or p.k, 1), _LONG_K, 8) if p.held.is_plain else max(part or p.k, 1)
     inner_m = _even(block_m, rows * max(1, 458752 // (number.compute_bytes * block_k * rows)), rows)
@@ -183,6 +192,7 @@ def tiling(p: Problem, target: Target) -> Tiling:
         return Tiling(rows, vectors, block_m, block_n, block_k, inner_m, plain, plain, part=part)
     direct_b = number.is_plain and (block_m <= 2 * rows or p.n * depth <= 131072)
     direct_a = number.is_plain and (block_n <= cols or p.m * depth <= 131072 or p.m == 1)
+    direct_a = direct_a or in_rows
     return Tiling(
         *(rows, vectors, block_m, block_n, block_k, inner_m, direct_a, direct_b),
         *(ahead_a, ahead_b, False, part),
@@ -244,9 +254,10 @@ def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
         return block_m, block_n
     if _long(p):
         return block_m, block_n
-    # Enough tasks for a few dozen cores, but none below some tens of microseconds.
-    least = 800_000
-    while p.count * -(-p.m // block_m) * -(-p.n // block_n) < 12:
+    # Enough tasks for a few dozen cores, but none below some tens of microseconds. Cores do not run at
+    # one speed: of long tasks more are needed, so that all end together.
+    least, enough = 800_000, 24 if p.work >= _LARGE else 12
+    while p.count * -(-p.m // block_m) * -(-p.n // block_n) < enough:
         if block_m * block_n * p.k < 2 * least or (block_m <= rows and block_n <= cols):
             break
         if p.n <= 512 and block_m > 5 * rows and p.m > p.n:  # each row of A is packed by one task
@@ -260,6 +271,8 @@ def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
             continue
         if block_n > cols and (block_n >= block_m or block_m <= rows):
             block_n = _even(p.n, max(cols, block_n // 2), cols)
+        elif block_m >= p.m and p.count * -(-p.n // block_n) >= 12:
+            break  # each column of B is packed by one task: as it should be
         else:
             block_m = _even(p.m, max(rows, block_m // 2), rows)
     return block_m, block_n
@@ -324,7 +337,7 @@ def plan_matmul(
     if t.part:
         return _plan_parts(problem, t, epilogue, operands, strides, target, workspace_slot)
     shape = GemmShape(
-        *(dtype, problem.a_unit, problem.b_unit, t.rows, t.vectors),
+        *(dtype, _a_unit(problem, t), problem.b_unit, t.rows, t.vectors),
         *(len(sizes), False, epilogue, out),
     )
     step = _gemm_step(problem, t, shape, operands, strides, target)
@@ -350,6 +363,8 @@ def _plan_ahead(p, t, epilogue, operands, strides, target, slot) -> MatmulPlan:
         )
         steps.append(step)
         p, units[1] = dataclasses.replace(p, b_strides=(depth, 1)), "packed"
+    if units[0] != "packed":
+        units[0] = _a_unit(p, t)
     shape = GemmShape(p.dtype, *units, t.rows, t.vectors, len(p.batch), False, epilogue, p.out)
     steps.append(_gemm_step(p, t, shape, [a, b, c, *extras], [a_batch, b_batch, *other], target))
     return MatmulPlan(steps, used * NUMBERS[p.dtype].compute_bytes)
@@ -387,7 +402,8 @@ def _plan_parts(p, t, epilogue, operands, strides, target, slot) -> MatmulPlan:
     ]
     q = dataclasses.replace(p, batch=batch, k=t.part)
     held = "" if number.is_plain else "float32"
-    shape = GemmShape(p.dtype, p.a_unit, p.b_unit, t.rows, t.vectors, len(batch), True, (), held)
+    units = _a_unit(p, t), p.b_unit
+    shape = GemmShape(p.dtype, *units, t.rows, t.vectors, len(batch), True, (), held)
     step = _gemm_step(q, t, shape, [a, b, Mat(slot, p.n, 1)], split, target, p.k)
     rows = max(1, 4096 // p.n)
     tasks = -(-p.m // rows)

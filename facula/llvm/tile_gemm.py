@@ -39,7 +39,9 @@ class GemmShape:
     """What is fixed in the code of a product; everything else is an argument."""
 
     dtype: str
-    a_unit: str  # "p": contiguous along a panel (m), "k": along k, "g": neither, "packed" before
+    # "p": contiguous along a panel (m), "k": along k, "g": neither, "packed" before,
+    # "rows": along k, and A's rows are read in place
+    a_unit: str
     b_unit: str
     rows: int  # micro-tile
     vectors: int
@@ -217,11 +219,15 @@ class GemmWriter:
         if self.shape.a_unit != "packed":
             base = b.at(base, b.mul(i0, arg("as_m")), stored)
             base = b.at(base, b.mul(self.k0, arg("as_k")), stored)
-            self._pack_a(base, direct, panels, mc)
+            if self.shape.a_unit != "rows":
+                self._pack_a(base, direct, panels, mc)
 
         def tile(i: str, j: str) -> None:
             b_panel, b_stride = self._panel_b(j)
-            a_panel, a_stride = self._panel_a(i, direct, base, i0)
+            if self.shape.a_unit == "rows":
+                a_panel, a_stride = self._rows_in_place(i, base, mc), 1
+            else:
+                a_panel, a_stride = self._panel_a(i, direct, base, i0)
             row, col = b.mul(i, self.rows), b.mul(j, self.cols)
             left = (b.sub(mc, row), b.sub(self.nb, col))
             self._tile(b.add(i0, row), col, left, a_panel, a_stride, b_panel, b_stride)
@@ -258,6 +264,13 @@ class GemmWriter:
         here = b.at(self.bp, b.add(b.mul(self.k0, arg("bs_k")), col), self.ty)
         direct = b.test("slt", j, self.b_direct)
         return b.pick(direct, "ptr", here, packed), b.pick(direct, "i64", arg("bs_k"), self.cols)
+
+    def _rows_in_place(self, i: str, base: str, mc: Value) -> tuple[str, ...]:
+        """Where a panel's rows lie; past the last row it is read again."""
+        b, row = self.b, self.b.mul(i, self.rows)
+        last = b.sub(mc, 1)
+        numbers = [b.least(b.add(row, r), last) for r in range(self.rows)]
+        return tuple(b.at(base, b.mul(n, self.arg("as_m")), self.ty) for n in numbers)
 
     def _panel_a(self, i: str, n_direct: Value, base: str, i0: str) -> tuple[str, Value]:
         b, arg = self.b, self.arg
@@ -392,14 +405,17 @@ def micro_kernel(
     lanes: int,
     rows: int,
     vectors: int,
-    a: str,
+    a: str | tuple[str, ...],
     a_stride: Value,
     b_panel: str,
     b_stride: Value | Taps,
     depth: Value,
     start: list[str],
 ) -> list[str]:
-    """`start` plus the products of an A panel and a B panel: `rows` x `vectors` registers."""
+    """`start` plus the products of an A panel and a B panel: `rows` x `vectors` registers.
+
+    `a` is a packed panel, or the places of its rows.
+    """
     v = vec(lanes, ty)
     count = rows * vectors
 
@@ -414,14 +430,15 @@ def micro_kernel(
         columns = [b.load(v, b.at(here, j * lanes, ty), ty) for j in range(vectors)]
         out = []
         for r in range(rows):
-            one = b.splat(lanes, ty, b.load(ty, b.at(a_row, r, ty)))
+            place = b.at(a_row, r, ty) if isinstance(a, str) else b.at(a[r], i, ty)
+            one = b.splat(lanes, ty, b.load(ty, place))
             line = sums[r * vectors : (r + 1) * vectors]
             out += [b.fma(lanes, ty, one, x, y) for x, y in zip(columns, line, strict=True)]
-        return [*out, b.at(a_row, a_stride, ty), b_next]
+        return [*out, b.at(a_row, a_stride, ty) if isinstance(a, str) else a_row, b_next]
 
     # The loop is written out some times over: loads of the next k then start among the products of
     # this one, which a loop of one keeps apart (a tenth of the time on Zen 4).
-    state = [*start, a, b_panel]
+    state = [*start, a if isinstance(a, str) else a[0], b_panel]
     types = [v] * count + ["ptr", "ptr"]
     whole = b.mul(b.div(depth, UNROLL), UNROLL)
     for lo, hi, times in ((0, whole, UNROLL), (whole, depth, 1)):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from facula.llvm.tile import Emit, Number, Value, vec
 
 _STRETCH = 8  # of k, packed at a time for all panels
+_AHEAD = 2 * _STRETCH  # how much of k further on memory is asked for, beyond the next stretch
 _LINE = 64  # bytes that are fetched at once
 
 
@@ -177,13 +178,14 @@ def pack_panels(
     first = b.at(src, b.mul(panels[0], width), number.stored)
     length = b.mul(b.sub(panels[1], panels[0]), width)
     with b.loop(stretch[0], stretch[1], _STRETCH) as k:
-        _fetch_ahead(b, number, first, strides[1], (b.add(k.i, _STRETCH), stretch[1]), length)
+        coming = b.add(k.i, _STRETCH + _AHEAD)
+        _fetch_ahead(b, number, first, strides[1], (coming, stretch[1]), length)
         with b.loop(panels[0], panels[1]) as j:
             panel(j.i, k.i, b.least(b.sub(stretch[1], k.i), _STRETCH))
 
 
 def _fetch_ahead(b, number, src, stride, span, length):
-    """Asks for the next stretch's rows."""
+    """Asks for the rows of a stretch to come."""
     with b.loop(span[0], b.least(span[1], b.add(span[0], _STRETCH))) as k:
         row = b.at(src, b.mul(k.i, stride), number.stored)
         with b.loop(0, length, _LINE // number.bytes) as i:
@@ -194,31 +196,30 @@ def _pack_rows(b, number, src, stride, width, valid, depth, dst):
     """The panel's direction is contiguous in memory: vectors are copied."""
     n = lanes_of(b, number)
     parts = range(0, width, n)
-    whole = b.test("sge", valid, width)
 
-    def one(k: Value, masks) -> None:
+    def one(k: Value, masks, last: bool = True) -> None:
         row = b.at(src, b.mul(k, stride), number.stored)
         out = b.at(dst, b.mul(k, width), number.compute)
         for j, mask in zip(parts, masks, strict=True):
             value = b.fetch(n, number, b.at(row, j, number.stored), mask)
-            _store_part(b, n, number.compute, value, b.at(out, j, number.compute), width - j)
+            # What runs over is overwritten by the next of k.
+            count = width - j if last else n
+            _store_part(b, n, number.compute, value, b.at(out, j, number.compute), count)
 
     def copy(masks):
         with b.choose(b.test("eq", depth, _STRETCH)) as way:
             with way.yes:  # written out: a short loop's end is guessed wrong
                 for k in range(_STRETCH):
-                    one(k, masks)
+                    one(k, masks, k == _STRETCH - 1)
             with way.no, b.loop(0, depth) as k:
                 one(k.i, masks)
 
-    if width % n:
-        copy([b.mask(n, b.sub(b.least(valid, width), j)) for j in parts])
-        return
-    with b.choose(whole) as c:
+    reach = -(-width // n) * n  # numbers that whole vectors take
+    with b.choose(b.test("sge", valid, reach)) as c:
         with c.yes:
             copy([None for _ in parts])
         with c.no:
-            copy([b.mask(n, b.sub(valid, j)) for j in parts])
+            copy([b.mask(n, b.sub(b.least(valid, width), j)) for j in parts])
 
 
 def _pack_columns(b, number, src, stride, width, valid, depth, dst, ahead):

@@ -8,6 +8,7 @@ on the recurrence and are one matmul over all time steps.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import facula as torch
@@ -80,10 +81,10 @@ def _native(input: Tensor, state, w: Weights) -> bool:
     return kind.name in recurrent.TYPES and all(t.dtype is kind and t.numel() for t in tensors)
 
 
-def _whole(mode: str, rows: Tensor, state, w: Weights, sizes, reverse: bool):
+def _whole(mode: str, rows: Tensor, state, w: Weights, sizes, reverse: bool, order=None):
     """One operator for all times."""
     biases = () if w.bias_ih is None else (w.bias_ih, w.bias_hh)
-    return recurrent.recurrent(mode, rows, state, w.ih, w.hh, biases, sizes, reverse)
+    return recurrent.recurrent(mode, rows, state, w.ih, w.hh, biases, sizes, reverse, order)
 
 
 def layer(mode: str, input: Tensor, state, w: Weights, reverse: bool = False):
@@ -108,11 +109,31 @@ def _layer(mode: str, input: Tensor, state, w: Weights, reverse: bool):
     return torch.stack(outputs), state
 
 
-def packed_layer(mode: str, data: Tensor, sizes, state, w: Weights, reverse: bool = False):
-    """As `layer`, for sequences packed longest first: `sizes` rows at each time step."""
+class Packed(NamedTuple):
+    """How sequences are packed: longest first, `sizes` rows at each time step."""
+
+    sizes: tuple[int, ...]
+    links: tuple[Tensor, ...]  # of each direction
+
+
+def _packed(sizes, rows: int, batch: int, directions: int) -> Packed:
+    """RuntimeError for sizes that the rows cannot have."""
+    counts = tuple(int(n) for n in sizes if n)
+    falling = all(a >= b > 0 for a, b in itertools.pairwise(counts))
+    if not counts or counts[0] != batch or not falling or sum(counts) > rows:
+        raise RuntimeError(
+            f"expected batch_sizes that begin with {batch}, do not increase and add up to the "
+            f"{rows} rows of the packed data, got {list(sizes)}"
+        )
+    order = [torch.tensor(recurrent.links(counts, reverse)) for reverse in range(directions)]
+    return Packed(counts, tuple(order))
+
+
+def packed_layer(mode: str, data: Tensor, packed: Packed, state, w: Weights, reverse: bool = False):
+    """As `layer`, for packed sequences."""
     if _native(data, state, w):
-        return _whole(mode, data, state, w, (tuple(int(n) for n in sizes),), reverse)
-    return _packed_layer(mode, data, sizes, state, w, reverse)
+        return _whole(mode, data, state, w, (packed.sizes,), reverse, packed.links[reverse])
+    return _packed_layer(mode, data, packed.sizes, state, w, reverse)
 
 
 def _packed_layer(mode: str, data: Tensor, sizes, state, w: Weights, reverse: bool):
@@ -206,16 +227,20 @@ def run(
     projected = mode == "LSTM" and state[0].size(-1) != state[1].size(-1)
     weights = iter(_grouped(flat_weights, has_biases, projected))
     first = [s.unbind(0) for s in state]
+    packed = None
+    if sizes is not None:
+        packed = _packed(sizes, input.shape[0], state[0].shape[1], directions)
+        input = input[: sum(packed.sizes)]
     last = []
     for number in range(num_layers):
         outputs = []
         for direction in range(directions):
             own = tuple(s[number * directions + direction] for s in first)
             args = (own, next(weights), direction == 1)
-            if sizes is None:
+            if packed is None:
                 output, end = layer(mode, input, *args)
             else:
-                output, end = packed_layer(mode, input, sizes, *args)
+                output, end = packed_layer(mode, input, packed, *args)
             outputs.append(output)
             last.append(end)
         input = outputs[0] if directions == 1 else torch.cat(outputs, -1)

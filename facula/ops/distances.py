@@ -12,7 +12,7 @@ from facula.graph.meta import Meta, broadcast_shapes, contiguous_strides, meta_o
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath
-from facula.ops.reduce import dims_of, reduced
+from facula.ops.reduce import dims_of, reduced, sum_of_squares
 from facula.ops.registry import FUNCTIONAL, TORCH, functional, to_out
 from facula.tensor import Tensor, adopt_array
 
@@ -22,7 +22,7 @@ from facula.tensor import Tensor, adopt_array
 def p_norm_of(g: Any, x: Any, p: float, axes: tuple[int, ...]) -> Any:
     """The p-norm of primitive values along axes (kept, of size 1)."""
     if p == 2:
-        return g.reduce("sum", x * x, axes).sqrt()
+        return sum_of_squares(g, x, axes).sqrt()
     a = x.abs()
     if p == 0:
         return g.reduce("sum", g.cast(a.ne(0.0), x.dtype), axes)

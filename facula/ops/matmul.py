@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from typing import Any
 
 from facula.autograd.node import shown
@@ -156,7 +158,19 @@ def _mv_infer(a: Meta, b: Meta) -> Meta:
     return meta_of(same_dtype("mv", a, b), (a.shape[0],), a.device)
 
 
+_SHORT = 4  # rows up to this long are added up element by element, as PyTorch's product does
+
+
 def _mv_expand(g: Any, a: Any, b: Any) -> Any:
+    k = b.shape[0]
+    if 0 < k <= _SHORT and a.dtype.kind == "f":
+        w = opmath(a.dtype)
+        x, y = g.cast(a, w), g.cast(b, w)
+        terms = [
+            g.slice(x, (0, i), (a.shape[0], 1), (1, 1)) * g.slice(y, (i,), (1,), (1,))
+            for i in range(k)
+        ]
+        return g.cast(g.reshape(functools.reduce(operator.add, terms), (a.shape[0],)), a.dtype)
     return g.reshape(product(g, a, g.reshape(b, (b.shape[0], 1))), (a.shape[0],))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,26 +120,41 @@ def _mirror_infer(x: Meta, pairs: Pairs, mode: str) -> Meta:
 
 
 def _mirror_expand(g: Any, x: Any, pairs: Pairs, mode: str) -> Any:
+    wider = [i for i, p in enumerate(pairs) if any(p) and min(p) >= 0]
     for axis in reversed(range(x.ndim)):
-        lo, hi = pairs[axis]
-        if mode == "reflect" and lo >= 0 and hi >= 0 and lo + hi:
-            x = _reflected(g, x, axis, lo, hi)
-        elif lo or hi:
-            x = g.take(x, _source(g, x.shape[axis], lo, hi, mode), axis)
+        if any(pairs[axis]) and axis not in wider:
+            x = g.take(x, _source(g, x.shape[axis], *pairs[axis], mode), axis)
+    while wider:  # two dims at once: at most nine boxes
+        x = _surrounded(g, x, {axis: pairs[axis] for axis in wider[-2:]}, mode)
+        wider = wider[:-2]
     return x
 
 
-def _reflected(g: Any, x: Any, axis: int, lo: int, hi: int) -> Any:
-    """x between its reversed ends: copies, which are faster than positions."""
+def _segments(n: int, lo: int, hi: int, mode: str) -> list[tuple[int, int, int, int]]:
+    """What a padded dim is made of: (start there, size, start in the input, step)."""
+    front, behind = {
+        "reflect": ((lo, -1), (n - 2, -1)),
+        "replicate": ((0, 0), (n - 1, 0)),
+        "circular": ((n - lo, 1), (0, 1)),
+    }[mode]
+    parts = [(0, lo, *front), (lo, n, 0, 1), (lo + n, hi, *behind)]
+    return [part for part in parts if part[1]]
 
-    def end(start: int, count: int) -> Any:
-        starts = [start if i == axis else 0 for i in range(x.ndim)]
-        sizes = [count if i == axis else n for i, n in enumerate(x.shape)]
-        return g.slice(x, starts, sizes, [-1 if i == axis else 1 for i in range(x.ndim)])
 
-    n = x.shape[axis]
-    parts = [*([end(lo, lo)] if lo else []), x, *([end(n - 2, hi)] if hi else [])]
-    return g.cat(parts, axis)
+def _surrounded(g: Any, x: Any, pairs: dict[int, tuple[int, int]], mode: str) -> Any:
+    """x with what belongs around it, each part copied: faster than looking up positions."""
+    lines = [
+        _segments(n, *pairs[i], mode) if i in pairs else [(0, n, 0, 1)]
+        for i, n in enumerate(x.shape)
+    ]
+    parts = []
+    for box in itertools.product(*lines):
+        places, sizes, starts, steps = zip(*box, strict=True)
+        taken = [n if step else 1 for n, step in zip(sizes, steps, strict=True)]
+        part = g.slice(x, starts, taken, [step or 1 for step in steps])
+        parts.append((places, g.expand(part, sizes)))
+    shape = [sum(size for _, size, _, _ in line) for line in lines]
+    return g.boxes(parts, shape)
 
 
 def _mirror_backward(n: Any, g: Tensor) -> Tensor:

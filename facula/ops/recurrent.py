@@ -8,12 +8,14 @@ The gradients of weights and inputs are products over all times at once.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from facula.graph.meta import Meta, meta_of
-from facula.graph.reference_recurrent import pieces
-from facula.graph.tape import Op
+from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.formula import recording
 from facula.tensor import Tensor
@@ -49,34 +51,56 @@ def _infer(x: Meta, *rest: Any) -> tuple[Meta, ...]:
 
 def _times(sizes: Any) -> tuple[int, ...]:
     """Rows at each time; (times, rows) where it is always the same."""
-    return (sizes[1],) * sizes[0] if type(sizes[0]) is int else sizes[0]
+    return sizes[0] if _packed(sizes) else (sizes[1],) * sizes[0]
+
+
+def _packed(sizes: Any) -> bool:
+    return type(sizes[0]) is tuple
+
+
+def links(sizes: Sequence[int], reverse: bool) -> np.ndarray:
+    """Which rows belong together, for rows packed longest sequence first.
+
+    For each row of the batch, where its last time is among the rows of x; then for each row of x
+    what it goes on from, among the rows of the batch and of x, one after the other.
+    As an operand it keeps plans short: row numbers in the plan would be a copy for each time.
+    """
+    counts = np.array(sizes, dtype=np.int64)
+    starts = np.concatenate(([0], counts.cumsum()))
+    batch = np.arange(counts[0])
+    last = starts[(counts[:, None] > batch).sum(0) - 1] + batch
+    time = np.repeat(np.arange(len(counts)), counts)
+    row = np.arange(starts[-1]) - starts[time]
+    other = time + (1 if reverse else -1)
+    near = np.clip(other, 0, len(counts) - 1)
+    goes_on = (near == other) & (row < counts[near])
+    return np.concatenate((last, np.where(goes_on, counts[0] + starts[near] + row, row)))
 
 
 def _rows_of(g: Any, v: Any, at: int, count: int) -> Any:
-    return g.slice(v, (at, 0), (count, v.shape[1]), (1, 1))
+    return g.slice(v, (at, *[0] * (v.ndim - 1)), (count, *v.shape[1:]), (1,) * v.ndim)
 
 
-def _joined(g: Any, parts: Sequence[tuple[Any, int, int]]) -> Any:
-    """Rows (value, first, count), neighbours taken together."""
-    runs: list[list[Any]] = []
-    for v, at, count in parts:
-        if runs and runs[-1][0] is v and runs[-1][1] + runs[-1][2] == at:
-            runs[-1][2] += count
-        else:
-            runs.append([v, at, count])
-    return g.cat([_rows_of(g, *run) for run in runs], 0)
+def _edge(g: Any, v: Any, batch: int, late: bool, links: Any) -> Any:
+    """The rows of each sequence's first time, or of its last."""
+    if not late:
+        return _rows_of(g, v, 0, batch)
+    if links is None:
+        return _rows_of(g, v, v.shape[0] - batch, batch)
+    return g.take(v, _rows_of(g, links, 0, batch), 0)
 
 
-def _ends(g: Any, v: Any, sizes: Sequence[int], reverse: bool) -> Any:
-    """The last row of each row of the batch."""
-    last = [p for p in pieces(sizes, reverse) if p.after is None]
-    return _joined(g, [(v, p.at, p.rows) for p in sorted(last, key=lambda p: p.first)])
-
-
-def _starts(g: Any, v: Any, sizes: Sequence[int], reverse: bool) -> Any:
-    """The row with which each row of the batch begins."""
-    first = [p for p in pieces(sizes, reverse) if p.before is None]
-    return _joined(g, [(v, p.at, p.rows) for p in sorted(first, key=lambda p: p.first)])
+def _before(g: Any, h0: Any, out: Any, reverse: bool, links: Any) -> Any:
+    """The state that each row of x goes on from."""
+    batch, rows = h0.shape[0], out.shape[0]
+    if links is None:
+        kept = _rows_of(g, out, batch if reverse else 0, rows - batch)
+        return g.cat([kept, h0] if reverse else [h0, kept], 0)
+    at = _rows_of(g, links, batch, rows)
+    first = g.take(h0, g.binary("minimum", at, batch - 1), 0)
+    later = g.take(out, g.binary("maximum", at - batch, 0), 0)
+    begins = g.expand(g.reshape(at < batch, (rows, 1)), out.shape)
+    return g.where(begins, first, later)
 
 
 def _biases(g: Any, mode: str, hidden: int, b_ih: Any, b_hh: Any) -> list[Any]:
@@ -91,7 +115,8 @@ def _expand(g: Any, x: Any, *rest: Any) -> Any:
     *vals, mode, sizes, reverse, bias = rest
     n = _n_states(mode)
     h0, *c0 = vals[:n]
-    w_ih, w_hh, *biases = vals[n:]
+    w_ih, w_hh, *rest = vals[n:]
+    biases, order = rest[: 2 * bias], (rest[2 * bias :] or [None])[0]
     rows, hidden = x.shape[0], h0.shape[1]
     more = _biases(g, mode, hidden, *biases) if bias else []
     times = _times(sizes)
@@ -99,7 +124,7 @@ def _expand(g: Any, x: Any, *rest: Any) -> Any:
     got = g.template(
         "recurrent", outs, (x, h0, w_ih, w_hh, *c0, *more), (mode, times, reverse, bias)
     )
-    states = [_ends(g, v, times, reverse) for v in got[:n]]
+    states = [_edge(g, v, h0.shape[0], not reverse, order) for v in got[:n]]
     return [got[0], *states, *got[1:]]
 
 
@@ -112,15 +137,22 @@ def _backward(n: Any, *grads: Any) -> tuple:
     given = tuple(d is not None for d in grads)
     wants = tuple(n.needs(i) for i in range(count))
     saved = [n.tensor(i).detach() for i in range(len(n.saved))]
-    ins, outs = saved[: 3 + states], saved[count:]
-    needed = [d for d in grads if d is not None]
-    got = apply(BACKWARD, (*ins, *outs, *needed), (mode, sizes, reverse, given, wants))
-    it = iter(got if isinstance(got, tuple) else (got,))
     last = 3 + states
+    ins, order, outs = saved[:last], saved[last + 2 * bias : count], saved[count:]
+    needed = [d for d in grads if d is not None]
+    got = apply(BACKWARD, (*ins, *order, *outs, *needed), (mode, sizes, reverse, given, wants))
+    _note_packed(order)
+    it = iter(got if isinstance(got, tuple) else (got,))
     out = [next(it) if want else None for want in wants[:last]]
     if bias:
-        out += _bias_grads(mode, wants[last:], it)
-    return tuple(out)
+        out += _bias_grads(mode, wants[last : last + 2], it)
+    return (*out, *[None] * len(order))
+
+
+def _note_packed(order: Sequence[Tensor]) -> None:
+    """The next batch will have other lengths."""
+    if order:
+        LOCAL.tape.varies = True
 
 
 def _bias_grads(mode: str, wants: tuple[bool, ...], it: Any) -> list[Any]:
@@ -144,8 +176,9 @@ def _back_expand(g: Any, x: Any, *rest: Any) -> Any:
     *vals, mode, sizes, reverse, given, wants = rest
     n = _n_states(mode)
     h0, *c0 = vals[:n]
-    w_ih, w_hh = vals[n : n + 2]
-    out, *kept = vals[n + 2 :]
+    w_ih, w_hh, *after = vals[n:]
+    order = after.pop(0) if _packed(sizes) else None
+    out, *kept = after
     times = _times(sizes)
     rows, batch, hidden = x.shape[0], *h0.shape
     wide = (x.dtype, (rows, GATES[mode] * hidden))
@@ -161,16 +194,11 @@ def _back_expand(g: Any, x: Any, *rest: Any) -> Any:
     d, d_state = got[0], got[1] if mode == "GRU" else got[0]
 
     def h0_grad() -> Any:
-        part = g.matmul(_starts(g, d_state, times, reverse), w_hh)
+        part = g.matmul(_edge(g, d_state, batch, reverse, order), w_hh)
         return part + got[2] if mode == "GRU" else part
 
     def w_hh_grad() -> Any:
-        order = sorted(pieces(times, reverse), key=lambda p: p.at)
-        before = _joined(
-            g,
-            [(h0, p.first, p.rows) if p.before is None else (out, p.before, p.rows) for p in order],
-        )
-        return g.matmul(g.permute(d_state, (1, 0)), before)
+        return g.matmul(g.permute(d_state, (1, 0)), _before(g, h0, out, reverse, order))
 
     makers: list[Callable[[], Any]] = [
         lambda: g.matmul(d, w_ih),
@@ -193,7 +221,7 @@ def _composed_backward(n: Any, grads: Sequence[Any]) -> tuple:
     """The derivative by way of the layer in public operators, for derivatives of it."""
     from facula.autograd import grad as gradients
 
-    mode, sizes, reverse, _ = n.params
+    mode, sizes, reverse, bias = n.params
     states = _n_states(mode)
     # views, so that a tensor given twice has its own gradient for each
     operands = []
@@ -201,7 +229,8 @@ def _composed_backward(n: Any, grads: Sequence[Any]) -> tuple:
         t = n.tensor(i)
         operands.append(t.view_as(t))
     x, *rest = operands
-    out, last = COMPOSED[0](mode, x, tuple(rest[:states]), rest[states:], sizes, reverse)
+    weights = rest[states : states + 2 + 2 * bias]
+    out, last = COMPOSED[0](mode, x, tuple(rest[:states]), weights, sizes, reverse)
     pairs = [(y, d) for y, d in zip((out, *last), grads, strict=True) if d is not None]
     wanted = [i for i in range(len(operands)) if n.needs(i)]
     got = gradients(
@@ -215,8 +244,8 @@ def _composed_backward(n: Any, grads: Sequence[Any]) -> tuple:
     return tuple(by_number.get(i) for i in range(len(operands)))
 
 
-def _op(mode: str, bias: bool) -> Op:
-    n = 3 + _n_states(mode) + 2 * bias
+def _op(mode: str, bias: bool, packed: bool) -> Op:
+    n = 3 + _n_states(mode) + 2 * bias + packed
     kept = range(1 + _n_states(mode), 1 + _n_states(mode) + len(_kept_shapes(mode, 1, 1)))
     saves = [*map(str, range(n)), "out0", *(f"out{k}" for k in kept)]
     return Op(
@@ -230,15 +259,21 @@ def _op(mode: str, bias: bool) -> Op:
     )
 
 
-OPS = {(mode, bias): _op(mode, bias) for mode in GATES for bias in (False, True)}
+OPS = {
+    key: _op(*key) for key in itertools.product(GATES, (False, True), (False, True))
+}  # by mode, whether there are biases, whether sequences are packed
 BACKWARD = Op("recurrent_backward", _back_infer, _back_expand)
 
 
 def recurrent(mode: str, x: Tensor, state: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor,
               biases: Sequence[Tensor], sizes: tuple[int, int] | tuple[tuple[int, ...]],
-              reverse: bool) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
+              reverse: bool, order: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
     """(output, last state) for rows (sum of sizes, features); sizes: (times, batch), or a tuple
-    in a tuple: how many rows there are at each time, longest sequences first."""
-    operands = (x, *state, w_ih, w_hh, *biases)
-    got = apply(OPS[mode, bool(biases)], operands, (mode, sizes, reverse, bool(biases)))
+    in a tuple: how many rows there are at each time, longest sequences first; then with `order`,
+    their `links`."""
+    packed = () if order is None else (order,)
+    op = OPS[mode, bool(biases), bool(packed)]
+    operands = (x, *state, w_ih, w_hh, *biases, *packed)
+    got = apply(op, operands, (mode, sizes, reverse, bool(biases)))
+    _note_packed(packed)
     return got[0], tuple(got[1 : 1 + len(state)])

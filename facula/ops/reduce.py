@@ -48,6 +48,25 @@ def expand_back(g: Tensor, m: Meta, dims: tuple[int, ...], keepdim: bool) -> Ten
     return g.expand(m.shape)  # type: ignore[attr-defined]
 
 
+def sum_of_squares(g: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """Sums of squares of real primitive values along axes (kept, of size 1).
+
+    A last dim of up to 7 is added up in the order of PyTorch's AVX2 kernel, on which initial values
+    of weight and spectral norms depend: four squares are rounded and then added, what is over (or
+    fewer than four) is multiplied and added at once.
+    """
+    n = x.shape[-1] if x.shape else 0
+    if axes != (x.ndim - 1,) or not 1 < n < 8:
+        return g.reduce("sum", x * x, axes)
+    sizes, steps = (*x.shape[:-1], 1), (1,) * x.ndim
+    columns = [g.slice(x, (*[0] * (x.ndim - 1), k), sizes, steps) for k in range(n)]
+    total = columns[0] * columns[0]
+    for k, column in enumerate(columns[1:], 1):
+        rounded = k < 4 <= n
+        total = total + column * column if rounded else g.fma(column, column, total)
+    return total
+
+
 def reduction(ndim: int, dim: Any, keepdim: bool, asked: dtype | None) -> tuple:
     """Parameters of a reduction called with these arguments."""
     return dims_of(dim, ndim), keepdim, asked

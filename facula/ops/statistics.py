@@ -21,6 +21,7 @@ from facula.ops.reduce import (
     reduced,
     reduction,
     return_type,
+    sum_of_squares,
 )
 from facula.ops.registry import NAMESPACES, TORCH, both, check_out_types, to_out
 from facula.tensor import Tensor
@@ -395,7 +396,7 @@ def _norm_expand(g: Any, a: Any, ord: float, dims: tuple, keepdim: bool, asked: 
     elif ord == 1:
         out = g.reduce("sum", x, dims, keepdim)
     elif ord == 2:
-        out = g.reduce("sum", x * x, dims, keepdim).sqrt()
+        out = g.reshape(sum_of_squares(g, x, dims).sqrt(), reduced(a.shape, dims, keepdim))
     else:
         power = g.const(float(ord), x.dtype)
         out = g.reduce("sum", x.pow(power), dims, keepdim).pow(g.const(1.0 / ord, x.dtype))

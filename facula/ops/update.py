@@ -328,6 +328,13 @@ def _record(inst: Any, flat: list[Any], width: int, numbers: list[float]) -> boo
     return True
 
 
+def before_step() -> None:
+    """Evaluates gradients first where no later step will have the same plan."""
+    tape = LOCAL.tape
+    if tape.varies and tape.watch is None:
+        ENGINE.flush(tape)
+
+
 # by update, rows and names of options: functions that record it for the geometries that came last
 _written: dict[tuple, list[Callable[..., bool]]] = {}
 WRITTEN_KINDS, WRITTEN_EACH = 64, 4

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 import facula as torch
-from facula.ops.update import end_of_step
+from facula.ops.update import before_step, end_of_step
 
 from .state import ParamState, adopted
 
@@ -56,6 +56,7 @@ def _hooked_step(step):
 
     @functools.wraps(step)
     def hooked(self, *args, **kwargs):
+        before_step()
         if not (
             self._optimizer_step_pre_hooks
             or self._optimizer_step_post_hooks

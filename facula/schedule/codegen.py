@@ -8,7 +8,7 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype
-from facula.graph.ir import BINARY, UNARY, Val
+from facula.graph.ir import BINARY, TERNARY, UNARY, Val
 from facula.graph.meta import contiguous_strides
 from facula.kernel.program import ACCESSING, STORES, Access, Phase, Program, Stmt
 from facula.schedule.affine import Expr, Unfusable, dot, plus, scaled, strided_base, through_view
@@ -20,6 +20,7 @@ from facula.schedule.keep import Keeper
 KEPT = frozenset((0, 1, -1, 2, 0.5, 3, 4, -2))
 STASH_LIMIT = 1 << 18  # bytes of a row that may be kept between phases
 OUTER_TILE = 64  # rows that a kernel with columns side by side works on at once, at most
+SHORT_ROW = 4  # vectors go along the dim before a last one of so few elements
 HALVES = ("float16", "bfloat16")
 
 
@@ -245,7 +246,7 @@ class Writer:
         name = v.op
         if name == "not" and v.dtype.kind != "b":
             name = "bitwise_not"
-        if v.dtype.name in HALVES and name in UNARY | BINARY | {"where"} and name != "cast":
+        if v.dtype.name in HALVES and name in UNARY | BINARY | TERNARY and name != "cast":
             return self._half(v, name, args)
         if v.srcs and v.srcs[0].dtype.name in HALVES and v.dtype.kind == "b" and name != "where":
             return self.stmt(
@@ -467,6 +468,10 @@ class Writer:
             raise Unfusable
         if not outer:
             outer = [[]]
+        if not inner and len(outer) > 1:
+            short, long = (math.prod(self.sizes[d] for d in run) for run in outer[:-3:-1])
+            if short <= SHORT_ROW and long >= 8 * short:
+                outer[-2:] = outer[:-3:-1]
         loops = outer + inner
         position = {d: k for k, run in enumerate(loops) for d in run}
         outer_sizes = [math.prod(self.sizes[d] for d in run) for run in outer]

@@ -54,13 +54,14 @@ class Fitted:
 def attach(builder: Any) -> None:
     """Makes groups epilogues of the products they read, where that can be done."""
     taken: set[int] = set()
+    places = _places(builder)
     for number, group in enumerate(builder.steps):
         if not isinstance(group, Group) or group.axes or group.columns or not group.members:
             continue
         products = [v for v in _products(builder, group) if _step_of(v).id not in taken]
         products.sort(key=lambda v: builder.fusion.stage[v.id])
         for v in reversed(products):
-            if _fits(builder, number, group, v):
+            if _fits(builder, number, group, v, places):
                 heavy = _step_of(v)
                 builder.steps[builder.fusion.stage[heavy.id]] = Group(-1, ())
                 builder.fusion.stage[heavy.id] = builder.fusion.stage[v.id] = number
@@ -91,18 +92,24 @@ def _products(builder: Any, group: Group) -> list[Val]:
     return list(found.values())
 
 
-def _fits(builder: Any, number: int, group: Group, v: Val) -> bool:
+def _places(builder: Any) -> dict[int, Place]:
+    """Stand-ins for the memory of values, which has not been laid out yet."""
+    places: dict[int, Place] = {}
+    for k, u in enumerate(builder.vals.values()):
+        if u.op == "buffer_at":
+            places[u.id] = Place(k, 0, u.arg[0])
+        elif u.op in ("buffer", "out") or u.id in builder.fusion.stage:
+            places[u.id] = Place(k, 0)
+    return places
+
+
+def _fits(builder: Any, number: int, group: Group, v: Val, places: dict[int, Place]) -> bool:
     """Whether everybody else reads the product after the group, and the group's program fits."""
     if any(n < number for n in builder.readers.get(v.id, ())):
         return False
     stored = {m.id for m in group.members if m.id in builder.wanted or builder.readers.get(m.id)}
     kept = v.id in builder.wanted or any(n > number for n in builder.readers.get(v.id, ()))
-    memory = Memory(n_scalars=builder.memory.n_scalars)
-    for k, u in enumerate(builder.vals.values()):
-        if u.op == "buffer_at":
-            memory.places[u.id] = Place(k, 0, u.arg[0])
-        elif u.op in ("buffer", "out") or u.id in builder.fusion.stage:
-            memory.places[u.id] = Place(k, 0)
+    memory = Memory(places, n_scalars=builder.memory.n_scalars)
     try:
         fit = _fitted(
             _call(builder.fusion, group, memory, stored, v),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from facula.graph.ir import BINARY, UNARY, Val
+from facula.graph.ir import BINARY, TERNARY, UNARY, Val
 from facula.graph.meta import contiguous_strides
 from facula.schedule.affine import (
     Expr,
@@ -28,7 +28,7 @@ from facula.schedule.early import Early
 
 LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
 VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
-POINTWISE = UNARY | BINARY | {"where", "cast", "copy", "check", "pad", "take", "gather"}
+POINTWISE = UNARY | BINARY | TERNARY | {"cast", "copy", "check", "pad", "take", "gather"}
 DEAR = frozenset(
     "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erfinv "
     "lgamma digamma sigmoid pow atan2 hypot take gather div sqrt rsqrt floordiv mod fmod truncdiv".split()
@@ -37,7 +37,7 @@ NATIVE = frozenset(
     "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64".split()
 )
 STORES = frozenset(
-    {"cat", "write", "write_at"}
+    {"cat", "boxes", "write", "write_at"}
 )  # their operands are computed where they are stored
 LOOKBACK = 12
 COLUMN_ROWS = 2048  # a stripe of columns this high has left the cache when its end is reached
@@ -216,8 +216,10 @@ class Fusion:
         self.forced: set[int] = set()
         self.partial: dict[int, Val] = {}  # sums over runs of rows -> of what
         self.made: dict[int, tuple[Val, ...]] = {}  # value -> what was made to come before it
+        self._inputs: dict[int, list[Val]] | None = None
         while not self._placed():
             pass
+        self._inputs = {}  # from now on they are what they are
 
     def _placed(self) -> bool:
         """Places everything; False if a value turned out to need memory after it had been inlined."""
@@ -371,7 +373,8 @@ class Fusion:
 
     def _prepare_stores(self, v: Val) -> None:
         """Operands that cannot be computed in place, or read what is overwritten, get memory."""
-        operands = v.srcs if v.op == "cat" else v.srcs[1:]
+        whole = v.op in ("cat", "boxes")
+        operands = v.srcs if whole else v.srcs[1:]
         for s in operands:
             if (
                 s.id in self.candidates
@@ -379,7 +382,7 @@ class Fusion:
                 or s.op in ("out", "buffer", "const", "scalar")
             ):
                 continue
-            safe = v.op == "cat" or all(x is not v.srcs[0] for x in self.inputs(s))
+            safe = whole or all(x is not v.srcs[0] for x in self.inputs(s))
             if not safe or not self.store_group(s):
                 if s.id not in self.stage:
                     self._force(s)
@@ -403,6 +406,14 @@ class Fusion:
 
     def inputs(self, v: Val) -> list[Val]:
         """Values with memory (or in groups) that computing v reads."""
+        if self._inputs is None:
+            return self._inputs_of(v)
+        found = self._inputs.get(v.id)
+        if found is None:
+            found = self._inputs[v.id] = self._inputs_of(v)
+        return found
+
+    def _inputs_of(self, v: Val) -> list[Val]:
         out: dict[int, Val] = {}
         seen: set[int] = set()
         stack = list(v.srcs)
@@ -588,8 +599,11 @@ class Fusion:
         with these axes and cuts."""
         for _ in range(6):
             try:
-                places = {m.id: self._where(group, m) for m in [*group.members, v]}
-                group.places = places
+                if group.axes == axes and group.cuts == cuts:  # members stand where they stood
+                    group.places = {**group.places, v.id: self._where(group, v)}
+                else:
+                    members = [*group.members, v]
+                    group.places = {m.id: self._where(group, m) for m in members}
                 seen: set[int] = set()
                 for m in [*group.members, v] if group.cuts != cuts else [v]:
                     seen |= self._check(group, m)

@@ -84,6 +84,7 @@ def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered
             values.append(v)
     low.wanted = [i for i, wanted in enumerate(live) if wanted]
     given: set[int] = set()
+    _box_pads(low)
     for i in low.wanted:
         v = values[i]
         if v.id in given or v.op in ("buffer", "buffer_at") or (v.dtype.kind == "c" and not v.srcs):
@@ -91,6 +92,38 @@ def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered
             v = values[i] = g.make("copy", v.dtype, v.shape, (v,), share=False)
         given.add(v.id)
     return low
+
+
+def _box_pads(low: Lowered) -> None:
+    """Large padded results that nothing else reads are put together from parts.
+
+    A loop over all of a padded value asks at each element whether it is inside.
+    """
+    pads = {i: v for i in low.wanted if (v := low.values[i]).op == "pad" and v.numel >= _LARGE}
+    if not pads:
+        return
+    read = {s.id for v in low.graph.vals for s in v.srcs}
+    for i, v in pads.items():
+        if v.id not in read and 2 * v.srcs[0].numel >= v.numel:
+            low.values[i] = _in_boxes(low.graph, v)
+
+
+_LARGE = 1 << 14
+
+
+def _in_boxes(g: Graph, v: Val) -> Val:
+    """A padded value as boxes: those before and behind, dim by dim, around what is left within."""
+    (lo, hi), (x, fill) = v.arg, v.srcs
+    start, size = [0] * v.ndim, list(v.shape)
+    parts = []
+    for d, n in enumerate(x.shape):
+        for at, width in ((0, lo[d]), (lo[d] + n, hi[d])):
+            where = tuple(at if i == d else k for i, k in enumerate(start))
+            parts.append(
+                (where, g.expand(fill, [width if i == d else k for i, k in enumerate(size)]))
+            )
+        start[d], size[d] = lo[d], n
+    return g.boxes([*parts, (tuple(lo), x)], v.shape)
 
 
 __all__ = ["Lowered", "decode", "lower"]

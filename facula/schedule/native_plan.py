@@ -9,7 +9,7 @@ import numpy as np
 
 from facula import config
 from facula.graph import reference
-from facula.graph.ir import BINARY, UNARY, Val
+from facula.graph.ir import BINARY, TERNARY, UNARY, Val
 from facula.graph.meta import contiguous_strides
 from facula.graph.reference import BadIndex, Failed, decode, encode
 from facula.kernel.program import ITEMSIZE
@@ -54,7 +54,7 @@ class HostStep:
     outs: list[tuple[Val, Place]]
 
 
-_BY_ELEMENTS = UNARY | BINARY | {"where"}
+_BY_ELEMENTS = UNARY | BINARY | TERNARY
 _RUN = 1 << 14  # elements whose intermediate values stay in the cache
 
 
@@ -100,8 +100,6 @@ class NativePlan:
         self.complex_numbers = builder.complex_numbers
         origins = builder.low.graph.origins
         self.checks = [(tag, wrap, origins.get(v, -1)) for tag, wrap, v in builder.memory.checks]
-        self.fusion = builder.fusion
-        self.descriptions = builder.descriptions
 
     def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]:
         """Buffers of the wanted entries."""
@@ -407,7 +405,8 @@ class Builder:
 
     def _heavy(self, v: Val) -> list[Any]:
         if stores(v):
-            return self._cat(v) if v.op == "cat" else self._write(v)
+            writer = {"cat": self._cat, "boxes": self._boxes}.get(v.op, self._write)
+            return writer(v)
         name = v.op.removeprefix("template:")
         if name == "host":
             name = f"host:{v.arg[0].__name__}"
@@ -439,6 +438,15 @@ class Builder:
                 self.store(s, Place(out.slot, out.offset + start * strides[v.arg], strides))
             )
             start += s.shape[v.arg]
+        return steps
+
+    def _boxes(self, v: Val) -> list[Any]:
+        out = self.memory.places[v.id]
+        strides = contiguous_strides(v.shape)
+        steps = []
+        for s, start in zip(v.srcs, v.arg, strict=True):
+            at = out.offset + sum(k * n for k, n in zip(start, strides, strict=True))
+            steps.append(self.store(s, Place(out.slot, at, strides)))
         return steps
 
     def _write(self, v: Val) -> list[Any]:

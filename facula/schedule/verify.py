@@ -110,6 +110,14 @@ def _cat(v: Val) -> None:
     need(all(s.dtype is v.dtype for s in v.srcs), f"{v!r}: parts of other dtypes")
 
 
+def _boxes(v: Val) -> None:
+    need(sum(s.numel for s in v.srcs) == v.numel, f"{v!r}: parts do not add up")
+    need(all(s.dtype is v.dtype for s in v.srcs), f"{v!r}: parts of other dtypes")
+    for s, start in zip(v.srcs, v.arg, strict=True):
+        ends = zip(start, s.shape, v.shape, strict=True)
+        need(all(k >= 0 and k + n <= m for k, n, m in ends), f"{v!r}: {s!r} sticks out")
+
+
 def _like_first(v: Val) -> None:
     need(v.shape == v.srcs[0].shape and v.dtype is v.srcs[0].dtype, f"{v!r} of {v.srcs[0]!r}")
 
@@ -139,9 +147,9 @@ def _matmul(v: Val) -> None:
 
 
 RULES = {
-    **dict.fromkeys(UNARY | BINARY, _elementwise), "where": _where, "reshape": _same_numel, "permute": _permute,
+    **dict.fromkeys(UNARY | BINARY | {"fma"}, _elementwise), "where": _where, "reshape": _same_numel, "permute": _permute,
     "expand": _expand, "slice": _slice, "as_strided": _as_strided, "write": _write, "write_at": _write,
-    "reduce": _reduce, "pad": _pad, "cat": _cat, "put": _like_first, "scatter": _like_first, "copy": _like_first,
+    "reduce": _reduce, "pad": _pad, "cat": _cat, "boxes": _boxes, "put": _like_first, "scatter": _like_first, "copy": _like_first,
     "take": _take, "gather": _gather, "matmul": _matmul,
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from unittest import mock
 from facula import engine
 from facula.graph.tape import flush
 from facula.runtime.plan import NativePlan as NativeRun
-from facula.schedule.native_plan import NativePlan
+from facula.schedule.native_plan import Builder, NativePlan
 
 
 @dataclass
@@ -19,7 +19,8 @@ class Ran:
     """Plans run while watching, in order."""
 
     plans: list[Any] = field(default_factory=list)
-    built: int = 0  # how many of them had to be built
+    builders: list[Any] = field(default_factory=list)  # of those that had to be built
+    built: int = 0  # how many these are
 
     @property
     def names(self) -> list[str]:
@@ -43,13 +44,20 @@ def watched() -> Iterator[Ran]:
     flush()
     ran = Ran()
     before = engine.Counters.plans_built
-    run = NativePlan.run
+    run, build = NativePlan.run, Builder.build
 
     def noting(plan: NativePlan, leaves: list[Any], scalars: list[Any]) -> Any:
         ran.plans.append(plan)
         return run(plan, leaves, scalars)
 
-    with mock.patch.object(NativePlan, "run", noting):
+    def noting_builder(builder: Builder) -> NativePlan:
+        ran.builders.append(builder)
+        return build(builder)
+
+    with (
+        mock.patch.object(NativePlan, "run", noting),
+        mock.patch.object(Builder, "build", noting_builder),
+    ):
         yield ran
         flush()
     ran.built = engine.Counters.plans_built - before

@@ -122,3 +122,42 @@ def test_other_lengths_need_no_new_code():
         sizes = StepSizes("LSTM", False, "float32", hidden, packed, target)
         keys.add(sizes.step(rows, (2, 0), hidden, {}).kernel.key)
     assert len(keys) == 1
+
+
+def packed_gru(sizes, rows=5):
+    weights = list(torch.nn.GRU(4, 6).parameters())
+    state = torch.zeros(1, sizes[0], 6)
+    return torch.gru(
+        numbers(rows, 4), torch.tensor(sizes), state, weights, True, 1, 0.0, False, False
+    )
+
+
+@pytest.mark.parametrize("sizes", [[3, 3, 2], [2, 3]])
+def test_sizes_that_packed_rows_cannot_have(sizes):
+    """PyTorch raises a RuntimeError as well; the kernels would read past the rows."""
+    with pytest.raises(RuntimeError, match="do not increase and add up to the 5 rows"):
+        packed_gru(sizes)
+
+
+def test_rows_that_no_size_counts_are_left_out():
+    """As in PyTorch: (4, 6) and (3, 6) there."""
+    assert packed_gru([2, 2])[0].shape == (4, 6)
+    assert packed_gru([3, 0])[0].shape == (3, 6)
+
+
+def test_other_lengths_do_not_rebuild_the_update():
+    """A batch of other lengths takes one new plan, for its gradients."""
+    layer = torch.nn.GRU(4, 6)
+    optimizer = torch.optim.Adam(layer.parameters())
+
+    def step(lengths):
+        x = pack_padded_sequence(numbers(max(lengths), len(lengths), 4), lengths)
+        optimizer.zero_grad()
+        layer(x)[1].sum().backward()
+        before = engine.Counters.plans_built
+        optimizer.step()
+        return engine.Counters.plans_built - before
+
+    step([5, 3]), step([4, 2])  # the optimizer has its state from the first on
+    assert [step([7, 2]), step([4, 4]), step([6, 1])] == [1, 1, 1]
+    assert step([7, 2]) == 0

@@ -28,7 +28,7 @@ def test_gradients_of_queries_keys_and_values_are_joined():
     q, k, v = (z.view(2, 2, 2).transpose(0, 1) for z in x.split(4, dim=1))
     with watched() as ran:
         (q * 2 + k * k - v).sum().backward()
-    used = {v.op for plan in ran.plans for v in plan.fusion.order}
+    used = {v.op for builder in ran.builders for v in builder.fusion.order}
     assert "cat" in used and "pad" not in used
     rows = [[2.0] * 4 + [2.0 * e for e in range(s, s + 4)] + [-1.0] * 4 for s in (4, 16)]
     assert x.grad.tolist() == rows
