@@ -16,6 +16,7 @@ from facula import config
 from facula.autograd.node import FREED, Node, Saved
 from facula.autograd.walk import ANOMALY, OPS, Walk, combine
 from facula.autograd.written import ROOM, Text, entry_of
+from facula.graph.dtypes import default_dtype
 from facula.graph.meta import META, Meta
 from facula.graph.segment import Segment, read_tape
 from facula.graph.tape import LOCAL, MAX_BYTES, VIEW, Inst, Storage, Tape
@@ -142,12 +143,12 @@ def repeat(walk: Walk, root: Node, seed: Tensor) -> bool:
     if root.op is None:
         return root.reach_leaves(walk, seed)
     if (_misses.get(root.inst, 0) > MAX_MISSES or tape.watch is not None or tape.budget < 0
-            or seed.meta is not seed._s.meta):  # fmt: skip
+            or type(seed) is not Tensor or seed.meta is not seed._s.meta):  # fmt: skip
         return False
     graph = Graph()
     if not graph.read(root):
         return _missed(root)
-    graph.key.append(seed.meta)
+    graph.key += (seed.meta, default_dtype())
     key = tuple(graph.key)
     found = _known.get(key, _NEW)
     if found is _NEW:

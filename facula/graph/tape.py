@@ -207,7 +207,7 @@ class Tape:
         self.scalars: list[Any] = []
         self.views: dict[tuple, int] = {}
         # of operators that check: (entry, code, place in it, modules that were running)
-        self.marks: list[tuple[int, Any, int, list]] = []
+        self.marks: list[tuple[int, Any, int, Sequence]] = []
         self.rebound: list[
             tuple[Storage, int]
         ] = []  # leaves written in place: (storage, its entry before)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
+from weakref import ref as _ref
 
 from facula.autograd.node import HOOKS, Node, Saved, grad_class, save, save_result
 from facula.graph.meta import META, Meta, meta_of
@@ -34,19 +34,23 @@ _new = object.__new__
 _HOME = str(Path(__file__).parent.parent)
 metas_of, _wants = attrgetter("meta"), attrgetter("_rg")
 
-# by file name: whether its code is facula's (0), the user's (1), or the one where nn calls a
-# module's forward (2), whose `CallMixin.__call__` has the module
-_kinds: dict[str, int] = {}
-_CALLING = ("calling.py", "CallMixin.__call__")
+_kinds: dict[str, bool] = {}  # by file name: whether its code is the user's
+_calls: list[Any] = []  # the code of `Module.__call__`, which has the module, once nn is loaded
 
 
-def _kind_of(filename: str) -> int:
+def _is_users(filename: str) -> bool:
     if len(_kinds) > MAX_KNOWN:
         _kinds.clear()
-    kind = _kinds[filename] = (
-        1 if not filename.startswith(_HOME) else 2 * filename.endswith(_CALLING[0])
-    )
+    kind = _kinds[filename] = not filename.startswith(_HOME)
     return kind
+
+
+def _call_code() -> Any:
+    calling = sys.modules.get("facula.nn.modules.calling")
+    if calling is None or not hasattr(calling, "CallMixin"):
+        return None
+    _calls.append(calling.CallMixin.__call__.__code__)
+    return _calls[0]
 
 
 def mark(tape: Tape, entry: int) -> None:
@@ -55,21 +59,29 @@ def mark(tape: Tape, entry: int) -> None:
     Which line it is, and the modules' names, are looked up in need.
     """
     frame: Any = sys._getframe(2)
-    kinds, code, at = _kinds, None, 0
-    modules = []
+    kinds, call = _kinds, _calls[0] if _calls else _call_code()
+    modules: Any = ()
     while frame is not None:
         running = frame.f_code
-        kind = kinds.get(running.co_filename)
-        if kind is None:
-            kind = _kind_of(running.co_filename)
-        if kind == 1:
-            if code is None:
-                code, at = running, frame.f_lasti
-        elif kind and running.co_qualname == _CALLING[1]:
-            modules.append(weakref.ref(frame.f_locals["self"]))
+        if running is call:
+            modules = (*modules, _ref(frame.f_locals["self"]))
+        else:
+            users = kinds.get(running.co_filename)
+            if users is None:
+                users = _is_users(running.co_filename)
+            if users:
+                break
         frame = frame.f_back
-    if code is not None:
-        tape.marks.append((entry, code, at, modules))
+    if frame is None:
+        return
+    at = frame.f_lasti
+    if call is not None:  # further out only calls of modules matter
+        frame = frame.f_back
+        while frame is not None:
+            if frame.f_code is call:
+                modules = (*modules, _ref(frame.f_locals["self"]))
+            frame = frame.f_back
+    tape.marks.append((entry, running, at, modules))
 
 
 def entries_of(tape: Tape, tensors: Sequence[Tensor]) -> tuple[list[int], list[Meta]]:

@@ -435,6 +435,9 @@ _LINEAR = {
     )
     for name in ("AddmmBackward0", "MmBackward0", "ViewBackward0", "UnsafeViewBackward0")
 }
+# by whether the input has two dims
+_BIASED = (_LINEAR["ViewBackward0"], _LINEAR["AddmmBackward0"])
+_ALONE = (_LINEAR["UnsafeViewBackward0"], _LINEAR["MmBackward0"])
 
 
 @functional("linear")
@@ -448,24 +451,26 @@ def linear(
     if out is not None:
         return to_out(linear(input, weight, bias), out)
     ndim = input.meta.ndim
-    if bias is not None:
-        op = _LINEAR["AddmmBackward0" if ndim == 2 else "ViewBackward0"]
+    operands: tuple[Tensor, ...]
+    geometry: tuple[Meta, ...]
+    if bias is None:
+        op, operands, geometry = _ALONE[ndim == 2], (input, weight), (input.meta, weight.meta)
+    else:
+        op, operands = _BIASED[ndim == 2], (input, weight, bias)
         geometry = (input.meta, weight.meta, bias.meta)
-        inst = op.calls.get((geometry, None))
-        if inst is not None:
-            return record(op, inst, (input, weight, bias))
+    inst = op.calls.get((geometry, None))
+    if inst is not None:
+        return record(op, inst, operands)
     if weight.meta.ndim == 1:
         out = matmul(input, weight)
         return out if bias is None else out + bias
     if bias is None:
         if ndim == 1:
             return linear(input.unsqueeze(0), weight).squeeze(0)  # type: ignore[attr-defined]
-        return apply(
-            _LINEAR["MmBackward0" if ndim == 2 else "UnsafeViewBackward0"], (input, weight)
-        )
+        return apply_known(op, operands, (), geometry, None)
     if bias.meta.numel != weight.meta.shape[0] or bias.meta.ndim > 1:
         return matmul(input, weight.t()) + bias  # type: ignore[attr-defined]
-    return apply_known(op, (input, weight, bias), (), geometry, None)
+    return apply_known(op, operands, (), geometry, None)
 
 
 TORCH["linear"] = linear

@@ -273,3 +273,58 @@ def test_structures_that_never_come_again_are_left_alone():
     for k in range(40):
         (x.exp() * (1.5 + k)).tanh().sin().sum().backward()
     assert len(repeat._known) <= repeat.MAX_MISSES + 1
+
+
+def test_the_default_dtype_is_part_of_a_structure(monkeypatch):
+    def work():
+        out = []
+        for d in (torch.float32, torch.float64, torch.float32):
+            x = torch.linspace(0.1, 1, 4, dtype=torch.float32).requires_grad_()
+            y = (x.exp() * x.tanh()).sin().sum()
+            torch.set_default_dtype(d)
+            y.backward()
+            out.append((x.grad.dtype, x.grad.tolist()))
+        return out
+
+    both(monkeypatch, work)
+
+
+def test_threads(monkeypatch):
+    """Structures are shared by threads; each records on its own tape."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    models = [network() for _ in range(4)]
+    x, y = batch()
+
+    def work(model):
+        for _ in range(5):
+            F.cross_entropy(model(x), y).backward()
+        return grads_of(model)
+
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(work, models))
+    by_nodes(monkeypatch)
+    assert all(g == work(network()) for g in got)
+
+
+def test_compiled_functions():
+    """The result of a captured function: to its leaves at once, or on through the graph before it."""
+    model, twin = network(), network()
+    x, y = batch()
+    f = torch.compile(lambda h, y: F.cross_entropy(model[1:](h), y))
+    g = torch.compile(lambda x, y: F.cross_entropy(model(x), y))
+    seen = []
+    for k in range(5):
+        model.zero_grad()
+        twin.zero_grad()
+        F.cross_entropy(twin(x), y).backward()
+        loss = g(x, y) if k % 2 else f(model[0](x), y)
+        if k == 3:
+            model[0].bias.register_hook(lambda grad: seen.append(grad.shape))
+        loss.backward(retain_graph=True)
+        assert len(seen) == [0, 0, 0, 1, 3][k]
+        assert grads_of(model) == grads_of(twin)
+        loss.backward()
+        assert torch.equal(model[5].bias.grad, 2 * twin[5].bias.grad)
+        with pytest.raises(RuntimeError, match="second time"):
+            loss.backward()
