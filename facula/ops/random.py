@@ -196,7 +196,12 @@ def randint(*args: Any, generator: Any = None, out: Tensor | None = None, dtype:
     given = list(args)
     size = kwargs.get("size")
     if size is None:
-        size = given.pop()
+        size = given.pop() if given else None
+        if not isinstance(size, (tuple, list)):
+            raise TypeError(
+                f"randint(): argument 'size' (position {len(given) + 1}) must be tuple of ints, "
+                f"not {type(size).__name__}"
+            )
     if "high" in kwargs:
         low, high = (given[0] if given else kwargs.get("low", 0)), kwargs["high"]
     else:
