@@ -11,7 +11,7 @@ import functools
 import math
 from dataclasses import dataclass
 
-from facula.kernel import winograd
+from facula.kernel import conv_planes, winograd
 from facula.kernel.matmul import (
     Extra,
     Mat,
@@ -466,6 +466,13 @@ def _phase_taps(conv: Conv, d: int, phase: int) -> Taps:
 
 def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> MatmulPlan:
     """Pack the weight, then multiply. `layout`: the weight's strides of m, c, group."""
+    if conv_planes.fits(job):
+        step = conv_planes.plan(
+            *(job, conv.kernel[1], layout, (*triple(x[0])[:2], *x[1]), weight, y),
+            *(epilogue, extra_arguments(epilogue, extras, [e.batch_strides for e in extras])),
+            target,
+        )
+        return MatmulPlan([step])
     cut = _cut(job, target)
     number = NUMBERS[job.dtype]
     lanes = target.vector_bytes // number.compute_bytes

@@ -2,7 +2,7 @@
 
 A kernel's function reads its arguments, then walks over rows (all outer dims, but for the last in
 outer mode). Within a row each phase is straight code or a loop nest. The vectorised loop runs
-`unroll` vectors at a time, then one at a time under a mask. Statements are written at the outermost
+`unroll` vectors at a time, then one at a time, what is left under a mask. Statements are written at the outermost
 level at which their operands are known.
 """
 
@@ -263,7 +263,7 @@ class LoopEmitter:
         for p in range(len(self.program.phases)):
             self._statements(p, 1)
         start = c0
-        for copies in [shape.unroll, shape.unroll // 4] if shape.unroll > 4 else [shape.unroll]:
+        for copies in dict.fromkeys((shape.unroll, max(1, shape.unroll // 4), 1)):
             start = self._whole_tiles(start, c1, copies)
 
         def tail(c: str, _: list[str]) -> list[str]:
@@ -452,7 +452,7 @@ class LoopEmitter:
             self.pointer[access] = self._moved(access, self.pointer[access], dim, i)
 
     def _vector_loop(self, p: int, slots: list[tuple[int, int]]) -> None:
-        """The last inner dim: whole tiles, then masked vectors into the first accumulators."""
+        """The last inner dim: whole tiles, then vectors, one of them masked, into the first accumulators."""
         b, shape, dim = self.b, self.shape, self.vector_dim
         n, level, outer_linear = (
             self.size[dim],
@@ -464,12 +464,12 @@ class LoopEmitter:
         whole = b.let(f"and i64 {n}, {-tile}")
         first = [slot for slot in slots if slot[1] == 0]
 
-        def body(copies: int, mine: list[tuple[int, int]]) -> LoopBody:
+        def body(copies: int, mine: list[tuple[int, int]], masked: bool = False) -> LoopBody:
             def write(i: str, names: list[str]) -> list[str]:
                 kept = dict(self.pointer)
                 self._take(mine, names)
                 self.copies = copies
-                if copies == 1 and mine is first:
+                if masked:
                     self._set_mask(i, n)
                 self._enter(p, dim, i, outer_linear)
                 self._statements(p, level)
@@ -481,7 +481,13 @@ class LoopEmitter:
 
         every = list(slots)
         self._take(every, b.loop("0", whole, tile, self._carried(every), body(unroll, every)))
-        self._take(first, b.loop(whole, n, shape.lanes, self._carried(first), body(1, first)))
+        if unroll > 1:  # short rows are mostly these
+            single = b.let(f"and i64 {n}, {-shape.lanes}")
+            one = body(1, first)
+            self._take(first, b.loop(whole, single, shape.lanes, self._carried(first), one))
+            whole = single
+        tail = body(1, first, masked=True)
+        self._take(first, b.loop(whole, n, shape.lanes, self._carried(first), tail))
         self.linear = outer_linear
 
     # statements
@@ -570,16 +576,16 @@ class LoopEmitter:
         mask, kind = self._both(s.mask, u), access.strides[self.vector_dim]
         if kind == "1":
             pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-            return self.memory.load(dtype, pointer, mask, self._copy_rest(s, dtype), other)
+            return self.memory.load(dtype, pointer, mask, self._copy_rest(s), other)
         if kind == "-" and (mask is None or self.target.has_mask):
             back = str(1 - (u + 1) * self.shape.lanes)
             pointer = self.memory.pointer(dtype, pointer, back)
             return self.memory.load_reversed(dtype, pointer, mask, other)
         return self.memory.gather(dtype, self._lane_pointers(access, pointer, u), mask, other)
 
-    def _copy_rest(self, s: Stmt, dtype: str) -> str | None:
-        """Where the machine has no masked loads and stores of a type, a tail goes over the stack."""
-        return None if s.mask is not None or self.target.masks(ITEMSIZE[dtype]) else self.rest
+    def _copy_rest(self, s: Stmt) -> str | None:
+        """How many elements a tail has, where machines have no masks to store under."""
+        return self.rest if not self.target.has_mask and s.mask is None else None
 
     def _lane_pointers(self, access: Access, pointer: str, u: int) -> str:
         dtype = self.program.buffers[access.buf]
@@ -599,7 +605,7 @@ class LoopEmitter:
         mask, name = self._both(s.mask, u), self._get(value, u)
         if access.strides[self.vector_dim] == "1":
             pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s, dtype))
+            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s))
         else:
             self.memory.scatter(dtype, self._lane_pointers(access, pointer, u), name, mask)
         return ""
@@ -615,7 +621,7 @@ class LoopEmitter:
             lanes = self.vector
             if access.strides[self.vector_dim] == "1":
                 pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-                old = self.memory.load(dtype, pointer, self.mask, self._copy_rest(s, dtype))
+                old = self.memory.load(dtype, pointer, self.mask, self._copy_rest(s))
             else:
                 pointer = self._lane_pointers(access, pointer, u)
                 old = self.memory.gather(dtype, pointer, self.mask)
@@ -624,7 +630,7 @@ class LoopEmitter:
         if u is None:
             self.memory.scalar_store(dtype, pointer, name, None)
         elif access.strides[self.vector_dim] == "1":
-            self.memory.store(dtype, pointer, name, self.mask, self._copy_rest(s, dtype))
+            self.memory.store(dtype, pointer, name, self.mask, self._copy_rest(s))
         else:
             self.memory.scatter(dtype, pointer, name, self.mask)
         return ""
@@ -648,7 +654,7 @@ class LoopEmitter:
         mask, first = self._both(s.mask, u), self._first_of_run(index)
         if first is not None:
             pointer = self._run_pointer(buf, first, u)
-            return self.memory.load(s.dtype, pointer, mask, self._copy_rest(s, s.dtype), other)
+            return self.memory.load(s.dtype, pointer, mask, self._copy_rest(s), other)
         pointers = self.memory.pointers(s.dtype, self.base[buf], where)
         return self.memory.gather(s.dtype, pointers, mask, other)
 
@@ -667,7 +673,7 @@ class LoopEmitter:
         mask, first = self._both(s.mask, u), self._first_of_run(index)
         if first is not None:
             pointer = self._run_pointer(buf, first, u)
-            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s, dtype))
+            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s))
         else:
             pointers = self.memory.pointers(dtype, self.base[buf], where)
             self.memory.scatter(dtype, pointers, name, mask)

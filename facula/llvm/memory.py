@@ -81,7 +81,7 @@ class Memory:
         rest: str | None,
         other: float | int = 0,
     ) -> str:
-        """Contiguous elements; `rest`: only that many (for machines without masks)."""
+        """Contiguous elements; `rest`: how many the mask has (for machines without mask registers)."""
         return self._from_memory(dtype, self._load(dtype, pointer, mask, rest, other), self.n)
 
     def load_reversed(
@@ -105,7 +105,7 @@ class Memory:
         """Contiguous elements as they are in memory."""
         b, kind, align = self.builder, MEMORY[dtype], ITEMSIZE[dtype]
         vector = f"<{self.n} x {kind}>"
-        if rest is not None:
+        if rest is not None and (align < 4 or self.n * align <= 16):  # no instruction for it
             spare = self.stack(vector)
             self._copy(spare, pointer, rest, align)
             return b.let(f"load {vector}, ptr {spare}, align 64")
@@ -125,9 +125,7 @@ class Memory:
         vector = f"<{self.n} x {kind}>"
         value = self._to_memory(dtype, value, self.n)
         if rest is not None:
-            spare = self.stack(vector)
-            b.do(f"store {vector} {value}, ptr {spare}, align 64")
-            self._copy(pointer, spare, rest, align)
+            self._store_first(kind, pointer, value, rest, align)
         elif mask is None:
             b.do(f"store {vector} {value}, ptr {pointer}, align {align}")
         else:
@@ -137,6 +135,33 @@ class Memory:
                 f"call void @{full}({vector} {value}, ptr {pointer}, i32 {align}, "
                 f"<{self.n} x i1> {mask})"
             )
+
+    def _store_first(self, kind: str, pointer: str, value: str, count: str, align: int) -> None:
+        """The first `count` elements: by halves, each of them a store that is made or not."""
+        b, n = self.builder, self.n
+
+        def store(size: int) -> str:
+            """Store if the count has this bit; the bit."""
+            here, there = value, pointer
+
+            def write(_: str, __: list[str]) -> list[str]:
+                b.do(f"store <{size} x {kind}> {here}, ptr {there}, align {align}")
+                return []
+
+            bit = b.let(f"and i64 {count}, {size}")
+            b.loop("0", bit, size, [], write)
+            return bit
+
+        store(n)
+        while n > 1:
+            whole, n = f"<{n} x {kind}> {value}, <{n} x {kind}> poison", n // 2
+            orders = [", ".join(f"i32 {i}" for i in range(k, k + n)) for k in (0, n)]
+            low, high = (b.let(f"shufflevector {whole}, <{n} x i32> <{order}>") for order in orders)
+            value = low
+            bit = store(n)
+            some, half = b.let(f"icmp ne i64 {bit}, 0"), f"<{n} x {kind}>"
+            value = b.let(f"select i1 {some}, {half} {high}, {half} {low}")
+            pointer = b.let(f"getelementptr {kind}, ptr {pointer}, i64 {bit}")
 
     def _copy(self, to: str, source: str, count: str, size: int) -> None:
         name = "llvm.memcpy.p0.p0.i64"

@@ -36,8 +36,3 @@ class Target:
             width, registers, fma, mask = 16, 16, False, False
         name = llvm.get_host_cpu_name()
         return Target(triple, name, features.flatten(), width, registers, fma, mask)
-
-    def masks(self, itemsize: int) -> bool:
-        """Whether masked loads and stores of such elements are instructions (AVX2: of 4 and 8 bytes)."""
-        wide = self.vector_bytes == 32 and self.triple.startswith("x86_64")
-        return self.has_mask or (wide and itemsize >= 4)

@@ -255,6 +255,36 @@ class Emit:
             with way.no:
                 self.do(call)
 
+    def store_first(self, n: int, ty: str, value: str, ptr: str, count: Value) -> None:
+        """Store the first `count` (not less than 0) of n numbers.
+
+        By halves, where there are no mask registers: AVX2's masked store takes some processors
+        dozens of cycles.
+        """
+        if self.target.has_mask:
+            self.masked_store(n, ty, value, ptr, self.mask(n, count))
+            return
+        with self.choose(self.test("sge", count, n)) as way:
+            with way.yes:
+                self.store(vec(n, ty), value, ptr, ty)
+            with way.no:
+                self._store_halves(n, ty, value, ptr, count)
+
+    def _store_halves(self, n: int, ty: str, value: str, ptr: str, count: Value) -> None:
+        half = n // 2
+        bit = self.test("ne", self.let(f"and i64 {count}, {half}"), 0)
+        low, high = (self.shuffle(n, ty, value, value, range(k, k + half)) for k in (0, half))
+        with self.choose(bit) as way:
+            with way.yes:
+                self.store(vec(half, ty), low, ptr, ty)
+                after = self.at(ptr, half, ty)
+            with way.no:
+                pass
+        rest = way.merge(vec(half, ty), high, low)
+        place = way.merge("ptr", after, ptr)
+        if half > 1:
+            self._store_halves(half, ty, rest, place, count)
+
     def _all(self, n: int, mask: str) -> str:
         bits = self.let(f"bitcast <{n} x i1> {mask} to i{n}")
         return self.let(f"icmp eq i{n} {bits}, -1")
@@ -321,6 +351,10 @@ class Emit:
             self.store(vec(n, number.stored), raw, ptr, number.stored)
         else:
             self.masked_store(n, number.stored, raw, ptr, mask)
+
+    def put_first(self, n: int, number: Number, value: str, ptr: str, count: Value) -> None:
+        """Store the first `count` of n computed numbers."""
+        self.store_first(n, number.stored, self.narrow(n, number, value), ptr, count)
 
     # -- control -----------------------------------------------------------------------------
 

@@ -112,26 +112,35 @@ class Spreader:
         """Rows of one phase: those of the image between rows of zeros."""
         b, arg = self.b, self.arg
         sh = arg("sh")
-        # Rows r with 0 <= top + r * sh < height.
-        begin = b.div(b.sub(b.add(b.most(b.sub(0, top), 0), sh), 1), sh)
-        begin = b.least(begin, field.rows)
-        end = b.div(b.sub(b.add(b.most(b.sub(arg("height"), top), 0), sh), 1), sh)
-        end = b.most(b.least(end, field.rows), begin)
+        begin, end = self.rows_there(field, top)
         self._zeros(out, b.mul(begin, field.row))
         line = b.mul(b.add(top, b.mul(begin, sh)), arg("x_h"))
         line = b.at(image, line, self.number.stored)
         rows = b.sub(end, begin)
-        self._copy_rows(b.at(out, b.mul(begin, field.row), self.ty), line, first, rows, field.row)
+        self.copy_rows(b.at(out, b.mul(begin, field.row), self.ty), line, first, rows, field.row)
         last = b.at(out, b.mul(end, field.row), self.ty)
         self._zeros(last, b.mul(b.sub(field.rows, end), field.row))
+
+    def rows_there(self, field: Field, top: Value) -> tuple[Value, Value]:
+        """The rows r of a phase that the image has: 0 <= top + r * sh < height."""
+        b, arg = self.b, self.arg
+        sh = arg("sh")
+        begin = b.div(b.sub(b.add(b.most(b.sub(0, top), 0), sh), 1), sh)
+        begin = b.least(begin, field.rows)
+        end = b.div(b.sub(b.add(b.most(b.sub(arg("height"), top), 0), sh), 1), sh)
+        return begin, b.most(b.least(end, field.rows), begin)
 
     def _zeros(self, out: str, count: Value) -> None:
         b = self.b
         with b.loop(0, count, self.n) as j:
             b.store(vec(self.n, self.ty), "zeroinitializer", b.at(out, j.i, self.ty), self.ty)
 
-    def _copy_rows(self, out: str, line: str, first: Value, rows: Value, length: Value) -> None:
-        """out[r, j] = line[r, first + j * stride], zero outside the image; column by column."""
+    def copy_rows(self, out: str, line: str, first: Value, rows: Value, length: Value) -> None:
+        """out[r, j] = line[r, first + j * stride], zero outside the image.
+
+        What a row's last register has too much runs over the next row's beginning, which is
+        written after: rows go one after the other, and phases, and images.
+        """
         b, n, ty, step = self.b, self.n, self.ty, self.stride_w
         line_step = b.mul(self.arg("sh"), self.arg("x_h"))
         if step == 0:
@@ -139,23 +148,57 @@ class Spreader:
                 here = b.at(line, b.mul(r.i, line_step), self.number.stored)
                 self._copy_slowly(b.at(out, b.mul(r.i, length), ty), here, first, length)
             return
-        with b.loop(0, length, n) as j:
-            at = b.add(first, b.mul(j.i, step))
-            places = [b.add(at, i * n) for i in range(step)]
-            masks = [self._inside(place) for place in places]
-            keep = b.mask(n, b.sub(length, j.i))
-            column = b.at(out, j.i, ty)
-            with b.loop(0, rows, 1, [("ptr", line), ("ptr", column)]) as r:
-                src, dst = r.vars
-                parts = [
-                    b.fetch(n, self.number, b.at(src, place, self.number.stored), mask)
-                    for place, mask in zip(places, masks, strict=True)
-                ]
-                value = parts[0]
-                if step == 2:
-                    value = b.shuffle(n, ty, *parts, range(0, 2 * n, 2))
-                b.masked_store(n, ty, value, dst, keep)
-                r.next = [b.at(src, line_step, self.number.stored), b.at(dst, length, ty)]
+        last = b.mul(b.div(b.sub(length, 1), n), n)
+        inner = self._whole_registers(first, last)
+        masks = [self._masks(b.add(first, j)) for j in (0, b.mul(last, step))]
+        keep = b.mask(n, b.sub(length, last))
+        with b.loop(0, rows, 1, [("ptr", line), ("ptr", out)]) as r:
+            src, dst = r.vars
+
+            def copy(j: Value, masks: list[str] | None, keep: str = "") -> None:
+                value = self._numbers(src, b.add(first, b.mul(j, step)), masks, keep)
+                b.store(vec(n, ty), value, b.at(dst, j, ty), ty)
+
+            with b.loop(0, b.least(last, n), n):
+                copy(0, masks[0])
+            for start, end, edge in (
+                (n, inner[0], True),
+                (*inner, False),
+                (inner[1], last, True),
+            ):
+                with b.loop(start, end, n) as j:
+                    at = b.add(first, b.mul(j.i, step))
+                    copy(j.i, self._masks(at) if edge else None)
+            copy(last, masks[1], keep)
+            r.next = [b.at(src, line_step, self.number.stored), b.at(dst, length, ty)]
+
+    def _whole_registers(self, first: Value, last: Value) -> tuple[Value, Value]:
+        """Between the first register of a copied row and the last: from where to where they have
+        only numbers of the image."""
+        b, n, step = self.b, self.n, self.stride_w
+        lo = b.most(b.mul(b.ceil_div(b.most(b.sub(0, first), 0), n * step), n), n)
+        room = b.most(b.sub(self.arg("width"), first), 0)
+        hi = b.least(b.mul(b.div(room, n * step), n), last)
+        lo = b.least(lo, last)
+        return lo, b.most(hi, lo)
+
+    def _masks(self, at: Value) -> list[str]:
+        """Which numbers are there, of the registers that one of a row is made of."""
+        return [self._inside(self.b.add(at, i * self.n)) for i in range(self.stride_w)]
+
+    def _numbers(self, src: str, at: Value, masks: list[str] | None, keep: str) -> str:
+        """A register of numbers, `step` apart from `at` on, with zeros for those that are not
+        there or (`keep`) not wanted: what runs over a row's end."""
+        b, n, step = self.b, self.n, self.stride_w
+        parts = []
+        for i in range(step):
+            place = b.at(src, b.add(at, i * n), self.number.stored)
+            parts.append(b.fetch(n, self.number, place, masks[i] if masks else None))
+        value = parts[0] if step == 1 else b.shuffle(n, self.ty, *parts, range(0, 2 * n, 2))
+        if not keep:
+            return value
+        v = vec(n, self.ty)
+        return b.let(f"select <{n} x i1> {keep}, {v} {value}, {v} zeroinitializer")
 
     def _inside(self, at: Value) -> str:
         """Which of the n numbers from `at` on a line has."""

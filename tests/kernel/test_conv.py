@@ -12,7 +12,7 @@ import native
 from facula.kernel.conv import Conv, Image, plan_conv, plan_conv_input_gradient
 from facula.kernel.conv_weight import plan_conv_weight_gradient
 from facula.kernel.matmul import Extra
-from facula.llvm.tile_epilogue import BIAS_M, RELU
+from facula.llvm.tile_epilogue import BIAS_M, RELU, SILU
 
 CASES = [
     Conv(2, 3, 9, 11, 5, (3, 3), (1, 1), (1, 1)),
@@ -35,6 +35,12 @@ CASES = [
     Conv(3, 100, 6, 5, 70, (3, 3), (1, 1), (2, 1)),
     Conv(8, 32, 60, 60, 32, (3, 3), (1, 1), (1, 1)),
     Conv(4, 256, 4, 8, 40, (3, 3), (1, 1), (1, 0)),
+    # channels by themselves: tiles with rows left over, several results, phases, stretches of rows
+    Conv(2, 5, 28, 30, 5, (5, 5), (1, 1), (2, 2), groups=5),
+    Conv(3, 4, 7, 7, 8, (3, 3), (2, 2), (1, 1), groups=4),
+    Conv(2, 3, 20, 67, 9, (3, 4), (1, 3), (2, 3), (2, 2), groups=3),
+    Conv(1, 2, 200, 210, 2, (3, 3), (1, 1), (1, 1), groups=2),
+    Conv(2, 3, 1, 300, 3, (1, 31), (1, 1), (0, 15), groups=3),
 ]
 
 
@@ -121,6 +127,18 @@ def test_forward(conv, rng):
         )
 
     compare(plan, [x, w, y, bias], y, want)
+
+
+def test_a_long_epilogue_of_channels_by_themselves(rng):
+    """It is written once for all registers of a tile."""
+    conv = Conv(2, 4, 19, 27, 4, (3, 3), (1, 1), (1, 1), groups=4)
+    x, w, y = arrays(conv, rng)
+    sums = forward(conv, x, w)
+
+    def plan():
+        return plan_conv(conv, image(0, x), (1, 0), image(2, y), 3, (SILU,), ())
+
+    compare(plan, [x, w, y], y, sums / (1 + np.exp(-sums)))
 
 
 @pytest.mark.parametrize("conv", CASES, ids=range(len(CASES)))
