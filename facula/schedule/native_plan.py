@@ -20,7 +20,7 @@ from facula.runtime.buffers import alloc, alloc_arranged, arrange
 from facula.runtime.jit import compile_kernels
 from facula.runtime.parts import in_parts
 from facula.runtime.plan import NativePlan as NativeRun
-from facula.schedule import epilogue
+from facula.schedule import direct, epilogue
 from facula.schedule.affine import strided_base
 from facula.schedule.codegen import Call, Memory, Place, Writer
 from facula.schedule.fuse import Fusion, Group, stores
@@ -165,6 +165,9 @@ class Builder:
         self.skip_copy: set[int] = set()
         # by the id of a product with an epilogue: for its results, slots that they may lie in
         self.replaced: dict[int, dict[int, set[int]]] = {}
+        self.direct: dict[int, direct.Direct] = {}  # results that lie in another value's memory
+        self.stored_already: set[tuple[int, int]] = set()  # copies, and what of them is in place
+        self.first_store: dict[int, int] = {}  # value -> the step that stores the first of it
         self.work_slot, self.work_at, self.work_bytes = -1, 0, 0
         self.copy_slot, self.copy_bytes, self.copy_used, self.copy_entry = -1, 0, 0, -1
 
@@ -173,6 +176,7 @@ class Builder:
         self._find_readers()
         epilogue.attach(self)
         self._find_readers()
+        direct.attach(self)
         self.stored = self._stored()
         self.last_failing = self._last_failing()
         self._make_blocks()
@@ -253,7 +257,7 @@ class Builder:
                 self._write_block(step, number)
             elif step.op == "host" or step.op.startswith("template:"):
                 for out in self.fusion.users.get(step.id, ()):
-                    if out.op == "out":
+                    if out.op == "out" and out.id not in self.direct:
                         self._block(out, number)
             else:
                 self._block(step, number)
@@ -262,8 +266,9 @@ class Builder:
         return max(self.readers.get(v.id, [-1]))
 
     def _block(self, v: Val, number: int) -> None:
+        first = self.first_store.get(v.id, number)
         self.blocks[v.id] = Block(
-            self._bytes(v), number, max(self._last(v), number), v.id in self.wanted
+            self._bytes(v), first, max(self._last(v), number), v.id in self.wanted
         )
 
     def _write_block(self, v: Val, number: int) -> None:
@@ -317,6 +322,9 @@ class Builder:
                 self.memory.places[v.id] = Place(v.arg, 0)
             elif v.id in self.blocks:
                 self._set_place(v)
+        for number, where in self.direct.items():
+            home = self.memory.places[where.home.id]
+            self.memory.places[number] = Place(home.slot, home.offset + where.offset, where.strides)
         for v in self.vals.values():
             if v.op == "buffer_at":
                 self._derive(v, v.srcs[0], v.arg[0], v.arg[1])
@@ -395,7 +403,10 @@ class Builder:
                 made = self._heavy(step)
             elif step.product is not None:
                 made = epilogue.write(self, step)
-            elif any(m.id in self.stored for m in step.members):
+            elif any(
+                m.id in self.stored and (m.id, m.id) not in self.stored_already
+                for m in step.members
+            ):
                 made = [Writer(self.fusion, step, self.memory, self.stored).write()]
             self.calls_of[number] = made
             if made:
@@ -434,9 +445,9 @@ class Builder:
         steps = []
         start = 0
         for s in v.srcs:
-            steps.append(
-                self.store(s, Place(out.slot, out.offset + start * strides[v.arg], strides))
-            )
+            if (v.id, s.id) not in self.stored_already:
+                place = Place(out.slot, out.offset + start * strides[v.arg], strides)
+                steps.append(self.store(s, place))
             start += s.shape[v.arg]
         return steps
 
@@ -561,6 +572,11 @@ class Builder:
         by_elements = v.op in _BY_ELEMENTS and v.numel > _RUN
 
         def target_of(bufs: list[Any], place: Place, out: Val) -> Any:
+            if place.strides is not None:
+                item = out.dtype.itemsize
+                flat = bufs[place.slot].numpy(out.dtype.storage, (bufs[place.slot].nbytes // item,))
+                steps = [s * item for s in place.strides]
+                return np.lib.stride_tricks.as_strided(flat[place.offset :], out.shape, steps)
             flat = bufs[place.slot].numpy(out.dtype.storage, (place.offset + out.numel,))
             return flat[place.offset :].reshape(out.shape)
 

@@ -27,7 +27,8 @@ def _rows(builder: Any, v: Val, steps: list[Any]) -> Rows | None:
 
 
 def _rows_at(shape: tuple[int, ...], place: Place) -> Rows:
-    return Rows(place.slot, contiguous_strides(shape)[:3], place.offset)  # type: ignore[arg-type]
+    strides = place.strides or contiguous_strides(shape)
+    return Rows(place.slot, strides[:3], place.offset)  # type: ignore[arg-type]
 
 
 def _out(builder: Any, v: Val, k: int, like: Val | None = None) -> Rows:
@@ -74,7 +75,7 @@ def _numbers(q: Val, k: Val, v: Val, whole: Val) -> Attention | None:
     return Attention(b, h, t, k.shape[2], d, float(scale), bool(causal), repeat, q.dtype.name)
 
 
-@planner("sdpa")
+@planner("sdpa", strided=True)
 def _forward(builder: Any, whole: Val) -> list[Any] | None:
     """sdpa(q, k, v[, mask]) -> result, logarithms of sums."""
     q, k, v, *mask = whole.srcs
@@ -90,7 +91,7 @@ def _forward(builder: Any, whole: Val) -> list[Any] | None:
     return steps + plan_attention(a, *operands, out, lse, added)  # type: ignore[arg-type]
 
 
-@planner("sdpa_backward")
+@planner("sdpa_backward", strided=True)
 def _backward(builder: Any, whole: Val) -> list[Any] | None:
     """sdpa_backward(g, q, k, v, out, lse[, mask]) -> gradients of q, k, v."""
     g, q, k, v, out, lse, *mask = whole.srcs

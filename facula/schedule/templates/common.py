@@ -12,14 +12,17 @@ from facula.kernel.put import Walk
 from facula.schedule.codegen import Place
 
 PLANNERS: dict[str, Callable[[Any, Val], list[Any] | None]] = {}
+STRIDED: set[str] = set()  # operators that read and write rows at any strides
 
 
-def planner(*names: str) -> Callable[[Callable], Callable]:
-    """Registers a planner."""
+def planner(*names: str, strided: bool = False) -> Callable[[Callable], Callable]:
+    """Registers a planner; `strided` if operands and results may have any strides but along rows."""
 
     def register(fn: Callable) -> Callable:
         for name in names:
             PLANNERS[name] = fn
+            if strided:
+                STRIDED.add(f"template:{name}")
         return fn
 
     return register
