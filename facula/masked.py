@@ -29,7 +29,11 @@ def _filled(x: Any, mask: Any, value: Any) -> Any:
     """x with value where the mask is False."""
     if mask is None:
         return x
-    fill = torch.full((), value, dtype=x.dtype) if not isinstance(value, torch.Tensor) else value
+    fill = (
+        torch.full((), value, dtype=x.dtype, device=x.device)
+        if not isinstance(value, torch.Tensor)
+        else value
+    )
     return torch.where(_mask_like(x, mask), x, fill)
 
 
@@ -44,7 +48,11 @@ def _converted(x: Any, dtype: Any) -> Any:
 
 
 def _count(x: Any, mask: Any, dims: tuple, keepdim: bool) -> Any:
-    mask = torch.ones(x.shape, dtype=torch.bool) if mask is None else _mask_like(x, mask)
+    mask = (
+        torch.ones(x.shape, dtype=torch.bool, device=x.device)
+        if mask is None
+        else _mask_like(x, mask)
+    )
     return torch.sum(mask, dims, keepdim=keepdim) if x.dim() else mask.long()
 
 
@@ -146,7 +154,7 @@ def median(
     x = _converted(input, dtype)
     if mask is None:
         return torch.nanmedian(x, dim, keepdim)[0]
-    if bool((torch.isnan(x) & _mask_like(x, mask)).any()):
+    if not x.is_meta and bool((torch.isnan(x) & _mask_like(x, mask)).any()):
         raise ValueError(
             "masked median expects no fully masked out rows if dtype is not floating point"
         )

@@ -366,6 +366,8 @@ class Tensor:
         if read is not None and m.device is not META:
             buf = self._s.buf or evaluate(self._s)
             return read(buf.addr + self._off * m.dtype.itemsize).value
+        if m.device is META:
+            raise RuntimeError("Tensor.item() cannot be called on meta tensors")
         return self._values().item()
 
     def tolist(self) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 from facula import config
 from facula.graph import dtypes
-from facula.graph.meta import Meta, meta_of
+from facula.graph.meta import META, Meta, meta_of
 
 # bounds on what is recorded before it is evaluated
 MAX_NODES = 6000
@@ -113,6 +113,8 @@ class Op:
             return found
         out = self.infer(*metas, *params)
         outs = out if isinstance(out, tuple) else (out,)
+        if any(m.device is META for m in metas):
+            outs = tuple([meta_of(m.dtype, m.shape, META) for m in outs])
         found = Inst(self, metas, params, outs, n_scalars)
         if len(self.insts) > MAX_KNOWN:
             self.insts.clear()

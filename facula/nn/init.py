@@ -125,6 +125,8 @@ def _no_grad_trunc_normal_(tensor, mean, std, a, b, generator=None):
     propose = _propose_normal if inside >= 0.3 else _propose_uniform
     with torch.no_grad():
         accepted = propose(tensor, mean, std, a, b, generator)
+        if tensor.is_meta:  # nothing is drawn
+            return tensor
         fresh = torch.empty_like(tensor)
         while not accepted.all():
             ok = propose(fresh, mean, std, a, b, generator)

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.formula import in_place, pointwise, recording, run
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import FUNCTIONAL, TORCH, functional, method, to_out
+from facula.ops.without_values import shape_rule
 from facula.tensor import Tensor, adopt_array
 
 # formulas: value(k, x, *numbers) and slope(k, x, *numbers) ---------------------------------------
@@ -346,7 +348,10 @@ def _prelu_backward(n: Any, g: Tensor) -> tuple:
     above = x > 0
     gx = TORCH["where"](above, g, g * w) if n.needs(0) else None
     gw = (
-        sum_to(TORCH["where"](above, TORCH["zeros"]((), dtype=g.dtype), g * x), n.inst.ins[1])
+        sum_to(
+            TORCH["where"](above, TORCH["zeros"]((), dtype=g.dtype, device=g.device), g * x),
+            n.inst.ins[1],
+        )
         if n.needs(1)
         else None
     )
@@ -449,11 +454,16 @@ RRELU = Op(
 )
 
 
+@shape_rule(
+    lambda input, *_: (
+        input.meta.dtype if input.meta.dtype is dt.float64 else dt.float32,
+        input.meta.shape,
+    )
+)
 def _random_slopes(input: Tensor, lower: float, upper: float) -> Tensor:
     """1 for positive inputs, a random slope for each other one, in the order of memory."""
     import numpy as np
 
-    from facula.graph import dtypes as dt
     from facula.ops.random import default_generator
     from facula.random import draws
 
@@ -494,7 +504,7 @@ def gumbel_softmax(
     if not hard:
         return soft
     index = soft.argmax(dim, keepdim=True)
-    one = TORCH["ones"](index.meta.shape, dtype=soft.meta.dtype)
+    one = TORCH["ones"](index.meta.shape, dtype=soft.meta.dtype, device=soft.meta.device)
     return TORCH["zeros_like"](logits).scatter(dim, index, one) - soft.detach() + soft
 
 

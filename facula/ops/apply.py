@@ -262,22 +262,34 @@ def _not_a_tensor(op: Op, tensors: Sequence[Any]) -> TypeError:
 
 
 def _apply_meta(op: Op, tensors: Sequence[Tensor], params: tuple, scalars: tuple) -> Any:
-    metas = tuple(t.meta for t in tensors)
-    for t in tensors:
-        if t.meta.device is not META and t.meta.ndim:
-            raise RuntimeError(
-                "Expected all tensors to be on the same device, but found at least two devices, "
-                f"meta and {t.meta.device}!"
-            )
-    inst = op.inst(metas, params, len(scalars))
-    outs = tuple(empty_meta(_on_meta(m)) for m in inst.outs)
+    if op.name not in _ANY_DEVICE:
+        check_devices(tensors)
+    inst = op.inst(tuple([t.meta for t in tensors]), params, len(scalars))
+    outs = tuple([empty_meta(m) for m in inst.outs])
     if LOCAL.tape.grad and op.backward is not None:
         attach(op, inst, tensors, outs, scalars)
     return outs if inst.multi else outs[0]
 
 
-def _on_meta(m: Meta) -> Meta:
-    return meta_of(m.dtype, m.shape, META)
+# operators that may read CPU tensors (indices, say) beside meta tensors, as in PyTorch
+_ANY_DEVICE = frozenset({
+    "addmm", "baddbmm", "bmm", "convolution", "convolution_backward", "dot", "embedding",
+    "embedding_dense_backward", "gather", "index", "index_add", "index_copy", "index_put",
+    "index_select", "linear", "linear_backward", "mm", "mv", "scatter", "scatter_add", "scatter_reduce",
+})  # fmt: skip
+
+
+def check_devices(tensors: Sequence[Tensor]) -> None:
+    """RuntimeError where tensors, 0-d ones aside, are not all on the device of the first."""
+    first = None
+    for t in tensors:
+        m = t.meta
+        if first is None or not first.ndim:
+            first = m
+        elif m.ndim and m.device is not first.device:
+            raise RuntimeError(
+                f"Tensor on device {m.device} is not on the expected device {first.device}!"
+            )
 
 
 def attach(
@@ -425,15 +437,16 @@ def overwrite(t: Tensor, value: Tensor, fresh: bool = False) -> Tensor:
     """
     check_writable(t, value._rg)
     check_no_repeats(t)
-    if t.meta.device is META:
-        return t
     record_write(t, value, fresh)
     return t
 
 
 def record_write(t: Tensor, value: Tensor, fresh: bool = False) -> None:
-    """The write with its history, after all checks."""
-    write_value(t, value, fresh)
+    """The write with its history, after all checks; on the meta device there is only the history."""
+    if t.meta.device is META:
+        t._s.version += 1
+    else:
+        write_value(t, value, fresh)
     if t._quiet or (t._base is not None and t._base._quiet):
         t._s.version -= 1
     if LOCAL.tape.grad and (value._rg or t._rg):

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.meta import Meta, Size, meta_of, wrap_dim
+from facula.graph.meta import META, Meta, Size, meta_of, wrap_dim
 from facula.graph.meta import broadcast_shapes as _broadcast
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import sum_to
 from facula.ops.registry import TORCH, both, only_method, only_torch, to_out
 from facula.ops.shape import _view_op, known_view, make_view, sizes_of
+from facula.ops.without_values import on_meta
 from facula.tensor import Tensor, adopt_array
 
 # repeating ----------------------------------------------------------------------------------
@@ -40,7 +41,7 @@ def _repeat_backward(n: Any, g: Tensor) -> Tensor:
     m, times = n.inst.ins[0], n.params[0]
     shape = (1,) * (len(times) - m.ndim) + tuple(m.shape)
     if 0 in times or g.meta.numel == 0:
-        return TORCH["zeros"](m.shape, dtype=g.meta.dtype)
+        return TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device)
     g = g.reshape([x for k, s in zip(times, shape) for x in (k, s)])  # type: ignore[attr-defined]
     dims = list(range(0, 2 * len(times), 2))
     return (g.sum(dims) if dims else g).reshape(m.shape)
@@ -76,15 +77,14 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
                       output_size: int | None = None) -> Tensor:  # fmt: skip
     """Elements (slices along dim) repeated one after another."""
     if repeats is None:
-        counts = _counts(input)
-        return adopt_array(np.repeat(np.arange(len(counts)), counts).astype(np.int64))
+        return _repeated_places(input, None, output_size)
     if dim is None:
         input, dim = input.reshape(-1), 0  # type: ignore[attr-defined]
     d = wrap_dim(dim, input.meta.ndim)
     if not input.meta.ndim:
         input = input.reshape(1)  # type: ignore[attr-defined]
     n = input.meta.shape[d]
-    if isinstance(repeats, Tensor) and repeats.meta.numel == 1:
+    if isinstance(repeats, Tensor) and repeats.meta.numel == 1 and repeats.meta.device is not META:
         repeats = int(repeats)  # type: ignore[call-overload]
     if isinstance(repeats, int):
         if repeats < 0:
@@ -93,15 +93,25 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
             *input.meta.shape[: d + 1], repeats, *input.meta.shape[d + 1 :]
         )  # type: ignore[attr-defined]
         return wide.clone().flatten(d, d + 1)
-    counts = _counts(repeats if isinstance(repeats, Tensor) else TORCH["tensor"](repeats))
-    if len(counts) != n:
+    times = repeats if isinstance(repeats, Tensor) else TORCH["tensor"](repeats, device="cpu")
+    return input.index_select(d, _repeated_places(times, (n, d), output_size))  # type: ignore[attr-defined]
+
+
+def _repeated_places(times: Tensor, along: tuple[int, int] | None, size: int | None) -> Tensor:
+    """Each number from 0 as often as `times` says; along: how many there have to be, and the dim."""
+    if times.meta.device is META:
+        if size is None:
+            raise RuntimeError("cannot repeat_interleave a meta tensor without output_size")
+        return on_meta(dt.int64, (size,))
+    counts = _counts(times)
+    if along is not None and len(counts) != along[0]:
         raise RuntimeError(
             "repeats must have the same size as input along dim, but got repeats.size(0) = "
-            f"{len(counts)} and input.size({d}) = {n}"
+            f"{len(counts)} and input.size({along[1]}) = {along[0]}"
         )
-    if output_size is not None and counts.sum() != output_size:
+    if size is not None and along is not None and counts.sum() != size:
         raise RuntimeError("allocated size does not match required size")
-    return input.index_select(d, adopt_array(np.repeat(np.arange(n), counts).astype(np.int64)))  # type: ignore[attr-defined]
+    return adopt_array(np.repeat(np.arange(len(counts)), counts).astype(np.int64))
 
 
 def _counts(t: Tensor) -> np.ndarray:
@@ -317,6 +327,10 @@ def tensor_split(input: Tensor, indices_or_sections: Any = None, dim: int = 0, *
             raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or "
                                "one-dimensional tensor with dtype long, but got a tensor with "
                                f"{what.meta.ndim} dims and dtype {what.meta.dtype.short}")  # fmt: skip
+        if what.meta.device is META:
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to be on cpu, but it's on meta"
+            )
         what = what.tolist()
     if isinstance(what, int):
         if what <= 0:
@@ -456,7 +470,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     if r < 0:
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if r == 0:
-        return TORCH["empty"](0, dtype=input.meta.dtype)
+        return TORCH["empty"](0, dtype=input.meta.dtype, device=input.meta.device)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = list(choose(range(input.meta.numel), r))
     index = adopt_array(np.array(rows, np.int64).reshape(len(rows), r))
@@ -486,9 +500,9 @@ def block_diag(*tensors: Any) -> Tensor:
     for t in mats:
         n, k = t.meta.shape
         pads = [
-            TORCH["zeros"](n, left, dtype=d),
+            TORCH["zeros"](n, left, dtype=d, device=t.meta.device),
             t.to(d),
-            TORCH["zeros"](n, cols - left - k, dtype=d),
+            TORCH["zeros"](n, cols - left - k, dtype=d, device=t.meta.device),
         ]
         rows.append(TORCH["cat"]([p for p in pads if p.meta.shape[1]] or [pads[1]], 1))
         left += k
@@ -498,6 +512,14 @@ def block_diag(*tensors: Any) -> Tensor:
 # windows ----------------------------------------------------------------------------------------
 
 
+def window_places(count: int, size: int, step: int, device: Any) -> Tensor:
+    """Where the elements of `count` windows come from, one window after another."""
+    if device is META:
+        return on_meta(dt.int64, (count * size,))
+    where = np.arange(count)[:, None] * step + np.arange(size)
+    return adopt_array(np.ascontiguousarray(where.reshape(-1)))
+
+
 def _unfold_backward(n: Any, g: Tensor) -> Tensor:
     from facula.ops.index import index_add
 
@@ -505,10 +527,9 @@ def _unfold_backward(n: Any, g: Tensor) -> Tensor:
     dim, size, step, count = n.params
     if not m.ndim:
         return g.sum()  # type: ignore[attr-defined]
-    zeros = TORCH["zeros"](m.shape, dtype=g.meta.dtype)
-    where = np.arange(count)[:, None] * step + np.arange(size)[None, :]
+    zeros = TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device)
     flat = g.movedim(-1, dim + 1).flatten(dim, dim + 1)  # type: ignore[attr-defined]
-    return index_add(zeros, dim, adopt_array(np.ascontiguousarray(where.reshape(-1))), flat)
+    return index_add(zeros, dim, window_places(count, size, step, g.meta.device), flat)
 
 
 UNFOLD = _view_op("unfold", _unfold_backward, "UnfoldBackward0")

@@ -137,16 +137,18 @@ def attention_weights(
 ) -> Tensor:
     """softmax of the scores, 0 for a query that sees no key."""
     s = TORCH["matmul"](q * scale, k.transpose(-2, -1))  # type: ignore[attr-defined, operator]
-    low = TORCH["full"]((), -math.inf, dtype=s.meta.dtype)
+    low = TORCH["full"]((), -math.inf, dtype=s.meta.dtype, device=s.meta.device)
     if causal:
-        rows, columns = (TORCH["arange"](n) for n in s.meta.shape[-2:])
+        rows, columns = (TORCH["arange"](n, device=s.meta.device) for n in s.meta.shape[-2:])
         s = TORCH["where"](rows.unsqueeze(1) >= columns, s, low)
     if mask is not None:
         s = TORCH["where"](mask, s, low) if mask.meta.dtype is dt.bool_ else s + mask
     p = s.softmax(-1)
     if causal or mask is not None:
         p = TORCH["where"](
-            (s == low).all(-1, keepdim=True), TORCH["zeros"]((), dtype=p.meta.dtype), p
+            (s == low).all(-1, keepdim=True),
+            TORCH["zeros"]((), dtype=p.meta.dtype, device=p.meta.device),
+            p,
         )
     return p
 

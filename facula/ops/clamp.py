@@ -10,9 +10,10 @@ from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
 from facula.ops.elementwise import conj_of
-from facula.ops.index import nonzero_tuple
+from facula.ops.index import nonzero_tuple, put_somewhere
 from facula.ops.pointwise import _number_of, number_type, opmath, result_type, sum_to
 from facula.ops.registry import TORCH, both, check_out, inplace, to_out
+from facula.ops.without_values import needs_values
 from facula.tensor import Tensor
 
 
@@ -252,7 +253,10 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         )
     _fits(x, input.meta.dtype)
     if isinstance(x, complex):
-        return apply(MASKED_FILL_TENSOR, (input, mask, TORCH["tensor"](x, dtype=input.meta.dtype)))
+        return apply(
+            MASKED_FILL_TENSOR,
+            (input, mask, TORCH["tensor"](x, dtype=input.meta.dtype, device=input.meta.device)),
+        )
     return apply(MASKED_FILL, (input, mask), (number_type(x),), (x,))
 
 
@@ -260,6 +264,7 @@ TORCH["masked_fill_"] = inplace(masked_fill)
 
 
 @both("masked_select")
+@needs_values("aten::masked_select")
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The elements where mask is true, as a vector."""
     if mask.meta.dtype is not dt.bool_:
@@ -281,6 +286,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
                            f"{mask.meta.dtype.short}")  # fmt: skip
     shape = broadcast_shapes(input.meta.shape, mask.meta.shape)
     flat, m = input.expand(shape).reshape(-1), mask.expand(shape).reshape(-1)  # type: ignore[attr-defined]
+    if m.meta.device is META:
+        return put_somewhere(flat, source, "set").reshape(shape)  # type: ignore[attr-defined]
     where = nonzero_tuple(m)
     count = where[0].meta.numel
     if count > source.meta.numel:
@@ -394,7 +401,14 @@ def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) 
             weight = weight.to(input.meta.device)  # type: ignore[attr-defined]
         return to_out(apply(LERP_TENSOR, (input, end, weight)), out)
     if isinstance(weight, complex):
-        return to_out(lerp(input, end, TORCH["tensor"](weight, dtype=input.meta.dtype)), out)
+        return to_out(
+            lerp(
+                input,
+                end,
+                TORCH["tensor"](weight, dtype=input.meta.dtype, device=input.meta.device),
+            ),
+            out,
+        )
     return to_out(apply(LERP, (input, end), (number_type(weight),), (weight,)), out)
 
 

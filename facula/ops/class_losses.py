@@ -182,7 +182,7 @@ def nll_loss(
 
 
 def _zero(x: Tensor) -> Tensor:
-    return TORCH["zeros"]((), dtype=x.meta.dtype)
+    return TORCH["zeros"]((), dtype=x.meta.dtype, device=x.meta.device)
 
 
 def _rows(input: Tensor) -> Tensor:
@@ -239,7 +239,7 @@ def multi_margin_loss(
         z = z * z
     if weight is not None:
         z = z * weight[t]
-    own = TORCH["arange"](classes) == t
+    own = TORCH["arange"](classes, device=t.meta.device) == t
     loss = TORCH["where"](own, _zero(x), z).sum(1) / classes
     if input.meta.ndim < 2:
         loss = loss.squeeze(0)
@@ -262,7 +262,7 @@ def multilabel_margin_loss(
     _check_rows("multilabel_margin_loss", input.meta, target.meta, 2)
     x, t = _rows(input), _rows(target)
     classes = x.meta.shape[1]
-    place = TORCH["arange"](classes)
+    place = TORCH["arange"](classes, device=t.meta.device)
     end = TORCH["where"](t < 0, place, TORCH["full"]((), classes, dtype=dt.int64)).amin(
         1, keepdim=True
     )

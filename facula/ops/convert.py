@@ -11,7 +11,14 @@ from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype as Dtype
 from facula.graph.meta import CPU, META, Device, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op, flush
-from facula.ops.apply import apply, check_no_repeats, check_overlap, check_writable, record_write
+from facula.ops.apply import (
+    apply,
+    attach,
+    check_no_repeats,
+    check_overlap,
+    check_writable,
+    record_write,
+)
 from facula.ops.create import Pin, device_of
 from facula.ops.registry import TORCH, both, method, only_method
 from facula.tensor import Tensor, empty_meta, wrap
@@ -38,16 +45,21 @@ def cast(t: Tensor, d: Dtype, copy: bool = False) -> Tensor:
 def _to_device(t: Tensor, device: Device) -> Tensor:
     if device is t.meta.device:
         return t
-    if device is META:
-        out = empty_meta(meta_of(t.meta.dtype, t.meta.shape, META))
-        out._rg = t._rg
-        return out
     if t.meta.device is META:
-        raise NotImplementedError(
-            "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of "
-            "torch.nn.Module.to() when moving module from meta to a different device."
-        )
-    return t
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+    inst = TO_META.inst((t.meta,))
+    out = empty_meta(inst.outs[0])
+    if LOCAL.tape.grad:
+        attach(TO_META, inst, (t,), (out,), ())
+    return out
+
+
+def _no_values(*_: Any) -> Any:
+    raise AssertionError("tensors on the meta device are not evaluated")
+
+
+TO_META = Op("_to_copy", lambda a: meta_of(a.dtype, a.shape, META), _no_values,
+             lambda n, g: _to_device(g, n.inst.ins[0].device), grad_name="ToCopyBackward0")  # fmt: skip
 
 
 def parse_to(args: tuple, kwargs: dict) -> tuple[Device | None, Dtype | None, bool]:
@@ -169,7 +181,7 @@ COPY_OVER = Op("copy", lambda old, src, m: m, lambda g, old, src, m: g.expand(g.
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Copies src's elements into self, broadcast and converted."""
     if not isinstance(src, Tensor):
-        src = TORCH["tensor"](src, dtype=self.meta.dtype)
+        src = TORCH["tensor"](src, dtype=self.meta.dtype, device=self.meta.device)
     m = self.meta
     if src.meta.device is META and m.device is not META:
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
@@ -179,8 +191,8 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
             raise RuntimeError(
                 f"The size of tensor a ({list(m.shape)}) must match the size of tensor b ({list(src.meta.shape)})"
             )
-    if m.device is META or src.meta.device is META:
-        return self
+    if m.device is META:
+        src = _to_device(src, META)
     same = src._s is self._s and src.meta is m and src._off == self._off
     if not same:
         check_overlap(self, (src,))
@@ -195,7 +207,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 
 def _no_gradient(n: Any, g: Tensor) -> Tensor:
-    return TORCH["zeros"](n.inst.ins[0].shape, dtype=g.meta.dtype)
+    return TORCH["zeros"](n.inst.ins[0].shape, dtype=g.meta.dtype, device=g.meta.device)
 
 
 def _fill_expand(g: Any, old: Any, value: Any, kind: Any) -> Any:
@@ -224,8 +236,6 @@ def _filled_with(op: Op, t: Tensor, value: Any) -> Tensor:
 
     check_writable(t)
     m = t.meta
-    if m.device is META:
-        return t
     plain = meta_of(m.dtype, m.shape, m.device)
     if t._rg and LOCAL.tape.grad and not isinstance(value, complex):
         new = apply(op, (t,), (number_type(value),), (value,))

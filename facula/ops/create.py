@@ -15,13 +15,17 @@ from facula.graph.reference import encode
 from facula.graph.tape import LOCAL, Op, new_storage
 from facula.ops.apply import apply
 from facula.ops.registry import TORCH, method, only_torch, to_out
+from facula.ops.without_values import any_on_meta
 from facula.runtime.buffers import Buffer, alloc
 from facula.tensor import Tensor, adopt_array, empty_meta, from_array, from_buffer, wrap
 
 
-def device_of(device: Any) -> Device:
-    """The device asked for, or the default one; an error where it can't be had."""
-    d = DEFAULT_DEVICES[-1] if device is None else Device(device)
+def device_of(device: Any, out: Tensor | None = None) -> Device:
+    """The device asked for, or that of `out`, or the default one; an error where it can't be had."""
+    if device is None:
+        d = DEFAULT_DEVICES[-1] if out is None else out.meta.device
+    else:
+        d = Device(device)
     if d.type == "cpu":
         return CPU
     if d.type == "meta":
@@ -85,7 +89,7 @@ def _factory(name: str, value: Any) -> None:
         m = meta_of(
             dtype or (out.dtype if out is not None else dt.default_dtype()),
             shape,
-            device_of(device),
+            device_of(device, out),
         )
         return finish(to_out(make(m, value), out), requires_grad)
 
@@ -127,7 +131,9 @@ def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Dtype 
     """A tensor of one number."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
-    m = meta_of(dtype or dt.of_number(fill_value), sizes((size,), {}, "full"), device_of(device))
+    m = meta_of(
+        dtype or dt.of_number(fill_value), sizes((size,), {}, "full"), device_of(device, out)
+    )
     return finish(to_out(filled(m, fill_value), out), requires_grad)
 
 
@@ -308,6 +314,9 @@ def tensor(data: Any, *, dtype: Dtype | None = None, device: Any = None, require
         )
         if device is None:
             device = data.meta.device
+        if data.meta.device is META and device_of(device) is META:
+            d = dtype or data.meta.dtype
+            return finish(empty_meta(meta_of(d, data.meta.shape, META)), requires_grad)
     if dtype is not None and not isinstance(dtype, Dtype):
         raise TypeError(
             f"tensor(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}"
@@ -440,9 +449,9 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
     count = max(0, math.ceil((end - start) / step))
     number = int if dtype.kind in "iub" else float
     start, step = number(start), number(step)
-    m = meta_of(dtype, (count,), device_of(device))
+    m = meta_of(dtype, (count,), device_of(device, out))
     if m.device is META:
-        return finish(empty_meta(m), requires_grad)
+        return finish(to_out(empty_meta(m), out), requires_grad)
     return finish(to_out(apply(ARANGE, (), (m,), (start, step)), out), requires_grad)
 
 
@@ -489,6 +498,9 @@ def _line(name: str, transform: Any) -> None:
                  base: float = 10.0) -> Tensor:  # fmt: skip
         if args:
             base = args[0]
+        if any_on_meta((start, end)):  # what they are does not matter
+            device = META if device is None else device
+            start, end = (x.is_complex() * 0j if isinstance(x, Tensor) else x for x in (start, end))
         start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
         if not hasattr(steps, "__index__"):
             raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
@@ -502,9 +514,9 @@ def _line(name: str, transform: Any) -> None:
             if is_complex
             else dt.default_dtype()
         )
-        m = meta_of(d, (steps,), device_of(device))
+        m = meta_of(d, (steps,), device_of(device, out))
         if m.device is META:
-            return finish(empty_meta(m), requires_grad)
+            return finish(to_out(empty_meta(m), out), requires_grad)
         if name == "linspace" and d.kind == "f" and steps > 1 and d.itemsize > 1:
             kind = np.float64 if d is dt.float64 else np.float32
             a, b = kind(start), kind(end)
@@ -545,9 +557,11 @@ def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: Dtype
             else f"m must be greater or equal to 0, got {m}"
         )
     d = dtype or (out.dtype if out is not None else dt.default_dtype())
-    dev = device_of(device)
+    dev = device_of(device, out)
     if dev is META:
-        return empty_meta(meta_of(d, (n, n if m is None else m), META))
+        return finish(
+            to_out(empty_meta(meta_of(d, (n, n if m is None else m), META)), out), requires_grad
+        )
     return finish(
         to_out(apply(EYE, (), (meta_of(d, (n, n if m is None else m)),)), out), requires_grad
     )

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.meta import Meta, meta_of, wrap_dim
+from facula.graph.meta import META, Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.create import device_of
 from facula.ops.registry import NAMESPACES, TORCH, both, inplace, only_method, only_torch, to_out
 from facula.ops.shape import _view_op, make_view
+from facula.ops.without_values import on_meta
 from facula.tensor import Tensor, adopt_array
 
 # diagonal: a view -------------------------------------------------------------------------------
@@ -21,7 +22,9 @@ from facula.tensor import Tensor, adopt_array
 def _diagonal_backward(n: Any, g: Tensor) -> Tensor:
     m = n.inst.ins[0]
     offset, a, b = n.params
-    return diagonal_scatter(TORCH["zeros"](m.shape, dtype=g.meta.dtype), g, offset, a, b)
+    return diagonal_scatter(
+        TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device), g, offset, a, b
+    )
 
 
 DIAGONAL = _view_op("diagonal", _diagonal_backward, "DiagonalBackward0")
@@ -196,7 +199,16 @@ _triangle("tril", lambda gap, k: gap <= k)
 _triangle("triu", lambda gap, k: gap >= k)
 
 
-def _indices(name: str, make: Any) -> None:
+def _below(row: int, col: int, offset: int) -> int:
+    """How many elements of a matrix lie on and below a diagonal."""
+    first, last = max(0, -offset), min(row, col - offset)  # rows that the diagonal crosses
+    first = min(first, row)
+    crossed = max(0, last - first)
+    partial = crossed * (first + offset + 1) + crossed * (crossed - 1) // 2
+    return partial + (row - first - crossed) * col
+
+
+def _indices(name: str, make: Any, count: Any) -> None:
     def function(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None,
                  layout: Any = None) -> Tensor:  # fmt: skip
         if row < 0 or col < 0:
@@ -205,8 +217,9 @@ def _indices(name: str, make: Any) -> None:
         d = dtype or dt.int64
         if d.kind not in "iu":
             raise RuntimeError(f"\"{name}\" not implemented for '{d.short}'")
+        if device_of(device) is META:
+            return on_meta(d, (2, count(row, col, offset)))
         found = np.stack(make(row, offset, col)).astype(d.storage)
-        device_of(device)
         return adopt_array(np.ascontiguousarray(found), d)
 
     function.__name__ = function.__qualname__ = name
@@ -214,8 +227,9 @@ def _indices(name: str, make: Any) -> None:
     TORCH[name] = function
 
 
-_indices("tril_indices", lambda n, k, m: np.tril_indices(n, k, m))
-_indices("triu_indices", lambda n, k, m: np.triu_indices(n, k, m))
+_indices("tril_indices", lambda n, k, m: np.tril_indices(n, k, m), _below)
+_indices("triu_indices", lambda n, k, m: np.triu_indices(n, k, m),
+         lambda row, col, offset: row * col - _below(row, col, offset - 1))  # fmt: skip
 
 
 @only_torch()
@@ -233,7 +247,7 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
 
 def _powers(x: Tensor, n: int) -> Tensor:
     if n == 0:
-        return TORCH["empty"](*x.meta.shape, 0, dtype=x.meta.dtype)
+        return TORCH["empty"](*x.meta.shape, 0, dtype=x.meta.dtype, device=x.meta.device)
     ones = TORCH["ones_like"](x).unsqueeze(-1)
     if n == 1:
         return ones

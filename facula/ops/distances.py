@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from facula.graph import dtypes as dt
 from facula.graph.dtypes import promote_types
-from facula.graph.meta import Meta, broadcast_shapes, contiguous_strides, meta_of
+from facula.graph.meta import META, Meta, broadcast_shapes, contiguous_strides, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath
 from facula.ops.reduce import dims_of, reduced, sum_of_squares
 from facula.ops.registry import FUNCTIONAL, TORCH, functional, to_out
+from facula.ops.without_values import on_meta
 from facula.tensor import Tensor, adopt_array
 
 # p-norms along dims ------------------------------------------------------------------------------
@@ -35,7 +37,7 @@ def p_norm_of(g: Any, x: Any, p: float, axes: tuple[int, ...]) -> Any:
 
 def p_norm_slope(x: Tensor, norm: Tensor, g: Tensor, p: float, dims: tuple[int, ...]) -> Tensor:
     """The gradient of x for the gradient g of its norm; norm and g have the dims kept."""
-    where, zero = TORCH["where"], TORCH["zeros"]((), dtype=x.meta.dtype)
+    where, zero = TORCH["where"], TORCH["zeros"]((), dtype=x.meta.dtype, device=x.meta.device)
     if p == 0:
         return TORCH["zeros_like"](x)
     if p == 1:
@@ -85,7 +87,9 @@ def p_norm(x: Tensor, p: float, dim: Any, keepdim: bool) -> Tensor:
 
 
 def _at_least(x: Tensor, low: float) -> Tensor:
-    return TORCH["where"](x < low, TORCH["full"]((), low, dtype=x.meta.dtype), x)
+    return TORCH["where"](
+        x < low, TORCH["full"]((), low, dtype=x.meta.dtype, device=x.meta.device), x
+    )
 
 
 @functional("normalize")
@@ -180,7 +184,7 @@ def _euclid(a: Tensor, b: Tensor) -> Tensor:
     """Distances by one matrix product: |a|^2 - 2 a.b + |b|^2."""
     a2, b2 = (a * a).sum(-1, keepdim=True), (b * b).sum(-1, keepdim=True)
     square = a2 + b2.transpose(-2, -1) - 2 * TORCH["matmul"](a, b.transpose(-2, -1))  # type: ignore[attr-defined]
-    low = TORCH["zeros"]((), dtype=square.meta.dtype)
+    low = TORCH["zeros"]((), dtype=square.meta.dtype, device=square.meta.device)
     return TORCH["where"](square > 0, square, low).sqrt()
 
 
@@ -233,8 +237,11 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
         raise RuntimeError("pdist only supports non-negative p values")
     if m.shape[0] < 2 or not m.shape[1]:
         pairs = m.shape[0] * (m.shape[0] - 1) // 2
-        return (input * 0).sum() * TORCH["zeros"](pairs, dtype=m.dtype)  # type: ignore[operator]
-    i, j = (adopt_array(np.ascontiguousarray(k)) for k in np.triu_indices(m.shape[0], 1))
+        return (input * 0).sum() * TORCH["zeros"](pairs, dtype=m.dtype, device=m.device)  # type: ignore[operator]
+    if m.device is META:
+        i = j = on_meta(dt.int64, (m.shape[0] * (m.shape[0] - 1) // 2,))
+    else:
+        i, j = (adopt_array(np.ascontiguousarray(k)) for k in np.triu_indices(m.shape[0], 1))
     return p_norm(input.index_select(0, i) - input.index_select(0, j), p, -1, False)  # type: ignore[attr-defined]
 
 

@@ -15,6 +15,7 @@ from facula.ops.apply import apply
 from facula.ops.compact import places, selected
 from facula.ops.registry import TORCH, both
 from facula.ops.sorting import SORT
+from facula.ops.without_values import needs_values
 from facula.tensor import Tensor, adopt_array
 
 
@@ -111,6 +112,7 @@ def _unique(
 
 
 @both("unique")
+@needs_values("aten::_unique2")
 def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
            dim: int | None = None) -> Any:  # fmt: skip
     """Different elements (or slices along dim), with inverse indices and counts if asked for."""
@@ -118,6 +120,7 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
 
 
 @both("unique_consecutive")
+@needs_values("aten::unique_consecutive")
 def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,
                        dim: int | None = None) -> Any:  # fmt: skip
     """Elements without those that equal their predecessor."""

@@ -99,7 +99,7 @@ def _dropped(
     if p == 0 or not train or not input.meta.numel:
         return input
     if p == 1:
-        zero = TORCH["zeros"]((), dtype=input.meta.dtype)
+        zero = TORCH["zeros"]((), dtype=input.meta.dtype, device=input.meta.device)
         return input.mul_(zero) if inplace else input * zero  # type: ignore[attr-defined]
     m = input.meta
     if feature:

@@ -98,7 +98,9 @@ def _back_backward(n: Any, gg: Tensor) -> tuple:
     out = gg.index_select(0, index.reshape(-1)).reshape(*index.meta.shape, gg.meta.shape[1])  # type: ignore[attr-defined]
     if padding >= 0:
         out = TORCH["where"](
-            (index == padding).unsqueeze(-1), TORCH["zeros"]((), dtype=gg.meta.dtype), out
+            (index == padding).unsqueeze(-1),
+            TORCH["zeros"]((), dtype=gg.meta.dtype, device=gg.meta.device),
+            out,
         )
     return out, None
 
@@ -297,8 +299,16 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     table, bag, count, argmax = n.tensor(0), *[n.tensor(k).detach() for k in (-3, -2, -1)]
     if mode == 2:
         index_of = TORCH["where"](argmax >= 0, argmax, 0)
-        kept = TORCH["where"](argmax >= 0, g, TORCH["zeros"]((), dtype=g.meta.dtype))
-        out = scatter_op(TORCH["zeros"](weight.shape, dtype=g.meta.dtype), 0, index_of, kept, "add")
+        kept = TORCH["where"](
+            argmax >= 0, g, TORCH["zeros"]((), dtype=g.meta.dtype, device=g.meta.device)
+        )
+        out = scatter_op(
+            TORCH["zeros"](weight.shape, dtype=g.meta.dtype, device=g.meta.device),
+            0,
+            index_of,
+            kept,
+            "add",
+        )
         return (out, None, None, *([None] if has_scale else []))
     per_bag = (
         g / TORCH["where"](count < 1, TORCH["ones_like"](count), count).unsqueeze(1)
@@ -316,7 +326,9 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     if has_scale and n.needs(3):
         gs = (per_row * table.index_select(0, index)).sum(1)
         if padding >= 0:
-            gs = TORCH["where"](index == padding, TORCH["zeros"]((), dtype=gs.meta.dtype), gs)
+            gs = TORCH["where"](
+                index == padding, TORCH["zeros"]((), dtype=gs.meta.dtype, device=gs.meta.device), gs
+            )
     return (gw, None, None, *([gs] if has_scale else []))
 
 
@@ -427,7 +439,7 @@ def embedding_bag(
     even = 0
     if input.meta.ndim == 2:
         bags, even = input.meta.shape
-        offsets = TORCH["arange"](bags, dtype=input.meta.dtype) * even
+        offsets = TORCH["arange"](bags, dtype=input.meta.dtype, device=input.meta.device) * even
         input = input.reshape(-1)  # type: ignore[attr-defined]
         if per_sample_weights is not None:
             per_sample_weights = per_sample_weights.reshape(-1)  # type: ignore[attr-defined]
@@ -513,8 +525,10 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if not m.numel:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        return TORCH["empty"]((*m.shape, num_classes), dtype=dt.int64)
-    if m.device is not META:
+        return TORCH["empty"]((*m.shape, num_classes), dtype=dt.int64, device=m.device)
+    if m.device is META:
+        num_classes = int(tensor.max()) + 1 if num_classes == -1 else num_classes  # type: ignore[attr-defined]
+    else:
         values = tensor._values()
         if values.min() < 0:
             raise RuntimeError("Class values must be non-negative.")

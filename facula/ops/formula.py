@@ -48,7 +48,7 @@ class _OnTensors:
 
     @staticmethod
     def like(x: Any, value: float) -> Any:
-        return TORCH["full"]((), value, dtype=x.dtype)
+        return TORCH["full"]((), value, dtype=x.dtype, device=x.device)
 
 
 on_graph = _OnGraph

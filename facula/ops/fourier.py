@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.meta import Meta, meta_of, wrap_dim
+from facula.graph.meta import META, Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.complexes import real_part
 from facula.ops.create import device_of, finish
 from facula.ops.host import host_op
 from facula.ops.registry import NAMESPACES, TORCH, to_out
+from facula.ops.without_values import on_meta
 from facula.tensor import Tensor
 
 FFT = NAMESPACES["fft"]
@@ -54,7 +55,9 @@ def _r2c_backward(n: Any, g: Tensor) -> Tensor:
     missing = size - g.meta.shape[dims[-1]]
     if missing:
         shape = [missing if i == dims[-1] else k for i, k in enumerate(g.meta.shape)]
-        g = TORCH["cat"]([g, TORCH["zeros"](shape, dtype=g.meta.dtype)], dims[-1])
+        g = TORCH["cat"](
+            [g, TORCH["zeros"](shape, dtype=g.meta.dtype, device=g.meta.device)], dims[-1]
+        )
     return real_part(apply(C2C, (g,), (dims, not forward)))
 
 
@@ -67,11 +70,8 @@ def _c2r_backward(n: Any, g: Tensor) -> Tensor:
         last - half
     )  # mirrored elements besides the first (and, for even sizes, the middle) one
     if double > 0:
-        weight = np.ones(half)
-        weight[1 : 1 + double] = 2
-        from facula.ops.host import tensor_of
-
-        line = tensor_of(weight, g.meta.dtype)
+        line = TORCH["ones"](half, dtype=g.meta.dtype, device=g.meta.device)
+        line[1 : 1 + double] = 2
         got = got * line.reshape([-1 if i == d else 1 for i in range(got.meta.ndim)])  # type: ignore[attr-defined]
     return got
 
@@ -147,7 +147,9 @@ def _fitted(x: Tensor, dims: list[int], sizes: list[int]) -> Tensor:
             x = x.narrow(d, 0, k)  # type: ignore[attr-defined]
         elif have < k:
             shape = [k - have if i == d else m for i, m in enumerate(x.meta.shape)]
-            x = TORCH["cat"]([x, TORCH["zeros"](shape, dtype=x.meta.dtype)], d)
+            x = TORCH["cat"](
+                [x, TORCH["zeros"](shape, dtype=x.meta.dtype, device=x.meta.device)], d
+            )
     return x
 
 
@@ -274,13 +276,16 @@ _shift("fftshift", lambda n: n // 2)
 _shift("ifftshift", lambda n: (n + 1) // 2)
 
 
-def _frequencies(name: str, numbers: Callable[[int, float], np.ndarray]) -> None:
+def _frequencies(
+    name: str, numbers: Callable[[int, float], np.ndarray], count: Callable[[int], int]
+) -> None:
     def function(n: int, d: float = 1.0, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
                  device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
         from facula.ops.host import tensor_of
 
-        device_of(device)
         kind = dtype or (out.dtype if out is not None else dt.default_dtype())
+        if device_of(device, out) is META:
+            return finish(to_out(on_meta(kind, (count(n),)), out), requires_grad)
         return finish(to_out(tensor_of(numbers(n, d), kind), out), requires_grad)
 
     function.__name__ = function.__qualname__ = name
@@ -288,7 +293,7 @@ def _frequencies(name: str, numbers: Callable[[int, float], np.ndarray]) -> None
     FFT[name] = function
 
 
-_frequencies("fftfreq", lambda n, d: np.fft.fftfreq(n, d))
-_frequencies("rfftfreq", lambda n, d: np.fft.rfftfreq(n, d))
+_frequencies("fftfreq", lambda n, d: np.fft.fftfreq(n, d), lambda n: n)
+_frequencies("rfftfreq", lambda n, d: np.fft.rfftfreq(n, d), lambda n: n // 2 + 1)
 
 __all__ = ["Op"]

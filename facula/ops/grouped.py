@@ -82,7 +82,10 @@ def _joined(parts: list[Tensor], rest: int, dim: int) -> Tensor:
     if rest > 0:
         shape = list(parts[0].meta.shape)
         shape[dim] = rest
-        parts = [*parts, TORCH["zeros"](shape, dtype=parts[0].meta.dtype)]
+        parts = [
+            *parts,
+            TORCH["zeros"](shape, dtype=parts[0].meta.dtype, device=parts[0].meta.device),
+        ]
     return TORCH["cat"](parts, dim)
 
 

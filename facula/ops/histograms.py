@@ -12,11 +12,13 @@ from facula.ops.bins import counted, counted_even, edge_places, least_and_greate
 from facula.ops.host import tensor_of
 from facula.ops.reduce import return_type
 from facula.ops.registry import TORCH, both, to_out
+from facula.ops.without_values import needs_values, shape_rule
 from facula.random.native import in_parts
 from facula.tensor import Tensor, adopt_array
 
 
 @both("bincount")
+@needs_values("aten::bincount")
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number occurs (or the sum of its weights)."""
     if minlength < 0:
@@ -56,11 +58,16 @@ def histc(
         raise RuntimeError(f"\"histogram_cpu\" not implemented for '{input.meta.dtype.short}'")
     if min > max:
         raise RuntimeError("max must be larger than min")
+    return to_out(_even_counts(input, bins, min, max), out)
+
+
+@shape_rule(lambda input, bins, *_: (input.meta.dtype, (bins,)))
+def _even_counts(input: Tensor, bins: int, low: Any, high: Any) -> Tensor:
     x = input._values().reshape(-1)
-    lo, hi = _edges(x, min, max)
+    lo, hi = _edges(x, low, high)
     if not (math.isfinite(lo) and math.isfinite(hi)):
         raise RuntimeError(f"range of [{lo}, {hi}] is not finite")
-    return to_out(tensor_of(counted_even(x, bins, float(lo), float(hi)), input.meta.dtype), out)
+    return tensor_of(counted_even(x, bins, float(lo), float(hi)), input.meta.dtype)
 
 
 _HISTOGRAM = return_type("histogram", "hist", "bin_edges")
@@ -150,6 +157,7 @@ def _check_histogram(name: str, input: Tensor, weight: Any) -> None:
 
 
 @both("histogramdd")
+@needs_values("aten::_histogramdd_bin_edges")
 def histogramdd(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None,
                 density: bool = False) -> Any:  # fmt: skip
     """(counts, edges) of rows in a grid of bins."""
@@ -168,6 +176,7 @@ def histogramdd(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor |
 
 
 @both("histogram")
+@needs_values("aten::histogram")
 def histogram(input: Tensor, bins: Any = 100, *, range: Any = None, weight: Tensor | None = None,
               density: bool = False, out: Any = None) -> Any:  # fmt: skip
     """(counts, edges) of elements in bins."""

@@ -16,6 +16,7 @@ from facula.ops.compact import index_arrays
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import TORCH, both, check_out, check_out_types, only_method, to_out
 from facula.ops.shape import SELECT, known_view, make_view, narrow, select, slice_dim, unsqueeze
+from facula.ops.without_values import needs_values, on_meta
 from facula.tensor import Tensor, adopt_array
 
 # advanced indexing: x[..., i, j, ...] with index tensors ------------------------------------------
@@ -80,7 +81,9 @@ def _index_backward(n: Any, g: Tensor) -> tuple:
     x = n.inst.ins[0]
     dims = n.params[0]
     index = [n.tensor(k) for k in range(len(dims))]
-    gx = put_at(TORCH["zeros"](x.shape, dtype=g.meta.dtype), g, index, dims, "add")
+    gx = put_at(
+        TORCH["zeros"](x.shape, dtype=g.meta.dtype, device=g.meta.device), g, index, dims, "add"
+    )
     return (gx, *[None] * len(index))
 
 
@@ -134,7 +137,7 @@ def _put_backward(n: Any, g: Tensor) -> tuple:
     if n.needs(0):
         gx = g
         if mode == "set":
-            zero = TORCH["zeros"]((), dtype=g.meta.dtype)
+            zero = TORCH["zeros"]((), dtype=g.meta.dtype, device=g.meta.device)
             gx = put_at(g, zero, index, dims, "set")
     if n.needs(1):
         gv = sum_to(apply(INDEX[len(dims)], (g, *index), (dims,)), n.inst.ins[1])
@@ -166,9 +169,25 @@ def _as_index_tensor(i: Any) -> Tensor:
     return i
 
 
+@needs_values("aten::nonzero")
 def nonzero_tuple(mask: Tensor) -> tuple[Tensor, ...]:
     """Index tensors of the true elements, one per dim (evaluates the mask)."""
     return tuple(adopt_array(i) for i in index_arrays(mask._values()))
+
+
+def masked_by_meta(indices: Sequence[Any]) -> bool:
+    """Whether there is a mask on the meta device: how many elements it names is not known."""
+    return any(
+        isinstance(i, Tensor) and i.meta.device is META and i.meta.dtype in (dt.bool_, dt.uint8)
+        for i in indices
+    )
+
+
+def put_somewhere(x: Tensor, value: Tensor, mode: str) -> Tensor:
+    """x (on meta) with value's elements at places that only a mask's values say."""
+    where = on_meta(dt.int64, (value.meta.numel,))
+    flat = put_at(x.reshape(-1), value.reshape(-1), [where], (0,), mode)  # type: ignore[attr-defined]
+    return flat.reshape(x.meta.shape)  # type: ignore[attr-defined]
 
 
 def _is_sequence_index(index: Any) -> bool:
@@ -349,16 +368,21 @@ def setitem(self: Tensor, key: Any, value: Any, /) -> None:
         fill = (
             value.to(self.meta.dtype)
             if isinstance(value, Tensor)
-            else TORCH["full"]((), value, dtype=self.meta.dtype)
+            else TORCH["full"]((), value, dtype=self.meta.dtype, device=self.meta.device)
         )
         overwrite(self, TORCH["where"](index, fill, self), fresh=True)
+        return
+    if self.meta.device is META and masked_by_meta(index if type(index) is tuple else (index,)):
+        if not isinstance(value, Tensor):
+            value = TORCH["tensor"](value, dtype=self.meta.dtype, device=META)
+        overwrite(self, put_somewhere(self, value.to(self.meta.dtype), "set"), fresh=True)  # type: ignore[attr-defined]
         return
     view, advanced = parse_index(self, index)
     if not isinstance(value, Tensor):
         if isinstance(value, (int, float, complex)) and not advanced:
             view.fill_(value)  # type: ignore[attr-defined]
             return
-        value = TORCH["tensor"](value, dtype=self.meta.dtype)
+        value = TORCH["tensor"](value, dtype=self.meta.dtype, device=self.meta.device)
     if not advanced:
         while value.meta.ndim > view.meta.ndim and value.meta.shape[0] == 1:
             value = value.squeeze(0)  # type: ignore[attr-defined]
@@ -434,7 +458,7 @@ def _gather_expand(g: Any, x: Any, index: Any, dim: int) -> Any:
 
 def _gather_backward(n: Any, g: Tensor) -> tuple:
     x = n.inst.ins[0]
-    zeros = TORCH["zeros"](x.shape, dtype=g.meta.dtype)
+    zeros = TORCH["zeros"](x.shape, dtype=g.meta.dtype, device=g.meta.device)
     return scatter_op(zeros, n.params[0], n.tensor(0), g, "add"), None
 
 
@@ -502,13 +526,13 @@ def _scatter_backward(n: Any, g: Tensor) -> tuple:
     if n.needs(0):
         gx = g
         if mode == "set":
-            zero = TORCH["zeros"](index.meta.shape, dtype=g.meta.dtype)
+            zero = TORCH["zeros"](index.meta.shape, dtype=g.meta.dtype, device=g.meta.device)
             gx = scatter_op(g, dim, index, zero, "set")
     if n.needs(2):
         gs = gather(g, dim, index)
         src = n.inst.ins[2]
         if tuple(src.shape) != tuple(gs.meta.shape):
-            big = TORCH["zeros"](src.shape, dtype=g.meta.dtype)
+            big = TORCH["zeros"](src.shape, dtype=g.meta.dtype, device=g.meta.device)
             view = big
             for i, k in enumerate(gs.meta.shape):
                 view = narrow(view, i, 0, k)
@@ -572,7 +596,10 @@ def _select_backward(n: Any, g: Tensor) -> tuple:
     if not x.ndim:
         return g, None
     return index_add(
-        TORCH["zeros"](x.shape, dtype=g.meta.dtype), n.params[0], n.tensor(0).reshape(-1), g
+        TORCH["zeros"](x.shape, dtype=g.meta.dtype, device=g.meta.device),
+        n.params[0],
+        n.tensor(0).reshape(-1),
+        g,
     ), None
 
 
@@ -642,7 +669,9 @@ def _add_backward(n: Any, g: Tensor) -> tuple:
     if mode == "set" and n.needs(0):
         src = n.inst.ins[2]
         gx = apply(
-            INDEX_COPY, (g, index, TORCH["zeros"](src.shape, dtype=g.meta.dtype)), (dim, "set")
+            INDEX_COPY,
+            (g, index, TORCH["zeros"](src.shape, dtype=g.meta.dtype, device=g.meta.device)),
+            (dim, "set"),
         )
     return (
         gx,
@@ -701,7 +730,7 @@ def _where_expand(g: Any, c: Any, a: Any, b: Any) -> Any:
 
 def _where_backward(n: Any, g: Tensor) -> tuple:
     c = n.tensor(0)
-    zero = TORCH["zeros"]((), dtype=g.meta.dtype)
+    zero = TORCH["zeros"]((), dtype=g.meta.dtype, device=g.meta.device)
     ga = sum_to(where(c, g, zero), n.inst.ins[1]) if n.needs(1) else None
     gb = sum_to(where(c, zero, g), n.inst.ins[2]) if n.needs(2) else None
     return None, ga, gb

@@ -105,6 +105,11 @@ def copy_out(result: Any, out: Any) -> Any:
     if result.meta.dtype is not out.meta.dtype:
         check_result_type(result.meta.dtype, out.meta.dtype)
         result = result.to(out.meta.dtype)
+    if out.meta.device is not result.meta.device:
+        raise RuntimeError(
+            f"Attempting to copy from device {result.meta.device} to device {out.meta.device}, but cross-device "
+            "copies are not allowed!"
+        )
     if out.meta.shape != result.meta.shape:
         if out.meta.numel:
             warnings.warn(

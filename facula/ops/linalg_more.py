@@ -25,7 +25,7 @@ def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     """A multiplied with itself n times, by repeated squaring; inverses for negative n."""
     check_matrix("linalg.matrix_power", A, True, floating=False)
     if n == 0:
-        eye = TORCH["eye"](A.meta.shape[-1], dtype=A.meta.dtype)
+        eye = TORCH["eye"](A.meta.shape[-1], dtype=A.meta.dtype, device=A.meta.device)
         return to_out(TORCH["where"](TORCH["full"]((), False), A, eye), out)
     if n < 0:
         A, n = LINALG["inv"](A), -n
@@ -112,9 +112,9 @@ def lstsq(
     tolerance = rcond if rcond is not None else dt.finfo(A.meta.dtype).eps * max(m, n)
     inverse = LINALG["pinv"](A, rtol=max(float(tolerance), 0.0))
     x = inverse @ b
-    none = TORCH["empty"](0, dtype=A.meta.dtype.to_real())
+    none = TORCH["empty"](0, dtype=A.meta.dtype.to_real(), device=A.meta.device)
     values = LINALG["svdvals"](A.detach())
-    rank = TORCH["empty"](0, dtype=dt.int64)
+    rank = TORCH["empty"](0, dtype=dt.int64, device=A.meta.device)
     if driver != "gels":
         top = values.narrow(-1, 0, 1) if min(m, n) else values
         rank = (values > top * tolerance).sum(-1)
@@ -156,7 +156,9 @@ def geqrf(input: Tensor, *, out: Any = None) -> Any:
 def _reflectors(a: Tensor, tau: Tensor) -> list[tuple[Tensor, Tensor]]:
     """(vector as a column, factor) of each reflector."""
     m, out = a.meta.shape[-2], []
-    unit = TORCH["tril"](a, -1) + TORCH["eye"](m, a.meta.shape[-1], dtype=a.meta.dtype)
+    unit = TORCH["tril"](a, -1) + TORCH["eye"](
+        m, a.meta.shape[-1], dtype=a.meta.dtype, device=a.meta.device
+    )
     out.extend(
         (unit.narrow(-1, i, 1), tau.narrow(-1, i, 1).unsqueeze(-1))
         for i in range(tau.meta.shape[-1])
@@ -200,9 +202,9 @@ def householder_product(A: Tensor, tau: Tensor, *, out: Tensor | None = None) ->
             f"{name}: tau dtype {tau.meta.dtype.short} does not match input dtype {A.meta.dtype.short}"
         )
     if not A.meta.numel or not tau.meta.shape[-1]:
-        eye = TORCH["eye"](m, n, dtype=A.meta.dtype)
+        eye = TORCH["eye"](m, n, dtype=A.meta.dtype, device=A.meta.device)
         return to_out(TORCH["where"](TORCH["full"]((), False), A, eye), out)  # type: ignore[attr-defined]
-    q = TORCH["eye"](m, n, dtype=A.meta.dtype).expand(A.meta.shape)
+    q = TORCH["eye"](m, n, dtype=A.meta.dtype, device=A.meta.device).expand(A.meta.shape)
     for v, t in reversed(_reflectors(A, tau)):
         q = _reflect(q, v, t, True)
     return to_out(q, out)

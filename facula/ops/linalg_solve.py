@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.meta import Meta, broadcast_shapes, meta_of
+from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.ops import linalg_numpy as ln
 from facula.ops.apply import apply
 from facula.ops.complexes import adjoint as _public_adjoint
 from facula.ops.complexes import imag_part, real_part
 from facula.ops.elementwise import conj_of
-from facula.ops.host import host_op
+from facula.ops.host import host_op, tensor_of
 from facula.ops.matmul import adjoint
 from facula.ops.reduce import return_type
 from facula.ops.registry import NAMESPACES, TORCH, both, only_torch, to_out
+from facula.ops.without_values import known, shape_rule
 from facula.tensor import Tensor
 
 LINALG = NAMESPACES["linalg"]
@@ -86,7 +87,9 @@ def check_out(name: str, out: Any, *expected: Any) -> None:
 
 
 def failed(name: str, info: Tensor, words: str) -> None:
-    """LinAlgError for the first matrix whose info is not 0 (evaluates)."""
+    """LinAlgError for the first matrix whose info is not 0 (evaluates; nothing is known on meta)."""
+    if info.meta.device is META:
+        return
     values = np.atleast_1d(info._values())
     bad = np.flatnonzero(values.reshape(-1))
     if bad.size:
@@ -143,7 +146,7 @@ def inverse(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def _det_backward(n: Any, g: Tensor) -> Tensor:
     a, value = n.tensor(0), n.tensor(1)
     scale = (g * conj_of(value)).unsqueeze(-1).unsqueeze(-1)
-    if not bool((value == 0).any()):
+    if not known((value == 0).any()):
         return scale * adjoint(LINALG["inv"](a))
     # singular: products of the other singular values
     u, s, vh = LINALG["svd"](a, full_matrices=False)
@@ -453,7 +456,9 @@ def cholesky_solve(
 def cholesky_inverse(L: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The inverse of L L^H."""
     check_matrix("cholesky_inverse", L, True, "L")
-    eye = TORCH["eye"](L.meta.shape[-1], dtype=L.meta.dtype).expand(L.meta.shape)
+    eye = TORCH["eye"](L.meta.shape[-1], dtype=L.meta.dtype, device=L.meta.device).expand(
+        L.meta.shape
+    )
     return to_out(cholesky_solve(eye, L, upper), out)
 
 
@@ -474,7 +479,9 @@ def _parts(lu: Tensor) -> tuple[Tensor, Tensor]:
     """L and U of a compact factorisation."""
     m, n = lu.meta.shape[-2:]
     k = min(m, n)
-    low = TORCH["tril"](lu.narrow(-1, 0, k), -1) + TORCH["eye"](m, k, dtype=lu.meta.dtype)  # type: ignore[attr-defined]
+    low = TORCH["tril"](lu.narrow(-1, 0, k), -1) + TORCH["eye"](
+        m, k, dtype=lu.meta.dtype, device=lu.meta.device
+    )  # type: ignore[attr-defined]
     return low, TORCH["triu"](lu.narrow(-2, 0, k))  # type: ignore[attr-defined]
 
 
@@ -500,10 +507,9 @@ def lu_gradient(low: Tensor, up: Tensor, gl: Tensor, gu: Tensor, pivots: Tensor,
     return permutation_of(pivots, m, square.meta.dtype) @ square
 
 
+@shape_rule(lambda pivots, m, d: (d, (*pivots.meta.shape[:-1], m, m)))
 def permutation_of(pivots: Tensor, m: int, d: Any) -> Tensor:
     """The permutation matrix of LAPACK's pivots."""
-    from facula.ops.host import tensor_of
-
     return tensor_of(ln.permutation_matrix(pivots._values(), m), d)
 
 
@@ -556,7 +562,7 @@ def lu(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:
     p = (
         permutation_of(pivots, A.meta.shape[-2], A.meta.dtype)
         if pivot
-        else TORCH["empty"](0, dtype=A.meta.dtype)
+        else TORCH["empty"](0, dtype=A.meta.dtype, device=A.meta.device)
     )
     return to_out(_LU(p, low, up), out)
 
@@ -588,7 +594,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     if unpack_pivots and LU_pivots.meta.dtype is not dt.int32:
         raise RuntimeError("torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.\n"
                            "Note: this function is intended to be used with the output produced by torch.linalg.lu_factor")  # fmt: skip
-    none = TORCH["empty"](0, dtype=LU_data.meta.dtype)
+    none = TORCH["empty"](0, dtype=LU_data.meta.dtype, device=LU_data.meta.device)
     low, up = _parts(LU_data) if unpack_data else (none, none)
     p = (
         permutation_of(LU_pivots, LU_data.meta.shape[-2], LU_data.meta.dtype)

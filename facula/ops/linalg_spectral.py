@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.meta import Meta, meta_of, wrap_dim
+from facula.graph.meta import META, Meta, meta_of, wrap_dim
 from facula.ops import linalg_numpy as ln
 from facula.ops.apply import apply
 from facula.ops.complexes import real_part
@@ -118,7 +118,11 @@ def _eigh_infer(a: Meta, uplo: str) -> tuple[Meta, Meta]:
 
 def _gaps(s: Tensor, d: Any) -> Tensor:
     """s_j - s_i, with 1 on the diagonal."""
-    return s.unsqueeze(-2) - s.unsqueeze(-1) + TORCH["eye"](s.meta.shape[-1], dtype=d)  # type: ignore[attr-defined]
+    return (
+        s.unsqueeze(-2)
+        - s.unsqueeze(-1)
+        + TORCH["eye"](s.meta.shape[-1], dtype=d, device=s.meta.device)
+    )  # type: ignore[attr-defined]
 
 
 def _eigh_backward(n: Any, gl: Any, gv: Any) -> Tensor:
@@ -142,9 +146,13 @@ _EIGH, _EIG = (
 )
 
 
+def _finite(a: Tensor) -> bool:
+    """Whether no element is infinite or NaN, as far as values are known (not on meta)."""
+    return a.meta.device is META or bool(np.isfinite(a._values()).all())
+
+
 def _check_finite(name: str, a: Tensor) -> None:
-    x = a._values()
-    if not np.isfinite(x).all():
+    if not _finite(a):
         raise LinAlgError(
             f"{name}: The algorithm failed to converge because the input matrix contained non-finite values."
         )
@@ -210,7 +218,7 @@ EIGVALS = host_op("linalg_eigvals", ln.eigvals, lambda a: _eig_infer(a)[0])
 def eig(A: Tensor, *, out: Any = None) -> Any:
     """(complex eigenvalues, eigenvectors) of square matrices."""
     check_matrix("linalg.eig", A, True)
-    if not np.isfinite(A._values()).all():
+    if not _finite(A):
         raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
     if out is not None:
         check_out("torch.linalg.eig", out, A.meta.dtype.to_complex(), A.meta.dtype.to_complex())
@@ -221,7 +229,7 @@ def eig(A: Tensor, *, out: Any = None) -> Any:
 def eigvals(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Complex eigenvalues of square matrices."""
     check_matrix("linalg.eigvals", A, True)
-    if not np.isfinite(A._values()).all():
+    if not _finite(A):
         raise RuntimeError("torch.linalg.eigvals: input tensor should not contain infs or NaNs.")
     check_out("torch.linalg.eigvals", out, A.meta.dtype.to_complex())
     return to_out(apply(EIG, (A,))[0] if A._rg else apply(EIGVALS, (A,)), out)
@@ -320,8 +328,8 @@ def svd_old(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: A
         m, n = input.meta.shape[-2:]
         lead = input.meta.shape[:-2]
         u, v = (
-            TORCH["zeros"](*lead, m, m, dtype=input.meta.dtype),
-            TORCH["zeros"](*lead, n, n, dtype=input.meta.dtype),
+            TORCH["zeros"](*lead, m, m, dtype=input.meta.dtype, device=input.meta.device),
+            TORCH["zeros"](*lead, n, n, dtype=input.meta.dtype, device=input.meta.device),
         )
         return to_out(_SVD_OLD(u, s, v), out)
     return to_out(_SVD_OLD(u, s, adjoint(vh)), out)
@@ -429,7 +437,12 @@ def cond(A: Tensor, p: Any = None, *, out: Tensor | None = None) -> Tensor:
     if p is None or p in (2, -2):
         values = svdvals(A)
         if not A.meta.numel and p is None:
-            return to_out(TORCH["zeros"](A.meta.shape[:-2], dtype=A.meta.dtype.to_real()), out)
+            return to_out(
+                TORCH["zeros"](
+                    A.meta.shape[:-2], dtype=A.meta.dtype.to_real(), device=A.meta.device
+                ),
+                out,
+            )
         big, small = values[..., 0], values[..., -1]  # type: ignore[index]
         return to_out(small / big if p == -2 else big / small, out)
     if (isinstance(p, str) and p not in ("fro", "nuc")) or (
@@ -438,7 +451,10 @@ def cond(A: Tensor, p: Any = None, *, out: Tensor | None = None) -> Tensor:
         raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")
     check_matrix("linalg.cond", A, True)
     if not A.meta.numel:
-        return to_out(TORCH["zeros"](A.meta.shape[:-2], dtype=A.meta.dtype.to_real()), out)
+        return to_out(
+            TORCH["zeros"](A.meta.shape[:-2], dtype=A.meta.dtype.to_real(), device=A.meta.device),
+            out,
+        )
     inverse = LINALG["inv_ex"](A)[0]
     got = matrix_norm(A, p) * matrix_norm(inverse, p)
     return to_out(TORCH["where"](got.isnan(), math.inf, got), out)
@@ -455,7 +471,9 @@ def _tolerances(name: str, a: Tensor, top: Tensor, atol: Any, rtol: Any, tol: An
             )
     if tol is not None:
         return (
-            tol if isinstance(tol, Tensor) else TORCH["full"]((), float(tol), dtype=top.meta.dtype)
+            tol
+            if isinstance(tol, Tensor)
+            else TORCH["full"]((), float(tol), dtype=top.meta.dtype, device=top.meta.device)
         ).expand_as(top)
     given = atol is not None
     atol = 0.0 if atol is None else atol
@@ -472,7 +490,11 @@ def _tolerances(name: str, a: Tensor, top: Tensor, atol: Any, rtol: Any, tol: An
 
 
 def _as_tensor(x: Any, like: Tensor) -> Tensor:
-    return x if isinstance(x, Tensor) else TORCH["full"]((), float(x), dtype=like.meta.dtype)
+    return (
+        x
+        if isinstance(x, Tensor)
+        else TORCH["full"]((), float(x), dtype=like.meta.dtype, device=like.meta.device)
+    )
 
 
 def _shape2(x: Any, like: Tensor) -> tuple:
@@ -493,7 +515,7 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     check_out("torch.linalg.matrix_rank", out, dt.int64)
     values = _spectrum(A.detach(), hermitian)
     if not A.meta.numel:
-        return to_out(TORCH["zeros"](A.meta.shape[:-2], dtype=dt.int64), out)
+        return to_out(TORCH["zeros"](A.meta.shape[:-2], dtype=dt.int64, device=A.meta.device), out)
     limit = _tolerances("torch.linalg.matrix_rank", A, values.amax(-1), atol, rtol, tol)  # type: ignore[attr-defined]
     return to_out((values > limit.unsqueeze(-1)).sum(-1), out)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import promote_types
-from facula.graph.meta import Meta, meta_of
+from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.distances import pairwise_distance
@@ -19,6 +19,7 @@ from facula.ops.formula import TENSORS
 from facula.ops.losses import CODES, elementwise_loss, reduce_tensor
 from facula.ops.nn_ops import check_reduction, legacy_reduction
 from facula.ops.registry import TORCH, functional
+from facula.ops.without_values import known
 from facula.tensor import Tensor
 
 
@@ -28,7 +29,9 @@ def _word(code: int | str) -> str:
 
 def at_least(x: Tensor, low: float) -> Tensor:
     """max(x, low), whose gradient passes where x is low."""
-    return TORCH["where"](x < low, TORCH["full"]((), low, dtype=x.meta.dtype), x)
+    return TORCH["where"](
+        x < low, TORCH["full"]((), low, dtype=x.meta.dtype, device=x.meta.device), x
+    )
 
 
 _NAMES = {"none": "SubBackward0", "mean": "MeanBackward0", "sum": "SumBackward0"}
@@ -180,8 +183,10 @@ def gaussian_nll_loss(
     if not isinstance(var, Tensor):
         if var < 0:
             raise ValueError("var has negative entry/entries")
-        var = TORCH["full"](input.meta.shape, float(var), dtype=input.meta.dtype)
-    elif bool((var < 0).any()):  # type: ignore[attr-defined]
+        var = TORCH["full"](
+            input.meta.shape, float(var), dtype=input.meta.dtype, device=input.meta.device
+        )
+    elif known((var < 0).any()):  # type: ignore[attr-defined]
         raise ValueError("var has negative entry/entries")
     v, x = var.meta.shape, input.meta.shape
     if v != x:
@@ -305,7 +310,7 @@ def cosine_loss(a: Tensor, b: Tensor, t: Tensor, margin: float, reduction: str) 
         )
     prod, aa, bb = ((u * v).sum(-1) for u, v in ((a, b), (a, a), (b, b)))
     cos = prod / ((aa + 1e-12) * (bb + 1e-12)).sqrt()
-    zero = TORCH["zeros"]((), dtype=cos.meta.dtype)
+    zero = TORCH["zeros"]((), dtype=cos.meta.dtype, device=cos.meta.device)
     where = TORCH["where"]
     loss = where(t == 1, 1 - cos, zero) + where(t == -1, at_least(cos - margin, 0), zero)
     return reduce_tensor(loss, reduction)
@@ -505,7 +510,11 @@ CTC = Op(
 
 
 def _lengths(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else TORCH["tensor"](list(value), dtype=dt.int64)
+    return (
+        value
+        if isinstance(value, Tensor)
+        else TORCH["tensor"](list(value), dtype=dt.int64, device="cpu")
+    )
 
 
 def ctc_loss_of(
@@ -528,6 +537,7 @@ def ctc_loss_of(
         targets = targets.unsqueeze(0) if targets.meta.ndim == 1 else targets  # type: ignore[attr-defined]
     lengths, sizes = lengths.reshape(-1), sizes.reshape(-1)  # type: ignore[attr-defined]
     _check_ctc(log_probs.meta, targets, lengths, sizes, blank)
+    lengths, sizes = lengths.to(m.device), sizes.to(m.device)  # they may be on the CPU
     loss = apply(CTC, (log_probs, targets, lengths, sizes), (int(blank), bool(zero_infinity)))[0]
     if single:
         loss = loss.squeeze(0)
@@ -548,6 +558,9 @@ def _check_ctc(m: Meta, targets: Tensor, lengths: Tensor, sizes: Tensor, blank: 
             raise RuntimeError(f"{name} must be integral")
         if v.meta.numel != m.shape[1]:
             raise RuntimeError(f"{name} must be of size batch_size")
+    t = targets.meta
+    if META in (lengths.meta.device, sizes.meta.device):
+        return
     longest = int(lengths._values().max())
     if longest > m.shape[0]:
         raise RuntimeError(
@@ -555,7 +568,7 @@ def _check_ctc(m: Meta, targets: Tensor, lengths: Tensor, sizes: Tensor, blank: 
         )
     if int(lengths._values().min()) < 0 or int(sizes._values().min()) < 0:
         raise RuntimeError("Expected lengths to be non-negative")
-    t, need = targets.meta, sizes._values()
+    need = sizes._values()
     if t.ndim == 2 and (t.shape[0] != m.shape[1] or t.shape[1] < int(need.max())):
         raise RuntimeError(
             f"Expected tensor to have size at least {int(need.max())} at dimension 1, but got "

@@ -292,7 +292,7 @@ def multi_head_attention_forward(
     k = _static_or_split(static_k, k, rows, num_heads, head, "static_k")
     v = _static_or_split(static_v, v, rows, num_heads, head, "static_v")
     if add_zero_attn:
-        zeros = TORCH["zeros"]((rows, 1, head), dtype=k.dtype)
+        zeros = TORCH["zeros"]((rows, 1, head), dtype=k.dtype, device=k.device)
         k, v = TORCH["cat"]([k, zeros], 1), TORCH["cat"]([v, zeros], 1)
         attn_mask, key_padding_mask = _one_more(attn_mask), _one_more(key_padding_mask)
     source = k.shape[1]

@@ -453,8 +453,8 @@ def _ce_backward_composed(n: Any, g: Tensor, x: Tensor, t: Tensor, dim: int) -> 
     reduction, ignore = n.params
     counts = t != ignore
     safe = TORCH["where"](counts, t, TORCH["zeros_like"](t)).unsqueeze(dim)
-    hot = TORCH["zeros"](x.meta.shape, dtype=x.meta.dtype).scatter(
-        dim, safe, TORCH["ones"](safe.meta.shape, dtype=x.meta.dtype)
+    hot = TORCH["zeros"](x.meta.shape, dtype=x.meta.dtype, device=x.meta.device).scatter(
+        dim, safe, TORCH["ones"](safe.meta.shape, dtype=x.meta.dtype, device=x.meta.device)
     )
     weight = counts.to(x.meta.dtype)
     scale = g / weight.sum() if reduction == "mean" else g
@@ -584,7 +584,9 @@ def _smoothed(logp: Tensor, target: Tensor, weight: Tensor | None, ignore: int, 
         scaled = logp * weight.reshape([-1 if i == dim else 1 for i in range(logp.meta.ndim)])  # type: ignore[attr-defined]
     smooth = -scaled.sum(dim)  # type: ignore[attr-defined]
     counts = target != ignore
-    smooth = TORCH["where"](counts, smooth, TORCH["zeros"]((), dtype=smooth.meta.dtype))
+    smooth = TORCH["where"](
+        counts, smooth, TORCH["zeros"]((), dtype=smooth.meta.dtype, device=smooth.meta.device)
+    )
     if reduction == "sum":
         smooth = smooth.sum()
     elif reduction == "mean":

@@ -551,9 +551,7 @@ def _on_one_device(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return a, b
     if (da is META and b.meta.ndim == 0) or (db is META and a.meta.ndim == 0):
         return (a.to("meta"), b.to("meta"))  # type: ignore[attr-defined]
-    raise RuntimeError(
-        f"Expected all tensors to be on the same device, but found at least two devices, {da} and {db}!"
-    )
+    raise RuntimeError(f"Tensor on device {db} is not on the expected device {da}!")
 
 
 def binary(

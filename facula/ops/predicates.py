@@ -12,6 +12,7 @@ from facula.graph.tape import set_default_dtype
 from facula.ops.pointwise import number_type
 from facula.ops.pointwise import result_type as _result_type
 from facula.ops.registry import TORCH, both, only_torch
+from facula.ops.without_values import needs_values
 from facula.tensor import Tensor
 
 
@@ -59,6 +60,7 @@ def allclose(
 
 
 @both("equal")
+@needs_values("aten::equal")
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether shapes and all elements are equal."""
     if not isinstance(other, Tensor):

@@ -12,11 +12,12 @@ import numpy as np
 from facula import random as _module
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype as Dtype
-from facula.graph.meta import META, meta_of
+from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import LOCAL, Op, settle
-from facula.ops.apply import apply, check_writable
+from facula.ops.apply import apply, check_devices, check_writable
 from facula.ops.create import device_of, finish, sizes
 from facula.ops.registry import TORCH, both, method, only_method, only_torch, to_out
+from facula.ops.without_values import like_first, shape_rule
 from facula.random import draws
 from facula.random.generator import Generator as _Engine
 from facula.random.generator import default_generator as _default
@@ -95,6 +96,7 @@ def store(t: Tensor, draw: Callable[..., np.ndarray], generator: Any, *args: Any
     """
     check_writable(t)
     if t.meta.device is META:
+        t._s.version += 1
         return t
     watch = LOCAL.tape.watch
     if watch is not None:
@@ -119,9 +121,12 @@ def redrawable(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(draw)
     def run(*args: Any) -> Tensor:
+        m = args[0]
+        if type(m) is Meta and m.device is META:  # nothing is drawn
+            return empty_meta(m)
         drawn = draw(*args)
         watch = LOCAL.tape.watch
-        if watch is not None and drawn.meta.device is not META:
+        if watch is not None:
             watch.drew(drawn, draw, args)
         return drawn
 
@@ -161,9 +166,7 @@ def _factory(name: str, draw: Any) -> None:
         shape = sizes(size, kwargs, name)
         d = dtype or (out.dtype if out is not None else dt.default_dtype())
         _floating(name, d)
-        m = meta_of(d, shape, device_of(device))
-        if m.device is META:
-            return finish(empty_meta(m), requires_grad)
+        m = meta_of(d, shape, device_of(device, out))
         return finish(to_out(draw(m, generator), out), requires_grad)
 
     def like(input: Tensor, *, dtype: Dtype | None = None, layout: Any = None, device: Any = None,
@@ -172,7 +175,7 @@ def _factory(name: str, draw: Any) -> None:
         d = input.meta.device if device is None else device_of(device)
         m = meta_of(dtype or input.meta.dtype, input.meta.shape, d)
         _floating(name, m.dtype)
-        return finish(empty_meta(m) if m.device is META else draw(m, generator), requires_grad)
+        return finish(draw(m, generator), requires_grad)
 
     for fn, n in ((function, name), (like, name + "_like")):
         fn.__name__ = fn.__qualname__ = n
@@ -207,7 +210,7 @@ def randint(*args: Any, generator: Any = None, out: Tensor | None = None, dtype:
     else:
         low, high = (0, given[0]) if len(given) == 1 else given
     d = dtype or (out.dtype if out is not None else dt.int64)
-    m = meta_of(d, sizes((size,), {}, "randint"), device_of(device))
+    m = meta_of(d, sizes((size,), {}, "randint"), device_of(device, out))
     return finish(to_out(_integers(m, int(low), int(high), generator), out), requires_grad)
 
 
@@ -216,8 +219,6 @@ def _integers(m: Any, low: int, high: int, g: Any) -> Tensor:
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
-    if m.device is META:
-        return empty_meta(m)
     return _drawn_integers(m, g, low, high)
 
 
@@ -247,8 +248,8 @@ def randperm(n: int, *, generator: Any = None, out: Tensor | None = None, dtype:
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got{n}")
     d = dtype or (out.dtype if out is not None else dt.int64)
-    if device_of(device) is META:
-        return empty_meta(meta_of(d, (n,), META))
+    if device_of(device, out) is META:
+        return finish(to_out(empty_meta(meta_of(d, (n,), META)), out), requires_grad)
     return finish(to_out(_permutation(n, generator, d), out), requires_grad)
 
 
@@ -325,14 +326,16 @@ def bernoulli(
     """1 with the probability that input holds, else 0."""
     if p is not None:
         return TORCH["empty_like"](input).bernoulli_(p, generator=generator)
-    if input.meta.device is META:
-        return to_out(TORCH["empty_like"](input), out)
-    x = input._array()
-    if x.size and not bool(((input._values() >= 0) & (input._values() <= 1)).all()):
-        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
-    d = input.meta.dtype
-    drawn = _fresh(input.meta, draws.bernoulli_each(generator_of(generator), x, d.name, d.name))
+    drawn = _drawn_with(input, generator)
     return to_out(apply(_DRAWN, (input, drawn)) if input._rg else drawn, out)
+
+
+@shape_rule(like_first)
+def _drawn_with(p: Tensor, generator: Any) -> Tensor:
+    x, d = p._array(), p.meta.dtype
+    if x.size and not bool(((p._values() >= 0) & (p._values() <= 1)).all()):
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+    return _fresh(p.meta, draws.bernoulli_each(generator_of(generator), x, d.name, d.name))
 
 
 # what was drawn has the history of the probabilities, with no slope
@@ -400,29 +403,37 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Any = None
         m = meta_of(
             dtype or (out.dtype if out is not None else dt.default_dtype()),
             sizes((size,), {}, "normal"),
-            device_of(device),
+            device_of(device, out),
         )
         if std < 0:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
         return finish(to_out(_normal(m, generator, mean, std), out), requires_grad)
     from facula.graph.meta import broadcast_shapes
 
-    if isinstance(std, Tensor) and std.meta.numel and bool((std < 0).any()):  # type: ignore[attr-defined]
+    if isinstance(std, Tensor) and _any_negative(std):
         raise RuntimeError("normal expects all elements of std >= 0.0")
     if not isinstance(std, Tensor) and std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     shape = broadcast_shapes(*[x.meta.shape for x in tensors])
-    m = meta_of(tensors[0].meta.dtype, shape)
+    check_devices(tensors)
+    m = meta_of(tensors[0].meta.dtype, shape, tensors[0].meta.device)
     if not isinstance(std, Tensor):
         return to_out(_normal(m, generator, 0.0, std) + mean, out)
     return to_out(_normal(m, generator) * std + mean, out)
 
 
+def _any_negative(t: Tensor) -> bool:
+    """Whether values are known and one is negative."""
+    m = t.meta
+    return m.numel > 0 and m.device is not META and bool((t < 0).any())  # type: ignore[attr-defined]
+
+
 @both("poisson")
+@shape_rule(like_first)
 def poisson(input: Tensor, generator: Any = None) -> Tensor:
     """Poisson counts with the rates that input holds."""
     d = input.meta.dtype
-    if input.meta.numel and bool((input < 0).any()):  # type: ignore[attr-defined]
+    if _any_negative(input):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     return _fresh(input.meta, draws.poisson(generator_of(generator), input._array(), d.name))
 
@@ -446,6 +457,11 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         )
     if out is not None and out.meta.dtype is not dt.int64:
         raise RuntimeError(f"multinomial expects Long tensor out, got: {out.meta.dtype.short}")
+    return to_out(_categories(input, num_samples, replacement, generator), out)
+
+
+@shape_rule(lambda input, count, *_: (dt.int64, (*input.meta.shape[:-1], count)))
+def _categories(input: Tensor, num_samples: int, replacement: bool, generator: Any) -> Tensor:
     p = input._values()
     if p.size and not (p.min() >= 0 and p.max() < np.inf):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
@@ -453,9 +469,9 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     g = generator_of(generator)
     if replacement and num_samples > 1:
-        return to_out(adopt_array(np.ascontiguousarray(draws.multinomial(g, p, num_samples))), out)
-    shares = adopt_array(np.ascontiguousarray(draws.race(g, p, m.dtype.name)))
-    return to_out(TORCH["topk"](shares, num_samples, -1)[1], out)
+        return adopt_array(np.ascontiguousarray(draws.multinomial(g, p, num_samples)))
+    shares = adopt_array(np.ascontiguousarray(draws.race(g, p, input.meta.dtype.name)))
+    return TORCH["topk"](shares, num_samples, -1)[1]
 
 
 # dropout: the mask is drawn as bernoulli_(1 - p) would --------------------------------------------------

@@ -283,7 +283,7 @@ def index_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
         return g
     if not keepdim:
         g, index = g.unsqueeze(dim), index.unsqueeze(dim)  # type: ignore[attr-defined]
-    return TORCH["zeros"](m.shape, dtype=g.meta.dtype).scatter(dim, index, g)
+    return TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device).scatter(dim, index, g)
 
 
 MAX_DIM = Op(

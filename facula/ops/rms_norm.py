@@ -168,10 +168,14 @@ def local_response_norm(
     lo, hi = size // 2, (size - 1) // 2
     parts = []
     if lo:
-        parts.append(TORCH["zeros"]((m.shape[0], lo, square.meta.shape[2]), dtype=m.dtype))
+        parts.append(
+            TORCH["zeros"]((m.shape[0], lo, square.meta.shape[2]), dtype=m.dtype, device=m.device)
+        )
     parts.append(square)
     if hi:
-        parts.append(TORCH["zeros"]((m.shape[0], hi, square.meta.shape[2]), dtype=m.dtype))
+        parts.append(
+            TORCH["zeros"]((m.shape[0], hi, square.meta.shape[2]), dtype=m.dtype, device=m.device)
+        )
     padded = TORCH["cat"](parts, 1) if len(parts) > 1 else square
     total = padded[:, : m.shape[1]]
     for i in range(1, size):

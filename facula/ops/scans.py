@@ -15,6 +15,7 @@ from facula.ops.host import host_op
 from facula.ops.pointwise import opmath
 from facula.ops.reduce import return_type
 from facula.ops.registry import TORCH, both, inplace, only_torch, to_out
+from facula.ops.without_values import known
 from facula.tensor import Tensor
 
 # sums and products --------------------------------------------------------------------------------
@@ -57,7 +58,7 @@ def _cumprod_backward(n: Any, g: Tensor) -> Tensor:
     x, y = x.to(g.meta.dtype), y.to(g.meta.dtype)
     cx, cy = conj_of(x), conj_of(y)
     zero = x == 0
-    if not bool(zero.any()):
+    if not known(zero.any()):
         return _back_to(reverse_cumsum(g * cy, dim) / cx, m)
     # with zeros: the first one gets the products that leave it out, later elements nothing
     first = zero & (cumsum(zero, dim) == 1)
@@ -136,7 +137,7 @@ def _extreme(name: str, kind: str) -> None:
         m = n.inst.ins[0]
         if not m.ndim:
             return g
-        zeros = TORCH["zeros"](m.shape, dtype=g.meta.dtype)
+        zeros = TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device)
         return zeros.scatter_add(n.params[0], n.tensor(0), g)
 
     op = Op(name, infer, expand, backward, saves="out1", materialize=False)
@@ -256,7 +257,7 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1)
     d = wrap_dim(dim, y.meta.ndim)
     if y.meta.shape[d] == 0:
         shape = [n for i, n in enumerate(y.meta.shape) if i != d]
-        return TORCH["zeros"](shape, dtype=y.meta.dtype)
+        return TORCH["zeros"](shape, dtype=y.meta.dtype, device=y.meta.device)
     if x is None and not isinstance(dx, Tensor | bool):
         ends = y.select(d, 0) + y.select(d, -1)  # type: ignore[attr-defined]
         return (y.sum(d) - ends * 0.5) * dx  # type: ignore[attr-defined]

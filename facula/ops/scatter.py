@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.meta import broadcast_shapes, meta_of, wrap_dim
+from facula.graph.meta import META, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.index import (
@@ -16,7 +16,9 @@ from facula.ops.index import (
     gather,
     index_add,
     index_copy,
+    masked_by_meta,
     put_at,
+    put_somewhere,
     scatter_op,
 )
 from facula.ops.pointwise import opmath
@@ -29,7 +31,7 @@ _REDUCE_WORD = {"add": "sum", "multiply": "prod"}
 
 
 def _full_like_index(x: Tensor, index: Tensor, value: Any) -> Tensor:
-    return TORCH["full"](index.meta.shape, value, dtype=x.meta.dtype)
+    return TORCH["full"](index.meta.shape, value, dtype=x.meta.dtype, device=x.meta.device)
 
 
 @both("scatter")
@@ -151,7 +153,7 @@ def _reduce_backward(n: Any, g: Tensor) -> tuple:
     if not include_self:
         gx = scatter(gx, dim, index, 0)
     if small is not src and tuple(small.meta.shape) != tuple(src.meta.shape):
-        big = TORCH["zeros"](src.meta.shape, dtype=g.meta.dtype)
+        big = TORCH["zeros"](src.meta.shape, dtype=g.meta.dtype, device=g.meta.device)
         part = big
         for i, k in enumerate(gs.meta.shape):
             part = part.narrow(i, 0, k)
@@ -250,11 +252,13 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
             raise RuntimeError(
                 "index_fill_(): Converting complex Scalar to non-complex type is not supported"
             )
-        fill = TORCH["full"]((), value, dtype=input.meta.dtype)
+        fill = TORCH["full"]((), value, dtype=input.meta.dtype, device=input.meta.device)
     n = input.meta.shape[d] if input.meta.ndim else 1
-    named = TORCH["zeros"](n, dtype=dt.bool_)
+    named = TORCH["zeros"](n, dtype=dt.bool_, device=input.meta.device)
     where = index.reshape(-1)  # type: ignore[attr-defined]
-    named = put_at(named, TORCH["ones"]((), dtype=dt.bool_), [where], (0,), "set")
+    named = put_at(
+        named, TORCH["ones"]((), dtype=dt.bool_, device=input.meta.device), [where], (0,), "set"
+    )
     mask = named.reshape([-1 if i == d else 1 for i in range(input.meta.ndim)])  # type: ignore[attr-defined]
     return TORCH["where"](mask, fill, input)
 
@@ -266,14 +270,16 @@ inplace(index_fill)
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """input with values written (or added) where a tuple of index tensors points."""
     indices = tuple(slice(None) if i is None else i for i in indices)
-    flat = TORCH["arange"](input.meta.numel).reshape(input.meta.shape)
-    where = flat[indices]  # positions, in the shape of the result
     if values.meta.dtype is not input.meta.dtype:
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {input.meta.dtype.short} for the "
             f"destination and {values.meta.dtype.short} for the source."
         )
     mode = "add" if accumulate else "set"
+    if input.meta.device is META and masked_by_meta(indices):
+        return put_somewhere(input, values, mode)
+    flat = TORCH["arange"](input.meta.numel, device=input.meta.device).reshape(input.meta.shape)
+    where = flat[indices]  # positions, in the shape of the result
     out = put_at(input.reshape(-1), values, [where], (0,), mode)  # type: ignore[attr-defined]
     return out.reshape(input.meta.shape)  # type: ignore[attr-defined]
 

@@ -150,7 +150,7 @@ def _as_strided_backward(n: Any, g: Tensor) -> Tensor:
     shape, strides, offset = n.params
     if n.__dict__.get("base_meta") is not None:
         base = n.base_meta
-    flat = TORCH["zeros"](_extent(base, n.scalars[0]), dtype=g.meta.dtype)
+    flat = TORCH["zeros"](_extent(base, n.scalars[0]), dtype=g.meta.dtype, device=g.meta.device)
     start = n.scalars[0]
     if _overlaps(shape, strides):
         where = _positions(shape, strides, offset - start)

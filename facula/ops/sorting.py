@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.meta import Meta, meta_of, wrap_dim
+from facula.graph.meta import META, Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.compact import coordinates, index_arrays
@@ -16,6 +16,7 @@ from facula.ops.host import host_op
 from facula.ops.pointwise import opmath
 from facula.ops.reduce import index_backward, reduced, return_type
 from facula.ops.registry import TORCH, both, check_out, only_method, only_torch, to_out
+from facula.ops.without_values import needs_values, shape_rule
 from facula.tensor import Tensor, adopt_array
 
 # sort and its kin: values and indices, the gradient goes where the index points ---------------------
@@ -60,7 +61,10 @@ def _sort_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     if not m.ndim:
         return g
     return TORCH["scatter"](
-        TORCH["zeros"](m.shape, dtype=g.meta.dtype), n.params[0], n.tensor(0), g
+        TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device),
+        n.params[0],
+        n.tensor(0),
+        g,
     )
 
 
@@ -115,7 +119,10 @@ def _topk_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     if not m.ndim:
         return g
     return TORCH["scatter"](
-        TORCH["zeros"](m.shape, dtype=g.meta.dtype), n.params[1], n.tensor(0), g
+        TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device),
+        n.params[1],
+        n.tensor(0),
+        g,
     )
 
 
@@ -275,7 +282,10 @@ def _median_function(name: str, ignore_nan: bool) -> None:
     ) -> Any:
         if dim is None:
             if not input.meta.numel:
-                return to_out(TORCH["full"]((), math.nan, dtype=input.meta.dtype), out)
+                return to_out(
+                    TORCH["full"]((), math.nan, dtype=input.meta.dtype, device=input.meta.device),
+                    out,
+                )
             flat = input.reshape(-1)  # type: ignore[attr-defined]
             return to_out(apply(MEDIAN, (flat,), (0, False, ignore_nan))[0], out)
         d = wrap_dim(dim, input.meta.ndim)
@@ -311,13 +321,12 @@ def _quantile(
     else:
         if not 0 <= q <= 1:
             raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q}")
-        q = TORCH["tensor"](float(q), dtype=m.dtype)
+        q = TORCH["tensor"](float(q), dtype=m.dtype, device=m.device)
     if interpolation not in _BETWEEN:
         raise RuntimeError(
             f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
         )
-    values = q._values()
-    if not ((values >= 0) & (values <= 1)).all():
+    if q.meta.device is not META and not ((q >= 0) & (q <= 1)).all():  # type: ignore[operator]
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     if dim is None:
         rows = input.reshape(1, -1)  # type: ignore[attr-defined]
@@ -371,6 +380,7 @@ def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = F
 
 
 @both("nonzero")
+@needs_values("aten::nonzero")
 def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False) -> Any:
     """Coordinates of the elements that are not 0, as rows (or one index tensor per dim)."""
     x = input._values()
@@ -386,6 +396,7 @@ def argwhere(input: Tensor) -> Tensor:
 
 
 @both("nonzero_static")
+@shape_rule(lambda input, *, size, **_: (dt.int64, (size, input.meta.ndim)))
 def nonzero_static(
     input: Tensor, *, size: int, fill_value: int = -1, out: Tensor | None = None
 ) -> Tensor:
@@ -449,7 +460,12 @@ def _places(edges: Tensor, x: Any, out_int32: bool, right: bool, side: str | Non
             raise RuntimeError(
                 f"torch.searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.meta.dtype.short}"
             )
-        if sorter.meta.numel and not bool(((sorter >= 0) & (sorter < edges.meta.shape[-1])).all()):
+        known = sorter.meta.device is not META
+        if (
+            known
+            and sorter.meta.numel
+            and not bool(((sorter >= 0) & (sorter < edges.meta.shape[-1])).all())
+        ):
             raise RuntimeError("torch.searchsorted(): sorter index out of range")
         edges = edges.gather(-1, sorter)  # type: ignore[attr-defined]
     want = dt.int32 if out_int32 else dt.int64

@@ -184,7 +184,7 @@ def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
     if input.meta.dtype.kind == "b" or input.meta.dtype.kind == "c":
         raise RuntimeError(unsupported("mvlgamma", input.meta.dtype))
     x = input if input.meta.dtype.kind == "f" else input.to(dt.default_dtype())  # type: ignore[attr-defined]
-    steps = TORCH["arange"](-p / 2 + 0.5, 0.5, 0.5, dtype=x.meta.dtype)
+    steps = TORCH["arange"](-p / 2 + 0.5, 0.5, 0.5, dtype=x.meta.dtype, device=x.meta.device)
     total = (x.unsqueeze(-1) + steps).lgamma().sum(-1)
     return to_out(total + p * (p - 1) / 4 * math.log(math.pi), out)
 

@@ -24,6 +24,7 @@ from facula.ops.reduce import (
     sum_of_squares,
 )
 from facula.ops.registry import NAMESPACES, TORCH, both, check_out_types, to_out
+from facula.ops.without_values import known
 from facula.tensor import Tensor
 
 # prod -----------------------------------------------------------------------------------------
@@ -49,7 +50,7 @@ def _prod_backward(n: Any, g: Tensor) -> Tensor:
     if g.meta.dtype is not m.dtype:
         g = g.to(m.dtype)  # type: ignore[attr-defined]
     if not m.ndim or not m.numel:
-        return g if not m.ndim else TORCH["zeros"](m.shape, dtype=m.dtype)
+        return g if not m.ndim else TORCH["zeros"](m.shape, dtype=m.dtype, device=m.device)
     return expand_back(g, m, dims, keepdim) * conj_of(products_without(x, dims))
 
 
@@ -529,7 +530,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None,
     n = x.meta.shape[1]
     weights = _cov_weights(x, n, fweights, aweights)
     total = weights.sum() if weights is not None else n
-    if weights is not None and bool((total <= 0).item()):
+    if weights is not None and known(total <= 0):
         raise RuntimeError("cov(): weights sum to zero, can't be normalized")
     if x.meta.dtype.kind not in "fc":
         x = x.to(dt.default_dtype())
@@ -569,7 +570,7 @@ def _cov_weights(x: Tensor, n: int, fweights: Any, aweights: Any) -> Tensor | No
                 f"cov(): expected {name} to have the same numel as there are observations in the input but got "
                 f"{w.meta.numel} != {n}"
             )
-        if bool((w < 0).any()):
+        if known((w < 0).any()):
             raise RuntimeError(f"cov(): {name} cannot be negative")
         weights = w if weights is None else weights * w
     return weights

@@ -122,7 +122,9 @@ def _publish_fractional(k: int) -> None:
         _check_fractional(name, m, k, kernel, out)
         if _random_samples is None:
             batch = 1 if m.ndim == k + 1 else m.shape[0]
-            _random_samples = TORCH["rand"]((batch, m.shape[-k - 1], k), dtype=m.dtype)
+            _random_samples = TORCH["rand"](
+                (batch, m.shape[-k - 1], k), dtype=m.dtype, device=m.device
+            )
         return apply(FRACTIONAL[k], (input, _random_samples), (kernel, out))
 
     def values_only(

@@ -94,7 +94,7 @@ def set_(
     from facula.ops.storage import TypedStorage, UntypedStorage
 
     if source is None:
-        source = TORCH["empty"](0, dtype=self.meta.dtype)
+        source = TORCH["empty"](0, dtype=self.meta.dtype, device=self.meta.device)
     if isinstance(source, TypedStorage):
         source = source._untyped_storage
     if isinstance(source, Tensor):

@@ -132,10 +132,10 @@ FUNCTIONAL["native_channel_shuffle"] = TORCH["native_channel_shuffle"] = channel
 # places ------------------------------------------------------------------------------------------
 
 
-def _coordinates(n: int, align: bool, d: Any) -> Tensor:
+def _coordinates(n: int, align: bool, d: Any, device: Any) -> Tensor:
     if n <= 1:
-        return TORCH["zeros"](n, dtype=d)
-    line = TORCH["linspace"](-1, 1, n, dtype=d)
+        return TORCH["zeros"](n, dtype=d, device=device)
+    line = TORCH["linspace"](-1, 1, n, dtype=d, device=device)
     return line if align else line * ((n - 1) / n)
 
 
@@ -176,10 +176,10 @@ def _affine(theta: Tensor, size: list[int], align: bool) -> Tensor:
     lines = []
     for i, count in reversed(list(enumerate(space))):
         shape = [count if j == i else 1 for j in range(len(space))]
-        lines.append(_coordinates(count, align, d).reshape(shape).expand(space))  # type: ignore[attr-defined]
-    base = TORCH["stack"]([*lines, TORCH["ones"](space, dtype=d)], -1).reshape(
-        1, -1, len(space) + 1
-    )
+        lines.append(_coordinates(count, align, d, theta.meta.device).reshape(shape).expand(space))  # type: ignore[attr-defined]
+    base = TORCH["stack"](
+        [*lines, TORCH["ones"](space, dtype=d, device=theta.meta.device)], -1
+    ).reshape(1, -1, len(space) + 1)
     grid = TORCH["bmm"](base.expand(n, -1, -1), theta.transpose(1, 2))  # type: ignore[attr-defined]
     return grid.view(n, *space, len(space))
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.ops.create import finish
+from facula.graph.meta import META
+from facula.ops.create import device_of, finish
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, both
+from facula.ops.without_values import known, on_meta
 from facula.tensor import STRIDED, Tensor
 
 WINDOWS: dict[str, Any] = {}  # torch.signal.windows
@@ -96,13 +98,14 @@ def _window(name: str, values: Callable[..., np.ndarray], **extra: Any) -> None:
                 raise TypeError(f"{name}() missing 1 required keyword-only argument: '{k}'")
         if M == 0:
             return TORCH["empty"](0, dtype=d, device=device, requires_grad=requires_grad)
+        if device_of(device) is META:
+            return finish(on_meta(d, (M,)), requires_grad)
         line = (
             values(M, sym, **wanted)
             if M > 1 or name in ("gaussian", "exponential", "kaiser")
             else np.ones(1)
         )
-        made = tensor_of(np.asarray(line), d)
-        return finish(made if device is None else made.to(device), requires_grad)  # type: ignore[attr-defined]
+        return finish(tensor_of(np.asarray(line), d), requires_grad)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The {name} window of M elements."
@@ -150,10 +153,11 @@ def _old_window(name: str, values: Callable, **extra: Any) -> None:
         d = dtype or dt.default_dtype()
         if d.kind not in "fc":
             raise RuntimeError(f"{name} expects floating point dtypes, got: {d.short}")
+        if device_of(device) is META:
+            return finish(on_meta(d, (window_length,)), requires_grad)
         line = np.zeros(0) if not window_length else np.ones(1) if window_length == 1 else values(
             window_length, not periodic, **given)  # fmt: skip
-        made = tensor_of(np.asarray(line), d)
-        return finish(made if device is None else made.to(device), requires_grad)  # type: ignore[attr-defined]
+        return finish(tensor_of(np.asarray(line), d), requires_grad)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The {name.removesuffix('_window')} window."
@@ -175,15 +179,15 @@ _old_window("kaiser_window", _kaiser, beta=12.0)
 # short-time Fourier transforms -------------------------------------------------------------------------
 
 
-def _window_of(window: Tensor | None, n_fft: int, length: int, d: Any) -> Tensor:
-    w = TORCH["ones"](length, dtype=d) if window is None else window
+def _window_of(window: Tensor | None, n_fft: int, length: int, d: Any, device: Any) -> Tensor:
+    w = TORCH["ones"](length, dtype=d, device=device) if window is None else window
     if length < n_fft:
         left = (n_fft - length) // 2
         w = TORCH["cat"](
             [
-                TORCH["zeros"](left, dtype=w.meta.dtype),
+                TORCH["zeros"](left, dtype=w.meta.dtype, device=w.meta.device),
                 w,
-                TORCH["zeros"](n_fft - length - left, dtype=w.meta.dtype),
+                TORCH["zeros"](n_fft - length - left, dtype=w.meta.dtype, device=w.meta.device),
             ]
         )
     return w
@@ -226,7 +230,7 @@ def stft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: i
         )
     frames = input.unfold(-1, n_fft, hop)  # type: ignore[attr-defined]
     if window is not None or length < n_fft:
-        frames = frames * _window_of(window, n_fft, length, m.dtype)
+        frames = frames * _window_of(window, n_fft, length, m.dtype, m.device)
     is_complex = frames.meta.dtype.kind == "c"
     if onesided is None:
         onesided = not is_complex
@@ -268,7 +272,7 @@ def istft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: 
     if return_complex and onesided:
         raise RuntimeError("cannot have onesided output if window or input is complex")
     d = m.dtype.to_real()
-    w = _window_of(window, n_fft, win, d)
+    w = _window_of(window, n_fft, win, d, m.device)
     spectra = input.transpose(-2, -1)  # type: ignore[attr-defined]
     norm = "ortho" if normalized else None
     if return_complex:
@@ -286,25 +290,26 @@ def istft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: 
     end = start + length if length is not None else total - (n_fft // 2 if center else 0)
     stop = min(end, total)
     signal, weight = signal.narrow(-1, start, stop - start), weight.narrow(-1, start, stop - start)
-    if bool(weight.abs().min() < 1e-11):
+    if known(weight.abs().min() < 1e-11):
         raise RuntimeError("window overlap add min: 1")
     out = signal / weight
     if end > total:
-        zeros = TORCH["zeros"](*out.meta.shape[:-1], end - total, dtype=out.meta.dtype)
+        zeros = TORCH["zeros"](
+            *out.meta.shape[:-1], end - total, dtype=out.meta.dtype, device=out.meta.device
+        )
         out = TORCH["cat"]([out, zeros], -1)
     return out
 
 
 def _overlapped(frames: Tensor, hop: int, total: int) -> Tensor:
     """Frames (..., frame, sample) added up at their places."""
-    from facula.tensor import adopt_array
+    from facula.ops.arrange import window_places
 
     count, size = frames.meta.shape[-2:]
-    where = (np.arange(count)[:, None] * hop + np.arange(size)).reshape(-1)
     lead = frames.meta.shape[:-2]
     flat = frames.reshape(*lead, count * size)  # type: ignore[attr-defined]
-    zeros = TORCH["zeros"](*lead, total, dtype=frames.meta.dtype)
-    return zeros.index_add(-1, adopt_array(where), flat)
+    zeros = TORCH["zeros"](*lead, total, dtype=frames.meta.dtype, device=frames.meta.device)
+    return zeros.index_add(-1, window_places(count, size, hop, frames.meta.device), flat)
 
 
 __all__ = ["WINDOWS"]

@@ -16,7 +16,9 @@ def _laid_out(g: Tensor, m: Meta) -> Tensor:
     """g with the strides of m: where a view of m is found by its strides."""
     if m.contiguous:
         return g.contiguous()  # type: ignore[attr-defined]
-    laid = TORCH["zeros"](_extent(m, 0), dtype=g.meta.dtype).as_strided(m.shape, m.strides, 0)
+    laid = TORCH["zeros"](_extent(m, 0), dtype=g.meta.dtype, device=g.meta.device).as_strided(
+        m.shape, m.strides, 0
+    )
     return laid.copy_(g)
 
 

@@ -88,6 +88,9 @@ def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: in
         )
     wide = input.detach().to(torch.float64 if input.is_floating_point() else torch.int64)
     axes = tuple(d % max(wide.dim(), 1) for d in dims) or tuple(range(wide.dim()))
+    if wide.is_meta:
+        shape = wide.sum(axes, keepdim).shape
+        return to_out(torch.empty(shape, dtype=torch.uint64, device="meta"), out)
     bits = np.ascontiguousarray(wide.numpy()).view(np.uint64).reshape(tuple(wide.shape))
     if wide.dim():
         bits = np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim)

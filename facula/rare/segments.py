@@ -27,6 +27,7 @@ def _segment_of(data: Tensor, lengths: Any, offsets: Any, axis: int, unsafe: boo
             f"segment_reduce(): Expected axis to be the last dimension of {given} but got {axis}."
         )
     n = data.shape[axis]
+    unsafe = unsafe or at.is_meta  # no values to check
     at = at.detach().long()
     if lengths is not None:
         if not unsafe and (at < 0).any():
@@ -42,7 +43,7 @@ def _segment_of(data: Tensor, lengths: Any, offsets: Any, axis: int, unsafe: boo
         raise RuntimeError(
             f"segment_reduce(): {given} of shape {list(at.shape)} do not cover data of shape {list(data.shape)}"
         )
-    places = torch.arange(n).expand(*at.shape[:-1], n).contiguous()
+    places = torch.arange(n, device=at.device).expand(*at.shape[:-1], n).contiguous()
     number = torch.searchsorted(at[..., 1:].contiguous(), places, right=True)
     sizes = at.diff(dim=-1)
     return torch.where(places < at[..., :1], sizes.shape[-1], number), sizes
@@ -53,7 +54,7 @@ def _others(data: Tensor, number: Tensor, axis: int, count: int, initial: float)
 
     def over(values: Tensor, how: str, start: float) -> Tensor:
         shape = (*data.shape[:axis], count, *data.shape[axis + 1 :])
-        bins = torch.full(shape, start, dtype=values.dtype)
+        bins = torch.full(shape, start, dtype=values.dtype, device=values.device)
         return bins.scatter_reduce(axis, number, values, how).gather(axis, number)
 
     zero, nan = data == 0, data.isnan()
@@ -72,12 +73,12 @@ class SegmentReduce(torch.autograd.Function):
         count = sizes.shape[-1] + 1  # one more, for the places that are in no segment
         shape = (*data.shape[:axis], count, *data.shape[axis + 1 :])
         start = _EMPTY[reduce] if initial is None else initial
-        bins = torch.full(shape, start, dtype=data.dtype)
+        bins = torch.full(shape, start, dtype=data.dtype, device=data.device)
         out = bins.scatter_reduce(axis, number, data, _SCATTER[reduce])
         sizes = sizes.reshape((*sizes.shape, *[1] * (data.dim() - axis - 1)))
         if reduce == "mean":
             mean = out.narrow(axis, 0, count - 1) / sizes
-            empty = torch.full((), float("nan") if initial is None else initial, dtype=data.dtype)
+            empty = data.new_full((), float("nan") if initial is None else initial)
             out = torch.where(sizes == 0, empty, mean)
         else:
             out = out.narrow(axis, 0, count - 1).contiguous()
