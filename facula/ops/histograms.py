@@ -22,7 +22,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     if input.meta.dtype.kind not in "iu":
-        raise RuntimeError(f"\"bincount_cpu\" not implemented for '{input.meta.dtype.short}'")
+        raise NotImplementedError(
+            f"\"bincount_cpu\" not implemented for '{input.meta.dtype.short}'"
+        )
     x = input._values()
     low, high = least_and_greatest(x) if x.size else (0, -1)
     if input.meta.ndim != 1 or low < 0:
@@ -53,7 +55,9 @@ def histc(
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
     if input.meta.dtype.kind not in "fiu":
-        raise RuntimeError(f"\"histogram_cpu\" not implemented for '{input.meta.dtype.short}'")
+        raise NotImplementedError(
+            f"\"histogram_cpu\" not implemented for '{input.meta.dtype.short}'"
+        )
     if min > max:
         raise RuntimeError("max must be larger than min")
     x = input._values().reshape(-1)
@@ -141,7 +145,7 @@ def _histogram(x: np.ndarray, lines: list[np.ndarray], weight: Any, density: boo
 
 def _check_histogram(name: str, input: Tensor, weight: Any) -> None:
     if input.meta.dtype not in (dt.float32, dt.float64):
-        raise RuntimeError(f"\"{name}\" not implemented for '{input.meta.dtype.short}'")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{input.meta.dtype.short}'")
     if weight is not None and weight.meta.dtype is not input.meta.dtype:
         raise RuntimeError(
             f"{name}: if weight tensor is provided, it should have the same dtype as input tensor, but got input "

@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 from facula.autograd.node import shown
+from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply, apply_known, record
-from facula.ops.pointwise import number_type, opmath, sum_to
+from facula.ops.pointwise import need_tensors, number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
 from facula.ops.shape import unsafe_view
 from facula.tensor import Tensor
@@ -224,11 +225,15 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         raise TypeError(
             f"matmul(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
         )
+    if not isinstance(input, Tensor):
+        raise wrong_type(input, "Tensor")
     return _matmul(input, other) if out is None else to_out(_matmul(input, other), out)
 
 
 Tensor.__matmul__ = lambda self, other: matmul(self, other)  # type: ignore[attr-defined]
-Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
+Tensor.__rmatmul__ = lambda self, other: (  # type: ignore[attr-defined]
+    matmul(other, self) if isinstance(other, Tensor) else NotImplemented
+)
 
 
 # products with an addend ------------------------------------------------------------------------
@@ -433,14 +438,20 @@ def linear(
     """
     if out is not None:
         return to_out(linear(input, weight, bias), out)
-    ndim = input.meta.ndim
+    try:
+        ndim, wide = input.meta.ndim, weight.meta.ndim
+    except AttributeError:
+        need_tensors("linear", input=input, weight=weight)
+        raise
     if bias is not None:
         op = _LINEAR["AddmmBackward0" if ndim == 2 else "ViewBackward0"]
         geometry = (input.meta, weight.meta, bias.meta)
         inst = op.calls.get((geometry, None))
         if inst is not None:
             return record(op, inst, (input, weight, bias))
-    if weight.meta.ndim == 1:
+    if wide > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {wide}D")
+    if wide == 1:
         out = matmul(input, weight)
         return out if bias is None else out + bias
     if bias is None:
