@@ -92,6 +92,10 @@ class Tensor:
         if dim is None:
             return self.meta.shape
         n = self.meta.ndim
+        if not hasattr(dim, "__index__"):
+            raise TypeError(
+                f"size(): argument 'dim' (position 1) must be int, not {type(dim).__name__}"
+            )
         if not -n <= dim < n:
             from facula.graph.meta import wrap_dim
 
@@ -170,6 +174,11 @@ class Tensor:
             "preserve_format",
         ):
             return self.meta.contiguous
+        if not hasattr(memory_format, "matches"):
+            raise TypeError(
+                "is_contiguous(): argument 'memory_format' must be torch.memory_format, not "
+                f"{type(memory_format).__name__}"
+            )
         return memory_format.matches(self.meta)
 
     def is_conj(self) -> bool:
@@ -193,6 +202,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:
+        if flag is not True and flag is not False:
+            raise RuntimeError("requires_grad must be a bool")
         if flag and not (self.meta.dtype.is_floating_point or self.meta.dtype.is_complex):
             raise RuntimeError(
                 "only Tensors of floating point and complex dtype can require gradients"
@@ -209,6 +220,11 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Sets `requires_grad`."""
+        if not isinstance(requires_grad, bool):
+            raise TypeError(
+                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
+                f"{type(requires_grad).__name__}"
+            )
         if requires_grad and not (self.meta.dtype.is_floating_point or self.meta.dtype.is_complex):
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         self.requires_grad = requires_grad
@@ -312,6 +328,12 @@ class Tensor:
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {value.__class__.__name__}")
+        if self._rg and value.meta.dtype.kind not in "fc":
+            raise RuntimeError(
+                "data set to a tensor that requires gradients must be floating point or complex dtype"
+            )
         self._s, self.meta, self._off = value._s, value.meta, value._off
 
     def detach(self) -> Tensor:

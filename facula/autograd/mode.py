@@ -103,7 +103,12 @@ class set_grad_enabled(_Context):
     """Sets whether derivatives are recorded, at once; as a context, until its end."""
 
     def __init__(self, mode: bool) -> None:
-        self.mode = bool(mode)
+        if not isinstance(mode, bool):
+            raise TypeError(
+                "set_grad_enabled(): argument 'enabled' (position 1) must be bool, not "
+                f"{type(mode).__name__}"
+            )
+        self.mode = mode
         self.before = LOCAL.tape.grad
         LOCAL.tape.grad = self.mode
 

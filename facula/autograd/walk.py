@@ -188,9 +188,7 @@ class Walk:
         for i, hooks in (node.tensor_hooks or {}).items():
             if i in slots:
                 for hook in list(hooks.values()):
-                    changed = hook(slots[i])
-                    if changed is not None:
-                        slots[i] = changed
+                    slots[i] = _hooked(hook, slots[i])
         for i, refs in (node.retained or {}).items():
             if i in slots:
                 for ref in refs:
@@ -239,9 +237,7 @@ class Walk:
                 continue
             if hooks:
                 for hook in list(hooks.values()):
-                    changed = hook(grad)
-                    if changed is not None:
-                        grad = changed
+                    grad = _hooked(hook, grad)
             if self.wanted and id(leaf) in self.wanted:
                 self.captured[id(leaf)] = grad
             if self.accumulate:
@@ -249,6 +245,19 @@ class Walk:
                 post = leaf._post_hooks
                 for hook in list(post.values()) if post else ():
                     hook(leaf)
+
+
+def _hooked(hook: Callable[[Any], Any], grad: Any) -> Any:
+    """A gradient as a tensor hook leaves it."""
+    changed = hook(grad)
+    if changed is None:
+        return grad
+    if not hasattr(changed, "meta"):
+        raise TypeError(f"expected Variable, but hook returned '{type(changed).__name__}'")
+    if changed.meta.shape != grad.meta.shape:
+        name = getattr(hook, "__name__", "unknown")
+        raise RuntimeError(f"hook '{name}' has changed the size of value")
+    return changed
 
 
 def edge_of(tensor: Any) -> Any:
@@ -264,7 +273,7 @@ def backward(tensors: Sequence[Any], grads: Sequence[Any], keep_graph: bool, cre
         _run(Walk(keep_graph, create_graph), tensors, grads)
         return
     for tensor in inputs:
-        if tensor._g is not None:
+        if tensor._g is not None or not tensor._rg:
             tensor.retain_grad()  # the walk stores its gradient
     got = gradients(tensors, grads, inputs, keep_graph, create_graph, True)
     with set_grad_enabled(create_graph):

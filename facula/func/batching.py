@@ -308,6 +308,10 @@ def _batch_size(leaves: list, dims: list) -> int:
             raise ValueError(
                 f"Got in_dim={d} for an input but the input is of type {type(x)}. We cannot vmap over non-Tensor arguments, please use None as the respective in_dim"
             )
+        if not isinstance(d, int):
+            raise ValueError(
+                f"Got in_dim={d} for an input but in_dim must be either an integer dimension or None."
+            )
         if not -x.dim() <= d < x.dim():
             raise ValueError(
                 f"Got in_dim={d} for some input, but that input is a Tensor of dimensionality {x.dim()} so expected in_dim to satisfy -{x.dim()} <= in_dim < {x.dim()}."

@@ -135,6 +135,8 @@ _COMPLEX_ORDER = [complex32, complex64, complex128]
 def _promote(a: dtype, b: dtype) -> dtype:
     if a is b:
         return a
+    for place, d in enumerate((a, b), 1):
+        _need_dtype("promote_types", f"type{place}", place, d)
     if a.kind == "o" or b.kind == "o":
         raise RuntimeError(f"Promotion for {a} and {b} is not supported")
     if a.kind == "b":
@@ -182,8 +184,18 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     return found
 
 
+def _need_dtype(name: str, argument: str, place: int, d: object) -> None:
+    if not isinstance(d, dtype):
+        raise TypeError(
+            f"{name}(): argument '{argument}' (position {place}) must be torch.dtype, not "
+            f"{type(d).__name__}"
+        )
+
+
 def can_cast(source: dtype, target: dtype) -> bool:
     """Whether an in-place result of type `source` may be stored in `target`."""
+    _need_dtype("can_cast", "from_", 1, source)
+    _need_dtype("can_cast", "to", 2, target)
     if "o" in (source.kind, target.kind):
         return source is target
     order = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
@@ -225,6 +237,7 @@ class finfo:
 
     def __init__(self, type: dtype | None = None) -> None:
         d = type or _Default.dtype
+        _need_dtype("finfo", "type", 1, d)
         if not (d.is_floating_point or d.is_complex):
             raise TypeError(
                 f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d!r}'"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype
 
 
@@ -190,6 +191,10 @@ def meta_of(d: dtype, shape: Iterable[int], device: object = CPU) -> Meta:
     key = (d, tuple(shape), device)
     found = _plain.get(key)
     if found is None:
+        if not isinstance(d, dtype):
+            raise wrong_type(d, "torch.dtype")
+        if math.prod(key[1]) * d.itemsize >= 1 << 63:
+            raise RuntimeError(f"Storage size calculation overflowed with sizes={list(key[1])}")
         if len(_plain) > 200_000:
             _plain.clear()
         found = _plain[key] = meta(d, key[1], contiguous_strides(key[1]), device)
@@ -228,7 +233,11 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
 def wrap_dim(dim: int, ndim: int) -> int:
     """A non-negative dim; IndexError with PyTorch's words where it is out of range."""
     n = max(ndim, 1)
-    if not -n <= dim < n:
+    try:
+        inside = -n <= dim < n
+    except TypeError:
+        raise wrong_type(dim, "int") from None
+    if not inside:
         raise IndexError(
             f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
         )

@@ -10,6 +10,7 @@ from typing import Any
 from weakref import ref as _ref
 
 from facula.autograd.node import HOOKS, Node, Saved, grad_class, save, save_result
+from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import (
     ENGINE,
@@ -163,6 +164,8 @@ def apply_settled(op: Op, t: Tensor, args: tuple, settle: Callable[..., tuple]) 
         inst = op.calls.get((t.meta, args))
     except TypeError:  # a list among args
         return apply(op, (t,), settle(t.meta.ndim, *args))
+    except AttributeError:
+        raise _not_a_tensor(op, (t,)) from None
     if inst is not None:
         return record(op, inst, (t,))
     return apply_known(op, (t,), settle(t.meta.ndim, *args), t.meta, args)
@@ -258,6 +261,9 @@ def record_several(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple
 
 def _not_a_tensor(op: Op, tensors: Sequence[Any]) -> TypeError:
     place, bad = next((i, t) for i, t in enumerate(tensors, 1) if not isinstance(t, Tensor))
+    found = wrong_type(bad, "Tensor")
+    if "argument" in str(found):
+        return found
     return TypeError(f"{op.name}(): argument {place} must be Tensor, not {type(bad).__name__}")
 
 

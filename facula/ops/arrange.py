@@ -14,6 +14,7 @@ from facula.graph.meta import META, Meta, Size, meta_of, wrap_dim
 from facula.graph.meta import broadcast_shapes as _broadcast
 from facula.graph.tape import Op
 from facula.ops.apply import apply
+from facula.ops.joining import check_elements
 from facula.ops.pointwise import sum_to
 from facula.ops.registry import TORCH, both, only_method, only_torch, to_out
 from facula.ops.shape import _view_op, known_view, make_view, sizes_of
@@ -175,9 +176,9 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if input.meta.ndim < 2:
         raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.meta.ndim}")
-    for i, d in enumerate(dims):
+    for d in dims:
         if not -input.meta.ndim <= d < input.meta.ndim:
-            raise RuntimeError(f"Rotation dim{i} out of range, dim{i} = {d}")
+            wrap_dim(d, input.meta.ndim)
     a, b = (d % input.meta.ndim for d in dims)
     if a == b:
         raise RuntimeError(
@@ -388,9 +389,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
     shapes = tuple((s,) if isinstance(s, int) else tuple(s) for s in shapes)
     for s in shapes:
         if any(n < 0 for n in s):
-            raise RuntimeError(
-                f"Trying to create tensor with negative dimension ({min(s)}): ({min(s)})"
-            )
+            raise ValueError("Attempting to broadcast a dimension with negative length!")
     try:
         return Size(_broadcast(*shapes))
     except RuntimeError:
@@ -404,6 +403,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """Tensors expanded to their common shape."""
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
+    check_elements(tensors)
     shape = _broadcast(*[t.meta.shape for t in tensors])
     return tuple(t.expand(shape) for t in tensors)
 

@@ -16,7 +16,7 @@ from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.formula import recording
-from facula.ops.pointwise import opmath, sum_to
+from facula.ops.pointwise import need_tensors, opmath, sum_to
 from facula.ops.registry import FUNCTIONAL, TORCH
 from facula.tensor import Tensor
 
@@ -203,6 +203,7 @@ SDPA_BACKWARD = Op("scaled_dot_product_attention_backward", _back_infer, _back_e
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, gqa: bool) -> int:
+    need_tensors("scaled_dot_product_attention", query=q, key=k, value=v)
     a, b, c = q.meta, k.meta, v.meta
     if not a.dtype is b.dtype is c.dtype:
         raise RuntimeError(
@@ -226,6 +227,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, g
                 "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
                 "is_causal=True"
             )
+    _check_sizes(a, b, c, None if mask is None else mask.meta)
     if not gqa:
         return 1
     heads = [m.shape[-3] if m.ndim > 2 else 1 for m in (a, b, c)]
@@ -235,6 +237,22 @@ def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, g
             f"{heads[0]}, {heads[1]}, {heads[2]}"
         )
     return heads[0] // heads[1]
+
+
+def _check_sizes(q: Meta, k: Meta, v: Meta, mask: Meta | None) -> None:
+    """The products' and the mask's sizes, in the words of PyTorch's products of stacks."""
+    lead = math.prod(q.shape[:-2])
+    for left, right in (
+        ((lead, q.shape[-1]), (lead, k.shape[-1])),
+        ((lead, k.shape[-2]), (lead, v.shape[-2])),
+    ):
+        if left != right:
+            raise RuntimeError(
+                "Expected size for first two dimensions of batch2 tensor to be: "
+                f"{list(left)} but got: {list(right)}."
+            )
+    if mask is not None:
+        broadcast_shapes((*q.shape[:-1], k.shape[-2]), mask.shape)
 
 
 def _c(m: Meta) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
 from facula.ops.elementwise import conj_of
 from facula.ops.index import nonzero_tuple, put_somewhere
 from facula.ops.pointwise import _number_of, number_type, opmath, result_type, sum_to
+from facula.ops.ranges import check_fits
 from facula.ops.registry import TORCH, both, check_out, inplace, to_out
 from facula.ops.without_values import needs_values
 from facula.tensor import Tensor
@@ -27,7 +28,7 @@ def shape_meta(v: Any) -> Meta:
 
 def _refuse(name: str, d: Any) -> None:
     if d.kind == "c":
-        raise RuntimeError(f"{name} is not supported for complex types")
+        raise NotImplementedError(f"{name} is not supported for complex types")
 
 
 def _at_least(x: Any, bound: Any) -> Any:
@@ -143,7 +144,7 @@ def _clamped(name: str, input: Tensor, min: Any, max: Any) -> Tensor:
     if any(x is None for x in numbers):
         raise TypeError(f"{name}(): bounds must be numbers or tensors")
     if any(isinstance(x, complex) for x in numbers):
-        raise RuntimeError("clamp is not supported for complex types")
+        raise NotImplementedError("clamp is not supported for complex types")
     lo = "" if min is None else number_type(numbers[0])
     hi = "" if max is None else number_type(numbers[-1])
     return apply(CLAMP[name], (input,), (lo, hi), numbers)
@@ -216,24 +217,6 @@ MASKED_FILL_TENSOR = Op("masked_fill", _fill_infer, _fill_expand, _fill_tensor_b
                         saves="1", grad_name="MaskedFillBackward1", shows="0 2")  # fmt: skip
 
 
-_C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half",
-            "bfloat16": "c10::BFloat16", "int64": "int64_t", "int32": "int", "int16": "int16_t",
-            "int8": "int8_t", "uint8": "uint8_t"}  # fmt: skip
-
-
-def _fits(value: Any, d: Any) -> None:
-    """RuntimeError in PyTorch's words where a number does not go into d."""
-    wrong = isinstance(value, complex) and d.kind != "c"
-    if d.kind in "iu" and not wrong:
-        limits = dt.iinfo(d)
-        wrong = not (math.isfinite(value) and limits.min <= int(value) <= limits.max)
-    elif d.kind == "f" and not wrong:
-        wrong = abs(value) > dt.finfo(d).max and not math.isinf(value)
-    if wrong:
-        name = _C_NAMES.get(d.name, d.name)
-        raise RuntimeError(f"value cannot be converted to type {name} without overflow")
-
-
 @both("masked_fill")
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """input with value where mask is true."""
@@ -244,14 +227,14 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
                 f"{value.meta.ndim} dimension(s)."
             )
         if value.meta.dtype.kind == "c":
-            _fits(1j, input.meta.dtype)
+            check_fits(1j, input.meta.dtype)
         return apply(MASKED_FILL_TENSOR, (input, mask, value))
     x = _number_of(value)
     if x is None:
         raise TypeError(
             f"masked_fill(): argument 'value' must be Number or Tensor, not {type(value).__name__}"
         )
-    _fits(x, input.meta.dtype)
+    check_fits(x, input.meta.dtype)
     if isinstance(x, complex):
         return apply(
             MASKED_FILL_TENSOR,
@@ -338,6 +321,9 @@ def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = N
     if input.meta.dtype.kind == "c":
         parts = [nan_to_num(p, nan, posinf, neginf) for p in (input.real, input.imag)]  # type: ignore[attr-defined]
         return to_out(TORCH["complex"](*parts), out)
+    for x in (nan, posinf, neginf):
+        if x is not None and not hasattr(x, "__float__"):
+            raise wrong_type(x, "float")
     kinds = ("" if posinf is None else "f", "" if neginf is None else "f")
     numbers = (float(nan or 0.0), float(posinf or 0.0), float(neginf or 0.0))
     return to_out(apply(NAN_TO_NUM, (input,), kinds, numbers), out)
@@ -367,7 +353,7 @@ def _lerp_infer(a: Meta, b: Meta, *w: Any) -> Meta:
     if metas:
         _same("weight", a, metas[0])
     if d.kind not in "fc":
-        raise RuntimeError(f"\"lerp_kernel_scalar\" not implemented for '{d.short}'")
+        raise NotImplementedError(f"\"lerp_kernel_scalar\" not implemented for '{d.short}'")
     return meta_of(d, broadcast_shapes(a.shape, b.shape, *[m.shape for m in metas]), a.device)
 
 
@@ -426,7 +412,7 @@ def _addc_infer(name: str) -> Any:
         if kind in "fc" and d.kind not in "fc":
             raise RuntimeError("value cannot be converted to type int64_t without overflow")
         if d.kind == "b":
-            raise RuntimeError(f"\"{name}_cpu_out\" not implemented for 'Bool'")
+            raise NotImplementedError(f"\"{name}_cpu_out\" not implemented for 'Bool'")
         return meta_of(d, broadcast_shapes(a.shape, b.shape, c.shape), a.device)
 
     return infer

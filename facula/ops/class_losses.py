@@ -143,7 +143,7 @@ def _check_nll(x: Meta, t: Meta, weight: Tensor | None) -> None:
     if t.dtype not in (dt.int64, dt.uint8):
         raise RuntimeError(f"expected target dtype to be Long or Byte, but got {t.dtype.short}")
     if x.dtype.kind != "f":
-        raise RuntimeError(f"\"nll_loss_out_frame\" not implemented for '{x.dtype.short}'")
+        raise NotImplementedError(f"\"nll_loss_out_frame\" not implemented for '{x.dtype.short}'")
     classes = x.shape[_class_dim(x)]
     if weight is not None and (weight.meta.ndim != 1 or weight.meta.numel != classes):
         raise RuntimeError(

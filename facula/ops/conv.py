@@ -244,6 +244,10 @@ def _check(
             f"1-dimensional with {outputs} elements, but got bias of size {list(bias.shape)} "
             "instead"
         )
+    if 0 in w.shape[2:]:
+        names = ("kernel_height", "kernel_width") if len(w.shape) == 4 else ("kernel_size",)
+        sizes = " ".join(f"{n}: {k}" for n, k in zip(names, w.shape[2:], strict=False))
+        raise RuntimeError(f"kernel size should be greater than zero, but got {sizes}")
     if not transposed:
         _check_window(x.shape[2:], w.shape[2:], padding, dilation)
 

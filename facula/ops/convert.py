@@ -140,10 +140,12 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         return f"torch.{self.meta.dtype.short}Tensor"
     if isinstance(dtype, str):
         name = dtype.removeprefix("torch.").removesuffix("Tensor")
-        dtype = next((d for d in dt.DTYPES.values() if d.short == name), None)
+        asked, dtype = dtype, next((d for d in dt.DTYPES.values() if d.short == name), None)
         if dtype is None:
-            raise ValueError(f"invalid type: '{dtype}'")
+            raise ValueError(f"invalid type: '{asked}'")
     elif not isinstance(dtype, Dtype):
+        if not hasattr(dtype, "dtype"):
+            raise TypeError("dtype must be a type, str, or dtype object")
         dtype = dtype.dtype  # torch.FloatTensor and the like
     return cast(self, dtype)
 
@@ -181,6 +183,10 @@ COPY_OVER = Op("copy", lambda old, src, m: m, lambda g, old, src, m: g.expand(g.
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Copies src's elements into self, broadcast and converted."""
     if not isinstance(src, Tensor):
+        if not isinstance(src, (int, float, complex, np.generic)):
+            raise TypeError(
+                f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}"
+            )
         src = TORCH["tensor"](src, dtype=self.meta.dtype, device=self.meta.device)
     m = self.meta
     if src.meta.device is META and m.device is not META:

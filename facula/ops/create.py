@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype as Dtype
+from facula.graph.formats import layout as Layout
 from facula.graph.meta import CPU, DEFAULT_DEVICES, META, Device, Meta, meta_of
 from facula.graph.reference import encode
 from facula.graph.tape import LOCAL, Op, new_storage
 from facula.ops.apply import apply
+from facula.ops.pointwise import NUMBERS, need_tensors, number_type
+from facula.ops.ranges import check_fits, check_range
 from facula.ops.registry import TORCH, method, only_torch, to_out
 from facula.ops.without_values import any_on_meta
 from facula.runtime.buffers import Buffer, alloc
@@ -37,7 +41,9 @@ def device_of(device: Any, out: Tensor | None = None) -> Device:
 
 def finish(t: Tensor, requires_grad: bool) -> Tensor:
     """Sets requires_grad on a fresh tensor."""
-    if requires_grad:
+    if requires_grad is not False:
+        if requires_grad is not True:
+            raise wrong_type(requires_grad, "bool")
         if t.meta.dtype.kind not in "fc":
             raise RuntimeError(
                 "Only Tensors of floating point and complex dtype can require gradients"
@@ -53,11 +59,12 @@ def filled(m: Meta, value: Any) -> Tensor:
     """A lazily filled tensor: a number costs nothing until it is read."""
     if m.device is META:
         return empty_meta(m)
-    from facula.ops.pointwise import number_type
-
-    if isinstance(value, complex):
+    kind = number_type(value)
+    if value:
+        check_fits(value, m.dtype)
+    if kind == "c":
         return adopt_array(encode(np.full(m.shape, value, np.complex128), m.dtype), m.dtype)
-    return apply(FULL, (), (m, number_type(value)), (value,))
+    return apply(FULL, (), (m, kind), (value,))
 
 
 def sizes(args: Sequence[Any], kwargs: dict, name: str) -> tuple[int, ...]:
@@ -67,9 +74,7 @@ def sizes(args: Sequence[Any], kwargs: dict, name: str) -> tuple[int, ...]:
     if "size" in kwargs:
         args = (kwargs.pop("size"),)
     if not args:
-        raise TypeError(
-            f"{name}() received an invalid combination of arguments - got (), but expected one of:\n * (tuple of ints size, *, ...)"
-        )
+        raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
     shape = sizes_of(args, name)
     for n in shape:
         if n < 0:
@@ -84,6 +89,8 @@ def _factory(name: str, value: Any) -> None:
                  device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
                  memory_format: Any = None, names: Any = None, **kwargs: Any) -> Tensor:  # fmt: skip
         shape = sizes(size, kwargs, name)
+        if layout is not None and not isinstance(layout, Layout):
+            raise wrong_type(layout, "torch.layout")
         if kwargs:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kwargs))}'")
         m = meta_of(
@@ -95,6 +102,7 @@ def _factory(name: str, value: Any) -> None:
 
     def like(input: Tensor, *, dtype: Dtype | None = None, layout: Any = None, device: Any = None,
              requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+        need_tensors(name + "_like", input=input)
         m = input.meta
         d = m.device if device is None else device_of(device)
         return finish(make(meta_of(dtype or m.dtype, m.shape, d), value), requires_grad)
@@ -106,6 +114,7 @@ def _factory(name: str, value: Any) -> None:
         return finish(make(meta_of(dtype or self.meta.dtype, shape, d), value), requires_grad)
 
     for fn, n in ((function, name), (like, name + "_like"), (new, "new_" + name)):
+        fn.__code__ = fn.__code__.replace(co_name=n)  # what errors show
         fn.__name__ = fn.__qualname__ = n
         fn.__doc__ = f"A tensor {'of zeros' if value == 0 else 'of ones' if value == 1 else 'with any values'}."
     TORCH[name], TORCH[name + "_like"] = function, like
@@ -131,6 +140,9 @@ def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Dtype 
     """A tensor of one number."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
+    number_type(fill_value)
+    if isinstance(size, int):
+        raise wrong_type(size, "tuple of ints")
     m = meta_of(
         dtype or dt.of_number(fill_value), sizes((size,), {}, "full"), device_of(device, out)
     )
@@ -171,7 +183,7 @@ def infer_sequence(data: Any) -> tuple[np.ndarray, Dtype]:
     """Nested sequences of numbers (or 0-d tensors, arrays) as an array with PyTorch's dtype."""
     if isinstance(data, (bool, int, float, complex)):
         if type(data) is int and not -(1 << 63) <= data < 1 << 63:
-            raise RuntimeError("Overflow when unpacking long long")
+            raise ValueError("Overflow when unpacking long long")
         d = _scalar_kind(data)
         return np.asarray(data), d
     shape = _sequence_shape(data)
@@ -179,6 +191,8 @@ def infer_sequence(data: Any) -> tuple[np.ndarray, Dtype]:
     _flatten(data, shape, 0, flat)
     kinds = {type(x) for x in flat}
     if any(issubclass(k, (Tensor, np.generic, np.ndarray)) for k in kinds):
+        if any(isinstance(x, Tensor) and x.meta.numel != 1 for x in flat):
+            raise ValueError("only one element tensors can be converted to Python scalars")
         flat = [x.item() if isinstance(x, (Tensor, np.generic, np.ndarray)) else x for x in flat]
         kinds = {type(x) for x in flat}
     d = dt.bool_ if flat else dt.default_dtype()
@@ -187,8 +201,9 @@ def infer_sequence(data: Any) -> tuple[np.ndarray, Dtype]:
         if isinstance(flat[0], str):
             raise ValueError("too many dimensions 'str'")
         if not issubclass(k, (bool, int, float, complex)):
-            raise TypeError(f"new(): invalid data type '{k.__name__}'" if k is str else
-                            f"Could not infer dtype of {k.__name__}")  # fmt: skip
+            if k in (str, bytes):
+                raise TypeError(f"new(): invalid data type '{k.__name__}'")
+            raise RuntimeError(f"Could not infer dtype of {k.__name__}")
         e = (
             dt.bool_ if k is bool else dt.int64 if issubclass(k, int)
             else dt.default_dtype() if issubclass(k, float) else dt.default_dtype().to_complex()
@@ -198,13 +213,13 @@ def infer_sequence(data: Any) -> tuple[np.ndarray, Dtype]:
     if d is dt.int64:
         for x in flat:
             if not -(1 << 63) <= x < 1 << 63:
-                raise RuntimeError("Overflow when unpacking long long")
+                raise ValueError("Overflow when unpacking long long")
     wide = {"b": np.bool_, "i": np.int64, "f": np.float64, "c": np.complex128}[d.kind]
     return np.array(flat, wide).reshape(shape), d
 
 
 def _is_sequence(x: Any) -> bool:
-    return isinstance(x, (list, tuple, range)) or (hasattr(x, "__len__") and hasattr(x, "__getitem__")
+    return isinstance(x, (list, tuple, range)) or (not isinstance(x, type) and hasattr(x, "__len__") and hasattr(x, "__getitem__")
                                                    and not isinstance(x, (str, bytes, dict)) and getattr(x, "shape", None) != ())  # fmt: skip
 
 
@@ -217,6 +232,8 @@ def _sequence_shape(data: Any) -> tuple[int, ...]:
         shape.append(n)
         if not n:
             break
+        if data[0] is data:
+            raise TypeError("new(): self-referential lists are incompatible")
         data = data[0]
         if len(shape) > 128:
             raise ValueError("too many dimensions 'list'")
@@ -233,18 +250,20 @@ def _flatten(data: Any, shape: tuple[int, ...], depth: int, out: list) -> None:
         out += data.reshape(-1).tolist()
         return
     if not _is_sequence(data):
-        raise TypeError(
-            f"not a sequence: '{type(data).__name__}' object found in a nested sequence"
-        )
+        raise TypeError("not a sequence")
     if len(data) != shape[depth]:
         raise ValueError(
             f"expected sequence of length {shape[depth]} at dim {depth} (got {len(data)})"
         )
     if depth == len(shape) - 1 and isinstance(data, (list, tuple, range)):
         for x in data:
+            if x is data:
+                raise TypeError("new(): self-referential lists are incompatible")
             if isinstance(x, (list, tuple)):
-                raise ValueError(f"expected sequence of length {shape[depth]} at dim {depth} (got {len(x)})" if False else
-                                 f"too many dimensions '{type(x).__name__}'")  # fmt: skip
+                kind = type(x).__name__
+                if any(type(y) is float for y in data):
+                    raise TypeError(f"must be real number, not {kind}")
+                raise TypeError(f"'{kind}' object cannot be interpreted as an integer")
         out += data
         return
     for x in data:
@@ -272,13 +291,15 @@ def as_array(data: Any, asked: Dtype | None) -> tuple[np.ndarray, Dtype]:
     else:
         if hasattr(data, "__array__") and not isinstance(data, (list, tuple)):
             return as_array(np.asarray(data), asked)
-        if isinstance(data, str):
-            raise TypeError("new(): invalid data type 'str'")
+        if isinstance(data, (str, bytes)):
+            raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
         if data is None or isinstance(data, (dict, set)):
             raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
         if not _is_sequence(data) and not isinstance(data, (bool, int, float, complex)):
             raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
         array, d = infer_sequence(data)
+        if asked is not None and asked is not d:
+            check_range(array, asked)
     if asked is not None and asked is not d:
         return _converted(array, d, asked), asked
     if array.dtype != d.storage:
@@ -431,9 +452,15 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
     given = {**dict(zip(names, args)), **kwargs}
     start, end, step = given.get("start", 0), given.get("end"), given.get("step", 1)
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
-    if end is None:
-        raise TypeError("arange() received an invalid combination of arguments: `end` is missing")
-    if step == 0:
+    if not given:
+        raise TypeError("arange() received an invalid combination of arguments - got ()")
+    for place, (arg, x) in enumerate((("end", end), ("start", start), ("step", step))):
+        if not isinstance(x, (*NUMBERS, np.generic)):
+            at = "" if place else " (position 1)"
+            raise TypeError(
+                f"arange(): argument '{arg}'{at} must be Number, not {type(x).__name__}"
+            )
+    if step == 0 or step != step:
         raise RuntimeError("step must be nonzero")
     if not all(map(math.isfinite, (start, end))):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
@@ -447,6 +474,8 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
             raise ValueError("step must be nonzero")
         start, end, step = int(start), int(end), int(step)
     count = max(0, math.ceil((end - start) / step))
+    if count >= 1 << 63:
+        raise RuntimeError("invalid size, possible overflow?")
     number = int if dtype.kind in "iub" else float
     start, step = number(start), number(step)
     m = meta_of(dtype, (count,), device_of(device, out))
@@ -502,6 +531,8 @@ def _line(name: str, transform: Any) -> None:
             device = META if device is None else device
             start, end = (x.is_complex() * 0j if isinstance(x, Tensor) else x for x in (start, end))
         start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
+        for x in (start, end):
+            number_type(x)
         if not hasattr(steps, "__index__"):
             raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
         if steps < 0:
@@ -550,6 +581,9 @@ _line("logspace", _logspace_values)
 def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: Dtype | None = None, layout: Any = None,
         device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """Ones on the diagonal, zeros elsewhere."""
+    for size in (n, m):
+        if size is not None and not hasattr(size, "__index__"):
+            raise wrong_type(size, "int")
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(
             f"n must be greater or equal to 0, got {n}"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -185,6 +186,8 @@ def _triangle(name: str, keep: Any) -> None:
     op = Op(name, infer, expand, lambda n, g: apply(op, (g,), n.params))
 
     def function(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
+        if not hasattr(diagonal, "__index__"):
+            raise wrong_type(diagonal, "int")
         return to_out(apply(op, (input,), (int(diagonal),)), out)
 
     function.__name__ = function.__qualname__ = name
@@ -211,12 +214,15 @@ def _below(row: int, col: int, offset: int) -> int:
 def _indices(name: str, make: Any, count: Any) -> None:
     def function(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None,
                  layout: Any = None) -> Tensor:  # fmt: skip
+        for size in (row, col, offset):
+            if not hasattr(size, "__index__"):
+                raise wrong_type(size, "int")
         if row < 0 or col < 0:
             what = "row" if row < 0 else "col"
             raise RuntimeError(f"{what} must be non-negative, got{row if row < 0 else col}")
         d = dtype or dt.int64
         if d.kind not in "iu":
-            raise RuntimeError(f"\"{name}\" not implemented for '{d.short}'")
+            raise NotImplementedError(f"\"{name}\" not implemented for '{d.short}'")
         if device_of(device) is META:
             return on_meta(d, (2, count(row, col, offset)))
         found = np.stack(make(row, offset, col)).astype(d.storage)

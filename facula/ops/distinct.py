@@ -13,6 +13,7 @@ from facula.graph.reference import encode
 from facula.graph.tape import LOCAL
 from facula.ops.apply import apply
 from facula.ops.compact import places, selected
+from facula.ops.pointwise import need_tensors
 from facula.ops.registry import TORCH, both
 from facula.ops.sorting import SORT
 from facula.ops.without_values import needs_values
@@ -79,6 +80,7 @@ def _unique_sorted(flat: Tensor, consecutive: bool, inverse: bool, count: bool) 
 def _unique(
     input: Tensor, consecutive: bool, return_inverse: bool, return_counts: bool, dim: int | None
 ) -> Any:
+    need_tensors("unique_consecutive" if consecutive else "_unique2", input=input)
     if dim is None and input.meta.dtype.kind != "c":
         grad, LOCAL.tape.grad = LOCAL.tape.grad, False
         try:

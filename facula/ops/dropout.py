@@ -13,7 +13,7 @@ from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.formula import in_place
-from facula.ops.pointwise import opmath
+from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.random import default_generator, redrawable
 from facula.ops.registry import TORCH, functional
 from facula.random import draws
@@ -96,6 +96,11 @@ def _dropped(
 ) -> Tensor:
     if not 0 <= p <= 1:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
+    need_tensors("dropout", input=input)
+    if train and input.meta.dtype.kind not in "fc":
+        raise RuntimeError(
+            f"result type Float can't be cast to the desired output type {input.meta.dtype.short}"
+        )
     if p == 0 or not train or not input.meta.numel:
         return input
     if p == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
@@ -113,7 +114,12 @@ def _with_alpha(name: str, plain: Any, scaled: Op, sign: int) -> Any:
         ):
             return plain(input, other)
         operands(name, input, other)
-        alpha = _number_of(alpha) if not isinstance(alpha, Tensor) else alpha.item()
+        if isinstance(alpha, Tensor):
+            alpha = alpha.item()
+        elif _number_of(alpha) is None:
+            raise wrong_type(alpha, "Number")
+        else:
+            alpha = _number_of(alpha)
         if type(alpha) is int and alpha == 1:
             return to_out(plain(input, other), out)
         if isinstance(other, Tensor) and isinstance(input, Tensor):
@@ -204,11 +210,22 @@ def _function(name: str, record: Any, doc: str) -> Any:
         elif name in _TENSORS_ONLY:
             need_tensors(name, input=input, other=other)
         operands(name, input, other)
+        if name in _REMAINDERS:
+            _divisible(input, other)
         return to_out(record(input, other), out)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function
+
+
+_REMAINDERS = frozenset(("floor_divide", "remainder", "fmod"))
+
+
+def _divisible(input: Any, other: Any) -> None:
+    """RuntimeError for a whole number divided by the number 0 with remainder."""
+    if type(other) in (int, bool) and not other and input.meta.dtype.kind in "iub":
+        raise RuntimeError("ZeroDivisionError")
 
 
 publish("mul", _function("mul", mul, "input * other, elementwise."), aliases=("multiply",))
@@ -224,6 +241,8 @@ def divide(
     if rounding_mode is out is None and type(input) is type(other) is Tensor:
         return div(input, other)
     operands("div", input, other)
+    if rounding_mode is not None and not isinstance(rounding_mode, str):
+        raise wrong_type(rounding_mode, "str")
     if rounding_mode not in _DIVISIONS:
         raise RuntimeError(
             "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
@@ -368,8 +387,13 @@ Tensor.__rfloordiv__ = lambda self, other: floor_divide(other, self)  # type: ig
 # comparisons ---------------------------------------------------------------------------
 
 
+def _no_complex(name: str) -> Any:
+    return lambda d: f"\"{name}_cpu\" not implemented for '{d.short}'" if d.kind == "c" else None
+
+
 def _compare(name: str, dunder: str, aliases: tuple[str, ...] = ()) -> None:
-    record = binary(name, lambda g, a, b: g.binary(name, a, b), None, rule=BOOL)
+    check = None if name in ("eq", "ne") else _no_complex(name)
+    record = binary(name, lambda g, a, b: g.binary(name, a, b), None, rule=BOOL, check=check)
 
     def symbol(self: Tensor, other: Any) -> Any:
         return record(self, other)
@@ -399,6 +423,7 @@ Tensor.__hash__ = lambda self: id(self)  # type: ignore[method-assign, assignmen
 
 
 def _only_bits(name: str) -> Any:
+    name = name.replace("bitwise_left_", "l").replace("bitwise_right_", "r")  # as PyTorch's kernels
     return lambda d: f"\"{name}_cpu\" not implemented for '{d.short}'" if d.kind in "fc" else None
 
 
@@ -451,7 +476,17 @@ Tensor.logical_not_ = _logical_not_  # type: ignore[attr-defined]
 Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[attr-defined]
 Tensor.__div__ = Tensor.__truediv__  # type: ignore[attr-defined]
 Tensor.__idiv__ = Tensor.__itruediv__  # type: ignore[attr-defined]
-Tensor.__invert__ = lambda self: TORCH["bitwise_not"](self)  # type: ignore[attr-defined]
+
+
+def _invert(self: Tensor) -> Tensor:
+    if self.meta.dtype.kind in "fc":
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
+    return TORCH["bitwise_not"](self)
+
+
+Tensor.__invert__ = _invert  # type: ignore[attr-defined]
 
 
 # maximum and minimum of two ------------------------------------------------------------

@@ -7,11 +7,12 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph import reference_bag  # noqa: F401  (the meaning of the template)
+from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
 from facula.ops.index import scatter_op
-from facula.ops.pointwise import opmath
+from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.registry import TORCH, functional
 from facula.tensor import Tensor, storage_array
 
@@ -173,7 +174,12 @@ def embedding(
     """
     padding = _padding_row(padding_idx, weight.meta.shape[0] if weight.meta.ndim else 0)
     if weight.meta.ndim == 2:
-        _look(input, weight.meta.shape[0])
+        try:
+            _look(input, weight.meta.shape[0])
+        except AttributeError:
+            if not isinstance(input, Tensor):
+                raise wrong_type(input, "Tensor") from None
+            raise
     if max_norm is not None:
         renorm_rows(weight, input, max_norm, norm_type)
     return apply(EMBEDDING, (weight, input), (padding, bool(scale_grad_by_freq), bool(sparse)))
@@ -519,6 +525,7 @@ ONE_HOT = Op(
 @functional("one_hot")
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """1 at the class that each element names, 0 elsewhere, along a new last dim."""
+    need_tensors("one_hot", input=tensor)
     m = tensor.meta
     if m.dtype is not dt.int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from facula.graph.blame import wrong_type
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
@@ -78,7 +79,7 @@ def pointwise(
 
     def infer(a: Meta, *_: Any) -> Meta:
         if a.dtype.kind not in kinds:
-            raise RuntimeError(unsupported(kernel or f"{name}_cpu", a.dtype))
+            raise NotImplementedError(unsupported(kernel or f"{name}_cpu", a.dtype))
         return meta_of(a.dtype, a.shape, a.device)
 
     def expand(g: Any, x: Any, *numbers: Any) -> Any:
@@ -130,6 +131,9 @@ def in_place(t: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
 
 def numbers(values: Sequence[Any]) -> tuple[float, ...]:
     """Run-time numbers as floats, whatever the caller gave."""
+    for v in values:
+        if not hasattr(v, "__float__"):
+            raise wrong_type(v, "Number")
     return tuple([float(v) for v in values])
 
 

@@ -14,6 +14,7 @@ from facula.ops.apply import apply
 from facula.ops.complexes import real_part
 from facula.ops.create import device_of, finish
 from facula.ops.host import host_op
+from facula.ops.pointwise import need_tensors
 from facula.ops.registry import NAMESPACES, TORCH, to_out
 from facula.ops.without_values import on_meta
 from facula.tensor import Tensor
@@ -224,6 +225,9 @@ def _publish(stem: str, kind: Callable, forward: bool) -> None:
             out: Tensor | None = None) -> Tensor:  # fmt: skip
         if not isinstance(dim, int):
             raise TypeError(f"fft_{stem}(): argument 'dim' must be int, not {type(dim).__name__}")
+        need_tensors(f"fft_{stem}", input=input)
+        if n is not None and n < 1:
+            raise RuntimeError(f"Invalid number of data points ({n}) specified")
         if not input.meta.ndim:
             wrap_dim(dim, 0)
             raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")

@@ -114,8 +114,10 @@ walk.OPS.repeat, walk.OPS.mark = _repeat, lambda tape: mark(tape, tape.n)
 
 
 def _seeds(outputs: Sequence[Tensor], grads: Sequence[Any]) -> list[Tensor]:
+    if len(grads) < len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
     seeds = []
-    for out, g in zip(outputs, grads, strict=True):
+    for out, g in zip(outputs, grads):
         if g is None:
             if not out._rg:
                 seeds.append(None)
@@ -228,7 +230,15 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         )
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     one = isinstance(inputs, Tensor) or hasattr(inputs, "ownership_token")
-    inputs = tuple(_Place.of(t) for t in ((inputs,) if one else inputs))
+    inputs = (inputs,) if one else tuple(inputs)
+    if not inputs:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
+    for t in inputs:
+        if not isinstance(t, Tensor) and not hasattr(t, "ownership_token"):
+            raise RuntimeError(
+                f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}"
+            )
+    inputs = tuple(_Place.of(t) for t in inputs)
     grads = _as_tuple(grad_outputs, len(outputs))
     if allow_unused is None:
         allow_unused = materialize_grads

@@ -24,7 +24,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     if input.meta.dtype.kind not in "iu":
-        raise RuntimeError(f"\"bincount_cpu\" not implemented for '{input.meta.dtype.short}'")
+        raise NotImplementedError(
+            f"\"bincount_cpu\" not implemented for '{input.meta.dtype.short}'"
+        )
     x = input._values()
     low, high = least_and_greatest(x) if x.size else (0, -1)
     if input.meta.ndim != 1 or low < 0:
@@ -55,7 +57,9 @@ def histc(
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
     if input.meta.dtype.kind not in "fiu":
-        raise RuntimeError(f"\"histogram_cpu\" not implemented for '{input.meta.dtype.short}'")
+        raise NotImplementedError(
+            f"\"histogram_cpu\" not implemented for '{input.meta.dtype.short}'"
+        )
     if min > max:
         raise RuntimeError("max must be larger than min")
     return to_out(_even_counts(input, bins, min, max), out)
@@ -148,7 +152,7 @@ def _histogram(x: np.ndarray, lines: list[np.ndarray], weight: Any, density: boo
 
 def _check_histogram(name: str, input: Tensor, weight: Any) -> None:
     if input.meta.dtype not in (dt.float32, dt.float64):
-        raise RuntimeError(f"\"{name}\" not implemented for '{input.meta.dtype.short}'")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{input.meta.dtype.short}'")
     if weight is not None and weight.meta.dtype is not input.meta.dtype:
         raise RuntimeError(
             f"{name}: if weight tensor is provided, it should have the same dtype as input tensor, but got input "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply, apply_known, overwrite, record
@@ -172,6 +173,8 @@ def _as_index_tensor(i: Any) -> Tensor:
 @needs_values("aten::nonzero")
 def nonzero_tuple(mask: Tensor) -> tuple[Tensor, ...]:
     """Index tensors of the true elements, one per dim (evaluates the mask)."""
+    if not isinstance(mask, Tensor):
+        raise wrong_type(mask, "Tensor")
     return tuple(adopt_array(i) for i in index_arrays(mask._values()))
 
 
@@ -379,6 +382,12 @@ def setitem(self: Tensor, key: Any, value: Any, /) -> None:
         return
     view, advanced = parse_index(self, index)
     if not isinstance(value, Tensor):
+        if not isinstance(value, (int, float, complex, np.integer, np.bool_)):
+            kind = type(value)
+            room = f"{kind.__module__}." if kind.__module__ != "builtins" else ""
+            raise TypeError(
+                f"can't assign a {room}{kind.__name__} to a torch.{self.meta.dtype.short}Tensor"
+            )
         if isinstance(value, (int, float, complex)) and not advanced:
             view.fill_(value)  # type: ignore[attr-defined]
             return

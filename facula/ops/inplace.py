@@ -8,7 +8,7 @@ from typing import Any
 from facula.autograd.node import Node
 from facula.graph.dtypes import can_cast, dtype
 from facula.graph.meta import META, meta_of
-from facula.graph.tape import Storage, new_storage
+from facula.graph.tape import LOCAL, Storage, new_storage
 from facula.ops.apply import check_writable, overwrite
 from facula.tensor import Tensor, wrap
 
@@ -93,14 +93,17 @@ def write_back(t: Tensor, result: Tensor, since: int | None = None) -> Tensor:
 def copy_out(result: Any, out: Any) -> Any:
     """Stores a result in the tensor(s) given as `out=`."""
     if isinstance(result, tuple) and not isinstance(result, Tensor):
+        if isinstance(out, Tensor):
+            raise TypeError("argument 'out' must be tuple of Tensors, not Tensor")
         for r, o in zip(result, out, strict=True):
             copy_out(r, o)
         return out if not hasattr(type(result), "_fields") else type(result)(*out)
     if not isinstance(out, Tensor):
         raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
-    if out._rg and result._rg:
+    if (out._rg or result._rg) and LOCAL.tape.grad:
         raise RuntimeError(
-            "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
+            "functions with out=... arguments don't support automatic differentiation, but one of "
+            "the arguments requires grad."
         )
     if result.meta.dtype is not out.meta.dtype:
         check_result_type(result.meta.dtype, out.meta.dtype)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from facula.graph.blame import wrong_type
 from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
@@ -79,6 +80,15 @@ def _joined_at_once(tensors: list[Tensor], dim: int) -> Tensor | None:
     return adopt_array(np.concatenate([x._array() for x in tensors], dim), kind)
 
 
+def check_elements(tensors: Any) -> None:
+    """TypeError in PyTorch's words where an element of a list of tensors is none."""
+    for i, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"expected Tensor as element {i} in argument 0, but got {type(x).__name__}"
+            )
+
+
 def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors joined along an existing dim."""
     from facula.ops.registry import check_out, to_out
@@ -87,15 +97,14 @@ def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
         raise TypeError(
             "cat(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor"
         )
+    if isinstance(tensors, str) or not hasattr(tensors, "__iter__"):
+        raise wrong_type(tensors, "tuple of Tensors")
     tensors = list(tensors)
     check_out(out, *tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    check_elements(tensors)
     for i, x in enumerate(tensors):
-        if not isinstance(x, Tensor):
-            raise TypeError(
-                f"expected Tensor as element {i} in argument 0, but got {type(x).__name__}"
-            )
         if x.meta.ndim == 0:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     kept = [x for x in tensors if not (x.meta.ndim == 1 and x.meta.numel == 0)] or tensors[:1]
@@ -146,6 +155,7 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     tensors = list(tensors)
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")
+    check_elements(tensors)
     first = tensors[0].meta
     for i, x in enumerate(tensors):
         if x.meta.shape != first.shape:

@@ -15,6 +15,7 @@ from facula.ops.complexes import imag_part, real_part
 from facula.ops.elementwise import conj_of
 from facula.ops.host import host_op, tensor_of
 from facula.ops.matmul import adjoint
+from facula.ops.pointwise import need_tensors
 from facula.ops.reduce import return_type
 from facula.ops.registry import NAMESPACES, TORCH, both, only_torch, to_out
 from facula.ops.without_values import known, shape_rule
@@ -252,6 +253,7 @@ _SOLVE_EX = return_type("linalg_solve_ex", "result", "info")
 
 def is_vector_case(a: Tensor, b: Tensor) -> bool:
     """Whether b is a stack of vectors: one dim less than a, with its leading dims."""
+    need_tensors("linalg_solve", A=a, B=b)
     return b.meta.ndim == 1 or (
         a.meta.ndim - 1 == b.meta.ndim and tuple(b.meta.shape) == tuple(a.meta.shape[:-1])
     )
@@ -356,6 +358,11 @@ _TRIANGULAR = return_type("triangular_solve", "solution", "cloned_coefficient")
 def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False,
                      *, out: Any = None) -> Any:  # fmt: skip
     """(X with A X = b, a copy of A); deprecated for `linalg.solve_triangular`."""
+    if b.meta.ndim < 2:
+        raise RuntimeError(
+            "torch.triangular_solve: Expected b to have at least 2 dimensions, but it has "
+            f"{b.meta.ndim} dimensions instead"
+        )
     check_matrix("triangular_solve", A, True)
     lead = broadcast_shapes(A.meta.shape[:-2], b.meta.shape[:-2])
     whole = A.expand(*lead, *A.meta.shape[-2:])  # type: ignore[attr-defined]

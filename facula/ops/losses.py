@@ -59,7 +59,7 @@ def elementwise_loss(
     def infer(x: Meta, t: Meta, reduction: str) -> Meta:
         d = _same(x, t)
         if d.kind not in kinds:
-            raise RuntimeError(unsupported(name + "_cpu", d))
+            raise NotImplementedError(unsupported(name + "_cpu", d))
         shape = broadcast_shapes(x.shape, t.shape)
         return meta_of(d, shape if reduction == "none" else (), x.device)
 

@@ -8,11 +8,12 @@ import operator
 from typing import Any
 
 from facula.autograd.node import shown
+from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply, apply_known, record
-from facula.ops.pointwise import number_type, opmath, sum_to
+from facula.ops.pointwise import need_tensors, number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
 from facula.ops.shape import unsafe_view
 from facula.tensor import Tensor
@@ -238,11 +239,15 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         raise TypeError(
             f"matmul(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
         )
+    if not isinstance(input, Tensor):
+        raise wrong_type(input, "Tensor")
     return _matmul(input, other) if out is None else to_out(_matmul(input, other), out)
 
 
 Tensor.__matmul__ = lambda self, other: matmul(self, other)  # type: ignore[attr-defined]
-Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
+Tensor.__rmatmul__ = lambda self, other: (  # type: ignore[attr-defined]
+    matmul(other, self) if isinstance(other, Tensor) else NotImplemented
+)
 
 
 # products with an addend ------------------------------------------------------------------------
@@ -450,18 +455,24 @@ def linear(
     """
     if out is not None:
         return to_out(linear(input, weight, bias), out)
-    ndim = input.meta.ndim
+    try:
+        ndim, geometry = input.meta.ndim, (input.meta, weight.meta)
+    except AttributeError:
+        need_tensors("linear", input=input, weight=weight)
+        raise
     operands: tuple[Tensor, ...]
-    geometry: tuple[Meta, ...]
     if bias is None:
-        op, operands, geometry = _ALONE[ndim == 2], (input, weight), (input.meta, weight.meta)
+        op, operands = _ALONE[ndim == 2], (input, weight)
     else:
         op, operands = _BIASED[ndim == 2], (input, weight, bias)
-        geometry = (input.meta, weight.meta, bias.meta)
+        geometry = (*geometry, bias.meta)
     inst = op.calls.get((geometry, None))
     if inst is not None:
         return record(op, inst, operands)
-    if weight.meta.ndim == 1:
+    wide = weight.meta.ndim
+    if wide > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {wide}D")
+    if wide == 1:
         out = matmul(input, weight)
         return out if bias is None else out + bias
     if bias is None:

@@ -530,7 +530,7 @@ def ctc_loss_of(
     lengths, sizes = _lengths(input_lengths), _lengths(target_lengths)
     m = log_probs.meta
     if m.dtype not in (dt.float32, dt.float64):
-        raise RuntimeError(f"\"ctc_loss_cpu\" not implemented for '{m.dtype.short}'")
+        raise NotImplementedError(f"\"ctc_loss_cpu\" not implemented for '{m.dtype.short}'")
     single = m.ndim == 2
     if single:
         log_probs = log_probs.unsqueeze(1)  # type: ignore[attr-defined]

@@ -29,6 +29,10 @@ def range(start: float = 0, end: float | None = None, step: float = 1, *, out: T
     """Deprecated: numbers from start to end, end included."""
     if end is None:
         start, end = 0, start
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (step > 0 and end < start) or (step < 0 and end > start):
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     d = dtype or (dt.default_dtype() if out is None else out.meta.dtype)
     count = math.floor((end - start) / step) + 1
     line = TORCH["arange"](count, dtype=dt.float64) * step + start

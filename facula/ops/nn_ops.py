@@ -8,11 +8,12 @@ from typing import Any
 
 from facula.autograd.node import shown
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply, apply_known, apply_settled, metas_of, record
 from facula.ops.norms import affine_shows
-from facula.ops.pointwise import opmath, sum_to
+from facula.ops.pointwise import need_tensors, opmath, sum_to, unsupported
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional, to_out
 from facula.tensor import Tensor
 
@@ -22,7 +23,9 @@ from facula.tensor import Tensor
 def _softmax_infer(a: Meta, dim: int, asked: Any) -> Meta:
     d = asked or a.dtype
     if d.kind != "f":
-        raise RuntimeError(f"\"softmax_lastdim_kernel_impl\" not implemented for '{d.short}'")
+        raise NotImplementedError(
+            f"\"softmax_lastdim_kernel_impl\" not implemented for '{d.short}'"
+        )
     return meta_of(d, a.shape, a.device)
 
 
@@ -520,8 +523,12 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     Shapes: input (C), (N, C) or (N, C, d1, ...), target (), (N), (N, d1, ...) or input's.
     """
     settled = weight is None and size_average is None and reduce is None and not label_smoothing
-    op = CROSS_ENTROPY if input.meta.ndim <= 2 else CROSS_ENTROPY_2D
-    geometry, args = (input.meta, target.meta), (reduction, ignore_index)
+    try:
+        op = CROSS_ENTROPY if input.meta.ndim <= 2 else CROSS_ENTROPY_2D
+        geometry, args = (input.meta, target.meta), (reduction, ignore_index)
+    except AttributeError:
+        need_tensors("cross_entropy_loss", input=input, target=target)
+        raise
     inst = op.calls.get((geometry, args)) if settled else None
     if inst is not None:
         return record(op, inst, (input, target))
@@ -535,6 +542,11 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
             raise RuntimeError("ignore_index is not supported for floating point target")
         return _cross_entropy_probabilities(input, target, weight, reduction, label_smoothing)
     _check_classes(m, t)
+    if m.dtype.kind not in "fc":
+        kernel = "log_softmax_lastdim_kernel_impl" if m.ndim < 3 else "softmax_kernel"
+        raise NotImplementedError(unsupported(kernel, m.dtype))
+    if not hasattr(ignore_index, "__index__"):
+        raise wrong_type(ignore_index, "int")
     if weight is None and not label_smoothing and m.numel:
         params = (reduction, ignore_index)
         if settled:

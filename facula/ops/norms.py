@@ -248,7 +248,7 @@ def _normalise_batch(
             else RuntimeError("input has less than 2 dims")
         )
     if m.dtype.kind != "f":
-        raise RuntimeError(f"\"batch_norm\" not implemented for '{m.dtype.short}'")
+        raise NotImplementedError(f"\"batch_norm\" not implemented for '{m.dtype.short}'")
     _check_channels(m, {"running_mean": mean, "running_var": var, "weight": weight, "bias": bias})
     wb = [p for p in (weight, bias) if p is not None]
     has = (weight is not None, bias is not None)

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from facula.graph.blame import wrong_type
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -228,6 +229,8 @@ def pad(
 
     mode: "constant" (with value), "reflect", "replicate" or "circular".
     """
+    if isinstance(pad, str) or not hasattr(pad, "__len__"):
+        raise wrong_type(pad, "tuple of ints")
     if len(pad) % 2:
         raise RuntimeError(
             f"Padding length must be divisible by 2; got padding of length {len(pad)}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from facula.autograd.node import FREED, SECOND_TIME, grad_class, shown
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.dtypes import default_dtype, dtype, promote_types
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
@@ -52,6 +53,8 @@ def number_type(x: object) -> str:
         return "c"
     if isinstance(x, (int,)):
         return "i"
+    if not hasattr(kind, "__float__"):
+        raise wrong_type(x, "Number")
     return "f"
 
 
@@ -148,7 +151,7 @@ class Unary:
 
         def infer(a: Meta, *params: Any) -> Meta:
             if a.dtype.kind in refuse:
-                raise RuntimeError(unsupported(name, a.dtype))
+                raise NotImplementedError(unsupported(name, a.dtype))
             return meta_of(
                 apply_rule(rule, a.dtype)
                 if not (name == "abs" and a.dtype.kind == "c")
@@ -166,6 +169,10 @@ class Unary:
 
 
 _REFUSED_NAME = {"b": "Bool"}
+
+
+def _refusal(words: str) -> RuntimeError:
+    return NotImplementedError(words) if "not implemented for" in words else RuntimeError(words)
 
 
 def unsupported(name: str, d: dtype) -> str:
@@ -277,7 +284,7 @@ class Binary:
             if check is not None:
                 bad = check(d)
                 if bad:
-                    raise RuntimeError(bad)
+                    raise _refusal(bad)
             return meta_of(apply_rule(rule, d), broadcast_shapes(a.shape, b.shape), a.device)
 
         def expand(g: Any, a: Val, b: Val, *params: Any) -> Val:
@@ -289,7 +296,7 @@ class Binary:
             if check is not None:
                 bad = check(d)
                 if bad:
-                    raise RuntimeError(bad)
+                    raise _refusal(bad)
             return meta_of(apply_rule(rule, d), a.shape, a.device)
 
         def expand_number(g: Any, a: Val, x: Val, kind: str, left: bool, *params: Any) -> Val:

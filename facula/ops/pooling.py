@@ -105,7 +105,7 @@ def _lead(x: Any, k: int) -> tuple[int, int]:
 def _max_infer(x: Meta, *params: Any) -> tuple[Meta, Meta]:
     out = params[-1]
     if x.dtype.kind not in "fiu":
-        raise RuntimeError(unsupported("max_pool2d", x.dtype))
+        raise NotImplementedError(unsupported("max_pool2d", x.dtype))
     m = meta_of(x.dtype, (*x.shape[: x.ndim - len(out)], *out), x.device)
     return m, m.with_dtype(dt.int64)
 
@@ -292,7 +292,7 @@ TORCH["max_pool1d_with_indices"] = FUNCTIONAL["max_pool1d_with_indices"]
 
 def _avg_infer(x: Meta, kernel: Sizes, stride: Sizes, padding: Sizes, out: Sizes, *_: Any) -> Meta:
     if x.dtype.kind not in "fiu":
-        raise RuntimeError(unsupported("avg_pool2d_out_frame", x.dtype))
+        raise NotImplementedError(unsupported("avg_pool2d_out_frame", x.dtype))
     return meta_of(x.dtype, (*x.shape[: x.ndim - len(out)], *out), x.device)
 
 
@@ -591,7 +591,7 @@ def _publish_adaptive(k: int) -> None:
         name = f"adaptive_avg_pool{k}d"
         out = adaptive_out(input.meta, k, output_size, name)
         if input.meta.dtype.kind != "f":
-            raise RuntimeError(unsupported(name, input.meta.dtype))
+            raise NotImplementedError(unsupported(name, input.meta.dtype))
         return apply(ADAPTIVE_AVG[k, all(o == 1 for o in out)], (input,), (out,))
 
     def with_indices(

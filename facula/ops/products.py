@@ -11,7 +11,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.elementwise import conj_of
 from facula.ops.inplace import resize, write_back
-from facula.ops.pointwise import opmath, sum_to, unsupported
+from facula.ops.pointwise import need_tensors, opmath, sum_to, unsupported
 from facula.ops.registry import NAMESPACES, TORCH, both, inplace, only_torch, to_out
 from facula.tensor import Tensor
 
@@ -165,6 +165,7 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 @both("kron")
 def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Kronecker product: blocks of other scaled by input's elements."""
+    need_tensors("kron", input=input, other=other)
     n = max(input.meta.ndim, other.meta.ndim)
     a = (1,) * (n - input.meta.ndim) + tuple(input.meta.shape)
     b = (1,) * (n - other.meta.ndim) + tuple(other.meta.shape)
@@ -425,24 +426,26 @@ def _parse(equation: str, operands: list[Tensor]) -> tuple[list[list[Any]], list
     terms = left.split(",")
     if len(terms) != len(operands):
         more = "more" if len(operands) > len(terms) else "fewer"
-        raise ValueError(f"einsum(): {more} operands were provided than specified in the equation")
+        raise RuntimeError(
+            f"einsum(): {more} operands were provided than specified in the equation"
+        )
     labels, widest = [], 0
     for k, (term, t) in enumerate(zip(terms, operands)):
         plain = term.replace("...", "")
         if not all(c.isalpha() for c in plain):
             bad = next(c for c in plain if not c.isalpha())
-            raise ValueError(
+            raise RuntimeError(
                 f"einsum(): invalid subscript given at index {equation.find(bad)} in the equation "
                 "string, subscripts must be in [a-zA-Z]"
             )
         spare = t.meta.ndim - len(plain)
         if "..." in term:
             if term.count("...") > 1:
-                raise ValueError(
+                raise RuntimeError(
                     f"einsum(): found '.' for operand {k} for which an ellipsis was already found"
                 )
             if spare < 0:
-                raise ValueError(
+                raise RuntimeError(
                     f"einsum(): the number of subscripts in the equation ({len(plain)}) is more "
                     f"than the number of dimensions ({t.meta.ndim}) for operand {k}"
                 )
@@ -451,7 +454,7 @@ def _parse(equation: str, operands: list[Tensor]) -> tuple[list[list[Any]], list
             widest = max(widest, spare)
         else:
             if spare:
-                raise ValueError(
+                raise RuntimeError(
                     f"einsum(): the number of subscripts in the equation ({len(plain)}) does not match the number of "
                     f"dimensions ({t.meta.ndim}) for operand {k} and no ellipsis was given"
                 )
@@ -470,11 +473,13 @@ def _output(right: str, dots: list, labels: list) -> list[Any]:
     letters = [x for x in out if isinstance(x, str)]
     for x in letters:
         if not x.isalpha():
-            raise ValueError(f"einsum(): invalid subscript given in the output: {x}")
+            raise RuntimeError(f"einsum(): invalid subscript given in the output: {x}")
         if letters.count(x) > 1:
-            raise ValueError(f"einsum(): output subscript {x} appears more than once in the output")
+            raise RuntimeError(
+                f"einsum(): output subscript {x} appears more than once in the output"
+            )
         if x not in known:
-            raise ValueError(
+            raise RuntimeError(
                 f"einsum(): output subscript {x} does not appear in the equation for any input operand"
             )
     return out
@@ -488,7 +493,7 @@ def _diagonals(t: Tensor, labels: list) -> tuple[Tensor, list]:
             i = labels.index(x)
             j = labels.index(x, i + 1)
             if t.meta.shape[i] != t.meta.shape[j]:
-                raise ValueError(
+                raise RuntimeError(
                     f"einsum(): subscript {x} is repeated for operand 0 but the sizes don't match, "
                     f"{t.meta.shape[j]} != {t.meta.shape[i]}"
                 )

@@ -11,11 +11,13 @@ import numpy as np
 
 from facula import random as _module
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype as Dtype
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import LOCAL, Op, settle
 from facula.ops.apply import apply, check_devices, check_writable
 from facula.ops.create import device_of, finish, sizes
+from facula.ops.pointwise import need_tensors
 from facula.ops.registry import TORCH, both, method, only_method, only_torch, to_out
 from facula.ops.without_values import like_first, shape_rule
 from facula.random import draws
@@ -86,7 +88,11 @@ def set_rng_state(new_state: Tensor) -> None:
 
 def generator_of(g: Any) -> Any:
     """The generator to draw from."""
-    return default_generator if g is None else g
+    if g is None:
+        return default_generator
+    if not hasattr(g, "manual_seed"):
+        raise wrong_type(g, "Generator")
+    return g
 
 
 def store(t: Tensor, draw: Callable[..., np.ndarray], generator: Any, *args: Any) -> Tensor:
@@ -164,6 +170,8 @@ def _factory(name: str, draw: Any) -> None:
                  dtype: Dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
                  pin_memory: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
         shape = sizes(size, kwargs, name)
+        if out is not None and not isinstance(out, Tensor):
+            raise wrong_type(out, "Tensor")
         d = dtype or (out.dtype if out is not None else dt.default_dtype())
         _floating(name, d)
         m = meta_of(d, shape, device_of(device, out))
@@ -209,9 +217,19 @@ def randint(*args: Any, generator: Any = None, out: Tensor | None = None, dtype:
         low, high = (given[0] if given else kwargs.get("low", 0)), kwargs["high"]
     else:
         low, high = (0, given[0]) if len(given) == 1 else given
+    for number in (low, high):
+        if not hasattr(number, "__index__"):
+            raise wrong_type(number, "int")
+    if isinstance(size, int):
+        raise wrong_type(size, "tuple of ints")
     d = dtype or (out.dtype if out is not None else dt.int64)
     m = meta_of(d, sizes((size,), {}, "randint"), device_of(device, out))
     return finish(to_out(_integers(m, int(low), int(high), generator), out), requires_grad)
+
+
+_C_INTEGERS = {"uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int",
+               "int64": "long", "uint16": "unsigned short", "uint32": "unsigned int",
+               "uint64": "unsigned long"}  # fmt: skip
 
 
 def _integers(m: Any, low: int, high: int, g: Any) -> Tensor:
@@ -219,6 +237,11 @@ def _integers(m: Any, low: int, high: int, g: Any) -> Tensor:
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
+    if m.dtype.kind in "iu":
+        limits = dt.iinfo(m.dtype)
+        for name, number in (("from", low), ("to - 1", high - 1)):
+            if not limits.min <= number <= limits.max:
+                raise RuntimeError(f"{name} is out of bounds for {_C_INTEGERS[m.dtype.name]}")
     return _drawn_integers(m, g, low, high)
 
 
@@ -245,8 +268,10 @@ def randint_like(input: Tensor, *args: Any, dtype: Dtype | None = None, layout: 
 def randperm(n: int, *, generator: Any = None, out: Tensor | None = None, dtype: Dtype | None = None,
              layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A random order of 0 .. n-1."""
+    if not hasattr(n, "__index__"):
+        raise wrong_type(n, "int")
     if n < 0:
-        raise RuntimeError(f"n must be non-negative, got{n}")
+        raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     d = dtype or (out.dtype if out is not None else dt.int64)
     if device_of(device, out) is META:
         return finish(to_out(empty_meta(meta_of(d, (n,), META)), out), requires_grad)
@@ -324,6 +349,7 @@ def bernoulli(
     input: Tensor, p: Any = None, *, generator: Any = None, out: Tensor | None = None
 ) -> Tensor:
     """1 with the probability that input holds, else 0."""
+    need_tensors("bernoulli", input=input)
     if p is not None:
         return TORCH["empty_like"](input).bernoulli_(p, generator=generator)
     drawn = _drawn_with(input, generator)

@@ -8,6 +8,7 @@ from collections import namedtuple
 from typing import Any
 
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
@@ -23,7 +24,9 @@ def dims_of(dim: Any, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim))
     if isinstance(dim, int):
         return (wrap_dim(dim, ndim),) if ndim else _check0(dim)
-    dims = [wrap_dim(int(d), ndim) for d in dim]
+    if isinstance(dim, str) or not hasattr(dim, "__iter__"):
+        raise wrong_type(dim, "tuple of ints")
+    dims = [wrap_dim(d.__index__() if hasattr(d, "__index__") else d, ndim) for d in dim]
     if len(set(dims)) != len(dims):
         raise RuntimeError(f"dim {builtins.max(dims)} appears multiple times in the list of dims")
     return tuple(sorted(dims)) if dims and ndim else tuple(range(ndim))
@@ -154,10 +157,11 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 def _extreme_infer(name: str) -> Any:
     def infer(a: Meta, dims: tuple, keepdim: bool) -> Meta:
         if a.dtype.kind == "c":
-            raise RuntimeError(f"\"{name}\" not implemented for '{a.dtype.short}'")
+            raise NotImplementedError(f"\"{name}\" not implemented for '{a.dtype.short}'")
         if builtins.any(a.shape[i] == 0 for i in dims):
             if len(dims) == a.ndim:
-                raise RuntimeError(
+                kind = IndexError if name in ("argmax", "argmin") else RuntimeError
+                raise kind(
                     f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
                     "Specify the reduction dim with the 'dim' argument."
                 )
@@ -319,6 +323,11 @@ def _extreme(name: str, all_op: Op, dim_op: Op, result: Any) -> Any:
         need_tensors(name, input=input)
         first = args[0] if args else kwargs.get("other")
         if isinstance(first, Tensor):
+            if len(args) > 1:
+                kinds = ", ".join(type(x).__name__ for x in (input, *args))
+                raise TypeError(
+                    f"{name}() received an invalid combination of arguments - got ({kinds})"
+                )
             return TORCH[name + "imum"](input, first, out=out)
         dim = args[0] if args else kwargs.get("dim")
         keepdim = args[1] if len(args) > 1 else kwargs.get("keepdim", False)
@@ -328,6 +337,7 @@ def _extreme(name: str, all_op: Op, dim_op: Op, result: Any) -> Any:
         return to_out(got, out)
 
     function.__name__ = function.__qualname__ = name
+    function.__code__ = function.__code__.replace(co_name=name)  # what errors show
     function.__doc__ = f"{name}(input), {name}(input, dim, keepdim=False) or {name}(input, other)."
     return function
 

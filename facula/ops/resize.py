@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.meta import meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -239,6 +240,8 @@ def _space(
             )
         scales = [float(s) for s in scale]
     else:
+        if not hasattr(scale, "__float__"):
+            raise wrong_type(scale, "float")
         scales = [float(scale)] * k
     out = tuple(math.floor(n * s) for n, s in zip(shape, scales, strict=True))
     return out, [None] * k if recompute else list(scales)
@@ -311,7 +314,7 @@ def resize_to(
         )
     d = input.meta.dtype
     if d.kind not in "f" and d is not dt.uint8:
-        raise RuntimeError(f"\"upsample_{kind}_out_frame\" not implemented for '{d.short}'")
+        raise NotImplementedError(f"\"upsample_{kind}_out_frame\" not implemented for '{d.short}'")
     word = ("aa-" if antialias else "") + kind
     if align and not kind.startswith("nearest"):
         word += ":aligned"

@@ -124,7 +124,7 @@ _scan_in_place(cumprod)
 def _extreme(name: str, kind: str) -> None:
     def infer(a: Meta, dim: int) -> tuple[Meta, Meta]:
         if a.dtype.kind == "c":
-            raise RuntimeError(f"\"{name}_cpu\" not implemented for '{a.dtype.short}'")
+            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{a.dtype.short}'")
         return a.plain(), meta_of(dt.int64, a.shape, a.device)
 
     def expand(g: Any, a: Any, dim: int) -> Any:

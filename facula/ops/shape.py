@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from facula.autograd.node import grad_class
+from facula.graph.blame import wrong_type
 from facula.graph.dtypes import int64
 from facula.graph.meta import (
     META,
@@ -21,6 +22,7 @@ from facula.graph.meta import (
 )
 from facula.graph.tape import LOCAL, MAX_KNOWN, Inst, Op, next_seq
 from facula.ops.apply import apply
+from facula.ops.pointwise import need_tensors
 from facula.ops.registry import TORCH, both, only_method
 from facula.tensor import Tensor, view
 
@@ -222,14 +224,31 @@ def sizes_of(args: Sequence[Any], name: str = "size") -> tuple[int, ...]:
     """Sizes given as numbers or as one sequence."""
     if len(args) == 1 and not isinstance(args[0], (int, Tensor)):
         args = args[0]
+        if not isinstance(args, (tuple, list)) and (
+            type(args) is str or not hasattr(args, "__iter__")
+        ):
+            raise TypeError(_bad_sizes(name, (args,)))
     try:
         return tuple([a if type(a) is int else a.__index__() for a in args])
-    except AttributeError:
-        bad = next(a for a in args if not hasattr(a, "__index__"))
-        raise TypeError(
-            f"{name}(): argument 'size' must be tuple of ints, but found element of type "
-            f"{type(bad).__name__}"
-        ) from None
+    except (AttributeError, TypeError):
+        raise TypeError(_bad_sizes(name, args)) from None
+
+
+_SIZES = {"reshape": "shape", "permute": "dims", "repeat": "repeats", "tile": "dims"}
+
+
+def _bad_sizes(name: str, args: Sequence[Any]) -> str:
+    """PyTorch's words for the first of some sizes that is no whole number."""
+    place, bad = next((i, a) for i, a in enumerate(args, 1) if not hasattr(type(a), "__index__"))
+    kind, arg = type(bad).__name__, _SIZES.get(name, "size")
+    if name == "view":
+        return f"view() received an invalid combination of arguments - got ({kind})"
+    if place == 1:
+        return f"{name}(): argument '{arg}' (position 1) must be tuple of ints, not {kind}"
+    return (
+        f"{name}(): argument '{arg}' failed to unpack the object at pos {place} with error "
+        f'"type must be tuple of ints,but got {kind}"'
+    )
 
 
 def _plain_args(shape: tuple) -> tuple | None:
@@ -525,6 +544,7 @@ def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
 @only_method("expand_as")
 def expand_as(self: Tensor, other: Tensor) -> Tensor:
     """self expanded to other's shape."""
+    need_tensors("expand_as", other=other)
     return expand(self, other.meta.shape)
 
 
@@ -550,6 +570,8 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     if dim is None:
         gone = range(m.ndim)
     else:
+        if isinstance(dim, str):
+            raise wrong_type(dim, "int")
         gone = [wrap_dim(d, m.ndim) for d in ((dim,) if isinstance(dim, int) else dim)]
         if len(set(gone)) != len(gone):
             raise RuntimeError(f"dim {max(gone)} appears multiple times in the list of dims")
@@ -706,6 +728,8 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     d = wrap_dim(dim, m.ndim)
     n = m.shape[d]
+    if not hasattr(index, "__index__"):
+        raise wrong_type(index, "int")
     i = index.__index__()
     if not -n <= i < n:
         raise IndexError(
@@ -720,9 +744,13 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 @both("split")
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts along a dim: of one size, or of given sizes."""
+    if not tensor.meta.ndim:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = wrap_dim(dim, tensor.meta.ndim)
     n = tensor.meta.shape[d]
     sizes = split_size_or_sections
+    if isinstance(sizes, (str, float)):
+        raise wrong_type(sizes, "int or a list of ints")
     if isinstance(sizes, int):
         if sizes < 0 or (sizes == 0 and n):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={sizes}" if sizes < 0 else
@@ -751,6 +779,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts of equal size along a dim."""
     if input.meta.ndim == 0:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    if not hasattr(chunks, "__index__"):
+        raise wrong_type(chunks, "int")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = input.meta.shape[wrap_dim(dim, input.meta.ndim)]

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
+from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.compact import coordinates, index_arrays
 from facula.ops.host import host_op
-from facula.ops.pointwise import opmath
+from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.reduce import index_backward, reduced, return_type
 from facula.ops.registry import TORCH, both, check_out, only_method, only_torch, to_out
 from facula.ops.without_values import needs_values, shape_rule
@@ -141,6 +142,8 @@ def topk(
 ) -> Any:
     """(the k largest or smallest values, their indices) along dim."""
     d = wrap_dim(dim, input.meta.ndim)
+    if not hasattr(k, "__index__"):
+        raise wrong_type(k, "int")
     return to_out(_TOPK(*apply(TOPK, (input,), (int(k), d, bool(largest)))), out)
 
 
@@ -224,7 +227,7 @@ def _mode_expand(g: Any, x: Any, dim: int, keepdim: bool) -> list[Any]:
 def _stat_infer(name: str, number: bool = False) -> Any:
     def infer(a: Meta, *params: Any) -> tuple[Meta, Meta]:
         if a.dtype.kind == "c" or (a.dtype.kind == "b" and name in ("kthvalue", "median")):
-            raise RuntimeError(f"\"{name}_cpu\" not implemented for '{a.dtype.short}'")
+            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{a.dtype.short}'")
         dim, keepdim = params[1:3] if number else params[:2]
         if a.ndim and a.shape[dim] == 0:
             raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
@@ -260,6 +263,8 @@ def kthvalue(
     """(k-th smallest value, its index) along dim."""
     d = wrap_dim(dim, input.meta.ndim)
     check_out(out, input)
+    if not hasattr(k, "__index__"):
+        raise wrong_type(k, "int")
     return to_out(_KTH(*apply(KTHVALUE, (input,), (int(k), d, bool(keepdim)))), out)
 
 
@@ -319,6 +324,8 @@ def _quantile(
         if q.meta.dtype is not m.dtype:
             raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
     else:
+        if not hasattr(q, "__float__"):
+            raise wrong_type(q, "float or Tensor")
         if not 0 <= q <= 1:
             raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q}")
         q = TORCH["tensor"](float(q), dtype=m.dtype, device=m.device)
@@ -383,6 +390,7 @@ def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = F
 @needs_values("aten::nonzero")
 def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False) -> Any:
     """Coordinates of the elements that are not 0, as rows (or one index tensor per dim)."""
+    need_tensors("nonzero", input=input)
     x = input._values()
     if as_tuple:
         return tuple(adopt_array(i) for i in index_arrays(np.atleast_1d(x)))

@@ -142,7 +142,7 @@ def _polygamma_infer(a: Meta, n: int) -> Meta:
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
     if a.dtype.kind == "c":
-        raise RuntimeError(unsupported("polygamma", a.dtype))
+        raise NotImplementedError(unsupported("polygamma", a.dtype))
     return meta_of(apply_rule(FLOAT, a.dtype), a.shape, a.device)
 
 
@@ -182,7 +182,7 @@ def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
     if input.meta.dtype.kind == "b" or input.meta.dtype.kind == "c":
-        raise RuntimeError(unsupported("mvlgamma", input.meta.dtype))
+        raise NotImplementedError(unsupported("mvlgamma", input.meta.dtype))
     x = input if input.meta.dtype.kind == "f" else input.to(dt.default_dtype())  # type: ignore[attr-defined]
     steps = TORCH["arange"](-p / 2 + 0.5, 0.5, 0.5, dtype=x.meta.dtype, device=x.meta.device)
     total = (x.unsqueeze(-1) + steps).lgamma().sum(-1)

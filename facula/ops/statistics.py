@@ -12,7 +12,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply, apply_settled
 from facula.ops.complexes import real_part
 from facula.ops.elementwise import conj_of
-from facula.ops.pointwise import opmath
+from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.reduce import (
     SUM,
     _extreme_backward,
@@ -309,7 +309,7 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 
 def _aminmax_infer(a: Meta, dims: tuple, keepdim: bool) -> tuple[Meta, Meta]:
     if a.dtype.kind == "c":
-        raise RuntimeError(f"\"aminmax\" not implemented for '{a.dtype.short}'")
+        raise NotImplementedError(f"\"aminmax\" not implemented for '{a.dtype.short}'")
     if builtins.any(a.shape[i] == 0 for i in dims):
         if len(dims) == a.ndim:
             raise RuntimeError(
@@ -579,6 +579,7 @@ def _cov_weights(x: Tensor, n: int, fweights: Any, aweights: Any) -> Tensor | No
 @both("corrcoef")
 def corrcoef(input: Tensor) -> Tensor:
     """Correlations of variables (rows) over observations (columns)."""
+    need_tensors("corrcoef", input=input)
     if input.meta.ndim > 2:
         raise RuntimeError(
             "corrcoef(): expected input to have two or fewer dimensions but got an input with "

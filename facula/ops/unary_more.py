@@ -20,7 +20,7 @@ from facula.tensor import Tensor
 
 def _round_infer(a: Meta, decimals: int) -> Meta:
     if a.dtype.kind in "bc" or (decimals and a.dtype.kind != "f"):
-        raise RuntimeError(unsupported("round_cpu", a.dtype))
+        raise NotImplementedError(unsupported("round_cpu", a.dtype))
     return a.plain()
 
 
@@ -81,7 +81,7 @@ unary("sinc", _sinc, _sinc_backward, saves="0", rule=FLOAT)
 
 def _logit_infer(a: Meta, eps: float | None) -> Meta:
     if a.dtype.kind == "c":
-        raise RuntimeError(unsupported("logit_cpu", a.dtype))
+        raise NotImplementedError(unsupported("logit_cpu", a.dtype))
     return meta_of(apply_rule(FLOAT, a.dtype), a.shape, a.device)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from facula.graph.meta import META, contiguous_strides, meta, meta_of
 from facula.ops.create import device_of, finish
 from facula.ops.inplace import resize
+from facula.ops.pointwise import need_tensors
 from facula.ops.registry import TORCH, method, only_method, only_torch
 from facula.ops.shape import sizes_of
 from facula.tensor import Tensor, empty_meta
@@ -68,6 +69,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 @only_method("resize_as_")
 def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
     """The shape of another tensor on the same storage."""
+    need_tensors("resize_as_", the_template=the_template)
     return resize_(self, the_template.meta.shape)
 
 

@@ -198,7 +198,8 @@ def stft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: i
          window: Tensor | None = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False,
          onesided: bool | None = None, return_complex: bool | None = None, align_to_window: bool | None = None) -> Tensor:  # fmt: skip
     """Spectra of overlapping windows, as (..., frequency, frame)."""
-    hop, length = hop_length or n_fft // 4, win_length or n_fft
+    hop = n_fft // 4 if hop_length is None else hop_length
+    length = win_length or n_fft
     m = input.meta
     if (
         return_complex is None

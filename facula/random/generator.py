@@ -21,6 +21,8 @@ _TAIL = struct.Struct("<dddixxxxfBxxx")
 
 def checked_seed(seed: int) -> int:
     """`seed` as an unsigned 64-bit number; negative seeds wrap as PyTorch's do."""
+    if isinstance(seed, str):
+        raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}")
     seed = int(seed)
     if not -(1 << 63) <= seed < 1 << 64:
         raise ValueError("Overflow when unpacking long long")

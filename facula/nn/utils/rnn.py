@@ -295,6 +295,11 @@ def pad_sequence(
         raise RuntimeError(
             f"Expected padding_side to be one of left or right, but got {padding_side}."
         )
+    for i, s in enumerate(sequences):
+        if not isinstance(s, facula.Tensor):
+            raise TypeError(
+                f"expected Tensor as element {i} in argument 0, but got {type(s).__name__}"
+            )
     sizes = np.array([s.size(0) for s in sequences])
     rest = sequences[0].shape[1:]
     for s in sequences:
