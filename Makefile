@@ -29,6 +29,7 @@ examples: $(VENV)/.demo  ## Run the tutorials' programs, comparing what they pri
 conformance: $(VENV)/.torch  ## Compare with PyTorch (installs it): seeds, then the conformance scripts
 	$(BIN)/python tools/record_seed_outputs.py --check
 	$(BIN)/python tools/checkpoint_matrix.py
+	$(BIN)/python tools/optimizer_exchange.py
 	$(BIN)/python tools/conformance.py --scripts $(CONFORMANCE) $(ARGS)
 
 bench: $(VENV)/.demo  ## Time facula (beside PyTorch where it is installed)

@@ -94,7 +94,7 @@ def failed(name: str, info: Tensor, words: str) -> None:
     values = np.atleast_1d(info._values())
     bad = np.flatnonzero(values.reshape(-1))
     if bad.size:
-        batch = f" (Batch element {bad[0]})" if info.meta.ndim else ""
+        batch = f" (Batch element {bad[0]}):" if info.meta.ndim else ""
         raise LinAlgError(f"{name}:{batch} " + words.format(int(values.reshape(-1)[bad[0]])))
 
 
@@ -537,11 +537,24 @@ LU = host_op(
     saves="out0 out1",
     materialize=False,
 )
+_ZERO_PIVOT = (
+    "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still "
+    "want to perform the factorization, consider calling linalg.lu(A, pivot) or "
+    "linalg.lu_factor_ex(A, pivot)"
+)
 _LU_FACTOR = return_type("linalg_lu_factor", "LU", "pivots")
 _LU_FACTOR_EX = return_type("linalg_lu_factor_ex", "LU", "pivots", "info")
 _LU_WITH_INFO = return_type("_lu_with_info", "LU", "pivots", "info")
 _LU = return_type("linalg_lu", "P", "L", "U")
 _UNPACK = return_type("lu_unpack", "P", "L", "U")
+
+
+def _check_factor(name: str, info: Tensor) -> None:
+    """RuntimeError for a singular matrix: here PyTorch raises no LinAlgError."""
+    try:
+        failed(name, info, _ZERO_PIVOT)
+    except LinAlgError as error:
+        raise RuntimeError(str(error)) from None
 
 
 @linalg
@@ -550,14 +563,19 @@ def lu_factor_ex(
 ) -> Any:
     """(compact LU, pivots, infos)."""
     check_matrix("torch.lu_factor", A)
-    return to_out(_LU_FACTOR_EX(*apply(LU, (A,), (bool(pivot),))), out)
+    got = _LU_FACTOR_EX(*apply(LU, (A,), (bool(pivot),)))
+    if check_errors:
+        _check_factor("torch.linalg.lu_factor_ex", got[2])
+    return to_out(got, out)
 
 
 @linalg
 def lu_factor(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:
-    """(compact LU, pivots)."""
+    """(compact LU, pivots); RuntimeError for a singular matrix (evaluates)."""
     check_matrix("torch.lu_factor", A)
-    return to_out(_LU_FACTOR(*apply(LU, (A,), (bool(pivot),))[:2]), out)
+    got = apply(LU, (A,), (bool(pivot),))
+    _check_factor("torch.linalg.lu_factor", got[2])
+    return to_out(_LU_FACTOR(*got[:2]), out)
 
 
 @linalg

@@ -12,7 +12,7 @@ from facula.graph.blame import wrong_type
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply, apply_known, apply_settled, metas_of, record
-from facula.ops.norms import affine_shows
+from facula.ops.norms import affine_shows, check_types
 from facula.ops.pointwise import need_tensors, opmath, sum_to, unsupported
 from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional, to_out
 from facula.tensor import Tensor
@@ -294,6 +294,7 @@ def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = Non
             "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
             "element, but got normalized_shape = []"
         )
+    check_types(input.meta, weight, bias)
     for name, p in (("weight", weight), ("bias", bias)):
         if p is not None and tuple(p.meta.shape) != shape:
             raise RuntimeError(

@@ -221,6 +221,28 @@ BN_EVAL = {
 }
 
 
+def check_types(x: Meta, *params: Tensor | None) -> None:
+    """RuntimeError unless weights and statistics have x's dtype, or float32 where x has 16 bits."""
+    kinds = [p.meta.dtype for p in params if p is not None]
+    if not kinds:
+        return
+    first = kinds[0]
+    if first is not x.dtype:
+        if first.name != "float32":
+            raise RuntimeError(
+                "mixed dtype (CPU): expect parameter to have scalar type of Float; "
+                f"got {first.name} for an input of {x.dtype.name}"
+            )
+        if x.dtype.itemsize != 2:
+            raise RuntimeError(
+                "mixed dtype (CPU): all inputs must share same datatype; "
+                f"got {first.name} for an input of {x.dtype.name}"
+            )
+    for kind in kinds:
+        if kind is not first:
+            raise RuntimeError(f"expected scalar type {first.short} but found {kind.short}")
+
+
 def _check_channels(x: Meta, named: dict[str, Tensor | None]) -> None:
     for name, p in named.items():
         if p is not None and p.meta.numel != x.shape[1]:
@@ -250,6 +272,7 @@ def _normalise_batch(
     if m.dtype.kind != "f":
         raise NotImplementedError(f"\"batch_norm\" not implemented for '{m.dtype.short}'")
     _check_channels(m, {"running_mean": mean, "running_var": var, "weight": weight, "bias": bias})
+    check_types(m, weight, bias, mean, var)
     wb = [p for p in (weight, bias) if p is not None]
     has = (weight is not None, bias is not None)
     if not training:
@@ -597,6 +620,7 @@ def _group_norm(
                 f"input, but got {name} "
                 f"of shape {list(p.meta.shape)} and input of shape {list(m.shape)}"
             )
+    check_types(m, weight, bias)
     operands = [input] + [p for p in (weight, bias) if p is not None]
     params = (num_groups, weight is not None, bias is not None)
     return apply(GROUP_NORM[weight is not None], operands, params, (float(eps),))

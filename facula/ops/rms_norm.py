@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from facula.autograd.node import shown
-from facula.graph.dtypes import finfo, promote_types
+from facula.graph.dtypes import finfo
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -21,15 +21,7 @@ from facula.tensor import Tensor
 def _rms_infer(x: Meta, *rest: Any) -> tuple:
     k = rest[-2]
     stats = meta_of(opmath(x.dtype), (*x.shape[: x.ndim - k], *[1] * k), x.device)
-    return _rms_result(x, rest[0] if isinstance(rest[0], Meta) else None), stats
-
-
-def _rms_result(x: Meta, w: Meta | None) -> Meta:
-    return (
-        x.plain()
-        if w is None or w.dtype is x.dtype
-        else x.with_dtype(promote_types(x.dtype, w.dtype))
-    )
+    return x.plain(), stats
 
 
 def _rms_expand(g: Any, x: Any, *rest: Any) -> Any:
@@ -40,11 +32,9 @@ def _rms_expand(g: Any, x: Any, *rest: Any) -> Any:
     v = g.cast(x, w)
     rstd = (g.mean(v * v, axes) + g.cast(eps, w)).rsqrt()
     y = v * rstd
-    d = x.dtype
     if has_w:
-        d = promote_types(d, vals[0].dtype)
-        y = g.cast(g.cast(y, opmath(d)) * g.cast(vals[0], opmath(d)), d)
-    return g.cast(y, d), rstd
+        y = y * g.cast(vals[0], w)
+    return g.cast(y, x.dtype), rstd
 
 
 def _rms_backward(n: Any, g: Tensor, _: Any = None) -> tuple:

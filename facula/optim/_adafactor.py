@@ -15,6 +15,8 @@ class Adafactor(UpdateRule):
     optimizer = torch.optim.Adafactor(model.parameters())
     """
 
+    _added_options = {"foreach": None}
+
     def __init__(
         self,
         params,

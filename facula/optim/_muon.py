@@ -24,6 +24,7 @@ class Muon(UpdateRule):
     """
 
     _host_numbers = ()
+    _added_options = {}
 
     def __init__(
         self,

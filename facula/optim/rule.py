@@ -15,6 +15,14 @@ class UpdateRule(Optimizer):
     """
 
     _host_numbers = ("step",)
+    # options that came later than the optimizers, with what they are in groups of before
+    _added_options = {
+        "maximize": False,
+        "differentiable": False,
+        "capturable": False,
+        "foreach": None,
+        "fused": None,
+    }
 
     def step(self, closure=None):
         """Updates the parameters; returns the loss if `closure` computes one."""
@@ -41,12 +49,9 @@ class UpdateRule(Optimizer):
         """Completes groups that were saved by an older version, which lacked some options."""
         super().__setstate__(state)
         for group in self.param_groups:
-            for name in ("maximize", "differentiable", "capturable"):
+            for name, value in self._added_options.items():
                 if name in self.defaults:
-                    group.setdefault(name, False)
-            for name in ("foreach", "fused"):
-                if name in self.defaults:
-                    group.setdefault(name, None)
+                    group.setdefault(name, value)
 
     def _gather(self, group, *keys):
         """(params, grads, one list per key) of the parameters that have gradients."""

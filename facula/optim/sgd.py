@@ -19,6 +19,7 @@ class SGD(UpdateRule):
     """
 
     _host_numbers = ()
+    _added_options = UpdateRule._added_options | {"fused": False}
 
     def __init__(
         self,

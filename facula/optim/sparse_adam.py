@@ -14,6 +14,7 @@ class SparseAdam(UpdateRule):
     optimizer = torch.optim.SparseAdam(embedding.parameters())
     """
 
+    _added_options = {}
     _host_numbers = ()  # "step" is a plain int here
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, maximize=False):

@@ -157,7 +157,9 @@ def adopted(state, host_numbers, live=False):
     own = ParamState(state)
     for key in host_numbers:
         value = dict.get(own, key)
-        if isinstance(value, torch.Tensor) and value.device.type == "cpu":
+        if type(value) in (int, float):  # as PyTorch kept them before 1.12
+            dict.__setitem__(own, key, HostNumber(float(value), scalar_dtype()))
+        elif isinstance(value, torch.Tensor) and value.device.type == "cpu":
             number = HostNumber(value.item(), value.dtype)
             if live:
                 number.show_in(value)

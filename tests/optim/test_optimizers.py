@@ -282,3 +282,44 @@ def test_lbfgs_line_search_keeps_to_max_eval():
         optimizer.step(closure)
     state = optimizer.state[x]
     assert (state["func_evals"], state["n_iter"]) == (22, 10)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "RMSprop", "ASGD", "Adagrad", "SGD"])
+def test_states_of_old_pytorch_versions_load(name):
+    """Before 1.12 counts were numbers, and groups said less: training goes on all the same."""
+    options = {"lr": 0.1} | ({"momentum": 0.9} if name == "SGD" else {})
+
+    def fresh(values):
+        p = torch.nn.Parameter(torch.tensor(values))
+        return p, getattr(torch.optim, name)([p], **options)
+
+    def step(p, optimizer):
+        p.grad = torch.tensor([0.5, -1.0])
+        optimizer.step()
+
+    p, optimizer = fresh([1.0, 2.0])
+    step(p, optimizer)
+    state = copy.deepcopy(optimizer.state_dict())
+    later = {"maximize", "differentiable", "capturable", "foreach", "fused"}
+    state["param_groups"] = [
+        {k: v for k, v in g.items() if k not in later | {"decoupled_weight_decay"}}
+        for g in state["param_groups"]
+    ]
+    for entry in state["state"].values():
+        for key in {"step", "eta", "mu", "mu_product"} & entry.keys():
+            entry[key] = entry[key].item()
+    q, other = fresh(p.tolist())
+    other.load_state_dict(state)
+    for entry in other.state_dict()["state"].values():
+        assert all(isinstance(entry[k], torch.Tensor) for k in {"step", "eta"} & entry.keys())
+    step(p, optimizer), step(q, other)
+    assert torch.equal(p, q)
+
+
+def test_loading_adds_only_options_that_the_optimizer_has():
+    """PyTorch's Adafactor and Muon have no `differentiable`."""
+    for name in ("Adafactor", "Muon"):
+        optimizer = getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(2, 2))])
+        state = optimizer.state_dict()
+        optimizer.load_state_dict(state)
+        assert list(optimizer.state_dict()["param_groups"][0]) == list(state["param_groups"][0])
