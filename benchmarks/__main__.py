@@ -1,6 +1,6 @@
 """Times facula, side by side with PyTorch where that is installed.
 
-    python -m benchmarks                        # every table, kept and drawn in bench-output/ (10 minutes)
+    python -m benchmarks                        # every table, kept and drawn in bench-output/ (15 minutes)
     python -m benchmarks -t programs,compiled
     python -m benchmarks -t programs -w gpt_train,adam_10m --turns 9
 
@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import loader, products, programs, recording, starts
+from benchmarks import loader, operators, products, programs, recording, starts
 from benchmarks.layers import LAYERS
 from benchmarks.networks import WORKLOADS
 from benchmarks.table import Table
@@ -39,6 +39,7 @@ def tables(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
         "programs": timed("programs", list(WORKLOADS)),
         "compiled": timed("compiled", list(WORKLOADS), ":compile"),
         "layers": timed("layers", list(LAYERS)),
+        "operators": lambda: operators.table(libraries, list(operators.cases()), 0.1),
         "products": lambda: products.table(products.SHAPES, libraries, options.turns, 0.05),
         "starts": lambda: starts.table(chosen or list(starts.PROGRAMS), libraries),
         "recording": recorded,

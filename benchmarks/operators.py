@@ -22,6 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks.table import Table
 from benchmarks.worker import installed
 
 SIDE = 1000  # operands are SIDE x SIDE
@@ -43,7 +44,10 @@ UNARY = {
     "special.modified_bessel_i0 special.modified_bessel_k0 special.entr",
     "u": "asin acos atanh erfinv special.ndtri logit",
     "i": "abs neg sign bitwise_not sum amax argmax prod aminmax count_nonzero",
+    "f": "abs exp log sqrt sin tanh erf sum amax special.ndtr special.ndtri nn.functional.gelu",
     "b": "logical_not all any sum count_nonzero",
+    "z": "neg abs exp log sqrt sin cos tanh sigmoid square reciprocal conj_physical angle sgn sum mean prod isnan clone",
+    "w": "neg abs exp conj_physical sum",
 }
 # name -> operands; torch.NAME(first, second)
 BINARY = {
@@ -55,6 +59,9 @@ BINARY = {
     "i j": "add sub mul div remainder fmod floor_divide bitwise_and bitwise_or bitwise_xor gcd lcm maximum eq lt",
     "i s": "bitwise_left_shift bitwise_right_shift",
     "b c": "logical_and logical_or logical_xor bitwise_and eq",
+    "z z2": "add sub mul div eq pow",
+    "w w2": "add mul div",
+    "f f2": "add mul div maximum atan2 pow",
 }
 OTHERS: dict[str, Case] = {
     "pow(x, 3)": lambda t, d: d.x**3,
@@ -165,6 +172,13 @@ OTHERS: dict[str, Case] = {
     "pad(reflect)": lambda t, d: t.nn.functional.pad(d.x[None], (2, 2, 2, 2), "reflect"),
     "unfold": lambda t, d: d.x.unfold(1, 4, 2).contiguous(),
     "diag_embed": lambda t, d: t.diag_embed(d.x[0]),
+    "real parts": lambda t, d: d.z.real.contiguous(),
+    "complex": lambda t, d: t.complex(d.x, d.y),
+    "complex64 times 2": lambda t, d: d.z * 2.0,
+    "where, complex64": lambda t, d: t.where(d.b, d.z, d.z2),
+    "sum(dim=0), complex64": lambda t, d: d.z.sum(0),
+    "sum(dim=1), complex64": lambda t, d: d.z.sum(1),
+    "complex64 to complex128": lambda t, d: d.z.to(t.complex128),
     "x[:, ::2]": lambda t, d: d.x[:, ::2].contiguous(),
     "arange": lambda t, d: t.arange(SIDE * SIDE),
     "linspace": lambda t, d: t.linspace(0, 1, SIDE * SIDE),
@@ -201,7 +215,8 @@ def cases() -> dict[str, Case]:
 
 
 def _kind(operand: str) -> str:
-    return {"i": ", int64", "b": ", bool"}.get(operand, "")
+    kinds = {"i": "int64", "b": "bool", "f": "float64", "z": "complex64", "w": "complex128"}
+    return f", {kinds[operand]}" if operand in kinds else ""
 
 
 def _find(torch: Any, name: str) -> Any:
@@ -226,6 +241,9 @@ def operands(torch: Any) -> SimpleNamespace:
     d.at, d.at2 = torch.randint(0, SIDE, (SIDE, SIDE)), torch.randint(0, SIDE, (SIDE, SIDE))
     d.rows, d.order = torch.randint(0, SIDE, (SIDE,)), torch.randperm(SIDE)
     d.flat = torch.randint(0, SIDE * SIDE, (SIDE, SIDE))
+    d.z, d.z2 = torch.complex(d.x, d.y), torch.complex(d.y, d.unit)
+    d.w, d.w2 = d.z.to(torch.complex128), d.z2.to(torch.complex128)
+    d.f, d.f2 = d.unit.to(torch.float64), d.u.to(torch.float64)
     d.edges, d.few = torch.randn(10_000).sort().values, torch.linspace(-2, 2, 50)
     return d
 
@@ -279,46 +297,49 @@ def start(library: str) -> Connection:
     return pipe
 
 
-def line(name: str, times: list[float | str]) -> str:
-    """A line of the table."""
-    cells = [f"{t[:24]:>12s}" if isinstance(t, str) else f"{t * 1e3:12.3f}" for t in times]
-    ratio = ""
-    if len(times) == 2 and not any(isinstance(t, str) for t in times):
-        ratio = f"{float(times[1]) / float(times[0]):8.2f}"
-    return f"{name:34s}{''.join(cells)}{ratio}"
+def table(libraries: list[str], names: list[str], seconds: float) -> Table:
+    """The operators' times; with two libraries their ratio, above 1 where the first is ahead."""
+    pipes = [start(library) for library in libraries]
+    ratio = ["ratio"] if len(pipes) == 2 else []
+    heads = ["operator", *[f"{n} ms" for n in libraries], *ratio]
+    title = f"Operators on {SIDE}x{SIDE} elements: time of PyTorch / time of facula"
+    out = Table("operators", title, heads, bars="").begin()
+    ratios = []
+    for name in names:
+        times = []
+        for pipe in pipes:
+            pipe.send((name, seconds))
+            times.append(pipe.recv())
+        cells = [t if isinstance(t, str) else t * 1e3 for t in times]
+        if ratio and not any(isinstance(t, str) for t in times):
+            cells.append(times[1] / times[0])
+            ratios.append(cells[-1])
+        out.add(name, *cells)
+    for pipe in pipes:
+        pipe.send(None)
+    if ratios:
+        behind = sum(r < 1 / 1.5 for r in ratios)
+        median = statistics.median(ratios)
+        out.note(f"{len(ratios)} operators: median {median:.2f}, {behind} behind by more than 1.5x")
+    return out
 
 
 def main() -> None:
+    """Prints the table, or a part of it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operators", description=__doc__)
     parser.add_argument("-o", "--ops", default="", help="regular expression of names")
     parser.add_argument("--piece", default="1/1", help="K/N: the K-th of N parts of the table")
     parser.add_argument("--seconds", type=float, default=0.1, help="spent on an operator")
     parser.add_argument("--without-torch", action="store_true", help="time facula alone")
-    parser.add_argument("--json", type=Path, help="where the times are written")
+    parser.add_argument("--json", type=Path, help="where the rows are written")
     options = parser.parse_args()
     part, parts = map(int, options.piece.split("/"))
     names = [n for n in cases() if re.search(options.ops, n)]
     names = names[len(names) * (part - 1) // parts : len(names) * part // parts]
     libraries = ["facula"] if options.without_torch else installed()
-
-    pipes = [start(library) for library in libraries]
-    print(f"{'operator':34s}" + "".join(f"{n + ' ms':>12s}" for n in libraries), flush=True)
-    results: dict[str, list[float | str]] = {}
-    for name in names:
-        for pipe in pipes:
-            pipe.send((name, options.seconds))
-            results.setdefault(name, []).append(pipe.recv())
-        print(line(name, results[name]), flush=True)
-    for pipe in pipes:
-        pipe.send(None)
-    pairs = [r for r in results.values() if len(r) == 2 and not any(isinstance(t, str) for t in r)]
-    ratios = [float(r[1]) / float(r[0]) for r in pairs]
-    if ratios:
-        behind = sum(r < 1 / 1.5 for r in ratios)
-        median = statistics.median(ratios)
-        print(f"{len(ratios)} operators: median {median:.2f}, {behind} behind by more than 1.5x")
+    rows = table(libraries, names, options.seconds).rows
     if options.json:
-        options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import products, starts
+from benchmarks import operators, products, starts
 from benchmarks.networks import WORKLOADS
 from benchmarks.table import Table, shown
 from benchmarks.turns import Timing
@@ -55,3 +55,10 @@ def test_a_fresh_process_tells_its_figures(tmp_path):
 
 def test_work_of_a_product():
     assert products.work("96*128x64x32:nt") == 2 * 96 * 128 * 64 * 32
+
+
+def test_operators_are_timed_or_say_what_is_wrong():
+    out = operators.table(["facula"], ["abs", "flatten"], 0.0)
+    assert [row[0] for row in out.rows] == ["abs", "flatten"]
+    assert all(isinstance(row[1], float) and row[1] > 0 for row in out.rows)
+    assert out.draw(None) is None  # a line for each of hundreds says nothing

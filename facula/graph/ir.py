@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from facula.graph import complexes
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype
 from facula.graph.meta import broadcast_shapes, contiguous_strides
@@ -176,8 +177,8 @@ class Graph:
         if share:
             # the type of a constant matters: 1, 1.0 and True are equal keys in Python
             key = (op, d, shape, tuple([s.id for s in srcs]), arg, type(arg))
-            if op == "const" and isinstance(arg, float):
-                key = (*key, math.copysign(1.0, arg), repr(arg))
+            if op == "const" and isinstance(arg, (float, complex)):
+                key = (*key, repr(arg))  # -0.0 equals 0.0
             found = self._known.get(key)
             if found is not None:
                 return found
@@ -222,6 +223,10 @@ class Graph:
         return x if isinstance(x, Val) else self.const(x, like.dtype)
 
     def unary(self, name: str, x: Val) -> Val:
+        if x.dtype.kind == "c":
+            parted = complexes.apply(self, name, x)
+            if parted is not None:
+                return parted
         d = dt.bool_ if name in TO_BOOL else x.dtype.to_real() if name == "abs" else x.dtype
         return self.make(name, d, x.shape, (x,))
 
@@ -230,6 +235,10 @@ class Graph:
         a, b = self._operand(a, like), self._operand(b, like)
         if a.dtype is not b.dtype:
             raise TypeError(f"{name} of {a.dtype.name} and {b.dtype.name}: cast them first")
+        if a.dtype.kind == "c":
+            parted = complexes.apply(self, name, a, b)
+            if parted is not None:
+                return parted
         shape = broadcast_shapes(a.shape, b.shape)
         d = dt.bool_ if name in TO_BOOL else a.dtype
         if name == "add" and a.shape == b.shape:
@@ -271,6 +280,8 @@ class Graph:
         """a where c holds, else b."""
         like = a if isinstance(a, Val) else b
         a, b = self._operand(a, like), self._operand(b, like)
+        if a.dtype.name in complexes.PARTED:
+            return complexes.where(self, c, a, b)
         shape = broadcast_shapes(c.shape, a.shape, b.shape)
         c, a, b = (self.expand(v, shape) for v in (c, a, b))
         return self.make("where", a.dtype, shape, (c, a, b))
@@ -289,11 +300,22 @@ class Graph:
             folded = self._cast_const(x, d)
             if folded is not None:
                 return folded
-        if x.op == "scalar":
+        if x.op == "scalar" and (x.dtype.kind == "c" or d.kind != "c"):
             return self.make("scalar", d, (), (), x.arg)
         if x.op == "expand":
             return self.expand(self.cast(x.srcs[0], d), x.shape)
+        names = {v.name for v in (x.dtype, d) if v.kind == "c"}
+        if names and names <= complexes.PARTED:
+            return complexes.cast(self, x, d)
         return self.make("cast", d, x.shape, (x,))
+
+    def parts(self, x: Val) -> tuple[Val, Val]:
+        """Real and imaginary part of a complex value."""
+        return complexes.parts(self, x)
+
+    def complex(self, re: Val, im: Val) -> Val:
+        """The complex value of two parts of one real type."""
+        return complexes.joined(self, re, im)
 
     def _cast_const(self, x: Val, d: dtype) -> Val | None:
         value = x.arg
@@ -411,6 +433,11 @@ class Graph:
         )
         if kind in ("any", "all"):
             x = self.cast(x, dt.bool_)
+        if kind == "sum" and x.dtype.name in complexes.PARTED:
+            return self.complex(*[self.reduce(kind, p, axes, keepdim) for p in self.parts(x)])
+        if kind == "prod" and x.dtype.name in complexes.PARTED and x.numel:
+            out = complexes.product(self, x, axes)
+            return out if keepdim else self.reshape(out, kept)
         axes = tuple(a for a in axes if x.shape[a] != 1)  # along one element nothing is done
         if axes:
             out = self._staged(kind, x, axes)

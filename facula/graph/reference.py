@@ -343,6 +343,12 @@ def checked(index: Array, size: int, tag: Any, wrap: bool = True) -> Array:
 _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
+def _complex(d: dtype, re: Array, im: Array) -> Array:
+    out = np.empty(re.shape, d.storage)
+    out.real, out.imag = re, im
+    return out
+
+
 def _boxes(shape: tuple[int, ...], parts: list[Array], starts: Any) -> Array:
     out = np.empty(shape, parts[0].dtype)
     for x, start in zip(parts, starts, strict=True):
@@ -461,6 +467,9 @@ _SIMPLE: dict[str, Callable[[Val, list[Array]], Array]] = {
     "slice": lambda v, a: _slice(a[0], v.shape, *v.arg),
     "as_strided": lambda v, a: strided(np.ascontiguousarray(a[0]).reshape(-1), v.shape, *v.arg),
     "pad": lambda v, a: np.pad(a[0], list(zip(*v.arg, strict=True)), constant_values=a[1]),
+    "real": lambda v, a: np.real(a[0]),
+    "imag": lambda v, a: np.imag(a[0]),
+    "complex": lambda v, a: _complex(v.dtype, *a),
     "cat": lambda v, a: np.concatenate(a, axis=v.arg),
     "boxes": lambda v, a: _boxes(v.shape, a, v.arg),
     "reduce": lambda v, a: _reduce(v.arg[0], a[0], v.arg[1]),

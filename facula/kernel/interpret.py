@@ -105,7 +105,7 @@ class _Interpreter:
         where = np.full([1] * len(self.sizes), self.offsets[access.buf])
         for d, kind in enumerate(access.strides):
             if kind != "0":
-                step = {"1": 1, "-": -1}.get(kind) or self.strides[access][d]
+                step = {"1": 1, "2": 2, "-": -1}.get(kind) or self.strides[access][d]
                 where = where + self.along(d) * step
         return where
 
@@ -141,6 +141,11 @@ class _Interpreter:
 
     def do_store(self, i: int, s: Stmt) -> Array:
         return self.put(i, s.args[0].buf, self.place(s.args[0]), s.args[1])
+
+    def do_store2(self, i: int, s: Stmt) -> Array:
+        where = self.place(s.args[0])
+        self.put(i, s.args[0].buf, where, s.args[1])
+        return self.put(i, s.args[0].buf, where + 1, s.args[2])
 
     def do_accumulate(self, i: int, s: Stmt) -> Array:
         last = self.program.n_outer - 1

@@ -73,7 +73,7 @@ TERNARY = frozenset({"where", "fma"})
 REDUCTIONS = frozenset({"sum", "prod", "max", "min", "any", "all", "argmax", "argmin"})
 
 
-STORES = frozenset({"store", "accumulate"})
+STORES = frozenset({"store", "store2", "accumulate"})
 ACCESSING = STORES | {"load"}  # statements with an Access
 
 
@@ -81,8 +81,8 @@ ACCESSING = STORES | {"load"}  # statements with an Access
 class Access:
     """How a statement walks over operand `buf`: one stride kind per dim, outer dims first.
 
-    '0' does not move, '1' is the next element, '-' is the one before, 'n' is a run-time stride in
-    elements (of any sign).
+    '0' does not move, '1' is the next element, '-' is the one before, '2' the one after the next (of
+    the vectorised dim only), 'n' is a run-time stride in elements (of any sign).
     """
 
     buf: int
@@ -96,6 +96,7 @@ class Stmt:
     op          args                              meaning
     load        Access [, mask, other]            the element; the number `other` where masked off
     store       Access, value [, mask]            only where mask holds
+    store2      Access, value, value [, mask]     the second one to the next element
     accumulate  Access, value                     adds to the element, which begins anew with the
                                                   value where the last outer index is 0
     load_at     buf, index [, mask, other]        element at a run-time offset (int64, unchecked)
@@ -150,6 +151,7 @@ class Stmt:
 ID_PLACES: dict[str, tuple[int, ...]] = {
     "load": (1,),
     "store": (1, 2),
+    "store2": (1, 2, 3),
     "accumulate": (1,),
     "load_at": (1, 2),
     "store_at": (1, 2, 3),
@@ -161,7 +163,7 @@ ID_PLACES: dict[str, tuple[int, ...]] = {
     "reduce": (1,),
     "unstash": (),
 }
-MASK_PLACE = {"load": 1, "store": 2, "load_at": 2, "store_at": 3}
+MASK_PLACE = {"load": 1, "store": 2, "store2": 3, "load_at": 2, "store_at": 3}
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,9 +47,12 @@ def _operands(index: Walk, src: Walk, out: Walk) -> list[int]:
     return [x for w in (index, src, out) for x in (w.slot, w.offset)]
 
 
-def _kernel_of(kind: str, put: Put) -> WrittenKernel:
+def _kernel_of(kind: str, put: Put, dense: bool = False) -> WrittenKernel:
     checks = kind == "points" and put.report >= 0
-    return _kernel(PutShape.of(kind, put.dtype, put.itemsize, put.mode, put.wraps, checks))
+    shape = PutShape.of(
+        kind, put.dtype, put.itemsize, put.mode, wraps=put.wraps, checks=checks, dense=dense
+    )
+    return _kernel(shape)
 
 
 def _bounds(put: Put) -> list[int]:
@@ -65,8 +68,8 @@ def plan_rows(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
     if a >= wanted:
         per_a = -(-a // wanted)
     elif b >= 128:
-        # rows in parts: every task reads all indices, which is little beside the rows
-        block = -(-max(64, -(-b // wanted)) // 16) * 16
+        # rows in parts, each as long as below: every task reads all indices, which is little beside them
+        block = -(-max(64, -(-b // wanted), min(512, -(-b // 2))) // 16) * 16
     elif b >= 16:
         ranges = min(4, wanted, put.size)
     blocks, per_range = -(-b // block), -(-put.size // ranges)
@@ -101,4 +104,7 @@ def plan_points(put: Put, index: Walk, src: Walk, out: Walk) -> list[Step]:
     strides += [0 if d == 1 else out.strides[d] for d in order]
     args = [*_operands(index, src, out), *strides, *(put.sizes[d] for d in order)]
     args += [out.strides[1], *_bounds(put), per_a, block, blocks, put.size, 1]
-    return [Step(_kernel_of("points", put), args, -(-a // per_a) * blocks, 0, 1.2 * work)]
+    last = order[2]
+    dense = last == 1 and index.strides[1] == src.strides[1] == out.strides[1] == 1
+    kernel = _kernel_of("points", put, dense)
+    return [Step(kernel, args, -(-a // per_a) * blocks, 0, 1.2 * work)]

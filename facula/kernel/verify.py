@@ -88,7 +88,10 @@ class _Verifier:
         assert isinstance(access, Access)
         self.need(0 <= access.buf < len(self.program.buffers), f"no operand {access.buf}")
         self.need(len(access.strides) == self.n_dims, f"{len(access.strides)} strides")
-        self.need(set(access.strides) <= {"0", "1", "-", "n"}, f"strides {access.strides}")
+        self.need(set(access.strides) <= {"0", "1", "2", "-", "n"}, f"strides {access.strides}")
+        lanes = (self.program.n_outer if self.program.vector == "outer" else self.n_dims) - 1
+        others = access.strides[:lanes] + access.strides[lanes + 1 :]
+        self.need("2" not in others, "a stride '2' of another dim than the vectorised one")
         if not self.loops(self.i):
             inner = access.strides[self.program.n_outer :]
             self.need(set(inner) <= {"0"}, "moves along inner dims, but this phase does not loop")
@@ -101,6 +104,10 @@ class _Verifier:
     def check_store(self, s: Stmt) -> None:
         access = self.check_access(s.args[0])
         self.same(self.dtype(s.args[1]), self.program.buffers[access.buf], "the operand")
+
+    def check_store2(self, s: Stmt) -> None:
+        self.check_store(s)
+        self.same(self.dtype(s.args[2]), self.dtype(s.args[1]), "the second value")
 
     def check_accumulate(self, s: Stmt) -> None:
         self.check_store(s)
@@ -198,6 +205,6 @@ class _Verifier:
         self.need(dtype == want, f"{what} is {want}, not {dtype}" if want else what)
 
 
-_NO_VALUE = frozenset({"store", "accumulate", "store_at", "stash"})
+_NO_VALUE = frozenset({"store", "store2", "accumulate", "store_at", "stash"})
 _NEED_LOOP = frozenset({"reduce", "stash", "unstash"})
 _ON_BOOL = p.COMPARE | p.BINARY_BITS | {"where", "not", "bitwise_not", "maximum", "minimum"}

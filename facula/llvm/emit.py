@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from facula.kernel.program import ACCESSING, FLOATS, ITEMSIZE, Access, Program, Stmt
-from facula.llvm import reductions
+from facula.llvm import reductions, stores
 from facula.llvm.analysis import Shape, analyse
 from facula.llvm.build import REGISTER, Builder, dtype_literal
 from facula.llvm.checks import write_check
@@ -142,7 +142,7 @@ class LoopEmitter:
                 if kind == "n":
                     self.stride[access, d] = self._arg(k)
                     k += 1
-            if access.strides and access.strides[self.vector_dim] in "-n":
+            if access.strides and access.strides[self.vector_dim] in "-n2":
                 self._vector_steps(access)
         if self.stashes:
             self._stash_areas()
@@ -153,7 +153,8 @@ class LoopEmitter:
     def _vector_steps(self, access: Access) -> None:
         """Of a strided access: offsets of the lanes, and of the copies."""
         v = self.vector["int64"]
-        stride = self.stride.get((access, self.vector_dim), "-1")
+        fixed = {"-": "-1", "2": "2"}.get(access.strides[self.vector_dim], "")
+        stride = fixed or self.stride[access, self.vector_dim]
         lanes = v.integer("mul", self._iota(), v.splat("i64", stride))
         n = self.shape.lanes
         copies = [
@@ -249,6 +250,8 @@ class LoopEmitter:
             by = self.b.let(f"mul i64 {by}, {self.stride[access, d]}")
         elif kind == "-":
             by = self.b.let(f"sub i64 0, {by}")
+        elif kind == "2":
+            by = self.b.let(f"shl i64 {by}, 1")
         return self.memory.pointer(self.program.buffers[access.buf], pointer, by)
 
     def _row_of_phases(self) -> None:
@@ -581,6 +584,9 @@ class LoopEmitter:
             back = str(1 - (u + 1) * self.shape.lanes)
             pointer = self.memory.pointer(dtype, pointer, back)
             return self.memory.load_reversed(dtype, pointer, mask, other)
+        if kind == "2" and mask is None:
+            pointer = self.memory.pointer(dtype, pointer, str(2 * u * self.shape.lanes))
+            return self.memory.load_every_second(dtype, pointer)
         return self.memory.gather(dtype, self._lane_pointers(access, pointer, u), mask, other)
 
     def _copy_rest(self, s: Stmt) -> str | None:
@@ -608,31 +614,6 @@ class LoopEmitter:
             self.memory.store(dtype, pointer, name, mask, self._copy_rest(s))
         else:
             self.memory.scatter(dtype, self._lane_pointers(access, pointer, u), name, mask)
-        return ""
-
-    def _accumulate_store(self, i: int, s: Stmt, u: int | None) -> str:
-        access, b = s.args[0], self.b
-        dtype, pointer = self.program.buffers[access.buf], self.pointer[access]
-        starts = b.let(f"icmp eq i64 {self.position[self.program.n_outer - 1]}, 0")
-        name = self._get(s.args[1], u)
-        if u is None:
-            lanes, old = self.scalar, self.memory.scalar_load(dtype, pointer, None, 0)
-        else:
-            lanes = self.vector
-            if access.strides[self.vector_dim] == "1":
-                pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-                old = self.memory.load(dtype, pointer, self.mask, self._copy_rest(s))
-            else:
-                pointer = self._lane_pointers(access, pointer, u)
-                old = self.memory.gather(dtype, pointer, self.mask)
-        v = lanes[dtype]
-        name = b.let(f"select i1 {starts}, {v.f} {name}, {v.f} {v.add(old, name)}")
-        if u is None:
-            self.memory.scalar_store(dtype, pointer, name, None)
-        elif access.strides[self.vector_dim] == "1":
-            self.memory.store(dtype, pointer, name, self.mask, self._copy_rest(s))
-        else:
-            self.memory.scatter(dtype, pointer, name, self.mask)
         return ""
 
     def _scalar_of(self, i: int) -> str:
@@ -771,7 +752,8 @@ _WRITERS = {
     "index": LoopEmitter._index,
     "load": LoopEmitter._load,
     "store": LoopEmitter._store,
-    "accumulate": LoopEmitter._accumulate_store,
+    "store2": stores.store_pair,
+    "accumulate": stores.accumulate,
     "load_at": LoopEmitter._load_at,
     "store_at": LoopEmitter._store_at,
     "check": write_check,

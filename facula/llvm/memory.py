@@ -99,6 +99,28 @@ class Memory:
             f"shufflevector {vector} {name}, {vector} poison, <{self.n} x i32> <{order}>"
         )
 
+    def load_every_second(self, dtype: str, pointer: str) -> str:
+        """Elements 0, 2, 4, ...; none after the last of them is touched."""
+        n = self.n
+        order = [*range(0, n, 2), *range(n + 1, 2 * n, 2)]
+        second = self.pointer(dtype, pointer, str(n - 1))
+        both = [self._load(dtype, place, None, None, 0) for place in (pointer, second)]
+        return self._from_memory(dtype, self._shuffled(MEMORY[dtype], both, order), n)
+
+    def store_in_turn(self, dtype: str, pointer: str, values: list[str]) -> None:
+        """Elements of two vectors one after the other: the first two, the second two, ..."""
+        n = self.n
+        for start in (0, n // 2):
+            order = [k + side for k in range(start, start + n // 2) for side in (0, n)]
+            name = self._shuffled(REGISTER[dtype], values, order)
+            self.store(dtype, self.pointer(dtype, pointer, str(2 * start)), name, None, None)
+
+    def _shuffled(self, kind: str, pair: list[str], order: list[int]) -> str:
+        vector, lanes = f"<{self.n} x {kind}>", ", ".join(f"i32 {k}" for k in order)
+        return self.builder.let(
+            f"shufflevector {vector} {pair[0]}, {vector} {pair[1]}, <{self.n} x i32> <{lanes}>"
+        )
+
     def _load(
         self, dtype: str, pointer: str, mask: str | None, rest: str | None, other: float | int
     ) -> str:

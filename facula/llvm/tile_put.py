@@ -34,22 +34,21 @@ class PutShape:
     mode: str  # set, add, mul, max, min
     wraps: bool = False  # negative indices count from the end
     checks: bool = False  # points: report what is outside
+    dense: bool = False  # points: indices and source lie one after the other, places side by side
 
     @property
     def key(self) -> str:
-        flags = " wraps" * self.wraps + " checks" * self.checks
+        flags = " wraps" * self.wraps + " checks" * self.checks + " dense" * self.dense
         return f"put_{self.kind} {self.dtype} {self.mode}{flags}"
 
     @staticmethod
-    def of(
-        kind: str, dtype: str, itemsize: int, mode: str, wraps: bool = False, checks: bool = False
-    ) -> PutShape:
+    def of(kind: str, dtype: str, itemsize: int, mode: str, **flags: bool) -> PutShape:
         """The shape that does for a dtype: what is only moved is bits."""
         if mode == "set":
             dtype = _BITS[itemsize]
         elif mode in ("add", "mul") and dtype.startswith("uint"):
             dtype = dtype[1:]
-        return PutShape(kind, dtype, mode, wraps, checks)
+        return PutShape(kind, dtype, mode, **flags)
 
 
 class PutWriter:
@@ -129,9 +128,12 @@ class PutWriter:
         first_a, last_a, first, last, _, _ = self._task(t, "count_k")
         operands = (("index", self.index, "i64"), ("src", self.src, ty), ("out", self.out, ty))
 
+        def step(name: str) -> Value:
+            return 1 if self.shape.dense else arg(name)
+
         def moved(pointers: list[str], d: str, i: Value) -> list[str]:
             return [
-                b.at(p, b.mul(i, arg(f"{name}_{d}")), e)
+                b.at(p, b.mul(i, step(f"{name}_{d}") if d == "k" else arg(f"{name}_{d}")), e)
                 for p, (name, _, e) in zip(pointers, operands, strict=True)
             ]
 
@@ -141,14 +143,30 @@ class PutWriter:
                 at_j = moved(at_a, "j", j.i)
                 with b.loop(first, last) as k:
                     index, src, out = moved(at_j, "k", k.i)
-                    place = self._place(index)
-                    with b.choose(b.test("ult", place, arg("size"))) as inside:
-                        with inside.yes:
-                            value = b.fetch(1, self.number, src)
-                            self._combine(1, value, b.at(out, b.mul(place, arg("out_i")), ty))
-                        with inside.no:
-                            if self.shape.checks:
-                                self._report(b.load("i64", index))
+                    out = at_j[2] if self.shape.dense else out
+                    self._point(index, src, out, step("out_i"))
+
+    def _point(self, index: str, src: str, out: str, step: Value) -> None:
+        """Puts one number; most indices need neither wrapping nor reporting."""
+        b = self.b
+
+        def put(place: Value) -> None:
+            value = b.fetch(1, self.number, src)
+            self._combine(1, value, b.at(out, b.mul(place, step), self.number.stored))
+
+        place = b.load("i64", index)
+        with b.choose(b.test("ult", place, self.arg("size"))) as plain:
+            with plain.yes:
+                put(place)
+            with plain.no:
+                wrapped = b.add(place, self.arg("size"))
+                inside = b.test("ult", wrapped, self.arg("size")) if self.shape.wraps else "false"
+                with b.choose(inside) as found:
+                    with found.yes:
+                        put(wrapped)
+                    with found.no:
+                        if self.shape.checks:
+                            self._report(place)
 
     def _report(self, index: str) -> None:
         """Notes a bad index, for the error that will be raised."""

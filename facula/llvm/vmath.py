@@ -442,9 +442,56 @@ ERF_LARGE = (
 )
 
 
+# double: erf(x) / x - 1 in x^2, |x| <= 1, and exp(a^2) erfc(a) (1 + 2a) in (a - 2) / (a + 2), 1 <= a <= 6
+ERF_NEAR = (
+    0.1283791670955126,
+    -0.3761263890318375,
+    0.11283791670954879,
+    -0.026866170645076792,
+    0.0052239776248180145,
+    -0.000854832698083379,
+    0.0001205533111164271,
+    -1.4925595266831182e-05,
+    1.6461000484121368e-06,
+    -1.6350312701054695e-07,
+    1.4659775274047436e-08,
+    -1.1372848856791674e-09,
+    5.957176147748911e-11,
+)
+ERF_FAR = (
+    1.2769783815525289,
+    -0.09276382658574567,
+    -0.16603039761538094,
+    0.1640512800334108,
+    -0.054220000980438124,
+    -0.008034015088992756,
+    0.008722653320714637,
+    0.0012713396464095273,
+    -0.0014568013120680693,
+    -0.00045436367347200164,
+    0.00020622298352353452,
+    0.00015138939943308723,
+    -7.732504942759847e-07,
+    -3.896023943591018e-05,
+    -1.4074763120545216e-05,
+    1.0923519568424602e-05,
+)
+
+
+def _erf_of_double(v: Lanes, x: str) -> str:
+    one, two, end = v.c(1.0), v.c(2.0), v.c(6.0)
+    a = v.abs(x)
+    near = v.fma(x, v.poly_pairs(v.mul(a, a), ERF_NEAR), x)
+    beyond = v.select(v.cmp("olt", a, one), one, v.select(v.cmp("ogt", a, end), end, a))
+    t = v.div(v.sub(beyond, two), v.add(beyond, two))
+    rest = v.div(v.poly_pairs(t, ERF_FAR), v.fma(two, beyond, one))
+    far = v.sub(one, v.mul(exp(v, v.neg(v.mul(beyond, beyond))), rest))
+    return v.select(v.cmp("olt", a, one), near, v.copysign(far, x))
+
+
 def erf(v: Lanes, x: str) -> str:
     if v.kind == "double":
-        return v.libm("erf", x)
+        return _erf_of_double(v, x)
     a = _clamp(v, v.abs(x), None, 3.95)
     near = v.fma(x, v.poly(v.mul(a, a), ERF_SMALL), x)
     p, n = _exp_minus_one(v, v.neg(v.poly(a, ERF_LARGE)))

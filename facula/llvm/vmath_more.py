@@ -89,19 +89,55 @@ def atan2(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
     return v.select(v.cmp("uno", x, y), v.add(x, y), result)
 
 
-@_in_double
-def asin(v: Lanes, x: str, terms: tuple[float, ...]) -> str:
-    one = v.c(1.0)
-    a = v.abs(x)
+# asin(s) / s in s^2, 0 <= s <= 1/2
+ASIN = (
+    1.0000000002453044,
+    0.16666657213876765,
+    0.07500591502011628,
+    0.044505242006605654,
+    0.03188414304290082,
+    0.014198827706511763,
+    0.037806361885981084,
+)
+
+
+def _near_or_far(w: Lanes, x: str) -> tuple[str, str]:
+    """For float32: whether |x| > 1/2, and the arc of |x|, or half of what is left of it to pi/2."""
+    a, half = w.abs(x), w.c(0.5)
+    far = w.cmp("ogt", a, half)
+    square = w.select(far, w.mul(w.sub(w.c(1.0), a), half), w.mul(a, a))
+    root = w.select(far, w.call("sqrt", square), a)
+    return far, w.mul(root, w.poly(square, ASIN))
+
+
+def _asin_of_single(w: Lanes, x: str) -> str:
+    far, arc = _near_or_far(w, x)
+    rest = w.sub(w.c(math.pi / 2), w.add(arc, arc))
+    return w.copysign(w.select(far, rest, arc), x)
+
+
+def _acos_of_single(w: Lanes, x: str) -> str:
+    far, arc = _near_or_far(w, x)
+    left, twice = w.cmp("olt", x, w.c(0.0)), w.add(arc, arc)
+    ends = w.select(left, w.sub(w.c(math.pi), twice), twice)
+    return w.select(far, ends, w.sub(w.c(math.pi / 2), w.copysign(arc, x)))
+
+
+def asin(v: Lanes, x: str) -> str:
+    if v.kind == "float":
+        return by_double(v, _asin_of_single, x)
+    one, a = v.c(1.0), v.abs(x)
     rest = v.call("sqrt", v.mul(v.sub(one, a), v.add(one, a)))
-    result = v.copysign(_arc(v, a, rest, terms), x)
+    result = v.copysign(_arc(v, a, rest, ATAN["double"]), x)
     return v.select(v.cmp("ule", a, one), v.select(v.cmp("uno", x, x), x, result), v.c(math.nan))
 
 
-@_in_double
-def acos(v: Lanes, x: str, terms: tuple[float, ...]) -> str:
+def acos(v: Lanes, x: str) -> str:
+    if v.kind == "float":
+        return by_double(v, _acos_of_single, x)
     one = v.c(1.0)
-    half = _arc(v, v.call("sqrt", v.sub(one, x)), v.call("sqrt", v.add(one, x)), terms)
+    sides = v.call("sqrt", v.sub(one, x)), v.call("sqrt", v.add(one, x))
+    half = _arc(v, *sides, ATAN["double"])
     return v.select(v.cmp("ole", v.abs(x), one), v.add(half, half), v.c(math.nan))
 
 
@@ -204,11 +240,34 @@ def lgamma(v: Lanes, x: str) -> str:
 
 def hypot(v: Lanes, x: str, y: str) -> str:
     if v.kind == "double":
-        return v.libm("hypot", x, y)
+        return _hypot_of_double(v, x, y) if v.builder.fma else v.libm("hypot", x, y)
     length = by_double(v, lambda w, a, b: w.call("sqrt", w.fma(a, a, w.mul(b, b))), x, y)
+    return _endless(v, length, x, y)
+
+
+def _endless(v: Lanes, length: str, x: str, y: str) -> str:
+    """Infinity where one side is, though the other be NaN."""
     inf = v.c(math.inf)
     endless = v.logic("or", v.cmp("oeq", v.abs(x), inf), v.cmp("oeq", v.abs(y), inf))
     return v.select(endless, inf, length)
+
+
+def _hypot_of_double(v: Lanes, x: str, y: str) -> str:
+    """The root of the sum of squares, scaled by a power of two, and one step of Newton's on it with
+    the squares' rounding errors (Borges, "An improved algorithm for hypot(a, b)")."""
+    a, b, one = v.abs(x), v.abs(y), v.c(1.0)
+    a, b = v.upper(a, b), v.lower(b, a)
+    large, small = v.cmp("ogt", a, v.c(2.0**510)), v.cmp("olt", a, v.c(2.0**-450))
+    scale = v.select(large, v.c(2.0**-600), v.select(small, v.c(2.0**600), one))
+    back = v.select(large, v.c(2.0**600), v.select(small, v.c(2.0**-600), one))
+    a, b = v.mul(a, scale), v.mul(b, scale)
+    h = v.call("sqrt", v.fma(a, a, v.mul(b, b)))
+    h2, a2 = v.mul(h, h), v.mul(a, a)
+    off = v.fma(v.neg(b), b, v.sub(h2, a2))
+    off = v.add(off, v.sub(v.fma(h, h, v.neg(h2)), v.fma(a, a, v.neg(a2))))
+    twice = v.add(h, h)
+    h = v.select(v.cmp("oeq", h, v.c(0.0)), h, v.sub(h, v.div(off, twice)))
+    return _endless(v, v.mul(h, back), x, y)
 
 
 def nextafter(v: Lanes, x: str, y: str) -> str:

@@ -19,6 +19,8 @@ from facula.tensor import Tensor, view
 
 def parts(g: Any, v: Any) -> tuple[Any, Any]:
     """Real and imaginary part of a complex value."""
+    if v.dtype is not dt.complex32:
+        return g.parts(v)
     pairs = g.bitcast(v, v.dtype.to_real(), (*v.shape, 2))
     one = [1] * pairs.ndim
 
@@ -31,6 +33,8 @@ def parts(g: Any, v: Any) -> tuple[Any, Any]:
 
 def joined(g: Any, re: Any, im: Any) -> Any:
     """The complex value of two parts of one real type."""
+    if re.dtype is not dt.float16:
+        return g.complex(re, im)
     shape = broadcast_shapes(re.shape, im.shape)
     pair = [g.reshape(g.expand(p, shape), (*shape, 1)) for p in (re, im)]
     return g.bitcast(g.cat(pair, len(shape)), re.dtype.to_complex(), shape)

@@ -202,9 +202,10 @@ class Writer:
                 self.reduced[m.id] = self.stmt("reduce", m.dtype, (m.arg[0], value))
             return
         at = self.group.places[m.id]
-        value = self.value(m, at, None)
         if m.id in self.stored:
-            self._store(m, value, at)
+            self.store(m, self.memory.places[m.id], at)
+        elif m.dtype.kind != "c":
+            self.value(m, at, None)
 
     # values -----------------------------------------------------------------------------------
 
@@ -276,8 +277,9 @@ class Writer:
         return self.value(v.srcs[0], at, mask)
 
     def _do_const(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
-        d = dt.float32 if v.dtype.name in HALVES else v.dtype
-        x = v.arg
+        return self._number(v.arg, dt.float32 if v.dtype.name in HALVES else v.dtype)
+
+    def _number(self, x: Any, d: dtype) -> int:
         if d.kind == "b" or x in KEPT or x != x or x in (math.inf, -math.inf):
             return self.stmt("const", d, (x,))
         if d.kind == "u" and d.itemsize == 8 and x >= 1 << 63:
@@ -399,6 +401,40 @@ class Writer:
         self.fetches.append((picked, affine[0]))
         return self._loaded("load_at", d, (operand, where), mask)
 
+    # complex values: two statements each
+
+    def pair(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> tuple[int, int]:
+        """The statements that compute the parts of a complex value's element."""
+        placed = v.id not in self.members and v.id in self.memory.places
+        if placed or v.op in ("buffer_at", "as_strided"):
+            return self._load_parts(v, at, mask)
+        if v.op in VIEWS:
+            try:
+                inner = through_view(v, at, self.sizes)
+            except Unfusable:
+                return self._load_parts(v, at, mask)
+            return self.pair(v.srcs[0], inner, mask)
+        if v.op == "complex":
+            return self.value(v.srcs[0], at, mask), self.value(v.srcs[1], at, mask)
+        if v.op == "copy":
+            return self.pair(v.srcs[0], at, mask)
+        if v.op == "const":
+            d = v.dtype.to_real()
+            return self._number(v.arg.real, d), self._number(v.arg.imag, d)
+        raise Unfusable
+
+    def _do_real(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
+        return self.pair(v.srcs[0], at, mask)[0]
+
+    def _do_imag(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
+        return self.pair(v.srcs[0], at, mask)[1]
+
+    def _load_parts(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> tuple[int, int]:
+        slot, offset, strides = self.memory_of(v)
+        e, d = scaled(dot(at, strides, len(self.sizes)), 2), v.dtype.to_real()
+        re, im = (self._load_affine(d, slot, 2 * offset + k, e, mask) for k in (0, 1))
+        return re, im
+
     # memory -----------------------------------------------------------------------------------
 
     def memory_of(self, v: Val) -> tuple[int, int, tuple[int, ...]]:
@@ -445,8 +481,23 @@ class Writer:
             self.access_strides.append((found, coefs or (0,) * len(self.sizes)))
         return found
 
+    def store(self, v: Val, place: Place, at: tuple[Expr, ...]) -> None:
+        """Computes the element of a value at `at` and stores it where it belongs."""
+        if v.dtype.kind != "c":
+            self._store_at(v, place, self.value(v, at, None), at)
+            return
+        parts = self.pair(v, at, None)
+        strides, d = place.strides or contiguous_strides(v.shape), v.dtype.to_real()
+        e = scaled(dot(at, strides, len(self.sizes)), 2)
+        operand = self.operand(d, place.slot, 2 * place.offset + e[1], e[0])
+        self.stmt("store2", d, (("access", operand), *parts))
+
     def _store(self, m: Val, value: int, at: tuple[Expr, ...], op: str = "store") -> None:
-        place = self.memory.places[m.id]
+        self._store_at(m, self.memory.places[m.id], value, at, op)
+
+    def _store_at(
+        self, m: Val, place: Place, value: int, at: tuple[Expr, ...], op: str = "store"
+    ) -> None:
         strides = place.strides or contiguous_strides(m.shape)
         e = dot(at, strides, len(self.sizes))
         if m.dtype.name in HALVES:
@@ -479,11 +530,15 @@ class Writer:
         strides = {k: [c[run[-1]] if run else 0 for run in loops] for k, c in self.access_strides}
         has_inner = bool(inner)
         vector = self._vector(outer_sizes, inner_sizes, loops, strides)
+        lanes = (len(outer) if vector == "outer" else len(loops)) - 1
         if sum(loop for loop, _, _ in self.phases) > 1:
             self._keep(math.prod(inner_sizes) * (OUTER_TILE if vector == "outer" else 1))
         accesses: dict[int, Access] = {}
         for k, steps in strides.items():
-            accesses[k] = Access(k, tuple(_KINDS.get(s, "n") for s in steps))
+            kinds = [_KINDS.get(s, "n") for s in steps]
+            if steps[lanes] == 2:
+                kinds[lanes] = "2"
+            accesses[k] = Access(k, tuple(kinds))
         stmts = [self._resolved(s, accesses, position) for s in self.stmts]
         phases = tuple(Phase(loop and has_inner, tuple(stmts[a:b])) for loop, a, b in self.phases)
         if not has_inner:
@@ -533,13 +588,13 @@ class Writer:
             return "inner"
         last_outer, last_inner = len(outer) - 1, len(loops) - 1
         walks = [s for s in strides.values() if any(s[len(outer) :])]
-        along_inner = sum(s[last_inner] == 1 for s in walks)
-        along_outer = sum(s[last_outer] == 1 for s in walks) if loops[last_outer] else 0
+        along_inner = sum(s[last_inner] in (1, 2) for s in walks)
+        along_outer = sum(s[last_outer] in (1, 2) for s in walks) if loops[last_outer] else 0
         if self.fetches and loops[last_outer]:  # picked rows count, and cost more, than numbers do
             picks = self._runs(loops[last_outer][-1]), self._runs(loops[last_inner][-1])
             along_outer, along_inner = along_outer + 2 * picks[0], along_inner + 2 * picks[1]
         if along_inner == along_outer and loops[last_outer]:  # what is not picked apart decides
-            apart = [sum(s[d] not in (0, 1) for s in walks) for d in (last_outer, last_inner)]
+            apart = [sum(s[d] not in (0, 1, 2) for s in walks) for d in (last_outer, last_inner)]
             along_inner -= apart[0] < apart[1]
         if along_inner >= along_outer or outer[-1] < 4:
             return "inner"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from facula.graph.complexes import PARTED
 from facula.graph.ir import BINARY, TERNARY, UNARY, Val
 from facula.graph.meta import contiguous_strides
 from facula.schedule.affine import (
@@ -29,6 +30,10 @@ from facula.schedule.early import Early
 LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
 VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
 POINTWISE = UNARY | BINARY | TERNARY | {"cast", "copy", "check", "pad", "take", "gather"}
+# what kernels do with complex numbers: they take them apart, put them together and move them
+COMPLEX = frozenset({"real", "imag", "complex"})
+MOVES = LEAVES - {"scalar"} | VIEWS | {"copy", "as_strided"}
+POINTWISE |= COMPLEX
 DEAR = frozenset(
     "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erfinv "
     "lgamma digamma sigmoid pow atan2 hypot take gather div sqrt rsqrt floordiv mod fmod truncdiv".split()
@@ -47,14 +52,17 @@ MAX_LOADS = 14  # of one value
 
 def is_native(v: Val) -> bool:
     """Whether loop programs can compute this value."""
-    if v.dtype.name not in NATIVE or any(s.dtype.name not in NATIVE for s in v.srcs):
+    names = {v.dtype.name, *(s.dtype.name for s in v.srcs)}
+    if names & PARTED:
+        return names <= NATIVE | PARTED and (v.op in COMPLEX or v.op in MOVES)
+    if not names <= NATIVE:
         return False
     return v.op in LEAVES or v.op in VIEWS or v.op in POINTWISE or v.op in ("reduce", "as_strided")
 
 
 def stores(v: Val) -> bool:
     """Whether v's operands are computed where it stores them; what NumPy stores reads them from memory."""
-    return v.op in STORES and v.dtype.name in NATIVE
+    return v.op in STORES and v.dtype.name in NATIVE | PARTED
 
 
 def puts_natively(v: Val) -> bool:
@@ -293,7 +301,7 @@ class Fusion:
         if (
             v.op in ("buffer", "buffer_at", "out")
             or v.id in self.heavy
-            or v.dtype.name not in NATIVE
+            or v.dtype.name not in NATIVE | PARTED
         ):
             return
         if v.op in VIEWS or v.op == "as_strided":

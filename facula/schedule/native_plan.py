@@ -644,18 +644,12 @@ class StoreWriter(Writer):
 
     def write_store(self) -> Call:
         """The program."""
-        from facula.schedule.affine import dot
-
         exprs = self.group.exprs()
         self._open(False)
-        value = self.value(self.v, exprs, None)
         if self.place is not None:
-            strides = self.place.strides or contiguous_strides(self.v.shape)
-            e = dot(exprs, strides, len(self.sizes))
-            if self.v.dtype.name in ("float16", "bfloat16"):
-                value = self.stmt("cast", self.v.dtype, (value,))
-            operand = self.operand(self.v.dtype, self.place.slot, self.place.offset + e[1], e[0])
-            self.stmt("store", self.v.dtype, (("access", operand), value))
+            self.store(self.v, self.place, exprs)
+        else:
+            self.value(self.v, exprs, None)
         self._close()
         return self._finish()
 
