@@ -517,6 +517,8 @@ class Writer:
         inner = _merge(inner, self.sizes, coefs, self.uses_index)
         while len(inner) > 3:
             raise Unfusable
+        if not inner and not self.group.columns:
+            outer = _long_last(outer, self.sizes, coefs)
         if not outer:
             outer = [[]]
         if not inner and len(outer) > 1:
@@ -626,6 +628,23 @@ class Writer:
 
 
 _KINDS = {0: "0", 1: "1", -1: "-"}  # of strides, in `Access`
+
+
+def _long_last(
+    runs: list[list[int]], sizes: list[int], coefs: list[tuple[int, ...]]
+) -> list[list[int]]:
+    """With a long dim last, along which vectors run, if the last is shorter than they are."""
+    lengths = [math.prod(sizes[d] for d in run) for run in runs]
+    if len(runs) < 2 or lengths[-1] > _SHORT:
+        return runs
+    even = [sum(c[run[-1]] == 1 for c in coefs) for run in runs]
+    best = max(range(len(runs)), key=lambda k: (lengths[k] >= _LONG, even[k], lengths[k]))
+    if lengths[best] < _LONG or not even[best]:
+        return runs
+    return [*runs[:best], *runs[best + 1 :], runs[best]]
+
+
+_SHORT, _LONG = 4, 16
 
 
 def _merge(

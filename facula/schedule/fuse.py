@@ -182,6 +182,11 @@ def _prod(xs: Iterable[int]) -> int:
     return out
 
 
+def _to_whole(v: Val) -> bool:
+    """Whether a value is a cast that AVX2 has no instruction for: it is done number by number."""
+    return v.op == "cast" and v.dtype.name == "int64" and v.srcs[0].dtype.kind == "f"
+
+
 def _under_views(v: Val) -> Val:
     """The value that views are views of."""
     while v.op in VIEWS:
@@ -324,7 +329,7 @@ class Fusion:
                 cost[v.id] = loads[v.id] = 0 if v.op in ("const", "scalar") else 1
                 continue
             total = sum(cost[s.id] for s in v.srcs) + (
-                8 if v.op in DEAR else 0 if v.op in VIEWS else 1
+                8 if v.op in DEAR or _to_whole(v) else 0 if v.op in VIEWS else 1
             )
             reads = sum(loads[s.id] for s in v.srcs)
             users = self.users.get(v.id, ())
