@@ -178,10 +178,14 @@ def _leaf_inst(m: Meta) -> Inst:
     return inst
 
 
+INFERENCE = -(1 << 62)  # versions of storages made in inference mode count up from here: negative
+
+
 class Tape:
     """What one thread has recorded since it last evaluated."""
 
     __slots__ = (
+        "born",
         "budget",
         "grad",
         "home",
@@ -211,6 +215,7 @@ class Tape:
         self.n = 0
         self.budget = -1 if config.EAGER else MAX_BYTES
         self.grad = grad
+        self.born = 0  # the version that new storages begin with; INFERENCE in inference mode
         self.watch: Any = None  # what `facula.compile` notes while it captures
 
     def leaf(self, s: Storage) -> int:
@@ -263,7 +268,7 @@ class Tape:
         made = []
         for meta in inst.outs:
             s = Storage()
-            s.tape, s.i, s.buf, s.meta, s.version, s.pin = self, self.n, None, meta, 0, None
+            s.tape, s.i, s.buf, s.meta, s.version, s.pin = self, self.n, None, meta, self.born, None
             self.values.append(s)
             self.n += 1
             made.append(s)
@@ -323,7 +328,7 @@ ENGINE = Engine()
 def new_storage(buf: Any, meta: Meta) -> Storage:
     """A storage with an evaluated value."""
     s = Storage()
-    s.tape, s.i, s.buf, s.meta, s.version, s.pin = None, -1, buf, meta, 0, None
+    s.tape, s.i, s.buf, s.meta, s.version, s.pin = None, -1, buf, meta, LOCAL.tape.born, None
     return s
 
 
