@@ -191,7 +191,7 @@ class Tensor:
 
     def is_inference(self) -> bool:
         """Whether it was made in inference mode."""
-        return bool(self.__dict__.get("_inference"))
+        return self._s.version < 0
 
     # derivatives
 
@@ -207,6 +207,10 @@ class Tensor:
         if flag and not (self.meta.dtype.is_floating_point or self.meta.dtype.is_complex):
             raise RuntimeError(
                 "only Tensors of floating point and complex dtype can require gradients"
+            )
+        if flag and self._s.version < 0 and not LOCAL.tape.born:
+            raise RuntimeError(
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
             )
         if self._g is not None:
             if not flag:
@@ -317,7 +321,10 @@ class Tensor:
     @property
     def _version(self) -> int:
         """How often its storage was written in place."""
-        return self._s.version
+        version = self._s.version
+        if version < 0:
+            raise RuntimeError("Inference tensors do not track version counter.")
+        return version
 
     @property
     def data(self) -> Tensor:

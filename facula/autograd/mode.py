@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from facula.graph.tape import LOCAL
+from facula.graph.tape import INFERENCE, LOCAL
 
 
 def is_grad_enabled() -> bool:
@@ -84,7 +84,7 @@ class no_grad(_Plain):
     def __enter__(self) -> None:
         tape = LOCAL.tape
         self.before.append(tape.grad)
-        tape.grad = self.flag
+        tape.grad = self.flag and not tape.born  # nothing is recorded in inference mode
 
     def __exit__(self, *exc: Any) -> None:
         LOCAL.tape.grad = self.before.pop()
@@ -164,7 +164,17 @@ class _Switches:
 
 
 class inference_mode(_Context):
-    """As `no_grad`; tensors made inside can't be used for gradients later."""
+    """As `no_grad`; tensors made inside can't be used for gradients later.
+
+    Outside they can be read, but not be written, be saved for a backward pass or require gradients:
+    RuntimeError says so. A `clone` is a tensor like any other.
+
+    >>> import facula as torch
+    >>> with torch.inference_mode():
+    ...     x = torch.ones(2)
+    >>> x.is_inference(), x.clone().is_inference()
+    (True, False)
+    """
 
     def __new__(cls, mode: Any = True) -> Any:
         self = object.__new__(cls)
@@ -176,18 +186,21 @@ class inference_mode(_Context):
 
     def __init__(self, mode: Any = True) -> None:
         self.mode = mode if isinstance(mode, bool) else True
-        self.before: list[tuple[bool, bool]] = []
+        self.before: list[tuple[bool, int, bool]] = []
 
     def clone(self) -> Any:
         return inference_mode(self.mode)
 
     def __enter__(self) -> None:
-        self.before.append((LOCAL.tape.grad, _Inference.on))
-        LOCAL.tape.grad = not self.mode  # inference_mode(False) also turns derivatives on
+        tape = LOCAL.tape
+        self.before.append((tape.grad, tape.born, _Inference.on))
+        tape.grad = not self.mode  # inference_mode(False) also turns derivatives on
+        tape.born = INFERENCE if self.mode else 0
         _Inference.on = self.mode
 
     def __exit__(self, *exc: Any) -> None:
-        LOCAL.tape.grad, _Inference.on = self.before.pop()
+        tape = LOCAL.tape
+        tape.grad, tape.born, _Inference.on = self.before.pop()
 
 
 class _Inference:

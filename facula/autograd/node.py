@@ -264,9 +264,17 @@ def save_result(tensor: Any, number: int) -> Any:
 
 def save(tensor: Any) -> Any:
     """An input as a node keeps it."""
+    version = tensor._s.version
+    if version < 0:
+        raise RuntimeError(
+            "Inference tensors cannot be saved for backward. Please do not use Tensors created in "
+            "inference mode in computation tracked by autograd. To work around this, you can make a "
+            "clone to get a normal tensor and use it in autograd, or use `torch.no_grad()` instead "
+            "of `torch.inference_mode()`."
+        )
     if HOOKS and HOOKS[-1][0] is not None:
         return Packed(tensor)
-    return (tensor, tensor._s.version)
+    return (tensor, version)
 
 
 def unpack(node: Node, kept: Any) -> Any:

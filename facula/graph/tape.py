@@ -182,10 +182,14 @@ def _leaf_inst(m: Meta) -> Inst:
     return inst
 
 
+INFERENCE = -(1 << 62)  # versions of storages made in inference mode count up from here: negative
+
+
 class Tape:
     """What one thread has recorded since it last evaluated."""
 
     __slots__ = (
+        "born",
         "budget",
         "grad",
         "home",
@@ -219,6 +223,7 @@ class Tape:
         # whether what is recorded has sizes that are others every time: an optimizer's step then
         # gets a plan of its own, which is built once
         self.varies = False
+        self.born = 0  # the version that new storages begin with; INFERENCE in inference mode
         self.watch: Any = None  # what `facula.compile` notes while it captures
 
     def leaf(self, s: Storage) -> int:
@@ -271,7 +276,7 @@ class Tape:
         made = []
         for meta in inst.outs:
             s = Storage()
-            s.tape, s.i, s.buf, s.meta, s.version, s.pin = self, self.n, None, meta, 0, None
+            s.tape, s.i, s.buf, s.meta, s.version, s.pin = self, self.n, None, meta, self.born, None
             self.values.append(s)
             self.n += 1
             made.append(s)
@@ -339,7 +344,7 @@ ENGINE = Engine()
 def new_storage(buf: Any, meta: Meta) -> Storage:
     """A storage with an evaluated value."""
     s = Storage()
-    s.tape, s.i, s.buf, s.meta, s.version, s.pin = None, -1, buf, meta, 0, None
+    s.tape, s.i, s.buf, s.meta, s.version, s.pin = None, -1, buf, meta, LOCAL.tape.born, None
     return s
 
 

@@ -199,7 +199,7 @@ def record(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple = ()) -
     if op.marks:
         mark(tape, tape.n)
     s = _new(Storage)
-    s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, 0, None
+    s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, tape.born, None
     tape.n += 1
     tape.values.append(s)
     out = _new(Tensor)
@@ -221,7 +221,8 @@ def record(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple = ()) -
                 saved.append(None)
             else:
                 t = tensors[i]
-                saved.append(save(t) if HOOKS else (t, t._s.version))
+                version = t._s.version
+                saved.append(save(t) if HOOKS or version < 0 else (t, version))
         if op.saves_outputs:
             saved.append(save_result(out, 0))
     if tape.budget < 0 or tape.n > MAX_NODES:
@@ -244,7 +245,7 @@ def record_several(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple
     outs = []
     for m in inst.outs:
         s = _new(Storage)
-        s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, 0, None
+        s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, tape.born, None
         tape.n += 1
         tape.values.append(s)
         out = _new(Tensor)
@@ -329,7 +330,8 @@ def _node_of(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> N
             saved.append(None)
         else:
             t = tensors[i]
-            saved.append(save(t) if HOOKS else (t, t._s.version))
+            version = t._s.version
+            saved.append(save(t) if HOOKS or version < 0 else (t, version))
     return node
 
 
@@ -338,7 +340,10 @@ def _node_of(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> N
 
 def check_writable(t: Tensor, wanted: bool = False) -> None:
     """PyTorch's rules on in-place writes where gradients are wanted, by t or by what is written."""
-    if not LOCAL.tape.grad:
+    tape = LOCAL.tape
+    if t._s.version < 0 and not tape.born:
+        raise RuntimeError(_MAY_NOT["inference"])
+    if not tape.grad:
         return
     base = t._base
     if base is not None and (wanted or t._rg or base._rg):
@@ -355,6 +360,8 @@ def check_writable(t: Tensor, wanted: bool = False) -> None:
 
 
 _MAY_NOT = {
+    "inference": "Inplace update to inference tensor outside InferenceMode is not allowed. "
+    "You can make a clone to get a normal tensor before doing inplace update.",
     "no_grad": "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given "
     "that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
     "the view and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) "

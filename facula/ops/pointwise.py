@@ -195,7 +195,7 @@ def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
         sa = a._s
         i = sa.i if sa.tape is tape else tape.leaf(sa)
         s = _new(Storage)
-        s.tape, s.buf, s.version, s.pin = tape, None, 0, None
+        s.tape, s.buf, s.version, s.pin = tape, None, tape.born, None
         s.meta = out_meta = inst.meta
         tape.key += (inst, i)
         s.i = tape.n
@@ -510,7 +510,7 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
         i = sa.i if sa.tape is tape else tape.leaf(sa)
         j = sb.i if sb.tape is tape else tape.leaf(sb)
         s = _new(Storage)
-        s.tape, s.buf, s.version, s.pin = tape, None, 0, None
+        s.tape, s.buf, s.version, s.pin = tape, None, tape.born, None
         s.meta = out_meta = inst.meta
         tape.key += (inst, i, j)
         s.i = tape.n
