@@ -500,7 +500,10 @@ def _line(name: str, transform: Any) -> None:
             base = args[0]
         if any_on_meta((start, end)):  # what they are does not matter
             device = META if device is None else device
-            start, end = (x.is_complex() * 0j if isinstance(x, Tensor) else x for x in (start, end))
+            start, end = (
+                (0j if x.is_complex() else 0.0) if isinstance(x, Tensor) else x
+                for x in (start, end)
+            )
         start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
         if not hasattr(steps, "__index__"):
             raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
