@@ -189,7 +189,7 @@ def _rows(out: Tensor, number: int, ins: tuple, create_graph: bool, strict: bool
     return tuple(
         TORCH["stack"](p).reshape(shape + tuple(t.shape))
         if p
-        else TORCH["zeros"](*shape, *t.shape, dtype=t.dtype)
+        else TORCH["zeros"](*shape, *t.shape, dtype=t.dtype, device=t.device)
         for p, t in zip(parts, ins)
     )
 

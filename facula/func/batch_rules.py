@@ -378,7 +378,7 @@ def _key(key: Any, x: Whole) -> tuple:
         if len(parts) != 1 or batched[0].t.dtype == torch.bool:
             raise Unbatchable
         n, nd = batched[0].t.shape[0], batched[0].nd
-        return (torch.arange(n).reshape(n, *[1] * nd), batched[0].t)
+        return (torch.arange(n, device=batched[0].t.device).reshape(n, *[1] * nd), batched[0].t)
     spread = sorted(advanced + ints) if advanced else []
     if spread and spread[-1] - spread[0] + 1 != len(spread):
         raise Unbatchable  # PyTorch puts the dims of separate indices first, before the batch
@@ -554,7 +554,7 @@ def _embedding(fn: Callable, args: tuple, kwargs: dict) -> Any:
     if not isinstance(table, Whole):
         return fn(index.t, table)
     n, rows = table.t.shape[:2]
-    first = torch.arange(n) * rows
+    first = torch.arange(n, device=table.t.device) * rows
     index = Whole(index.t if isinstance(index, Whole) else index.expand(n, *index.shape))
     return fn(index.t + first.reshape(n, *[1] * index.nd), table.t.flatten(0, 1))
 

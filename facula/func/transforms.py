@@ -222,7 +222,7 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
 
 def _units(t: Any) -> list:
     """Tensors of t's shape with a single one."""
-    flat = torch.eye(t.numel(), dtype=t.dtype)
+    flat = torch.eye(t.numel(), dtype=t.dtype, device=t.device)
     return [row.reshape(t.shape) for row in flat]
 
 
@@ -271,7 +271,7 @@ def _jacobian_rows(again: Callable, k: int, out: Any, flat: list, chunk: int | N
 
         state = torch.get_rng_state()
         n = out.numel()
-        units = torch.eye(n, dtype=out.dtype).reshape(n, *out.shape)
+        units = torch.eye(n, dtype=out.dtype, device=out.device).reshape(n, *out.shape)
         step = chunk or max(1, min(n, _COPIED // max(1, sum(t.numel() for t in flat))))
         try:
             parts = [batched(row, [u], [0], LEAF, {}, 0, "different", len(u))

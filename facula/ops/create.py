@@ -529,7 +529,10 @@ def _line(name: str, transform: Any) -> None:
             base = args[0]
         if any_on_meta((start, end)):  # what they are does not matter
             device = META if device is None else device
-            start, end = (x.is_complex() * 0j if isinstance(x, Tensor) else x for x in (start, end))
+            start, end = (
+                (0j if x.is_complex() else 0.0) if isinstance(x, Tensor) else x
+                for x in (start, end)
+            )
         start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
         for x in (start, end):
             number_type(x)
