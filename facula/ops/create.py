@@ -29,7 +29,7 @@ def device_of(device: Any, out: Tensor | None = None) -> Device:
     if device is None:
         d = DEFAULT_DEVICES[-1] if out is None else out.meta.device
     else:
-        d = Device(device)
+        d = device if type(device) is Device else Device(device)
     if d.type == "cpu":
         return CPU
     if d.type == "meta":
