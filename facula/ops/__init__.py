@@ -5,6 +5,7 @@ from facula.ops import (
     elementwise,
     math_ops,
     shape,
+    splitting,
     joining,
     reduce,
     create,
