@@ -182,6 +182,11 @@ def _prod(xs: Iterable[int]) -> int:
     return out
 
 
+def _picks(u: Val, index: Val) -> bool:
+    """Whether a value is the index of a take, which reads it again for each row."""
+    return u.op == "take" and u.srcs[1] is index and u.numel > index.numel
+
+
 def _to_whole(v: Val) -> bool:
     """Whether a value is a cast that AVX2 has no instruction for: it is done number by number."""
     return v.op == "cast" and v.dtype.name == "int64" and v.srcs[0].dtype.kind == "f"
@@ -333,7 +338,7 @@ class Fusion:
             )
             reads = sum(loads[s.id] for s in v.srcs)
             users = self.users.get(v.id, ())
-            spread = any(u.op == "expand" for u in users)
+            spread = any(u.op == "expand" or _picks(u, v) for u in users)
             mean = spread and v.op in DEAR and any(s.op == "reduce" for s in v.srcs)
             shared = len(users) > 1 or spread
             if v.op in POINTWISE and (
