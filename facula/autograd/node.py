@@ -42,20 +42,6 @@ class Node:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}>"
 
-    def __getattr__(self, name: str) -> Any:
-        """Saved tensors by PyTorch's names: `_saved_self`, `_raw_saved_result`, ..."""
-        if name.startswith(("_saved_", "_raw_saved_")):
-            from facula.autograd.saved_names import saved
-
-            return saved(self, name)
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
-
-    def __dir__(self) -> list[str]:
-        from facula.autograd.saved_names import positions
-
-        named = positions(self)
-        return [*super().__dir__(), *(p + n for p in ("_saved_", "_raw_saved_") for n in named)]
-
     def name(self) -> str:
         """The node's name, as `grad_fn.name()`."""
         return type(self).__name__
@@ -319,5 +305,8 @@ def grad_class(op: Op) -> type[Node]:
     """The node class of an operator, made when first wanted."""
     found = op.grad_class
     if isinstance(found, str):
-        found = op.grad_class = type(found, (Node,), {"__slots__": (), "op": op})
+        from facula.autograd.saved_names import attributes
+
+        members = {"__slots__": (), "op": op, **attributes(op)}
+        found = op.grad_class = type(found, (Node,), members)
     return found

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from facula.autograd.node import FREED, SECOND_TIME, Packed, PackedResult, Saved
-
-PLAIN, RAW = "_saved_", "_raw_saved_"
+from facula.graph.tape import Op
 
 # operands of the operators whose names are not "self other"
 _OPERANDS = {
@@ -69,33 +68,35 @@ class SavedTensor:
             node.saved[k] = Packed(value, (pack, unpack))
 
 
-def positions(node: Any) -> dict[str, int]:
-    """Name of each saved tensor of a recorded operator -> its place in `node.saved`."""
-    op = node.op
-    if op is None:
-        return {}
+def positions(op: Op) -> dict[str, int]:
+    """Name of each tensor that an operator's node saves -> its place in `node.saved`."""
     names = _OPERANDS.get(op.name, _DEFAULT)
-    found: dict[str, int] = {}
-    for k, i in enumerate(op.saves_inputs):
-        if i < len(names):
-            found[names[i]] = k
+    found = {names[i]: k for k, i in enumerate(op.saves_inputs) if i < len(names)}
     results, first = _RESULTS.get(op.name), len(op.saves_inputs)
+    single = op.saves_outputs == (0,)
     for k, i in enumerate(op.saves_outputs, first):
-        single = len(node.inst.outs) == 1
         found[results[i] if results else "result" if single else f"result{i}"] = k
     return found
 
 
-def saved(node: Any, name: str) -> Any:
-    """`grad_fn._saved_<name>`: the tensor; `grad_fn._raw_saved_<name>`: where hooks are put."""
-    raw = name.startswith(RAW)
-    k = positions(node).get(name.removeprefix(RAW if raw else PLAIN))
-    if k is None:
-        raise AttributeError(f"'{type(node).__name__}' object has no attribute '{name}'")
-    if raw:
-        return SavedTensor(node, k)
-    if node.saved is not FREED and node.saved[k] is None:
-        return None
-    value = node.tensor(k)
-    # PyTorch's node has the weight as its product reads it
-    return value.t() if node.op.name == "linear" and k == 1 else value
+def _plain(name: str, k: int) -> property:
+    def value(node: Any) -> Any:
+        if node.saved is not FREED and node.saved[k] is None:
+            return None
+        # PyTorch's node has a linear layer's weight as its product reads it
+        turned = node.op.name == "linear" and k == 1
+        return node.tensor(k).t() if turned else node.tensor(k)
+
+    return property(value, doc=f"The saved tensor {name!r}.")
+
+
+def attributes(op: Op) -> dict[str, property]:
+    """`_saved_<name>`: the tensor; `_raw_saved_<name>`: where hooks are put.
+
+    They are attributes of the operator's class, as a `__getattr__` makes every one of a node slower.
+    """
+    found = {}
+    for name, k in positions(op).items():
+        found[f"_saved_{name}"] = _plain(name, k)
+        found[f"_raw_saved_{name}"] = property(lambda node, k=k: SavedTensor(node, k))
+    return found
