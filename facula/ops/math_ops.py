@@ -65,12 +65,32 @@ _ALIASES = {
     "acosh": ("arccosh",), "atanh": ("arctanh",), "neg": ("negative",), "abs": ("absolute",),
     "trunc": ("fix",),
 }  # fmt: skip
-_REFUSED = {"relu": "bc", "floor": "bc", "ceil": "bc", "trunc": "bc", "sign": "c", "neg": "b"}
+# by kind of dtype, in PyTorch's words
+_REFUSED = {
+    "neg": {
+        "b": "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert "
+        "a mask, use the `~` or `logical_not()` operator instead."
+    },
+    "relu": {
+        "b": "Boolean inputs not supported for relu",
+        "c": "clamp is not supported for complex types",
+    },
+    "sign": {
+        "c": "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead."
+    },
+    **{
+        name: {
+            "b": f"\"{name}_vml_cpu\" not implemented for 'Bool'",
+            "c": f"{name} is not supported for complex inputs",
+        }
+        for name in ("floor", "ceil", "trunc")
+    },
+}
 _GRAD_NAME = {"log1p": "Log1PBackward0", "square": "PowBackward0"}
 
 for _name, (_fn, _back, _saves, _rule) in _TABLE.items():
     unary(_name, _fn, _back, saves=_saves, rule=_rule, aliases=_ALIASES.get(_name, ()),
-          refuse=_REFUSED.get(_name, ""), grad_name=_GRAD_NAME.get(_name))  # fmt: skip
+          refuse=_REFUSED.get(_name, {}), grad_name=_GRAD_NAME.get(_name))  # fmt: skip
 
 unary("isnan", lambda g, a: a.isnan() if a.dtype.kind == "f" else a.ne(a), rule=BOOL, inplace=False)
 unary("digamma", lambda g, a: a.digamma(),

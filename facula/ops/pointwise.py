@@ -6,7 +6,7 @@ expansion on primitive values, its derivative in public operators.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from facula.autograd.node import FREED, SECOND_TIME, grad_class, shown
@@ -146,12 +146,14 @@ class Unary:
     """One elementwise operator of one tensor (and perhaps numbers), ready to record."""
 
     def __init__(self, name: str, fn: Callable, backward: Callable | None, saves: str, rule: str,
-                 grad_name: str | None, refuse: str) -> None:  # fmt: skip
+                 grad_name: str | None, refuse: str | Mapping[str, str]) -> None:  # fmt: skip
         self.name = name
 
         def infer(a: Meta, *params: Any) -> Meta:
-            if a.dtype.kind in refuse:
-                raise NotImplementedError(unsupported(name, a.dtype))
+            kind = a.dtype.kind
+            if kind in refuse:
+                words = unsupported(name, a.dtype) if isinstance(refuse, str) else refuse[kind]
+                raise NotImplementedError(words) if kind == "c" else _refusal(words)
             return meta_of(
                 apply_rule(rule, a.dtype)
                 if not (name == "abs" and a.dtype.kind == "c")
@@ -166,9 +168,6 @@ class Unary:
             return _compute(rule, fn, g, a.dtype, [a], *params)
 
         self.op = Op(name, infer, expand, backward, saves=saves, grad_name=grad_name)
-
-
-_REFUSED_NAME = {"b": "Bool"}
 
 
 def _refusal(words: str) -> RuntimeError:
@@ -231,13 +230,16 @@ def unary(
     saves: str = "",
     rule: str = SAME,
     grad_name: str | None = None,
-    refuse: str = "",
+    refuse: str | Mapping[str, str] = "",
     aliases: tuple[str, ...] = (),
     method: bool = True,
     inplace: bool = True,
     doc: str = "",
 ) -> Callable:
-    """Defines `torch.name(input, *, out=None)`, `Tensor.name()` and `Tensor.name_()`."""
+    """Defines `torch.name(input, *, out=None)`, `Tensor.name()` and `Tensor.name_()`.
+
+    `refuse`: kinds of dtypes that are refused; with the words for it, where PyTorch has its own.
+    """
     record = _record_unary(Unary(name, fn, backward, saves, rule, grad_name, refuse).op)
 
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:

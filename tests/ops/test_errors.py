@@ -26,6 +26,10 @@ CASES = [
     (lambda: x + torch.ones(4, 5), RuntimeError, r"a \(3\) must match .* b \(5\) .* dimension 1"),
     (lambda: F.cross_entropy(x, torch.ones(2, dtype=torch.int32)), RuntimeError, "Long or Byte, but got Int"),
     (lambda: F.nll_loss(x, torch.ones(2)), RuntimeError, "Long or Byte, but got Float"),
+    (lambda: -(x > 0), RuntimeError, "on a bool tensor is not supported"),
+    (lambda: F.relu(x > 0), RuntimeError, "Boolean inputs not supported for relu"),
+    (lambda: torch.floor(x > 0), NotImplementedError, "not implemented for 'Bool'"),
+    (lambda: torch.sign(x * 1j), NotImplementedError, "use torch.sgn instead"),
     (lambda: torch.fft.fft(x, norm="none"), RuntimeError, "Invalid normalization mode"),
 ]  # fmt: skip
 
