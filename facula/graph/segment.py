@@ -29,6 +29,8 @@ def decode(key: list[Any]) -> list[tuple[Inst, tuple[int, ...]]]:
 
 def as_geometry(g: Any, v: Any, m: Meta) -> Any:
     """A value in the geometry that an operator reads it with."""
+    if v.dtype is not m.dtype and not m.numel:  # memory seen as another type, without elements
+        v = g.cast(v, m.dtype)
     if v.shape == tuple(m.shape) and m.contiguous:
         return v
     return g.view_of(v, tuple(m.shape), m.strides, 0)

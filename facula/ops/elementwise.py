@@ -295,13 +295,16 @@ def _pow_backward(ctx: Any, g: Tensor) -> tuple:
     if ctx.needs(1):
         a, out = ctx.a, ctx.out
         log = a.log() if isinstance(a, Tensor) else _log_number(a, out)
-        zero = (
-            TORCH["logical_and"](a == 0, ctx.b >= 0)
-            if isinstance(a, Tensor)
-            else (ctx.b >= 0) & (a == 0)
-        )
+        zero = _not_negative(ctx.b) & (a == 0)
         gb = TORCH["where"](zero, TORCH["zeros_like"](out), g * conj_of(out * log))
     return ga, gb
+
+
+def _not_negative(b: Tensor) -> Tensor:
+    """Where 0 to the power of b does not grow with b: b is real and at least 0."""
+    if b.meta.dtype.kind != "c":
+        return b >= 0
+    return TORCH["logical_and"](TORCH["imag"](b) == 0, TORCH["real"](b) >= 0)
 
 
 def _log_number(a: Any, like: Tensor) -> Any:

@@ -648,6 +648,8 @@ class StoreWriter(Writer):
         self._open(False)
         if self.place is not None:
             self.store(self.v, self.place, exprs)
+        elif self.v.dtype.kind == "c":
+            self.pair(self.v, exprs, None)
         else:
             self.value(self.v, exprs, None)
         self._close()

@@ -88,3 +88,18 @@ def test_no_step_is_numpys(monkeypatch):
     x = torch.tensor(_numbers((6, 6), "complex64"))
     assert ((x * x + 2).exp() / x.abs().sum(0)).sum().isfinite().item()
     assert steps and not any(isinstance(s, HostStep) for made in steps for s in made)
+
+
+def test_without_elements():
+    x = torch.randn(0, 3, 3, dtype=torch.complex64, requires_grad=True)
+    torch.logdet(x).abs().sum().backward()
+    assert x.grad.shape == (0, 3, 3)
+
+
+def test_gradients_of_complex_exponents():
+    # from PyTorch 2.13; where base and exponent are 0 and real the slope in the exponent is 0
+    a = torch.tensor([0j, 1 + 1j], requires_grad=True)
+    b = torch.tensor([1 + 0j, 2 + 1j], requires_grad=True)
+    (a**b).abs().sum().backward()
+    assert torch.allclose(b.grad, torch.tensor([0j, 0.3160 - 0.7162j]), atol=1e-4)
+    assert torch.allclose(a.grad[1], torch.tensor(1.3678 + 0.4559j), atol=1e-4)
