@@ -42,6 +42,7 @@ LEAVES = {
     "facula.runtime.buffers": "what memory is",
     "facula.runtime.pages": "where buffers get theirs",
     "facula.printing": "arrays as text",
+    "facula.running": "which modules are being called",
     "facula.utils.hooks": "the handle that removes a hook",
 }
 # Single exceptions, each with its reason: (beginning of the importing file, imported module).

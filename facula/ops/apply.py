@@ -28,6 +28,7 @@ from facula.graph.tape import (
     flush,
     next_seq,
 )
+from facula.running import RUNNING
 from facula.runtime.buffers import alloc
 from facula.tensor import Tensor, empty_meta, storage_array, wrap
 
@@ -36,7 +37,6 @@ _HOME = str(Path(__file__).parent.parent)
 metas_of, _wants = attrgetter("meta"), attrgetter("_rg")
 
 _kinds: dict[str, bool] = {}  # by file name: whether its code is the user's
-_calls: list[Any] = []  # the code of `Module.__call__`, which has the module, once nn is loaded
 
 
 def _is_users(filename: str) -> bool:
@@ -46,43 +46,21 @@ def _is_users(filename: str) -> bool:
     return kind
 
 
-def _call_code() -> Any:
-    calling = sys.modules.get("facula.nn.modules.calling")
-    if calling is None or not hasattr(calling, "CallMixin"):
-        return None
-    _calls.append(calling.CallMixin.__call__.__code__)
-    return _calls[0]
-
-
 def mark(tape: Tape, entry: int) -> None:
     """Notes the user's line that records an operator, and the modules whose forward is running.
 
     Which line it is, and the modules' names, are looked up in need.
     """
     frame: Any = sys._getframe(2)
-    kinds, call = _kinds, _calls[0] if _calls else _call_code()
-    modules: Any = ()
     while frame is not None:
-        running = frame.f_code
-        if running is call:
-            modules = (*modules, _ref(frame.f_locals["self"]))
-        else:
-            users = kinds.get(running.co_filename)
-            if users is None:
-                users = _is_users(running.co_filename)
-            if users:
-                break
+        code = frame.f_code
+        users = _kinds.get(code.co_filename)
+        if users or (users is None and _is_users(code.co_filename)):
+            running = RUNNING.modules
+            modules = [_ref(module) for module in reversed(running)] if running else ()
+            tape.marks.append((entry, code, frame.f_lasti, modules))
+            return
         frame = frame.f_back
-    if frame is None:
-        return
-    at = frame.f_lasti
-    if call is not None:  # further out only calls of modules matter
-        frame = frame.f_back
-        while frame is not None:
-            if frame.f_code is call:
-                modules = (*modules, _ref(frame.f_locals["self"]))
-            frame = frame.f_back
-    tape.marks.append((entry, running, at, modules))
 
 
 def entries_of(tape: Tape, tensors: Sequence[Tensor]) -> tuple[list[int], list[Meta]]:

@@ -7,6 +7,7 @@ import weakref
 from collections import OrderedDict
 
 import facula as torch
+from facula.running import RUNNING
 
 from .backward_hooks import BackwardHook, first_grad_fn
 
@@ -109,6 +110,8 @@ class CallMixin:
     """`module(x)`: forward, and around it whatever hooks there are."""
 
     def __call__(self, *args, **kwargs):
+        running = RUNNING.modules
+        running.append(self)
         try:
             if _plain:
                 return self.forward(*args, **kwargs)
@@ -118,6 +121,8 @@ class CallMixin:
         except Exception as error:
             _note_path(error, self, sys._getframe(1))
             raise
+        finally:
+            running.pop()
 
     def _wrapped_call_impl(self, *args, **kwargs):
         return CallMixin.__call__(self, *args, **kwargs)
