@@ -257,6 +257,7 @@ def main(count, seed):
 
     warnings.simplefilter("ignore")
     sound = prepare()
+    hasattr(torch, "nothing_of_that_name")  # rooms of facula's own that the first wrong name loads
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     in_use = pages * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + (256 << 20),) * 2)
