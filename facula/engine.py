@@ -32,17 +32,17 @@ class Counters:
 
     plans_built = 0
     plans_run = 0
-    new_in_a_row = 0
 
 
 def _note(new: bool, length: int) -> None:
     """Notes whether tapes of some length come again: see `ENGINE.varying`."""
     if ENGINE.varying:
         ENGINE.varying -= 1
+        ENGINE.cuts.append(next_seq())
     elif length > LONG:
-        Counters.new_in_a_row = Counters.new_in_a_row + 1 if new else 0
-        if Counters.new_in_a_row >= NEW_IN_A_ROW:
-            ENGINE.varying, Counters.new_in_a_row = AGAIN, NEW_IN_A_ROW // 2
+        ENGINE.new_in_a_row = ENGINE.new_in_a_row + 1 if new else 0
+        if ENGINE.new_in_a_row >= NEW_IN_A_ROW:
+            ENGINE.varying, ENGINE.new_in_a_row = AGAIN, NEW_IN_A_ROW // 2
 
 
 def live_entries(values: list[Storage | None]) -> tuple[bool, ...]:
@@ -67,7 +67,6 @@ def flush(tape: Tape) -> None:
         key = (tuple(tape.key), live, free)
         plan = _plans.get(key)
         _note(plan is None, len(tape.key))
-        ENGINE.cuts.append(next_seq())
         if plan is None:
             if len(_plans) >= config.MAX_PLANS:
                 _plans.clear()

@@ -14,7 +14,6 @@ os.environ.setdefault("FACULA_VERIFY", "1")
 @pytest.fixture(autouse=True)
 def whole_tapes():
     """Each test begins as a process does: whether tapes came again before makes no difference."""
-    from facula.engine import Counters
     from facula.graph.tape import ENGINE
 
-    ENGINE.varying = Counters.new_in_a_row = 0
+    ENGINE.varying = ENGINE.new_in_a_row = 0

@@ -7,6 +7,7 @@ dependencies need counting. Gradients that meet are added once all have arrived,
 from __future__ import annotations
 
 import heapq
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -115,8 +116,7 @@ class Walk:
             node = (heapq.heappushpop(heap, latest) if latest else pop(heap))[1]
             latest = None
             if cuts and node.seq < cuts[-1]:
-                while cuts and node.seq < cuts[-1]:
-                    cuts.pop()
+                del cuts[bisect(cuts, node.seq) :]
                 flush()
             got = arrived.pop(node)
             kind = type(got)

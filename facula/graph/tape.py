@@ -335,7 +335,8 @@ class Engine:
     # above 0 while long tapes are new every time, as where values decide on sizes: what is recorded
     # is then evaluated in parts that may come again
     varying: int = 0
-    cuts: deque[int] = deque(maxlen=1024)  # when tapes were evaluated, by `next_seq`
+    new_in_a_row: int = 0  # long tapes
+    cuts: deque[int] = deque(maxlen=1024)  # when tapes were evaluated meanwhile, by `next_seq`
 
 
 ENGINE = Engine()

@@ -16,7 +16,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.joining import check_elements
 from facula.ops.pointwise import sum_to
-from facula.ops.registry import TORCH, both, only_method, only_torch, to_out
+from facula.ops.registry import TORCH, both, only_method, only_torch, to_out, zeros_as
 from facula.ops.shape import _view_op, known_view, make_view, sizes_of
 from facula.ops.without_values import on_meta
 from facula.tensor import Tensor, adopt_array
@@ -42,7 +42,7 @@ def _repeat_backward(n: Any, g: Tensor) -> Tensor:
     m, times = n.inst.ins[0], n.params[0]
     shape = (1,) * (len(times) - m.ndim) + tuple(m.shape)
     if 0 in times or g.meta.numel == 0:
-        return TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device)
+        return zeros_as(g, m.shape)
     g = g.reshape([x for k, s in zip(times, shape) for x in (k, s)])  # type: ignore[attr-defined]
     dims = list(range(0, 2 * len(times), 2))
     return (g.sum(dims) if dims else g).reshape(m.shape)
@@ -527,7 +527,7 @@ def _unfold_backward(n: Any, g: Tensor) -> Tensor:
     dim, size, step, count = n.params
     if not m.ndim:
         return g.sum()  # type: ignore[attr-defined]
-    zeros = TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device)
+    zeros = zeros_as(g, m.shape)
     flat = g.movedim(-1, dim + 1).flatten(dim, dim + 1)  # type: ignore[attr-defined]
     return index_add(zeros, dim, window_places(count, size, step, g.meta.device), flat)
 

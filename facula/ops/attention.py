@@ -17,7 +17,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.formula import recording
 from facula.ops.pointwise import need_tensors, opmath, sum_to
-from facula.ops.registry import FUNCTIONAL, TORCH
+from facula.ops.registry import FUNCTIONAL, TORCH, zeros_as
 from facula.tensor import Tensor
 
 Shape = tuple[int, ...]
@@ -147,7 +147,7 @@ def attention_weights(
     if causal or mask is not None:
         p = TORCH["where"](
             (s == low).all(-1, keepdim=True),
-            TORCH["zeros"]((), dtype=p.meta.dtype, device=p.meta.device),
+            zeros_as(p, ()),
             p,
         )
     return p

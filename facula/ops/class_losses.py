@@ -11,7 +11,7 @@ from facula.ops.apply import apply
 from facula.ops.losses import reduce_tensor
 from facula.ops.nn_ops import check_reduction, legacy_reduction
 from facula.ops.pointwise import opmath
-from facula.ops.registry import FUNCTIONAL, TORCH, functional
+from facula.ops.registry import FUNCTIONAL, TORCH, functional, zeros_as
 from facula.tensor import Tensor
 
 # negative log likelihood: classes along dim 1 (dim 0 of a vector) --------------------------------
@@ -182,7 +182,7 @@ def nll_loss(
 
 
 def _zero(x: Tensor) -> Tensor:
-    return TORCH["zeros"]((), dtype=x.meta.dtype, device=x.meta.device)
+    return zeros_as(x, ())
 
 
 def _rows(input: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from facula.ops.apply import (
     record_write,
 )
 from facula.ops.create import Pin, device_of
-from facula.ops.registry import TORCH, both, method, only_method
+from facula.ops.registry import TORCH, both, method, only_method, zeros_as
 from facula.tensor import Tensor, empty_meta, wrap
 
 
@@ -213,7 +213,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 
 def _no_gradient(n: Any, g: Tensor) -> Tensor:
-    return TORCH["zeros"](n.inst.ins[0].shape, dtype=g.meta.dtype, device=g.meta.device)
+    return zeros_as(g, n.inst.ins[0].shape)
 
 
 def _fill_expand(g: Any, old: Any, value: Any, kind: Any) -> Any:

@@ -12,7 +12,16 @@ from facula.graph.meta import META, Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.create import device_of
-from facula.ops.registry import NAMESPACES, TORCH, both, inplace, only_method, only_torch, to_out
+from facula.ops.registry import (
+    NAMESPACES,
+    TORCH,
+    both,
+    inplace,
+    only_method,
+    only_torch,
+    to_out,
+    zeros_as,
+)
 from facula.ops.shape import _view_op, make_view
 from facula.ops.without_values import on_meta
 from facula.tensor import Tensor, adopt_array
@@ -23,9 +32,7 @@ from facula.tensor import Tensor, adopt_array
 def _diagonal_backward(n: Any, g: Tensor) -> Tensor:
     m = n.inst.ins[0]
     offset, a, b = n.params
-    return diagonal_scatter(
-        TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device), g, offset, a, b
-    )
+    return diagonal_scatter(zeros_as(g, m.shape), g, offset, a, b)
 
 
 DIAGONAL = _view_op("diagonal", _diagonal_backward, "DiagonalBackward0")

@@ -14,7 +14,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath
 from facula.ops.reduce import dims_of, reduced, sum_of_squares
-from facula.ops.registry import FUNCTIONAL, TORCH, functional, to_out
+from facula.ops.registry import FUNCTIONAL, TORCH, functional, to_out, zeros_as
 from facula.ops.without_values import on_meta
 from facula.tensor import Tensor, adopt_array
 
@@ -37,7 +37,7 @@ def p_norm_of(g: Any, x: Any, p: float, axes: tuple[int, ...]) -> Any:
 
 def p_norm_slope(x: Tensor, norm: Tensor, g: Tensor, p: float, dims: tuple[int, ...]) -> Tensor:
     """The gradient of x for the gradient g of its norm; norm and g have the dims kept."""
-    where, zero = TORCH["where"], TORCH["zeros"]((), dtype=x.meta.dtype, device=x.meta.device)
+    where, zero = TORCH["where"], zeros_as(x, ())
     if p == 0:
         return TORCH["zeros_like"](x)
     if p == 1:
@@ -184,7 +184,7 @@ def _euclid(a: Tensor, b: Tensor) -> Tensor:
     """Distances by one matrix product: |a|^2 - 2 a.b + |b|^2."""
     a2, b2 = (a * a).sum(-1, keepdim=True), (b * b).sum(-1, keepdim=True)
     square = a2 + b2.transpose(-2, -1) - 2 * TORCH["matmul"](a, b.transpose(-2, -1))  # type: ignore[attr-defined]
-    low = TORCH["zeros"]((), dtype=square.meta.dtype, device=square.meta.device)
+    low = zeros_as(square, ())
     return TORCH["where"](square > 0, square, low).sqrt()
 
 

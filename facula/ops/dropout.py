@@ -15,7 +15,7 @@ from facula.ops.apply import apply
 from facula.ops.formula import in_place
 from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.random import default_generator, redrawable
-from facula.ops.registry import TORCH, functional
+from facula.ops.registry import TORCH, functional, zeros_as
 from facula.random import draws
 from facula.tensor import Tensor, adopt_array, empty_meta
 
@@ -104,7 +104,7 @@ def _dropped(
     if p == 0 or not train or not input.meta.numel:
         return input
     if p == 1:
-        zero = TORCH["zeros"]((), dtype=input.meta.dtype, device=input.meta.device)
+        zero = zeros_as(input, ())
         return input.mul_(zero) if inplace else input * zero  # type: ignore[attr-defined]
     m = input.meta
     if feature:

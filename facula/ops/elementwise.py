@@ -114,12 +114,10 @@ def _with_alpha(name: str, plain: Any, scaled: Op, sign: int) -> Any:
         ):
             return plain(input, other)
         operands(name, input, other)
-        if isinstance(alpha, Tensor):
-            alpha = alpha.item()
-        elif _number_of(alpha) is None:
+        number = alpha.item() if isinstance(alpha, Tensor) else _number_of(alpha)
+        if number is None:
             raise wrong_type(alpha, "Number")
-        else:
-            alpha = _number_of(alpha)
+        alpha = number
         if type(alpha) is int and alpha == 1:
             return to_out(plain(input, other), out)
         if isinstance(other, Tensor) and isinstance(input, Tensor):

@@ -13,7 +13,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
 from facula.ops.index import scatter_op
 from facula.ops.pointwise import need_tensors, opmath
-from facula.ops.registry import TORCH, functional
+from facula.ops.registry import TORCH, functional, zeros_as
 from facula.tensor import Tensor, storage_array
 
 _INDEX_TYPES = (dt.int64, dt.int32)
@@ -100,7 +100,7 @@ def _back_backward(n: Any, gg: Tensor) -> tuple:
     if padding >= 0:
         out = TORCH["where"](
             (index == padding).unsqueeze(-1),
-            TORCH["zeros"]((), dtype=gg.meta.dtype, device=gg.meta.device),
+            zeros_as(gg, ()),
             out,
         )
     return out, None
@@ -305,11 +305,9 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     table, bag, count, argmax = n.tensor(0), *[n.tensor(k).detach() for k in (-3, -2, -1)]
     if mode == 2:
         index_of = TORCH["where"](argmax >= 0, argmax, 0)
-        kept = TORCH["where"](
-            argmax >= 0, g, TORCH["zeros"]((), dtype=g.meta.dtype, device=g.meta.device)
-        )
+        kept = TORCH["where"](argmax >= 0, g, zeros_as(g, ()))
         out = scatter_op(
-            TORCH["zeros"](weight.shape, dtype=g.meta.dtype, device=g.meta.device),
+            zeros_as(g, weight.shape),
             0,
             index_of,
             kept,
@@ -332,9 +330,7 @@ def _bag_backward(n: Any, g: Tensor, *_: Any) -> tuple:
     if has_scale and n.needs(3):
         gs = (per_row * table.index_select(0, index)).sum(1)
         if padding >= 0:
-            gs = TORCH["where"](
-                index == padding, TORCH["zeros"]((), dtype=gs.meta.dtype, device=gs.meta.device), gs
-            )
+            gs = TORCH["where"](index == padding, zeros_as(gs, ()), gs)
     return (gw, None, None, *([gs] if has_scale else []))
 
 

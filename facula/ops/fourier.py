@@ -15,7 +15,7 @@ from facula.ops.complexes import real_part
 from facula.ops.create import device_of, finish
 from facula.ops.host import host_op
 from facula.ops.pointwise import need_tensors
-from facula.ops.registry import NAMESPACES, TORCH, to_out
+from facula.ops.registry import NAMESPACES, TORCH, to_out, zeros_as
 from facula.ops.without_values import on_meta
 from facula.tensor import Tensor
 
@@ -56,9 +56,7 @@ def _r2c_backward(n: Any, g: Tensor) -> Tensor:
     missing = size - g.meta.shape[dims[-1]]
     if missing:
         shape = [missing if i == dims[-1] else k for i, k in enumerate(g.meta.shape)]
-        g = TORCH["cat"](
-            [g, TORCH["zeros"](shape, dtype=g.meta.dtype, device=g.meta.device)], dims[-1]
-        )
+        g = TORCH["cat"]([g, zeros_as(g, shape)], dims[-1])
     return real_part(apply(C2C, (g,), (dims, not forward)))
 
 
@@ -148,9 +146,7 @@ def _fitted(x: Tensor, dims: list[int], sizes: list[int]) -> Tensor:
             x = x.narrow(d, 0, k)  # type: ignore[attr-defined]
         elif have < k:
             shape = [k - have if i == d else m for i, m in enumerate(x.meta.shape)]
-            x = TORCH["cat"](
-                [x, TORCH["zeros"](shape, dtype=x.meta.dtype, device=x.meta.device)], d
-            )
+            x = TORCH["cat"]([x, zeros_as(x, shape)], d)
     return x
 
 

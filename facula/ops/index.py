@@ -15,7 +15,15 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply, apply_known, overwrite, record
 from facula.ops.compact import index_arrays
 from facula.ops.pointwise import opmath, sum_to
-from facula.ops.registry import TORCH, both, check_out, check_out_types, only_method, to_out
+from facula.ops.registry import (
+    TORCH,
+    both,
+    check_out,
+    check_out_types,
+    only_method,
+    to_out,
+    zeros_as,
+)
 from facula.ops.shape import SELECT, known_view, make_view, narrow, select, slice_dim, unsqueeze
 from facula.ops.without_values import needs_values, on_meta
 from facula.tensor import Tensor, adopt_array
@@ -82,9 +90,7 @@ def _index_backward(n: Any, g: Tensor) -> tuple:
     x = n.inst.ins[0]
     dims = n.params[0]
     index = [n.tensor(k) for k in range(len(dims))]
-    gx = put_at(
-        TORCH["zeros"](x.shape, dtype=g.meta.dtype, device=g.meta.device), g, index, dims, "add"
-    )
+    gx = put_at(zeros_as(g, x.shape), g, index, dims, "add")
     return (gx, *[None] * len(index))
 
 
@@ -138,7 +144,7 @@ def _put_backward(n: Any, g: Tensor) -> tuple:
     if n.needs(0):
         gx = g
         if mode == "set":
-            zero = TORCH["zeros"]((), dtype=g.meta.dtype, device=g.meta.device)
+            zero = zeros_as(g, ())
             gx = put_at(g, zero, index, dims, "set")
     if n.needs(1):
         gv = sum_to(apply(INDEX[len(dims)], (g, *index), (dims,)), n.inst.ins[1])
@@ -467,7 +473,7 @@ def _gather_expand(g: Any, x: Any, index: Any, dim: int) -> Any:
 
 def _gather_backward(n: Any, g: Tensor) -> tuple:
     x = n.inst.ins[0]
-    zeros = TORCH["zeros"](x.shape, dtype=g.meta.dtype, device=g.meta.device)
+    zeros = zeros_as(g, x.shape)
     return scatter_op(zeros, n.params[0], n.tensor(0), g, "add"), None
 
 
@@ -535,13 +541,13 @@ def _scatter_backward(n: Any, g: Tensor) -> tuple:
     if n.needs(0):
         gx = g
         if mode == "set":
-            zero = TORCH["zeros"](index.meta.shape, dtype=g.meta.dtype, device=g.meta.device)
+            zero = zeros_as(g, index.meta.shape)
             gx = scatter_op(g, dim, index, zero, "set")
     if n.needs(2):
         gs = gather(g, dim, index)
         src = n.inst.ins[2]
         if tuple(src.shape) != tuple(gs.meta.shape):
-            big = TORCH["zeros"](src.shape, dtype=g.meta.dtype, device=g.meta.device)
+            big = zeros_as(g, src.shape)
             view = big
             for i, k in enumerate(gs.meta.shape):
                 view = narrow(view, i, 0, k)
@@ -605,7 +611,7 @@ def _select_backward(n: Any, g: Tensor) -> tuple:
     if not x.ndim:
         return g, None
     return index_add(
-        TORCH["zeros"](x.shape, dtype=g.meta.dtype, device=g.meta.device),
+        zeros_as(g, x.shape),
         n.params[0],
         n.tensor(0).reshape(-1),
         g,
@@ -679,7 +685,7 @@ def _add_backward(n: Any, g: Tensor) -> tuple:
         src = n.inst.ins[2]
         gx = apply(
             INDEX_COPY,
-            (g, index, TORCH["zeros"](src.shape, dtype=g.meta.dtype, device=g.meta.device)),
+            (g, index, zeros_as(g, src.shape)),
             (dim, "set"),
         )
     return (
@@ -739,7 +745,7 @@ def _where_expand(g: Any, c: Any, a: Any, b: Any) -> Any:
 
 def _where_backward(n: Any, g: Tensor) -> tuple:
     c = n.tensor(0)
-    zero = TORCH["zeros"]((), dtype=g.meta.dtype, device=g.meta.device)
+    zero = zeros_as(g, ())
     ga = sum_to(where(c, g, zero), n.inst.ins[1]) if n.needs(1) else None
     gb = sum_to(where(c, zero, g), n.inst.ins[2]) if n.needs(2) else None
     return None, ga, gb

@@ -17,7 +17,7 @@ from facula.ops.host import host_op
 from facula.ops.linalg_solve import LINALG, TRIANGULAR, LinAlgError, check_matrix, check_out, linalg
 from facula.ops.matmul import adjoint
 from facula.ops.reduce import return_type
-from facula.ops.registry import TORCH, both, to_out
+from facula.ops.registry import TORCH, both, to_out, zeros_as
 from facula.ops.statistics import vector_norm
 from facula.tensor import Tensor
 
@@ -328,8 +328,8 @@ def svd_old(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: A
         m, n = input.meta.shape[-2:]
         lead = input.meta.shape[:-2]
         u, v = (
-            TORCH["zeros"](*lead, m, m, dtype=input.meta.dtype, device=input.meta.device),
-            TORCH["zeros"](*lead, n, n, dtype=input.meta.dtype, device=input.meta.device),
+            zeros_as(input, *lead, m, m),
+            zeros_as(input, *lead, n, n),
         )
         return to_out(_SVD_OLD(u, s, v), out)
     return to_out(_SVD_OLD(u, s, adjoint(vh)), out)

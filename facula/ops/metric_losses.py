@@ -18,7 +18,7 @@ from facula.ops.distances import pairwise_distance
 from facula.ops.formula import TENSORS
 from facula.ops.losses import CODES, elementwise_loss, reduce_tensor
 from facula.ops.nn_ops import check_reduction, legacy_reduction
-from facula.ops.registry import TORCH, functional
+from facula.ops.registry import TORCH, functional, zeros_as
 from facula.ops.without_values import known
 from facula.tensor import Tensor
 
@@ -310,7 +310,7 @@ def cosine_loss(a: Tensor, b: Tensor, t: Tensor, margin: float, reduction: str) 
         )
     prod, aa, bb = ((u * v).sum(-1) for u, v in ((a, b), (a, a), (b, b)))
     cos = prod / ((aa + 1e-12) * (bb + 1e-12)).sqrt()
-    zero = TORCH["zeros"]((), dtype=cos.meta.dtype, device=cos.meta.device)
+    zero = zeros_as(cos, ())
     where = TORCH["where"]
     loss = where(t == 1, 1 - cos, zero) + where(t == -1, at_least(cos - margin, 0), zero)
     return reduce_tensor(loss, reduction)

@@ -14,7 +14,7 @@ from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply, apply_known, apply_settled, metas_of, record
 from facula.ops.norms import affine_shows, check_types
 from facula.ops.pointwise import need_tensors, opmath, sum_to, unsupported
-from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional, to_out
+from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, functional, to_out, zeros_as
 from facula.tensor import Tensor
 
 # softmax -----------------------------------------------------------------------------------------
@@ -457,7 +457,7 @@ def _ce_backward_composed(n: Any, g: Tensor, x: Tensor, t: Tensor, dim: int) -> 
     reduction, ignore = n.params
     counts = t != ignore
     safe = TORCH["where"](counts, t, TORCH["zeros_like"](t)).unsqueeze(dim)
-    hot = TORCH["zeros"](x.meta.shape, dtype=x.meta.dtype, device=x.meta.device).scatter(
+    hot = zeros_as(x, x.meta.shape).scatter(
         dim, safe, TORCH["ones"](safe.meta.shape, dtype=x.meta.dtype, device=x.meta.device)
     )
     weight = counts.to(x.meta.dtype)
@@ -597,9 +597,7 @@ def _smoothed(logp: Tensor, target: Tensor, weight: Tensor | None, ignore: int, 
         scaled = logp * weight.reshape([-1 if i == dim else 1 for i in range(logp.meta.ndim)])  # type: ignore[attr-defined]
     smooth = -scaled.sum(dim)  # type: ignore[attr-defined]
     counts = target != ignore
-    smooth = TORCH["where"](
-        counts, smooth, TORCH["zeros"]((), dtype=smooth.meta.dtype, device=smooth.meta.device)
-    )
+    smooth = TORCH["where"](counts, smooth, zeros_as(smooth, ()))
     if reduction == "sum":
         smooth = smooth.sum()
     elif reduction == "mean":

@@ -205,14 +205,13 @@ def randint(*args: Any, generator: Any = None, out: Tensor | None = None, dtype:
             **kwargs: Any) -> Tensor:  # fmt: skip
     """Random integers from [low, high): randint(high, size) or randint(low, high, size)."""
     given = list(args)
-    size = kwargs.get("size")
+    size, at = kwargs.get("size"), ""
     if size is None:
         size = given.pop() if given else None
-        if not isinstance(size, (tuple, list)):
-            raise TypeError(
-                f"randint(): argument 'size' (position {len(given) + 1}) must be tuple of ints, "
-                f"not {type(size).__name__}"
-            )
+        at = f" (position {len(given) + 1})"
+    if not isinstance(size, (tuple, list)):
+        kind = type(size).__name__
+        raise TypeError(f"randint(): argument 'size'{at} must be tuple of ints, not {kind}")
     if "high" in kwargs:
         low, high = (given[0] if given else kwargs.get("low", 0)), kwargs["high"]
     else:
@@ -220,8 +219,6 @@ def randint(*args: Any, generator: Any = None, out: Tensor | None = None, dtype:
     for number in (low, high):
         if not hasattr(number, "__index__"):
             raise wrong_type(number, "int")
-    if isinstance(size, int):
-        raise wrong_type(size, "tuple of ints")
     d = dtype or (out.dtype if out is not None else dt.int64)
     m = meta_of(d, sizes((size,), {}, "randint"), device_of(device, out))
     return finish(to_out(_integers(m, int(low), int(high), generator), out), requires_grad)

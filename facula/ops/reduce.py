@@ -14,7 +14,7 @@ from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply, apply_settled
 from facula.ops.pointwise import need_tensors, opmath
-from facula.ops.registry import TORCH, both, to_out
+from facula.ops.registry import TORCH, both, to_out, zeros_as
 from facula.tensor import Tensor
 
 
@@ -287,7 +287,7 @@ def index_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
         return g
     if not keepdim:
         g, index = g.unsqueeze(dim), index.unsqueeze(dim)  # type: ignore[attr-defined]
-    return TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device).scatter(dim, index, g)
+    return zeros_as(g, m.shape).scatter(dim, index, g)
 
 
 MAX_DIM = Op(

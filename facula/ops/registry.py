@@ -12,6 +12,11 @@ FUNCTIONAL: dict[str, Any] = {}  # names of nn.functional
 NAMESPACES: dict[str, dict[str, Any]] = {"linalg": {}, "fft": {}, "special": {}}
 
 
+def zeros_as(like: Tensor, *size: Any) -> Tensor:
+    """Zeros of a tensor's dtype, on its device: what a derivative or an operator starts from."""
+    return TORCH["zeros"](*size, dtype=like.meta.dtype, device=like.meta.device)
+
+
 def torch_function(fn: Callable, *names: str) -> Callable:
     """Makes fn known as `torch.<name>`."""
     for name in names or (fn.__name__,):

@@ -14,7 +14,7 @@ from facula.ops.elementwise import conj_of
 from facula.ops.host import host_op
 from facula.ops.pointwise import opmath
 from facula.ops.reduce import return_type
-from facula.ops.registry import TORCH, both, inplace, only_torch, to_out
+from facula.ops.registry import TORCH, both, inplace, only_torch, to_out, zeros_as
 from facula.ops.without_values import known
 from facula.tensor import Tensor
 
@@ -137,7 +137,7 @@ def _extreme(name: str, kind: str) -> None:
         m = n.inst.ins[0]
         if not m.ndim:
             return g
-        zeros = TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device)
+        zeros = zeros_as(g, m.shape)
         return zeros.scatter_add(n.params[0], n.tensor(0), g)
 
     op = Op(name, infer, expand, backward, saves="out1", materialize=False)
@@ -257,7 +257,7 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1)
     d = wrap_dim(dim, y.meta.ndim)
     if y.meta.shape[d] == 0:
         shape = [n for i, n in enumerate(y.meta.shape) if i != d]
-        return TORCH["zeros"](shape, dtype=y.meta.dtype, device=y.meta.device)
+        return zeros_as(y, shape)
     if x is None and not isinstance(dx, Tensor | bool):
         ends = y.select(d, 0) + y.select(d, -1)  # type: ignore[attr-defined]
         return (y.sum(d) - ends * 0.5) * dx  # type: ignore[attr-defined]

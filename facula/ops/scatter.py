@@ -22,7 +22,7 @@ from facula.ops.index import (
     scatter_op,
 )
 from facula.ops.pointwise import opmath
-from facula.ops.registry import TORCH, both, check_out, inplace, only_torch, to_out
+from facula.ops.registry import TORCH, both, check_out, inplace, only_torch, to_out, zeros_as
 from facula.tensor import Tensor
 
 # scatter ----------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def _reduce_backward(n: Any, g: Tensor) -> tuple:
     if not include_self:
         gx = scatter(gx, dim, index, 0)
     if small is not src and tuple(small.meta.shape) != tuple(src.meta.shape):
-        big = TORCH["zeros"](src.meta.shape, dtype=g.meta.dtype, device=g.meta.device)
+        big = zeros_as(g, src.meta.shape)
         part = big
         for i, k in enumerate(gs.meta.shape):
             part = part.narrow(i, 0, k)

@@ -23,7 +23,7 @@ from facula.graph.meta import (
 from facula.graph.tape import LOCAL, MAX_KNOWN, Inst, Op, next_seq
 from facula.ops.apply import apply
 from facula.ops.pointwise import need_tensors
-from facula.ops.registry import TORCH, both, only_method
+from facula.ops.registry import TORCH, both, only_method, zeros_as
 from facula.tensor import Tensor, view
 
 _new = object.__new__
@@ -152,7 +152,7 @@ def _as_strided_backward(n: Any, g: Tensor) -> Tensor:
     shape, strides, offset = n.params
     if n.__dict__.get("base_meta") is not None:
         base = n.base_meta
-    flat = TORCH["zeros"](_extent(base, n.scalars[0]), dtype=g.meta.dtype, device=g.meta.device)
+    flat = zeros_as(g, _extent(base, n.scalars[0]))
     start = n.scalars[0]
     if _overlaps(shape, strides):
         where = _positions(shape, strides, offset - start)

@@ -16,7 +16,7 @@ from facula.ops.compact import coordinates, index_arrays
 from facula.ops.host import host_op
 from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.reduce import index_backward, reduced, return_type
-from facula.ops.registry import TORCH, both, check_out, only_method, only_torch, to_out
+from facula.ops.registry import TORCH, both, check_out, only_method, only_torch, to_out, zeros_as
 from facula.ops.without_values import needs_values, shape_rule
 from facula.tensor import Tensor, adopt_array
 
@@ -62,7 +62,7 @@ def _sort_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     if not m.ndim:
         return g
     return TORCH["scatter"](
-        TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device),
+        zeros_as(g, m.shape),
         n.params[0],
         n.tensor(0),
         g,
@@ -120,7 +120,7 @@ def _topk_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     if not m.ndim:
         return g
     return TORCH["scatter"](
-        TORCH["zeros"](m.shape, dtype=g.meta.dtype, device=g.meta.device),
+        zeros_as(g, m.shape),
         n.params[1],
         n.tensor(0),
         g,

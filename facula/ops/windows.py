@@ -12,7 +12,7 @@ import numpy as np
 from facula.graph import dtypes as dt
 from facula.graph.meta import META
 from facula.ops.create import device_of, finish
-from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, both
+from facula.ops.registry import FUNCTIONAL, NAMESPACES, TORCH, both, zeros_as
 from facula.ops.without_values import known, on_meta
 from facula.tensor import STRIDED, Tensor
 
@@ -185,9 +185,9 @@ def _window_of(window: Tensor | None, n_fft: int, length: int, d: Any, device: A
         left = (n_fft - length) // 2
         w = TORCH["cat"](
             [
-                TORCH["zeros"](left, dtype=w.meta.dtype, device=w.meta.device),
+                zeros_as(w, left),
                 w,
-                TORCH["zeros"](n_fft - length - left, dtype=w.meta.dtype, device=w.meta.device),
+                zeros_as(w, n_fft - length - left),
             ]
         )
     return w
@@ -295,9 +295,7 @@ def istft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: 
         raise RuntimeError("window overlap add min: 1")
     out = signal / weight
     if end > total:
-        zeros = TORCH["zeros"](
-            *out.meta.shape[:-1], end - total, dtype=out.meta.dtype, device=out.meta.device
-        )
+        zeros = zeros_as(out, *out.meta.shape[:-1], end - total)
         out = TORCH["cat"]([out, zeros], -1)
     return out
 
@@ -309,7 +307,7 @@ def _overlapped(frames: Tensor, hop: int, total: int) -> Tensor:
     count, size = frames.meta.shape[-2:]
     lead = frames.meta.shape[:-2]
     flat = frames.reshape(*lead, count * size)  # type: ignore[attr-defined]
-    zeros = TORCH["zeros"](*lead, total, dtype=frames.meta.dtype, device=frames.meta.device)
+    zeros = zeros_as(frames, *lead, total)
     return zeros.index_add(-1, window_places(count, size, hop, frames.meta.device), flat)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from facula.autograd.node import FREED, SECOND_TIME, grad_class
 from facula.graph.meta import Meta
 from facula.graph.tape import Inst, next_seq
-from facula.ops.registry import TORCH
+from facula.ops.registry import zeros_as
 from facula.ops.shape import _extent, _view_op
 from facula.tensor import Tensor
 
@@ -16,9 +16,7 @@ def _laid_out(g: Tensor, m: Meta) -> Tensor:
     """g with the strides of m: where a view of m is found by its strides."""
     if m.contiguous:
         return g.contiguous()  # type: ignore[attr-defined]
-    laid = TORCH["zeros"](_extent(m, 0), dtype=g.meta.dtype, device=g.meta.device).as_strided(
-        m.shape, m.strides, 0
-    )
+    laid = zeros_as(g, _extent(m, 0)).as_strided(m.shape, m.strides, 0)
     return laid.copy_(g)
 
 

@@ -64,26 +64,35 @@ def _bins(image: tuple[int, ...], out: tuple[int, ...], dtype: str) -> Pool:
     return _pool(image, out, one, one, (0,) * len(out), one, dtype)
 
 
-@planner("adaptive_avg_pool")
-def _bin_means(builder: Any, v: Val) -> list[Any] | None:
-    """Means of bins."""
+def _bin_operands(builder: Any, v: Val) -> Any:
+    """(steps, where the operand lies, where the result goes); None where there is no kernel."""
     (x,) = v.srcs
     to, got = result(builder, v), image_of(builder, x, False)
     if x.dtype.name not in _TYPES or to is None or got is None:
         return None
-    pool = _bins(x.shape, v.arg[1][0], x.dtype.name)
-    return got[0] + plan_bins_mean(pool, got[1], image_at(v.shape, to))
+    return *got, image_at(v.shape, to)
+
+
+@planner("adaptive_avg_pool")
+def _bin_means(builder: Any, v: Val) -> list[Any] | None:
+    """Means of bins."""
+    found = _bin_operands(builder, v)
+    if found is None:
+        return None
+    steps, image, means = found
+    pool = _bins(v.srcs[0].shape, v.arg[1][0], v.dtype.name)
+    return steps + plan_bins_mean(pool, image, means)
 
 
 @planner("adaptive_avg_pool_backward")
 def _bin_means_gradient(builder: Any, v: Val) -> list[Any] | None:
     """The gradient of the input of bins' means."""
-    (g,) = v.srcs
-    to, got = result(builder, v), image_of(builder, g, False)
-    if g.dtype.name not in _TYPES or to is None or got is None:
+    found = _bin_operands(builder, v)
+    if found is None:
         return None
-    pool = _bins(v.shape, g.shape[2:], g.dtype.name)
-    return got[0] + plan_bins_mean_gradient(pool, image_at(v.shape, to), got[1])
+    steps, gradient, image = found
+    pool = _bins(v.shape, v.srcs[0].shape[2:], v.dtype.name)
+    return steps + plan_bins_mean_gradient(pool, image, gradient)
 
 
 @planner("avg_pool")
