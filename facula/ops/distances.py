@@ -86,7 +86,8 @@ def p_norm(x: Tensor, p: float, dim: Any, keepdim: bool) -> Tensor:
     return apply(NORM, (x,), (float(p), dims_of(dim, x.meta.ndim), keepdim))
 
 
-def _at_least(x: Tensor, low: float) -> Tensor:
+def at_least(x: Tensor, low: float) -> Tensor:
+    """max(x, low), whose gradient passes where x is low."""
     return TORCH["where"](
         x < low, TORCH["full"]((), low, dtype=x.meta.dtype, device=x.meta.device), x
     )
@@ -97,7 +98,7 @@ def normalize(
     input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
 ) -> Tensor:
     """input / max(its p-norm along dim, eps)."""
-    return to_out(input / _at_least(p_norm(input, p, dim, True), eps), out)  # type: ignore[operator]
+    return to_out(input / at_least(p_norm(input, p, dim, True), eps), out)  # type: ignore[operator]
 
 
 # similarities ------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     for x in (x1, x2):
         norm = p_norm(x, 2, dim, True)
         # the bound counts for the value but not for the gradient
-        unit.append(x / (norm + (_at_least(norm, eps) - norm).detach()))
+        unit.append(x / (norm + (at_least(norm, eps) - norm).detach()))
     return (unit[0] * unit[1]).sum(dim)
 
 

@@ -14,7 +14,7 @@ from facula.graph.dtypes import promote_types
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
-from facula.ops.distances import pairwise_distance
+from facula.ops.distances import at_least, pairwise_distance
 from facula.ops.formula import TENSORS
 from facula.ops.losses import CODES, elementwise_loss, reduce_tensor
 from facula.ops.nn_ops import check_reduction, legacy_reduction
@@ -25,13 +25,6 @@ from facula.tensor import Tensor
 
 def _word(code: int | str) -> str:
     return code if isinstance(code, str) else {v: k for k, v in CODES.items()}[code]
-
-
-def at_least(x: Tensor, low: float) -> Tensor:
-    """max(x, low), whose gradient passes where x is low."""
-    return TORCH["where"](
-        x < low, TORCH["full"]((), low, dtype=x.meta.dtype, device=x.meta.device), x
-    )
 
 
 _NAMES = {"none": "SubBackward0", "mean": "MeanBackward0", "sum": "SumBackward0"}
