@@ -50,7 +50,7 @@ NUMBERS = {
     "int16": Number("int16", "i16", 2, "i16", 2),
 }
 
-_BYTES = {"float": 4, "double": 8, "half": 2, "i8": 1, "i16": 2, "i32": 4, "i64": 8}
+_BYTES = {"float": 4, "double": 8, "half": 2, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "ptr": 8}
 _MANGLED = {"float": "f32", "double": "f64", "half": "f16"}
 
 
