@@ -415,6 +415,8 @@ class GemmWriter:
 
 
 _LINE = 64  # bytes that come from memory together
+_STREAMED = 2  # tiles of so few rows wait for memory alone,
+_ROWS_AHEAD = 16  # and ask for B's rows so much of k before
 
 
 class Soon:
@@ -500,7 +502,7 @@ class Soon:
         else:
             count, step = self.group, arg(along)
             place = b.at(place, b.mul(k, step), stored)
-        for r in range(count):
+        for _ in range(count):
             b.prefetch(place, write=False, level=2)
             place = b.at(place, step, stored)
 
@@ -542,6 +544,10 @@ def micro_kernel(
         else:
             b_next = b.at(b_row, b_stride, ty)
         columns = [b.load(v, b.at(here, j * lanes, ty), ty) for j in range(vectors)]
+        if rows <= _STREAMED and not isinstance(b_stride, Taps):
+            coming = b.at(here, b.mul(b_stride, _ROWS_AHEAD), ty)
+            for j in range(vectors):
+                b.prefetch(b.at(coming, j * lanes, ty), write=False, level=2)
         out = []
         for r in range(rows):
             place = b.at(a_row, r, ty) if isinstance(a, str) else b.at(a[r], i, ty)
