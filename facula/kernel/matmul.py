@@ -146,8 +146,6 @@ _LARGE = 100_000_000
 _LONG_K = 1024
 # Along rows of A at least so long the micro-kernel goes without packing, by the number of registers.
 _FOLLOWED = {32: 48, 16: 320}
-_STRIPE = 512  # of k, which panels of B do in one piece
-_SHEET = 196_608  # numbers of A that stay in the second cache while panels of B pass by
 _FAR = 2_000_000  # bytes of B that come from beyond the caches of a core
 _SMALL = 200_000  # products of a few microseconds
 
@@ -184,8 +182,6 @@ def tiling(p: Problem, target: Target) -> Tiling:
     # What several tasks would pack again and again is packed once, before.
     large = p.work >= _PACK_AHEAD
     in_rows = number.is_plain and p.a_unit == "k" and p.k >= _FOLLOWED[target.n_vector_registers]
-    if large and in_rows and p.k <= _STRIPE and not _crowded(p, number):
-        return _passing(p, rows, vectors, cols)
     ahead_a = large and p.m > 1 and not in_rows and (blocks_n >= 3 or p.a_unit == "p")
     ahead_b = large and blocks_m >= 3
     part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
@@ -203,29 +199,6 @@ def tiling(p: Problem, target: Target) -> Tiling:
         *(rows, vectors, block_m, block_n, block_k, inner_m, direct_a, direct_b),
         *(ahead_a, ahead_b, False, part),
     )
-
-
-def _crowded(p: Problem, number: Number) -> bool:
-    """Whether rows of A lie so that the same numbers of each meet in a few places of the first cache."""
-    return p.a_strides[0] * number.bytes % 4096 == 0
-
-
-def _passing(p: Problem, rows: int, vectors: int, cols: int) -> Tiling:
-    """A large product whose A is read in place: a sheet of A stays near, panels of B pass by.
-
-    Each task packs the panels of B itself, in the first cache, while the next ones come from memory;
-    to pack all of B before would write it to memory and read it again.
-    """
-    block_m = _even(p.m, max(_SHEET // p.k, rows), rows)
-    block_n = _even(p.n, 192, cols)
-    while p.count * -(-p.m // block_m) * -(-p.n // block_n) < 12:
-        if block_n > 3 * cols:
-            block_n = _even(p.n, block_n - cols, cols)
-        elif block_m > 10 * rows:
-            block_m = _even(p.m, block_m * 3 // 4, rows)
-        else:
-            break
-    return Tiling(rows, vectors, block_m, block_n, p.k, block_m, True)
 
 
 def _long(p: Problem) -> bool:
