@@ -415,8 +415,6 @@ class GemmWriter:
 
 
 _LINE = 64  # bytes that come from memory together
-_STREAMED = 2  # tiles of so few rows wait for memory alone,
-_ROWS_AHEAD = 16  # and ask for B's rows so much of k before
 
 
 class Soon:
@@ -550,10 +548,6 @@ def micro_kernel(
         else:
             b_next = b.at(b_row, b_stride, ty)
         columns = [b.load(v, b.at(here, j * lanes, ty), ty) for j in range(vectors)]
-        if rows <= _STREAMED and not isinstance(b_stride, Taps):
-            coming = b.at(here, b.mul(b_stride, _ROWS_AHEAD), ty)
-            for j in range(vectors):
-                b.prefetch(b.at(coming, j * lanes, ty), write=False, level=2)
         out = []
         for r in range(rows):
             place = b.at(a_row, r, ty) if isinstance(a, str) else b.at(a[r], i, ty)
