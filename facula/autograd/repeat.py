@@ -28,10 +28,10 @@ _new = object.__new__
 MAX_KEPT = 512  # structures
 MAX_GRAPH = 1000  # nodes
 MAX_MISSES = 16  # passes in a row from one kind of loss that had to be traced or refused
-LEAST = 2  # operators that a pass has to record for a replay to be quicker
+LEAST = 1  # operators that a pass has to record for a replay to be quicker
 
 AGAIN = 8  # passes over one structure before its reader is written
-WRITTEN_NODES = 200  # of larger graphs, the writing would take long
+WRITTEN_NODES = 400  # of larger graphs, the writing would take long
 READERS = 4  # structures with roots of one kind
 
 _NEW: Any = object()
@@ -344,7 +344,7 @@ def _written(graph: Graph, tape: TraceTape, storages: list[Storage], walk: Walk)
     text = read_tape(tape.key)
     segment = Segment("backward", text, list(dict.fromkeys(g._s.i for g in grads)), ())
     work = sum(r.inst.op is not VIEW for r in segment.program)
-    if work < LEAST or len(graph.nodes) > 4 * work:
+    if work < LEAST or len(graph.nodes) > max(4 * work, WRITTEN_NODES):
         return None
     place = {s.i: k for k, s in enumerate(storages)}
     inputs = [place[e] for e in segment.inputs]
