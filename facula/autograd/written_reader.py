@@ -111,7 +111,8 @@ def _kept(say: Callable[[str], None], text: Text, me: str, n: Node, given: list[
             )
             if m.offset:
                 say(f"if {s}.meta.dtype is not {meta}.dtype: return None")
-                given.append(f"({s}, {meta}, t._off)")
+                say(f"o{len(given)} = t._off")
+                given.append(f"({s}, {meta}, o{len(given)})")
                 continue
             home = t._s.meta
         else:
