@@ -35,7 +35,7 @@ def written_reader(
     text.say("try:")
     for k, n in enumerate(nodes):
         me = f"n{k}"
-        say = lambda line: text.say(" " + line)  # noqa: E731
+        say = lambda line: text.say(" " + line)
         say(f"if type({me}) is not {text.const(type(n))} or {me}.inst is not {text.const(n.inst)} "
             f"or {me}.special: return None")  # fmt: skip
         if n.scalars:
