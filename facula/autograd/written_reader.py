@@ -32,10 +32,13 @@ def written_reader(
     number = {id(n): k for k, n in enumerate(nodes)}
     leaf_number = {id(leaf): k for k, leaf in enumerate(leaves)}
     given: list[str] = []
+
+    def say(line: str) -> None:
+        text.say(" " + line)
+
     text.say("try:")
     for k, n in enumerate(nodes):
         me = f"n{k}"
-        say = lambda line: text.say(" " + line)
         say(f"if type({me}) is not {text.const(type(n))} or {me}.inst is not {text.const(n.inst)} "
             f"or {me}.special: return None")  # fmt: skip
         if n.scalars:
