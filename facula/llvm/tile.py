@@ -468,7 +468,7 @@ class MathHost:
         self.emit = emit
         self.let = emit.let
         self.fma = emit.target.has_fma
-        self.scalef = emit.target.has_mask and emit.target.triple.startswith("x86_64")
+        self.avx512 = emit.target.has_mask and emit.target.triple.startswith("x86_64")
         self.helpers: dict[str, str] = {}
 
     def intrinsic(self, name: str, result: str, args: list[tuple[str, str]]) -> str:
