@@ -221,6 +221,10 @@ class Emit:
     def mask(self, n: int, count: Value) -> str:
         """Lanes below count (which may be negative or large)."""
         clipped = self.most(self.least(count, n), 0)
+        if self.target.has_mask and n in (8, 16, 32):
+            # Not by comparing: the constant compared with would hold a register in all loops.
+            bits = self.sub(self.let(f"shl i64 1, {clipped}"), 1)
+            return self.let(f"bitcast i{n} {self.let(f'trunc i64 {bits} to i{n}')} to <{n} x i1>")
         narrow = self.let(f"trunc i64 {clipped} to i32")
         limit = self.splat(n, "i32", narrow)
         iota = ", ".join(f"i32 {x}" for x in range(n))
