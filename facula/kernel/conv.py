@@ -259,8 +259,7 @@ def _wide_cut(job: Job, rows: int, vectors: int, cols: int) -> _Cut | None:
 
     def cost(count: int) -> float:
         tiles = sum(
-            -(-min(count, oh - h) * width // cols) + 0.3 * (1 + shared)
-            for h in range(0, oh, count)
+            -(-min(count, oh - h) * width // cols) + 0.3 * (1 + shared) for h in range(0, oh, count)
         )
         return tiles - 0.001 * count
 
