@@ -126,6 +126,10 @@ def _power_of_two(v: Lanes, n: str) -> str:
 def _scale(v: Lanes, x: str, n: str) -> str:
     """x * 2^n for any n that exp can meet: in two steps, so that denormals come out right."""
     if v.builder.scalef and v.n:
+        # An underflow takes the instruction hundreds of cycles, a zero none: see `exp_range`.
+        form = FORMATS[v.kind]
+        gone = v.icmp("slt", n, v.ci(-form.bias - form.digits - 1))
+        x = v.select(gone, v.c(0.0), x)
         full = f"llvm.ldexp.{v.suffix}.{v.isuffix}"
         return v.let(v.builder.intrinsic(full, v.f, [(v.f, x), (v.i, n)]))
     half = v.integer("ashr", n, v.ci(1))
