@@ -125,7 +125,10 @@ def _power_of_two(v: Lanes, low_bits: str, more: int = 0) -> str:
 def _scale(v: Lanes, x: str, k: str, low_bits: str) -> str:
     """x * 2^n for any n that exp can meet: in two steps, so that denormals come out right."""
     if estimate.possible(v):
-        return estimate.scaled(v, x, k)
+        # An underflow takes the instruction hundreds of cycles, a zero none.
+        form = FORMATS[v.kind]
+        gone = v.cmp("olt", k, v.c(-form.bias - form.digits - 1))
+        return estimate.scaled(v, v.select(gone, v.c(0.0), x), k)
     n = v.integer("sub", low_bits, v.ci(_MAGIC_BITS[v.kind]))
     half = v.integer("ashr", n, v.ci(1))
     rest = v.integer("sub", n, half)
