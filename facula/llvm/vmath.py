@@ -443,9 +443,29 @@ def cos(v: Lanes, x: str) -> str:
     return _or_libm(v, x, "cos", _turned(v, sine, cosine, quarter))
 
 
+# (tan(r)/r - 1) / r^2 in r^2, |r| <= pi/4
+TAN_SINGLE = (
+    0.3333335146587836, 0.13332609055106284, 0.05406564593865949, 0.02125440458902859,
+    0.010903885686571415, 7.526854424653759e-06, 0.004414891789710108,
+)  # fmt: skip
+
+
+def _tan_of_single(w: Lanes, x: str) -> str:
+    """tan(r), or -1 / tan(r) after an odd number of quarters, as exact as float32 needs."""
+    k, low_bits = _round_to_multiple(w, x, 2.0 / math.pi)
+    r = x
+    for piece in FORMATS["double"].half_pi[:2]:
+        r = w.fma(k, w.c(-piece), r)
+    z = w.mul(r, r)
+    t = w.fma(w.mul(r, z), w.poly(z, TAN_SINGLE), r)
+    odd = w.icmp("ne", w.integer("and", low_bits, w.ci(1)), w.ci(0))
+    result = w.select(odd, w.neg(estimate.rough_inverse(w, t)), t)
+    return _or_libm(w, x, "tan", result)
+
+
 def tan(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, tan, x)
+        return by_double(v, _tan_of_single, x)
     sine, cosine, quarter = _sin_cos(v, x)
     odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
     over = v.select(odd, v.neg(cosine), sine)
