@@ -50,7 +50,7 @@ NUMBERS = {
     "int16": Number("int16", "i16", 2, "i16", 2),
 }
 
-_BYTES = {"float": 4, "double": 8, "half": 2, "i8": 1, "i16": 2, "i32": 4, "i64": 8}
+_BYTES = {"float": 4, "double": 8, "half": 2, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "ptr": 8}
 _MANGLED = {"float": "f32", "double": "f64", "half": "f16"}
 
 
@@ -482,7 +482,7 @@ class MathHost:
         self.emit = emit
         self.let = emit.let
         self.fma = emit.target.has_fma
-        self.scalef = emit.target.has_mask and emit.target.triple.startswith("x86_64")
+        self.avx512 = emit.target.has_mask and emit.target.triple.startswith("x86_64")
         self.helpers: dict[str, str] = {}
 
     def intrinsic(self, name: str, result: str, args: list[tuple[str, str]]) -> str:
