@@ -35,6 +35,13 @@ CASES = [
     Conv(3, 100, 6, 5, 70, (3, 3), (1, 1), (2, 1)),
     Conv(8, 32, 60, 60, 32, (3, 3), (1, 1), (1, 1)),
     Conv(4, 256, 4, 8, 40, (3, 3), (1, 1), (1, 0)),
+    # windows smaller than the stride, and patches side by side
+    Conv(2, 6, 21, 37, 18, (1, 1), (2, 2)),
+    Conv(9, 12, 14, 14, 20, (1, 1), (2, 2)),
+    Conv(2, 3, 64, 70, 20, (16, 16), (16, 16)),
+    Conv(1, 4, 30, 50, 6, (2, 2), (4, 4), (1, 1)),
+    Conv(2, 4, 17, 19, 4, (1, 1), (2, 2), groups=4),
+    Conv(2, 4, 17, 39, 4, (2, 2), (3, 3), groups=4),
     # channels by themselves: tiles with rows left over, several results, phases, stretches of rows
     Conv(2, 5, 28, 30, 5, (5, 5), (1, 1), (2, 2), groups=5),
     Conv(3, 4, 7, 7, 8, (3, 3), (2, 2), (1, 1), groups=4),
