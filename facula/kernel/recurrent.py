@@ -192,9 +192,7 @@ class StepSizes:
         cost = rows * self.hidden * (gates * depth / 95 + 2.5) + 100
         return Step(kernel, args, tasks_m * panels, scratch, cost)
 
-    def sweep(
-        self, cut: Sweep, rows: int, a_row: int, times: list[tuple[At, dict[str, At]]]
-    ) -> Step:
+    def sweep(self, cut: Sweep, rows: int, a_row: int, times: list[tuple[At, dict[str, At]]]) -> Step:
         """All time steps for `rows` rows; each time has its `a` and arrays as `step` takes them."""
         gates = 1 if self.backward else GATES[self.mode]
         number = NUMBERS[self.dtype]

@@ -249,12 +249,7 @@ class GemmWriter:
     def _pack_panel_a(self, i: str, base: str, mc: Value) -> None:
         b, arg, row = self.b, self.arg, self.b.mul(i, self.rows)
         pack(
-            *(
-                b,
-                self.number,
-                self.shape.a_unit,
-                b.at(base, b.mul(row, arg("as_m")), self.number.stored),
-            ),
+            *(b, self.number, self.shape.a_unit, b.at(base, b.mul(row, arg("as_m")), self.number.stored)),
             *((arg("as_m"), arg("as_k")), self.rows, b.sub(mc, row), self.kc),
             b.at(self.a_pack, b.mul(row, self._pitch()), self.ty),
         )
@@ -452,9 +447,7 @@ class Soon:
             self.wanted["a"] = b.both(b.test("eq", j, 0), b.let(f"or i1 {inside}, {more}"))
             row, k = b.pick(inside, "i64", row, 0), b.pick(inside, "i64", w.k0, following)
             place = b.at(w.a, b.add(b.mul(row, arg("as_m")), b.mul(k, arg("as_k"))), stored)
-            if (
-                self.a_unit == "p"
-            ):  # the line with the panel's end: its beginning came with the one before
+            if self.a_unit == "p":  # the line with the panel's end: its beginning came with the one before
                 place = b.at(place, w.rows - 1, stored)
             b.store("ptr", place, self.places["a"])
         if self.b_unit:
