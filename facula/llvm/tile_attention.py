@@ -104,6 +104,14 @@ class AttentionWriter:
     def save(self, value: str, p: str, j: Value = 0) -> None:
         self.b.store(self.v, value, self.b.at(p, j, self.ty), self.ty)
 
+    def exp(self, x: str) -> str:
+        """e^x, but 0 below the normal numbers: those take processors many times as long, and masks
+        give nothing else."""
+        math = self.math
+        lowest = math.c({"float": -87.0, "double": -708.0}[self.ty])
+        tiny = math.cmp("olt", x, lowest)
+        return math.select(tiny, "zeroinitializer", vmath.exp(math, math.upper(lowest, x)))
+
     # -- products ----------------------------------------------------------------------------
 
     def product(
@@ -154,6 +162,14 @@ class AttentionWriter:
         ahead = b.mask(n, b.sub(key, b.add(self.edge, j * n)))
         lowest = self.math.c(float("-inf"))
         return b.let(f"select <{n} x i1> {ahead}, {self.v} {lowest}, {self.v} {score}")
+
+    def copy(self, rows: str, step: Value, count: Value, dst: str) -> None:
+        """Rows side by side: where they come from, they share few sets of a cache."""
+        b, n, ty = self.b, self.n, self.ty
+        with b.loop(0, count) as i, b.loop(0, self.arg("d"), n) as j:
+            place = b.at(rows, b.add(b.mul(i.i, step), j.i), ty)
+            value = b.masked_load(n, ty, place, b.mask(n, b.sub(self.arg("d"), j.i)))
+            self.save(value, dst, b.add(b.mul(i.i, self.d_row), j.i))
 
     def near(self, rows: list[str], ahead: Value) -> None:
         """Begin to bring the rows of the next tile near: too short for the processor to see them come."""
@@ -238,6 +254,8 @@ class ForwardWriter(AttentionWriter):
         acc = self.take(b.mul(b.add(arg("d"), self.shape.rows), width))
         scores = self.take((self.shape.keys + self.shape.rows) * width)
         mask = self.take((self.shape.keys + 2) * width) if self.shape.mask else ""
+        self.d_row = b.mul(b.ceil_div(arg("d"), self.n), self.n)
+        values = self.take(b.mul(self.d_row, self.shape.keys))
         q = self.row(self.base("q", batch, head), "q", q0)
         self.pack_queries(q, arg("q_t"), count, packed)
         self._begin(acc)
@@ -251,7 +269,8 @@ class ForwardWriter(AttentionWriter):
             self.pack_mask(given, q0, count, k0.i, keys, mask)
             for j in range(self.shape.vectors):
                 self._softmax(scores, mask, j)
-            self._accumulate(self.row(v, "v", k0.i), scores, acc)
+            self.copy(self.row(v, "v", k0.i), arg("v_t"), keys, values)
+            self._accumulate(values, scores, acc)
         self._finish(acc, batch, head, q0, count)
 
     def _begin(self, acc: str) -> None:
@@ -285,10 +304,10 @@ class ForwardWriter(AttentionWriter):
         top = math.select(none, "zeroinitializer", top)
         with b.loop(0, count, 1, [(self.v, "zeroinitializer")]) as key:
             place = b.at(scores, b.add(b.mul(key.i, self.width), j), ty)
-            p = vmath.exp(math, math.sub(self.load(place), top))
+            p = self.exp(math.sub(self.load(place), top))
             self.save(p, place)
             key.next = [b.plus(n, ty, key.vars[0], p)]
-        corr = vmath.exp(math, math.sub(before, top))
+        corr = self.exp(math.sub(before, top))
         self.save(corr, self.corr, j)
         self.save(b.fma(n, ty, self.load(self.l, j), corr, key.vars[0]), self.l, j)
 
@@ -310,7 +329,7 @@ class ForwardWriter(AttentionWriter):
             for j in range(shape.vectors if shape.causal else 1):
                 end, open_ = self.counts[j], [x for x in total if x[1] >= j]
                 here, start = b.at(scores, j * n, ty), [total[x] for x in open_]
-                more = self.product(rows, arg("v_t"), here, self.width, end, start, None, first)
+                more = self.product(rows, self.d_row, here, self.width, end, start, None, first)
                 total.update(zip(open_, more, strict=True))
                 first = end
             for (r, j), value in total.items():
@@ -444,7 +463,7 @@ class BackwardWriter(AttentionWriter):
                 score = self.masked(self.load(self.p, shift), self.mask, key.i, j)
                 if not all_see:
                     score = self.sighted(key.i, register, score)
-                p = vmath.exp(math, math.sub(score, lse))
+                p = self.exp(math.sub(score, lse))
                 self.save(p, self.p, shift)
                 ds = b.times(n, ty, p, math.sub(self.load(self.ds, shift), delta))
                 self.save(b.times(n, ty, ds, self.scale), self.ds, shift)
