@@ -14,7 +14,7 @@ from facula.llvm import vmath
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
 from facula.llvm.tile_gemm import TaskFrame
-from facula.llvm.tile_pack import lanes_of, pack, sums, transpose
+from facula.llvm.tile_pack import lanes_of, pack, sums
 
 _NAMES = ("q", "k", "v", "out", "lse", "mask")
 FORWARD = (
@@ -137,6 +137,20 @@ class AttentionWriter:
             k.next += [b.add(index, a_step), b.at(here, b_step, ty)]
         return k.vars[:count]
 
+    def columns(self, i: Value) -> list[str] | None:
+        """Which of a tile's columns there are; None for all."""
+        if self.shape.whole:
+            return None
+        return [
+            self.b.mask(self.n, self.b.sub(self.arg("d"), self.b.add(i, j * self.n)))
+            for j in range(self.shape.d_vectors)
+        ]
+
+    def place_rows(self) -> None:
+        """How far apart rows in scratch are: whole tiles."""
+        b, width = self.b, self.shape.d_vectors * self.n
+        self.d_row = b.mul(b.ceil_div(self.arg("d"), width), width)
+
     # -- causality ---------------------------------------------------------------------------
     #
     # In a block, query i sees key k where k <= i + edge.
@@ -154,6 +168,20 @@ class AttentionWriter:
 
         self.counts = [within((j + 1) * n) for j in range(vectors)]
         self.wholes = [within(j * n + 1) for j in range(vectors)]
+
+    def reach(self, query: Value, keys: Value) -> Value:
+        """How many of the keys a tile of queries looks at."""
+        if not self.shape.causal:
+            return keys
+        seen = self.b.add(self.b.add(query, self.shape.rows), self.edge)
+        return self.b.most(self.b.least(keys, seen), 0)
+
+    def blank(self, scores: str, register: int) -> None:
+        """Zeros after the keys that a register looks at: tiles of products go so far beyond."""
+        b, count = self.b, self.counts[register]
+        with b.loop(count, b.add(count, self.shape.rows)) as key:
+            place = b.add(b.mul(key.i, self.width), register * self.n)
+            self.save("zeroinitializer", scores, place)
 
     def sighted(self, key: Value, j: int, score: str) -> str:
         """A score of register j, minus infinity where a query does not see the key."""
@@ -249,17 +277,20 @@ class ForwardWriter(AttentionWriter):
         kv_head = b.div(head, arg("repeat"))
         q0 = b.mul(block, width)
         count = b.least(width, b.sub(arg("t"), q0))
-        self.m, self.l, self.corr = (self.take(width) for _ in range(3))
+        self.place_rows()
+        self.m, self.l, self.corr, self.factor = (self.take(width) for _ in range(4))
         packed = self.take(b.mul(arg("d"), width))
-        acc = self.take(b.mul(b.add(arg("d"), self.shape.rows), width))
+        self.sums = self.take(b.mul(self.d_row, width + self.shape.rows))
         scores = self.take((self.shape.keys + self.shape.rows) * width)
         mask = self.take((self.shape.keys + 2) * width) if self.shape.mask else ""
-        self.d_row = b.mul(b.ceil_div(arg("d"), self.n), self.n)
-        values = self.take(b.mul(self.d_row, self.shape.keys))
+        values, self.spare = self.take(b.mul(self.d_row, self.shape.keys)), self.take(self.d_row)
         q = self.row(self.base("q", batch, head), "q", q0)
         self.pack_queries(q, arg("q_t"), count, packed)
-        self._begin(acc)
+        for j in range(self.shape.vectors):
+            self.save(self.math.c(float("-inf")), self.m, j * self.n)
+            self.save("zeroinitializer", self.l, j * self.n)
         k, v = self.base("k", batch, kv_head), self.base("v", batch, kv_head)
+        out, lse = self.base("out", batch, head), self.base("lse", batch, head)
         given = self.base("mask", batch, head) if self.shape.mask else ""
         end = self.limits(q0)
         with b.loop(0, end, self.shape.keys) as k0:
@@ -270,16 +301,10 @@ class ForwardWriter(AttentionWriter):
             for j in range(self.shape.vectors):
                 self._softmax(scores, mask, j)
             self.copy(self.row(v, "v", k0.i), arg("v_t"), keys, values)
-            self._accumulate(values, scores, acc)
-        self._finish(acc, batch, head, q0, count)
-
-    def _begin(self, acc: str) -> None:
-        b = self.b
-        with b.loop(0, self.width, self.n) as j:
-            self.save(self.math.c(float("-inf")), self.m, j.i)
-            self.save("zeroinitializer", self.l, j.i)
-        with b.loop(0, b.mul(self.arg("d"), self.width), self.n) as j:
-            self.save("zeroinitializer", acc, j.i)
+            last = b.test("sge", b.add(k0.i, self.shape.keys), end)
+            self._divide(last, b.at(lse, q0, self.ty), count)
+            at = b.test("eq", k0.i, 0), last
+            self._accumulate(values, scores, self.row(out, "out", q0), keys, count, at)
 
     def _softmax(self, scores: str, mask: str, register: int) -> None:
         """One register of queries: scores become exponentials; maximum and sum move on."""
@@ -307,59 +332,61 @@ class ForwardWriter(AttentionWriter):
             p = self.exp(math.sub(self.load(place), top))
             self.save(p, place)
             key.next = [b.plus(n, ty, key.vars[0], p)]
+        if self.shape.causal:
+            self.blank(scores, register)
         corr = self.exp(math.sub(before, top))
         self.save(corr, self.corr, j)
         self.save(b.fma(n, ty, self.load(self.l, j), corr, key.vars[0]), self.l, j)
 
-    def _accumulate(self, v: str, scores: str, acc: str) -> None:
-        """acc[d][query] = acc * corr + sum over keys of v[key][d] * p[key][query]."""
-        b, n, ty, shape, arg = self.b, self.n, self.ty, self.shape, self.arg
-        corr = [self.load(self.corr, j * n) for j in range(shape.vectors)]
-        last = b.sub(arg("d"), 1)
-        with b.loop(0, arg("d"), shape.rows) as i:
-            rows = [b.at(v, b.least(b.add(i.i, r), last), ty) for r in range(shape.rows)]
-            place = b.at(acc, b.mul(i.i, self.width), ty)
-            total = {}
-            for r in range(shape.rows):
-                for j in range(shape.vectors):
-                    old = self.load(place, r * self.width + j * n)
-                    total[r, j] = b.times(n, ty, old, corr[j])
-            # Registers of earlier queries have fewer keys: one after the other is done.
-            first: Value = 0
-            for j in range(shape.vectors if shape.causal else 1):
-                end, open_ = self.counts[j], [x for x in total if x[1] >= j]
-                here, start = b.at(scores, j * n, ty), [total[x] for x in open_]
-                more = self.product(rows, self.d_row, here, self.width, end, start, None, first)
-                total.update(zip(open_, more, strict=True))
-                first = end
-            for (r, j), value in total.items():
-                self.save(value, place, r * self.width + j * n)
+    def _divide(self, last: str, lse: str, count: Value) -> None:
+        """What sums are multiplied by where they are stored, in the end by one over the row's sum."""
+        b, n, ty, math = self.b, self.n, self.ty, self.math
+        for j in range(0, self.width, n):
+            with b.choose(last) as way:
+                with way.yes:
+                    total = self.load(self.l, j)
+                    some = math.cmp("ogt", total, "zeroinitializer")
+                    some = math.logic("or", some, math.cmp("uno", total, total))
+                    inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
+                    value = math.add(self.load(self.m, j), vmath.log(math, total))
+                    b.masked_store(n, ty, value, b.at(lse, j, ty), b.mask(n, b.sub(count, j)))
+                with way.no:
+                    pass
+            self.save(way.merge(self.v, inverse, math.c(1.0)), self.factor, j)
 
-    def _finish(self, acc: str, batch: Value, head: Value, q0: Value, count: Value) -> None:
-        """Divide by the sums, and turn [d][query] into rows of the result."""
-        b, n, ty, math, arg = self.b, self.n, self.ty, self.math, self.arg
-        lse = b.at(self.base("lse", batch, head), q0, ty)
-        out = self.row(self.base("out", batch, head), "out", q0)
-        with b.loop(0, count, n) as j:
-            total = self.load(self.l, j.i)
-            some = math.cmp("ogt", total, "zeroinitializer")
-            nan = math.cmp("uno", total, total)
-            some = b.let(f"or <{n} x i1> {some}, {nan}")
-            inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
-            value = math.add(self.load(self.m, j.i), vmath.log(math, total))
-            b.masked_store(n, ty, value, b.at(lse, j.i, ty), b.mask(n, b.sub(count, j.i)))
-            with b.loop(0, arg("d"), n) as i:
-                place = b.at(acc, b.add(b.mul(i.i, self.width), j.i), ty)
-                last = b.sub(b.sub(arg("d"), i.i), 1)
-                rows = []
-                for r in range(n):
-                    shift = b.mul(b.least(last, r), self.width)
-                    rows.append(b.times(n, ty, self.load(place, shift), inverse))
-                mask = b.mask(n, b.sub(arg("d"), i.i))
-                for r, value in enumerate(transpose(b, n, ty, rows)):
-                    with b.when(b.test("slt", b.add(j.i, r), count)):
-                        line = self.row(out, "out", b.add(j.i, r))
-                        b.masked_store(n, ty, value, b.at(line, i.i, ty), mask)
+    def _accumulate(self, v: str, scores: str, out: str, keys: Value, count: Value, at) -> None:
+        """sums[query][d] = sums * corr + sum over keys of p[key][query] * v[key][d]; the last to out."""
+        b, n, ty, shape = self.b, self.n, self.ty, self.shape
+        first, last = at
+        tile = [(r, j * n) for r in range(shape.rows) for j in range(shape.d_vectors)]
+        with b.loop(0, self.arg("d"), shape.d_vectors * n) as i:
+            masks = self.columns(i.i)
+            with b.loop(0, count, shape.rows) as q:
+                queries = [b.add(q.i, r) for r in range(shape.rows)]
+                sums = [b.at(self.sums, b.add(b.mul(x, self.d_row), i.i), ty) for x in queries]
+                with b.choose(first) as way:
+                    with way.yes:
+                        pass
+                    with way.no:
+                        corr = [b.splat(n, ty, b.load(ty, b.at(self.corr, x, ty))) for x in queries]
+                        old = [b.times(n, ty, self.load(sums[r], j), corr[r]) for r, j in tile]
+                start = [way.merge(self.v, "zeroinitializer", x) for x in old]
+                a_rows = [b.at(scores, x, ty) for x in queries]
+                end = self.reach(q.i, keys)
+                here = b.at(v, i.i, ty)
+                total = self.product(a_rows, self.width, here, self.d_row, end, start)
+                factor = [b.splat(n, ty, b.load(ty, b.at(self.factor, x, ty))) for x in queries]
+                lines = []
+                for x, line in zip(queries, sums, strict=True):
+                    row = b.at(self.row(out, "out", x), i.i, ty)
+                    row = b.pick(b.test("slt", x, count), "ptr", row, self.spare)
+                    lines.append(b.pick(last, "ptr", row, line))
+                for (r, j), value in zip(tile, total, strict=True):
+                    value, place = b.times(n, ty, value, factor[r]), b.at(lines[r], j, ty)
+                    if masks:
+                        b.masked_store(n, ty, value, place, masks[j // n])
+                    else:
+                        self.save(value, place)
 
 
 class DeltaWriter(AttentionWriter):
@@ -395,7 +422,7 @@ class BackwardWriter(AttentionWriter):
         self._taken = 0
         kv_heads = b.div(arg("heads"), arg("repeat"))
         batch, kv_head = b.divmod(t, kv_heads)
-        self.d_row = b.mul(b.ceil_div(arg("d"), shape.d_vectors * self.n), shape.d_vectors * self.n)
+        self.place_rows()
         self.lse, self.delta = self.take(self.width), self.take(self.width)
         self.packed_q = self.take(b.mul(arg("d"), self.width))
         self.packed_do = self.take(b.mul(arg("d"), self.width))
@@ -467,25 +494,14 @@ class BackwardWriter(AttentionWriter):
                 self.save(p, self.p, shift)
                 ds = b.times(n, ty, p, math.sub(self.load(self.ds, shift), delta))
                 self.save(b.times(n, ty, ds, self.scale), self.ds, shift)
-        # Tiles of the products go so far beyond.
-        with b.loop(count, b.add(count, self.shape.rows)) as key:
-            for place in (self.p, self.ds):
-                self.save("zeroinitializer", place, b.add(b.mul(key.i, self.width), j))
-
-    def _columns(self, i: Value) -> list[str] | None:
-        """Which of a tile's columns there are; None for all."""
-        if self.shape.whole:
-            return None
-        return [
-            self.b.mask(self.n, self.b.sub(self.arg("d"), self.b.add(i, j * self.n)))
-            for j in range(self.shape.d_vectors)
-        ]
+        for scores in (self.p, self.ds):
+            self.blank(scores, register)
 
     def _add_keys(self, sum_: str, a: str, rows: str, step: Value, keys: Value, count: Value):
         """sum[key][d] += sum over queries of a[key][query] * rows[query][d]."""
         b, n, ty, shape = self.b, self.n, self.ty, self.shape
         with b.loop(0, self.arg("d"), shape.d_vectors * n) as i:
-            masks = self._columns(i.i)
+            masks = self.columns(i.i)
             with b.loop(0, keys, shape.rows) as key:
                 first = b.mul(key.i, self.width)
                 a_rows = [b.at(a, b.add(first, r * self.width), ty) for r in range(shape.rows)]
@@ -505,7 +521,7 @@ class BackwardWriter(AttentionWriter):
         """dq[query][d] += sum over keys of ds[key][query] * k[key][d]."""
         b, n, ty, shape = self.b, self.n, self.ty, self.shape
         with b.loop(0, self.arg("d"), shape.d_vectors * n) as i:
-            masks = self._columns(i.i)
+            masks = self.columns(i.i)
             with b.loop(0, count, shape.rows) as q:
                 a_rows = [b.at(self.ds, b.add(q.i, r), ty) for r in range(shape.rows)]
                 places = []
@@ -526,9 +542,7 @@ class BackwardWriter(AttentionWriter):
                         ]
                 start = [way.merge(self.v, "zeroinitializer", x) for x in old]
                 here = b.at(k, i.i, ty)
-                step, end = self.arg("k_t"), keys
-                if shape.causal:
-                    end = b.least(keys, b.add(b.add(q.i, shape.rows), self.edge))
+                step, end = self.arg("k_t"), self.reach(q.i, keys)
                 total = self.product(a_rows, self.width, here, step, end, start, masks)
                 for j, (value, p) in enumerate(zip(total, places, strict=True)):
                     if masks:
