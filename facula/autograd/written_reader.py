@@ -97,9 +97,9 @@ def _kept(say: Callable[[str], None], text: Text, me: str, n: Node, given: list[
     if not n.saved:
         say(f"if {me}.saved: return None")
         return
-    say(f"{''.join(f'k{j}, ' for j in range(len(n.saved)))} = {me}.saved")
+    say(f"{''.join(f'kept{j}, ' for j in range(len(n.saved)))} = {me}.saved")
     for j, kept in enumerate(n.saved):
-        k, s = f"k{j}", f"s{len(given)}"
+        k, s = f"kept{j}", f"s{len(given)}"
         if kept is None:
             say(f"if {k} is not None: return None")
             continue

@@ -447,3 +447,15 @@ def test_long_chains_that_add_little(monkeypatch):
         return a.grad.tolist()
 
     assert both(monkeypatch, lambda: [work() for _ in range(3)]) == 1
+
+
+def test_nodes_that_keep_many_values(monkeypatch):
+    def work():
+        torch.manual_seed(2)
+        lstm = nn.LSTM(3, 4, num_layers=2, bidirectional=True)
+        x = torch.randn(5, 2, 3)
+        for _ in range(3):
+            lstm(x)[0].pow(2).sum().backward()
+        return grads_of(lstm)
+
+    assert both(monkeypatch, work) == 1
