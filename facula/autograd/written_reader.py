@@ -97,6 +97,7 @@ def _kept(say: Callable[[str], None], text: Text, me: str, n: Node, given: list[
     if not n.saved:
         say(f"if {me}.saved: return None")
         return
+    # constants are named k0, k1, ...
     say(f"{''.join(f'kept{j}, ' for j in range(len(n.saved)))} = {me}.saved")
     for j, kept in enumerate(n.saved):
         k, s = f"kept{j}", f"s{len(given)}"

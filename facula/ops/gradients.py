@@ -188,9 +188,11 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     """Adds the gradients of tensors with respect to the graph's leaves to their `.grad`."""
     tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
     grads = _as_tuple(grad_tensors, len(tensors))
+    if any(t._val is not None for t in tensors):
+        tensors, grads = _of_values(tensors, grads)
     _check_roots(tensors)
     if inputs is not None:
-        inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        inputs = tuple(map(_in_graph, (inputs,) if isinstance(inputs, Tensor) else inputs))
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
     keep = create_graph if retain_graph is None else retain_graph
@@ -232,9 +234,23 @@ class _Place:
     def of(given: Any) -> Any:
         """The tensor itself, the leaf behind an edge, or a place in the middle of the graph."""
         if not hasattr(given, "ownership_token"):
-            return given
+            return _in_graph(given)
         leaf = getattr(given.node, "variable", None)
         return _Place(given) if leaf is None else leaf
+
+
+def _in_graph(t: Any) -> Any:
+    """What stands for a tensor in the graph: of a sparse one its values."""
+    return t if t._val is None else t._val
+
+
+def _of_values(outputs: Sequence[Any], grads: Sequence[Any]) -> tuple[tuple, tuple]:
+    """Outputs and their gradients, of sparse ones only what is stored."""
+    seeds = list(grads)
+    for i, (out, g) in enumerate(zip(outputs, grads)):
+        if out._val is not None and g is not None and g.shape == out.shape:
+            seeds[i] = out._at_places(g if g._val is None else g.to_dense())
+    return tuple(map(_in_graph, outputs)), tuple(seeds)
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
@@ -258,8 +274,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
             raise RuntimeError(
                 f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}"
             )
-    inputs = tuple(_Place.of(t) for t in inputs)
+    asked, inputs = inputs, tuple(_Place.of(t) for t in inputs)
     grads = _as_tuple(grad_outputs, len(outputs))
+    if any(t._val is not None for t in outputs):
+        outputs, grads = _of_values(outputs, grads)
     if allow_unused is None:
         allow_unused = materialize_grads
     elif allow_unused is False and materialize_grads:
@@ -284,7 +302,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         )
     if not create_graph:
         got = [g.detach() if g is not None and g._rg else g for g in got]
-    return tuple(got)
+    return tuple(
+        g if g is None or getattr(t, "_val", None) is None else t._with(g)
+        for g, t in zip(got, asked, strict=True)
+    )
 
 
 def _batched(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import operator
 from typing import Any
@@ -16,7 +17,7 @@ from facula.ops.apply import apply, apply_known, record
 from facula.ops.pointwise import need_tensors, number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
 from facula.ops.shape import unsafe_view
-from facula.tensor import Tensor
+from facula.tensor import SparseOperand, Tensor
 
 
 def same_dtype(name: str, *metas: Meta) -> dtype:
@@ -77,7 +78,15 @@ MM = Op("mm", _mm_infer, product, _mm_backward, saves="0 1")
 @both("mm")
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Product of two matrices: (n, m) @ (m, p)."""
-    return to_out(apply(MM, (input, mat2)), out)
+    try:
+        return to_out(apply(MM, (input, mat2)), out)
+    except SparseOperand:
+        return to_out(_of_sparse("mm", input, mat2), out)
+
+
+def _of_sparse(name: str, *operands: Any, **numbers: Any) -> Any:
+    """A product with a sparse operand, which `torch.sparse` knows."""
+    return getattr(importlib.import_module("facula.sparse.products"), name)(*operands, **numbers)
 
 
 def _bmm_infer(a: Meta, b: Meta) -> Meta:
@@ -192,7 +201,10 @@ MV = Op("mv", _mv_infer, _mv_expand, _mv_backward, saves="0 1")
 @both("mv")
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Matrix times vector."""
-    return to_out(apply(MV, (input, vec)), out)
+    try:
+        return to_out(apply(MV, (input, vec)), out)
+    except SparseOperand:
+        return to_out(_of_sparse("mv", input, vec), out)
 
 
 def _matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -241,7 +253,10 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         )
     if not isinstance(input, Tensor):
         raise wrong_type(input, "Tensor")
-    return _matmul(input, other) if out is None else to_out(_matmul(input, other), out)
+    try:
+        return _matmul(input, other) if out is None else to_out(_matmul(input, other), out)
+    except SparseOperand:
+        return to_out(_of_sparse("matmul", input, other), out)
 
 
 Tensor.__matmul__ = lambda self, other: matmul(self, other)  # type: ignore[attr-defined]
@@ -311,7 +326,10 @@ def _fused(op: Op, c: Tensor, a: Tensor, b: Tensor, beta: Any, alpha: Any) -> Te
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1,
           out: Tensor | None = None) -> Tensor:  # fmt: skip
     """beta * input + alpha * (mat1 @ mat2)."""
-    return to_out(_fused(ADDMM, input, mat1, mat2, beta, alpha), out)
+    try:
+        return to_out(_fused(ADDMM, input, mat1, mat2, beta, alpha), out)
+    except SparseOperand:
+        return to_out(_of_sparse("addmm", input, mat1, mat2, beta=beta, alpha=alpha), out)
 
 
 @both("baddbmm")

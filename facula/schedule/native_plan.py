@@ -28,6 +28,7 @@ from facula.schedule.fuse import Fusion, Group, stores
 from facula.schedule.lower import Lowered
 from facula.schedule.reference_plan import reachable, value_of
 from facula.schedule.templates import PLANNERS
+from facula.schedule.templates.boxes import one_step
 
 
 @dataclass
@@ -474,6 +475,9 @@ class Builder:
         return steps
 
     def _boxes(self, v: Val) -> list[Any]:
+        whole = one_step(self, v)
+        if whole is not None:
+            return whole
         out = self.memory.places[v.id]
         strides = contiguous_strides(v.shape)
         steps = []
