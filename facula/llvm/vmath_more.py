@@ -53,8 +53,8 @@ def _arc(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
     # of two infinities the quotient is 1, of one and less 0, of two zeros 0
     endless = v.cmp("oeq", a, v.c(math.inf))
     a, b = v.select(endless, one, a), v.select(endless, one, b)
-    b = v.lower(v.c(_HUGE[v.kind]), b)
-    b = v.select(v.cmp("oeq", b, zero), one, b)
+    nothing = v.logic("or", v.cmp("oeq", b, v.c(math.inf)), v.cmp("oeq", b, zero))
+    a, b = v.select(nothing, zero, a), v.select(nothing, one, b)
     wide = v.cmp("ogt", a, v.mul(b, v.c(_TURN)))
     over, under = v.select(wide, v.sub(a, b), a), v.select(wide, v.add(a, b), b)
     t = estimate.quotient(v, over, under)
