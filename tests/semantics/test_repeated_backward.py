@@ -459,3 +459,16 @@ def test_nodes_that_keep_many_values(monkeypatch):
         return grads_of(lstm)
 
     assert both(monkeypatch, work) == 1
+
+
+def test_readers_of_larger_graphs_are_written_later(monkeypatch):
+    monkeypatch.setattr(repeat, "AGAIN", 1)
+    a = torch.tensor([0.1, 0.7], requires_grad=True)
+    counts = []
+    for _ in range(5):
+        x = a
+        for _ in range(50):
+            x = x * a
+        x.sum().backward()
+        counts.append(sum(map(len, repeat._readers.values())))
+    assert counts == [0, 0, 0, 1, 1]
