@@ -30,7 +30,8 @@ MAX_GRAPH = 1000  # nodes
 MAX_MISSES = 16  # passes in a row from one kind of loss that had to be traced or refused
 LEAST = 1  # operators that a pass has to record for a replay to be quicker
 
-AGAIN = 8  # passes over one structure before its reader is written
+AGAIN = 8  # passes over one structure before its reader is written, a tenth of a millisecond for each node
+SLOWER = 16  # nodes that make it wait for as many passes again: small programs gain most
 WRITTEN_NODES = 400  # of larger graphs, the writing would take long
 READERS = 4  # structures with roots of one kind
 
@@ -173,7 +174,8 @@ def repeat(root: Node, seed: Tensor, keep: bool) -> bool:
         return _missed(root)
     leaves = [graph.leaves[k] for k in found.order]
     found.seen += 1
-    if found.seen == AGAIN and len(graph.nodes) <= WRITTEN_NODES:
+    n = len(graph.nodes)
+    if found.seen == AGAIN * (1 + n // SLOWER) and n <= WRITTEN_NODES:
         reader = written_reader(graph.nodes, graph.leaves, found.order, _ORDINARY)
         if len(_readers) >= MAX_KEPT:
             _readers.clear()
