@@ -282,6 +282,24 @@ class Lanes:
         """and, or, xor of truth values."""
         return self.let(f"{op} {self.b} {x}, {y}")
 
+    def where(self, rare: str, usual: str, other: Callable[[], str]) -> str:
+        """`usual`, and in lanes where `rare` holds what `other` writes, run if there are any.
+
+        Lane by lane, so that a lane's value does not depend on its neighbours.
+        """
+        builder, some = self.builder, rare
+        if self.n:
+            full = f"llvm.vector.reduce.or.v{self.n}i1"
+            some = self.let(builder.intrinsic(full, "i1", [(self.b, rare)]))
+        cold, done, before = builder.label("cold"), builder.label("done"), builder.block
+        builder.do(f"br i1 {some}, label %{cold}, label %{done}")
+        builder.begin(cold)
+        exact = self.select(rare, other(), usual)
+        after = builder.block
+        builder.do(f"br label %{done}")
+        builder.begin(done)
+        return self.let(f"phi {self.f} [ {usual}, %{before} ], [ {exact}, %{after} ]")
+
     # changes of shape and type
 
     def splat(self, kind: str, x: str) -> str:

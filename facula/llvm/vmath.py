@@ -416,20 +416,7 @@ def _or_libm(v: Lanes, x: str, name: str, result: str) -> str:
 
 def where_libm(v: Lanes, far: str, name: str, result: str, *args: str) -> str:
     """libm's name(*args) in lanes where `far` holds; libm is called if there are any."""
-    builder = v.builder
-    if v.n:
-        full = f"llvm.vector.reduce.or.v{v.n}i1"
-        any_far = v.let(builder.intrinsic(full, "i1", [(v.b, far)]))
-    else:
-        any_far = far
-    cold, done, before = builder.label("cold"), builder.label("done"), builder.block
-    builder.do(f"br i1 {any_far}, label %{cold}, label %{done}")
-    builder.begin(cold)
-    # lane by lane, so that a lane's value does not depend on its neighbours
-    exact = v.select(far, v.libm(name, *args), result)
-    builder.do(f"br label %{done}")
-    builder.begin(done)
-    return v.let(f"phi {v.f} [ {result}, %{before} ], [ {exact}, %{cold} ]")
+    return v.where(far, result, lambda: v.libm(name, *args))
 
 
 def sin(v: Lanes, x: str) -> str:
@@ -545,8 +532,10 @@ def _erf_of_double(v: Lanes, x: str) -> str:
     a = v.abs(x)
     near = v.fma(x, v.poly_pairs(v.mul(a, a), ERF_NEAR), x)
     beyond = v.select(v.cmp("olt", a, one), one, v.select(v.cmp("ogt", a, end), end, a))
-    t = v.div(v.sub(beyond, two), v.add(beyond, two))
-    rest = v.div(v.poly_pairs(t, ERF_FAR), v.fma(two, beyond, one))
+    more, twice = v.add(beyond, two), v.fma(two, beyond, one)
+    inverse = estimate.inverse(v, v.mul(more, twice))  # of both: a division costs as much as all else
+    t = v.mul(v.mul(v.sub(beyond, two), twice), inverse)
+    rest = v.mul(v.poly_pairs(t, ERF_FAR), v.mul(more, inverse))
     far = v.sub(one, v.mul(exp(v, v.neg(v.mul(beyond, beyond))), rest))
     return v.select(v.cmp("olt", a, one), near, v.copysign(far, x))
 
