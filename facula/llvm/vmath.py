@@ -295,14 +295,14 @@ def _log_parts(v: Lanes, x: str) -> tuple[str, str, str]:
     return v.to_float(n), t, _log_rest(v, t)
 
 
-def _log_parts_of_any(v: Lanes, x: str) -> tuple[str, str, str]:
-    """The same of any x: of 0 and infinity n is infinite and t 0, of what is negative t is NaN."""
+def parts_of_any(v: Lanes, x: str) -> tuple[str, str]:
+    """x = 2^n (1+t): (n as a float, t); of 0 and infinity n is infinite and t 0, of what is negative
+    t is NaN."""
     one = v.c(1.0)
     n, m = estimate.exponent(v, x), estimate.mantissa(v, x)
     high = v.cmp("oge", m, v.c(_SQRT_2[v.kind]))
     n = v.select(high, v.add(n, one), n)
-    t = v.sub(v.select(high, v.mul(m, v.c(0.5)), m), one)
-    return n, t, _log_rest(v, t)
+    return n, v.sub(v.select(high, v.mul(m, v.c(0.5)), m), one)
 
 
 def _log_rest(v: Lanes, t: str) -> str:
@@ -321,7 +321,8 @@ def _log_rest(v: Lanes, t: str) -> str:
 def _log_with(v: Lanes, x: str, finish: Callable[[str, str, str], str]) -> str:
     """A logarithm from its parts, with the special cases around it."""
     if estimate.possible(v):
-        return finish(*_log_parts_of_any(v, x))
+        n, t = parts_of_any(v, x)
+        return finish(n, t, _log_rest(v, t))
     form = FORMATS[v.kind]
     shift = 2.0 ** (form.digits + 1)
     denormal = v.cmp("olt", x, v.c(form.tiny))
@@ -533,7 +534,9 @@ def _erf_of_double(v: Lanes, x: str) -> str:
     near = v.fma(x, v.poly_pairs(v.mul(a, a), ERF_NEAR), x)
     beyond = v.select(v.cmp("olt", a, one), one, v.select(v.cmp("ogt", a, end), end, a))
     more, twice = v.add(beyond, two), v.fma(two, beyond, one)
-    inverse = estimate.inverse(v, v.mul(more, twice))  # of both: a division costs as much as all else
+    inverse = estimate.inverse(
+        v, v.mul(more, twice)
+    )  # of both: a division costs as much as all else
     t = v.mul(v.mul(v.sub(beyond, two), twice), inverse)
     rest = v.mul(v.poly_pairs(t, ERF_FAR), v.mul(more, inverse))
     far = v.sub(one, v.mul(exp(v, v.neg(v.mul(beyond, beyond))), rest))
@@ -583,7 +586,9 @@ def _erf_by_table(v: Lanes, x: str) -> str:
     a = _clamp(v, v.abs(x), None, 3.93)
     index = v.bits(v.fma(a, v.c(8.0), v.c(FORMATS[v.kind].magic)))
     h = v.sub(a, estimate.look_up(v, index, ERF_CENTRES))
-    first, *terms = (estimate.look_up(v, index, column) for column in zip(*_erf_table(), strict=True))
+    first, *terms = (
+        estimate.look_up(v, index, column) for column in zip(*_erf_table(), strict=True)
+    )
     first = v.select(v.cmp("ole", a, v.c(1 / 16)), a, first)
     result = terms.pop()
     for term in [*terms[::-1], first]:
@@ -603,29 +608,6 @@ def erf(v: Lanes, x: str) -> str:
     far = v.fma(v.neg(scale), p, v.sub(v.c(1.0), scale))  # 1 - 2^n (1 + p)
     far = v.copysign(far, x)
     return v.select(v.cmp("olt", a, v.c(0.89)), near, far)
-
-
-def pow(v: Lanes, x: str, y: str) -> str:
-    """x^y; float32 by way of double, where 2^(y log2 x) has bits to spare."""
-    if v.kind == "double":
-        return v.libm("pow", x, y)
-    w = v.widen()
-    one, inf = v.c(1.0), v.c(math.inf)
-    base = v.abs(x)
-    wide = w.let(f"fpext {v.f} {base} to {w.f}")
-    exponent = w.let(f"fpext {v.f} {y} to {w.f}")
-    power = exp2(w, w.mul(exponent, log2(w, wide)))
-    result = v.let(f"fptrunc {w.f} {power} to {v.f}")
-    whole = v.cmp("oeq", v.call("trunc", y), y)
-    half = v.mul(y, v.c(0.5))
-    odd = v.logic("and", whole, v.cmp("une", v.call("trunc", half), half))
-    result = v.select(odd, v.copysign(result, x), result)
-    negative = v.logic("and", v.cmp("olt", x, v.c(0.0)), v.cmp("one", base, inf))
-    lost = v.logic("and", negative, v.logic("xor", whole, v.constant("i1", True)))
-    result = v.select(lost, v.c(math.nan), result)
-    flat = v.logic("and", v.cmp("oeq", base, one), v.cmp("oeq", v.abs(y), inf))
-    flat = v.logic("or", flat, v.cmp("oeq", x, one))
-    return v.select(v.logic("or", flat, v.cmp("oeq", y, v.c(0.0))), one, result)
 
 
 # B(2k) / 2k: the asymptotic series of digamma in 1/x^2
