@@ -241,17 +241,10 @@ class Lanes:
         return r
 
     def poly_pairs(self, x: str, coefficients: list[float] | tuple[float, ...]) -> str:
-        """The same by Estrin's rule: shorter chains for long polynomials."""
-        terms = [self.c(c) for c in coefficients]
-        power = x
-        while len(terms) > 1:
-            pairs = [self.fma(terms[k + 1], power, terms[k]) for k in range(0, len(terms) - 1, 2)]
-            if len(terms) % 2:
-                pairs.append(terms[-1])
-            terms = pairs
-            if len(terms) > 1:
-                power = self.mul(power, power)
-        return terms[0]
+        """The same, even and odd powers apart: chains of half the length for one instruction more."""
+        square = self.mul(x, x)
+        odd = self.poly(square, coefficients[1::2])
+        return self.fma(odd, x, self.poly(square, coefficients[::2]))
 
     # integers of the float's size
 
