@@ -47,7 +47,7 @@ _FEW = 7  # registers of hidden units
 # each task reads all of them in every step), most rows of a task, registers of hidden units in a panel.
 _SWEEPS: dict[int, tuple[tuple[int, int, tuple[int, ...]], ...]] = {
     32: ((1 << 20, 8, (2, 1, 3)), (1 << 18, 4, (4, 3, 2, 1))),
-    16: ((1 << 18, 6, (2, 1)),),
+    16: (),  # there it takes as long as single steps
 }
 _TASK = 800_000  # multiplications that are worth a task
 _STRETCH = 16384  # bytes of a panel that a stretch of k takes
@@ -192,7 +192,9 @@ class StepSizes:
         cost = rows * self.hidden * (gates * depth / 95 + 2.5) + 100
         return Step(kernel, args, tasks_m * panels, scratch, cost)
 
-    def sweep(self, cut: Sweep, rows: int, a_row: int, times: list[tuple[At, dict[str, At]]]) -> Step:
+    def sweep(
+        self, cut: Sweep, rows: int, a_row: int, times: list[tuple[At, dict[str, At]]]
+    ) -> Step:
         """All time steps for `rows` rows; each time has its `a` and arrays as `step` takes them."""
         gates = 1 if self.backward else GATES[self.mode]
         number = NUMBERS[self.dtype]

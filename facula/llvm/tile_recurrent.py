@@ -159,7 +159,9 @@ class RecurrentWriter:
         b, ty = self.b, self.ty
         pitch, width = self.shape.gates * self.width, self.shape.together * self.width
         here = b.at(self.sums, b.mul(b.sub(row, self.start), pitch), ty)
-        return [b.at(here, r * pitch + c, ty) for r in range(count) for c in range(0, width, self.n)]
+        return [
+            b.at(here, r * pitch + c, ty) for r in range(count) for c in range(0, width, self.n)
+        ]
 
     def _gates(self, end: Value) -> None:
         """What follows the products, row by row."""
