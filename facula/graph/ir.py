@@ -455,7 +455,8 @@ class Graph:
             return None
         length = math.prod(x.shape[a] for a in axes)
         rows = x.numel // max(length, 1)
-        if length < 16384 or rows >= 64:
+        # a row that stays in the second cache is better gone through again in one kernel
+        if length < 16384 or rows >= (16 if length <= 65536 else 64):
             return None
         last = axes[-1]
         if len(axes) > 1 and length // x.shape[axes[0]] >= 64 and x.shape[axes[0]] > 1:
