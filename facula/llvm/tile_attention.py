@@ -217,7 +217,9 @@ class AttentionWriter:
             else:
                 self._score_tile(a_rows, packed, place, 0, scaled)
 
-    def _score_tile(self, a_rows: list[str], packed: str, place: str, first: int, scaled: bool) -> None:
+    def _score_tile(
+        self, a_rows: list[str], packed: str, place: str, first: int, scaled: bool
+    ) -> None:
         """A tile of scores, for the registers of queries from `first` on."""
         n, vectors = self.n, self.shape.vectors - first
         zeros = ["zeroinitializer"] * (self.shape.rows * vectors)
@@ -293,7 +295,8 @@ class ForwardWriter(AttentionWriter):
             for j in range(self.shape.vectors):
                 self._softmax(scores, mask, j)
             last = b.test("sge", b.add(k0.i, self.shape.keys), end)
-            self._divide(last, b.at(lse, q0, self.ty), count)
+            with b.when(last):
+                self._divide(b.at(lse, q0, self.ty), count)
             at = b.test("eq", k0.i, 0), last
             here = self.row(v, "v", k0.i), scores, self.row(out, "out", q0)
             self._accumulate(*here, keys, count, at)
@@ -330,21 +333,17 @@ class ForwardWriter(AttentionWriter):
         self.save(corr, self.corr, j)
         self.save(b.fma(n, ty, self.load(self.l, j), corr, key.vars[0]), self.l, j)
 
-    def _divide(self, last: str, lse: str, count: Value) -> None:
-        """What sums are multiplied by where they are stored, in the end by one over the row's sum."""
+    def _divide(self, lse: str, count: Value) -> None:
+        """What the sums are multiplied by in the end: one over the row's sum of exponentials."""
         b, n, ty, math = self.b, self.n, self.ty, self.math
         for j in range(0, self.width, n):
-            with b.choose(last) as way:
-                with way.yes:
-                    total = self.load(self.l, j)
-                    some = math.cmp("ogt", total, "zeroinitializer")
-                    some = math.logic("or", some, math.cmp("uno", total, total))
-                    inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
-                    value = math.add(self.load(self.m, j), vmath.log(math, total))
-                    b.masked_store(n, ty, value, b.at(lse, j, ty), b.mask(n, b.sub(count, j)))
-                with way.no:
-                    pass
-            self.save(way.merge(self.v, inverse, math.c(1.0)), self.factor, j)
+            total = self.load(self.l, j)
+            some = math.cmp("ogt", total, "zeroinitializer")
+            some = math.logic("or", some, math.cmp("uno", total, total))
+            inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
+            self.save(inverse, self.factor, j)
+            value = math.add(self.load(self.m, j), vmath.log(math, total))
+            b.masked_store(n, ty, value, b.at(lse, j, ty), b.mask(n, b.sub(count, j)))
 
     def _accumulate(self, v: str, scores: str, out: str, keys: Value, count: Value, at) -> None:
         """sums[query][d] = sums * corr + sum over keys of p[key][query] * v[key][d]; the last to out."""
@@ -377,18 +376,22 @@ class ForwardWriter(AttentionWriter):
         a_rows, end = [b.at(scores, x, ty) for x in queries], self.reach(q, keys)
         step = self.arg("v_t")
         total = self.product(a_rows, self.width, b.at(v, d, ty), step, end, start, masks)
-        factor = [b.splat(n, ty, b.load(ty, b.at(self.factor, x, ty))) for x in queries]
-        lines = []
-        for x, line in zip(queries, sums, strict=True):
-            row = b.at(self.row(out, "out", x), d, ty)
-            row = b.pick(b.test("slt", x, count), "ptr", row, self.spare)
-            lines.append(b.pick(last, "ptr", row, line))
-        for (r, j), value in zip(tile, total, strict=True):
-            value, place = b.times(n, ty, value, factor[r]), b.at(lines[r], j, ty)
-            if masks:
-                b.masked_store(n, ty, value, place, masks[j // n])
-            else:
-                self.save(value, place)
+        with b.choose(last) as way:
+            with way.yes:
+                factor = [b.splat(n, ty, b.load(ty, b.at(self.factor, x, ty))) for x in queries]
+                for (r, j), value in zip(tile, total, strict=True):
+                    if j == 0:
+                        line = b.at(self.row(out, "out", queries[r]), d, ty)
+                        there = b.test("slt", queries[r], count)
+                        line = b.pick(there, "ptr", line, self.spare)
+                    value, place = b.times(n, ty, value, factor[r]), b.at(line, j, ty)
+                    if masks:
+                        b.masked_store(n, ty, value, place, masks[j // n])
+                    else:
+                        self.save(value, place)
+            with way.no:
+                for (r, j), value in zip(tile, total, strict=True):
+                    self.save(value, sums[r], j)
 
 
 class DeltaWriter(AttentionWriter):
