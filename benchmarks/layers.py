@@ -139,6 +139,12 @@ def _embedding(kind: str) -> Callable[[Any], Callable[[Any], Any]]:
     return build
 
 
+def _bags(torch):
+    table = torch.nn.EmbeddingBag(20_000, 64)
+    index, offsets = torch.randint(0, 20_000, (4_096,)), torch.arange(0, 4_096, 32)
+    return lambda x: table(index, offsets) * x
+
+
 def _sampled(torch):
     theta = torch.tensor([[0.9, 0.2, 0.1], [-0.2, 0.9, 0.0]]).repeat(4, 1, 1)
     grid = torch.nn.functional.affine_grid(theta, [4, 16, 64, 64], align_corners=False)
@@ -156,6 +162,7 @@ def _ctc(torch):
 
 layer("embedding", _embedding("Embedding"), 64, 64, 128)
 layer("embedding_bag", _embedding("EmbeddingBag"), 64, 128)
+layer("embedding_bag_offsets", _bags, 128, 64)
 layer("grid_sample", _sampled, 4, 16, 64, 64)
 layer("grid_sample_1", _sampled, 4, 1, 64, 64)
 layer("grid_sample_3", _sampled, 4, 3, 64, 64)

@@ -28,12 +28,14 @@ MAX_KNOWN = 50_000  # what an operator keeps of geometries and arguments it has 
 class Storage:
     """A value that tensors share: pending on a tape, or a buffer."""
 
-    __slots__ = ("__weakref__", "buf", "i", "meta", "pin", "tape", "version")
+    __slots__ = ("__weakref__", "buf", "i", "meta", "pin", "span", "tape", "version")
 
     buf: Any  # a runtime buffer, or None while pending
     i: int
     meta: Meta  # natural geometry: contiguous
     pin: Any  # weak reference to what shows this memory outside, or None
+    # (version, least, largest) element of an index that was looked at; unset on most
+    span: tuple[int, int, int]
     tape: Tape | None
     version: int
 

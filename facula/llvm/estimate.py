@@ -80,13 +80,20 @@ def mantissa(v: Lanes, x: str) -> str:
     return _instruction(v, "getmant", x, immediate=12)
 
 
-def inverse(v: Lanes, x: str) -> str:
-    """1 / x to 42 bits (22 in float) for x neither 0 nor infinite: an estimate of 14, cubed."""
+def rough_inverse(v: Lanes, x: str) -> str:
+    """1 / x to 28 bits in double, 23 in float32, for x neither 0 nor infinite."""
+    if not possible(v):
+        return v.div(v.c(1.0), x)
     y = _instruction(v, "rcp14", x)
-    rest = v.fma(v.neg(x), y, v.c(1.0))
-    if v.kind == "double":
-        rest = v.fma(rest, rest, rest)
-    return v.fma(y, rest, y)
+    return v.fma(y, v.fma(v.neg(x), y, v.c(1.0)), y)
+
+
+def inverse(v: Lanes, x: str) -> str:
+    """1 / x to 53 bits or 23, the last of which may be wrong; as in `rough_inverse`."""
+    y = rough_inverse(v, x)
+    if v.kind == "double" and possible(v):
+        y = v.fma(y, v.fma(v.neg(x), y, v.c(1.0)), y)
+    return y
 
 
 def quotient(v: Lanes, x: str, y: str) -> str:
@@ -96,11 +103,6 @@ def quotient(v: Lanes, x: str, y: str) -> str:
     near = inverse(v, y)
     q = v.mul(x, near)
     return v.fma(v.fma(v.neg(y), q, x), near, q)
-
-
-def rough_quotient(v: Lanes, x: str, y: str) -> str:
-    """The same to 40 bits in double, for what is rounded to float32 in the end."""
-    return v.mul(x, inverse(v, y)) if possible(v) else v.div(x, y)
 
 
 def can_look_up(v: Lanes) -> bool:
@@ -127,3 +129,16 @@ def look_up(v: Lanes, index: str, table: Sequence[float]) -> str:
     halves = [", ".join(f"float {literal('float', x)}" for x in table[k : k + 16]) for k in (0, 16)]
     operands = [(v.f, f"<{halves[0]}>"), (v.i, index), (v.f, f"<{halves[1]}>")]
     return v.let(v.builder.intrinsic("llvm.x86.avx512.vpermi2var.ps.512", v.f, operands))
+
+
+def root_and_rest(v: Lanes, x: str) -> tuple[str, str]:
+    """Of float32: g, which is nearly sqrt(x), and sqrt(x) - g; NaN below 0, 0 for 0."""
+    half, least = v.c(0.5), v.c(1e-30)
+    if possible(v):
+        y = v.lower(v.c(1e30), _instruction(v, "rsqrt14", x))
+        g, slope = v.mul(x, y), v.mul(half, y)
+        g = v.fma(g, v.fma(v.neg(g), slope, half), g)
+    else:
+        g = v.call("sqrt", x)
+        slope = v.div(half, v.upper(least, g))
+    return g, v.mul(v.fma(v.neg(g), g, x), slope)

@@ -92,11 +92,19 @@ class Spreader:
         channel = b.mul(plane, b.mul(arg("sh"), arg("sw")))
         return Field(base, arg("field_w"), rows, images, image, plane, channel)
 
-    def fill(self, field: Field, src: str, oh0: Value, channels: Value) -> None:
-        """Copy the channels' rows, zeros where the image has ended."""
+    def fill(
+        self, field: Field, src: str, oh0: Value, channels: Value, every: bool = False
+    ) -> None:
+        """Copy the channels' rows, zeros where the image has ended; if `every`, of all phases."""
         b, arg = self.b, self.arg
         top = b.add(b.mul(oh0, arg("sh")), arg("top"))
-        with b.loop(0, channels) as c, b.loop(0, arg("sh")) as y, b.loop(0, arg("sw")) as x:
+        # a window that is smaller than the stride reads few of the phases
+        last = b.mul(b.sub(arg("kw"), 1), arg("step_w"))
+        reach = b.add(b.add(arg("first_w"), b.most(last, 0)), 1)
+        down, across = arg("sh"), arg("sw")
+        if not every:
+            down, across = b.least(arg("reach_h"), down), b.least(reach, across)
+        with b.loop(0, channels) as c, b.loop(0, down) as y, b.loop(0, across) as x:
             phase = b.add(b.mul(y.i, arg("sw")), x.i)
             start = b.add(b.mul(c.i, field.channel), b.mul(phase, field.plane))
             out = b.at(field.base, start, self.ty)

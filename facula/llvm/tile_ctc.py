@@ -91,7 +91,7 @@ class CtcWriter:
     def _base(self, name: str, ty: str) -> str:
         return self.b.at(self.b.buffer(self.arg(name)), self.arg(f"{name}_off"), ty)
 
-    def _clipped(self, name: str, index: Value, most: Value) -> str:
+    def _clipped(self, name: str, index: Value, most: Value) -> Value:
         """One of the lengths; it has been checked, but not where a compiled function runs again."""
         b = self.b
         return b.least(b.most(b.load("i64", b.at(self._base(name, "i64"), index, "i64")), 0), most)
@@ -120,7 +120,7 @@ class CtcWriter:
         targets = self._base("targets", "i64")
         with b.loop(0, size, 1, [("i64", arg("blank"))]) as i:
             place = b.least(b.add(first, i.i), b.sub(arg("count"), 1))
-            label = b.load("i64", b.at(targets, place, "i64"))
+            label: Value = b.load("i64", b.at(targets, place, "i64"))
             label = b.least(b.most(label, 0), b.sub(arg("classes"), 1))
             state = b.add(b.mul(i.i, 2), 1)
             narrow = b.let(f"trunc i64 {label} to i32")
@@ -147,9 +147,7 @@ class CtcWriter:
     def _kept(self, mask: str, value: str) -> str:
         """value, and -infinity where the mask is not."""
         never = self.math.c(-math.inf)
-        return self.b.let(
-            f"select <{self.n} x i1> {mask}, {self.v} {value}, {self.v} {never}"
-        )
+        return self.b.let(f"select <{self.n} x i1> {mask}, {self.v} {value}, {self.v} {never}")
 
     def _ways(self, ways: list[str]) -> str:
         """log(exp(a) + exp(b) + ..)."""

@@ -249,7 +249,12 @@ class GemmWriter:
     def _pack_panel_a(self, i: str, base: str, mc: Value) -> None:
         b, arg, row = self.b, self.arg, self.b.mul(i, self.rows)
         pack(
-            *(b, self.number, self.shape.a_unit, b.at(base, b.mul(row, arg("as_m")), self.number.stored)),
+            *(
+                b,
+                self.number,
+                self.shape.a_unit,
+                b.at(base, b.mul(row, arg("as_m")), self.number.stored),
+            ),
             *((arg("as_m"), arg("as_k")), self.rows, b.sub(mc, row), self.kc),
             b.at(self.a_pack, b.mul(row, self._pitch()), self.ty),
         )
@@ -410,6 +415,8 @@ class GemmWriter:
 
 
 _LINE = 64  # bytes that come from memory together
+_STREAMED = 2  # tiles of so few rows wait for memory alone,
+_ROWS_AHEAD = 16  # and ask for B's rows so much of k before
 
 
 class Soon:
@@ -439,27 +446,23 @@ class Soon:
         if not self.any:
             return
         b, arg, stored = w.b, w.arg, w.number.stored
-        more = b.let(f"xor i1 {w.last}, true")
-        following = b.add(w.k0, w.kc)
         if self.a_unit:
             row = b.add(self.i0, b.mul(b.add(i, 1), w.rows))
-            inside = b.test("slt", row, w.mb)
-            self.wanted["a"] = b.both(b.test("eq", j, 0), b.let(f"or i1 {inside}, {more}"))
-            row, k = b.pick(inside, "i64", row, 0), b.pick(inside, "i64", w.k0, following)
+            exists = b.test("slt", b.add(w.m0, row), arg("m"))
+            row, k, wanted = self._next(row, w.mb, exists)
+            self.wanted["a"] = b.both(b.test("eq", j, 0), wanted)
             place = b.at(w.a, b.add(b.mul(row, arg("as_m")), b.mul(k, arg("as_k"))), stored)
-            if self.a_unit == "p":  # the line with the panel's end: its beginning came with the one before
+            if (
+                self.a_unit == "p"
+            ):  # the line with the panel's end: its beginning came with the one before
                 place = b.at(place, w.rows - 1, stored)
             b.store("ptr", place, self.places["a"])
         if self.b_unit:
-            # After the block's last panel comes the first of the next stretch of k, or of the next task.
             col = b.mul(b.add(j, 1), w.cols)
-            inside = b.test("slt", col, w.nb)
             exists = b.test("slt", b.add(w.n0, col), arg("n"))
             first = b.both(b.test("eq", self.i0, 0), b.test("slt", i, self.sharers))
-            self.wanted["b"] = b.both(first, b.let(f"or i1 {exists}, {more}"))
-            back = b.both(more, b.let(f"xor i1 {inside}, true"))
-            col = b.pick(back, "i64", 0, col)
-            k = b.pick(inside, "i64", w.k0, b.pick(more, "i64", following, 0))
+            col, k, wanted = self._next(col, w.nb, exists)
+            self.wanted["b"] = b.both(first, wanted)
             if self.b_unit == "k":
                 col = b.add(col, b.mul(i, self.share))
             else:
@@ -470,6 +473,18 @@ class Soon:
         for x in self.wanted.values():
             either = b.let(f"or i1 {either}, {x}")
         self.skip = b.pick(either, "i64", 0, 1)
+
+    def _next(self, place: Value, size: Value, exists: str) -> tuple[Value, Value, str]:
+        """Where the next panel lies, in its own direction and in k, and whether there is one.
+
+        After the block's last panel comes the first of the next stretch of k, or of the next task.
+        """
+        w, b = self.w, self.w.b
+        more = b.let(f"xor i1 {w.last}, true")
+        inside = b.test("slt", place, size)
+        again = b.both(more, b.let(f"xor i1 {inside}, true"))
+        k = b.pick(inside, "i64", w.k0, b.pick(more, "i64", b.add(w.k0, w.kc), 0))
+        return b.pick(again, "i64", 0, place), k, b.let(f"or i1 {exists}, {more}")
 
     def ask(self, k: str) -> None:
         """Inside the loop over k, at each beginning of a group."""
@@ -493,7 +508,7 @@ class Soon:
         else:
             count, step = self.group, arg(along)
             place = b.at(place, b.mul(k, step), stored)
-        for r in range(count):
+        for _ in range(count):
             b.prefetch(place, write=False, level=2)
             place = b.at(place, step, stored)
 
@@ -535,6 +550,10 @@ def micro_kernel(
         else:
             b_next = b.at(b_row, b_stride, ty)
         columns = [b.load(v, b.at(here, j * lanes, ty), ty) for j in range(vectors)]
+        if rows <= _STREAMED and not isinstance(b_stride, Taps):
+            coming = b.at(here, b.mul(b_stride, _ROWS_AHEAD), ty)
+            for j in range(vectors):
+                b.prefetch(b.at(coming, j * lanes, ty), write=False, level=2)
         out = []
         for r in range(rows):
             place = b.at(a_row, r, ty) if isinstance(a, str) else b.at(a[r], i, ty)

@@ -9,6 +9,7 @@ with fma.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -446,9 +447,29 @@ def cos(v: Lanes, x: str) -> str:
     return _or_libm(v, x, "cos", _turned(v, sine, cosine, quarter))
 
 
+# (tan(r)/r - 1) / r^2 in r^2, |r| <= pi/4
+TAN_SINGLE = (
+    0.3333335146587836, 0.13332609055106284, 0.05406564593865949, 0.02125440458902859,
+    0.010903885686571415, 7.526854424653759e-06, 0.004414891789710108,
+)  # fmt: skip
+
+
+def _tan_of_single(w: Lanes, x: str) -> str:
+    """tan(r), or -1 / tan(r) after an odd number of quarters, as exact as float32 needs."""
+    k, low_bits = _round_to_multiple(w, x, 2.0 / math.pi)
+    r = x
+    for piece in FORMATS["double"].half_pi[:2]:
+        r = w.fma(k, w.c(-piece), r)
+    z = w.mul(r, r)
+    t = w.fma(w.mul(r, z), w.poly(z, TAN_SINGLE), r)
+    odd = w.icmp("ne", w.integer("and", low_bits, w.ci(1)), w.ci(0))
+    result = w.select(odd, w.neg(estimate.rough_inverse(w, t)), t)
+    return _or_libm(w, x, "tan", result)
+
+
 def tan(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, tan, x)
+        return by_double(v, _tan_of_single, x)
     sine, cosine, quarter = _sin_cos(v, x)
     odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
     over = v.select(odd, v.neg(cosine), sine)
@@ -533,9 +554,64 @@ def _erf_of_double(v: Lanes, x: str) -> str:
     return v.select(v.cmp("olt", a, one), near, v.copysign(far, x))
 
 
+# Centres, near k/8 - 0.02, the erf of which is nearly a float32.
+ERF_CENTRES = (
+    0.0, 0.10499843209981918, 0.22999422252178192, 0.3550342619419098, 0.47998371720314026,
+    0.6049939393997192, 0.7299255132675171, 0.8549447059631348, 0.9799923896789551,
+    1.105139970779419, 1.230019450187683, 1.355034589767456, 1.4801636934280396,
+    1.6050772666931152, 1.7299964427947998, 1.854976773262024, 1.979856252670288,
+    2.1051580905914307, 2.2299442291259766, 2.3549811840057373, 2.479928731918335,
+    2.6053130626678467, 2.730189323425293, 2.855194568634033, 2.979717254638672,
+    3.1051483154296875, 3.229642391204834, 3.3551461696624756, 3.4803576469421387,
+    3.604642391204834, 3.7303576469421387, 3.854642391204834,
+)  # fmt: skip
+
+
+@functools.cache
+def _erf_table() -> list[tuple[float, ...]]:
+    """(erf(c + h) - erf(c)) / h in h about each centre c: by Newton's interpolation at five of
+    Chebyshev's points of where c is the centre."""
+    rows = []
+    for k, c in enumerate(ERF_CENTRES):
+        low, high = max(0.0, (k - 0.5) / 8), (k + 0.5) / 8
+        points = [
+            (low + high) / 2 + (high - low) / 2 * math.cos((2 * j + 1) * math.pi / 10) - c
+            for j in range(5)
+        ]
+        steps = [(math.erf(c + h) - math.erf(c)) / h for h in points]
+        for j in range(1, 5):
+            for i in range(4, j - 1, -1):
+                steps[i] = (steps[i] - steps[i - 1]) / (points[i] - points[i - j])
+        terms = [0.0] * 5
+        for h, step in zip(points[::-1], steps[::-1], strict=True):
+            shifted = [0.0, *terms[:4]]
+            terms = [s - h * t for s, t in zip(shifted, terms, strict=True)]
+            terms[0] += step
+        terms[0] -= k == 0  # about 0 it is h + h (...)
+        rows.append((math.erf(c), *terms))
+    return rows
+
+
+def _erf_by_table(v: Lanes, x: str) -> str:
+    """A polynomial about the nearest centre."""
+    a = _clamp(v, v.abs(x), None, 3.93)
+    index = v.bits(v.fma(a, v.c(8.0), v.c(FORMATS[v.kind].magic)))
+    h = v.sub(a, estimate.look_up(v, index, ERF_CENTRES))
+    first, *terms = (
+        estimate.look_up(v, index, column) for column in zip(*_erf_table(), strict=True)
+    )
+    first = v.select(v.cmp("ole", a, v.c(1 / 16)), a, first)
+    result = terms.pop()
+    for term in [*terms[::-1], first]:
+        result = v.fma(result, h, term)
+    return v.copysign(result, x)
+
+
 def erf(v: Lanes, x: str) -> str:
     if v.kind == "double":
         return _erf_of_double(v, x)
+    if estimate.can_look_up(v):
+        return _erf_by_table(v, x)
     a = _clamp(v, v.abs(x), None, 3.95)
     near = v.fma(x, v.poly(v.mul(a, a), ERF_SMALL), x)
     r, _, low_bits = _reduced(v, v.neg(v.poly(a, ERF_LARGE)))

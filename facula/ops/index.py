@@ -13,6 +13,7 @@ from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply, apply_known, overwrite, record
+from facula.ops.bounds import at, need_in_range
 from facula.ops.compact import index_arrays
 from facula.ops.pointwise import opmath, sum_to
 from facula.ops.registry import (
@@ -487,7 +488,10 @@ def gather(
     input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None
 ) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims."""
-    got = apply(GATHER, (input, index), (wrap_dim(dim, input.meta.ndim),))
+    dim = wrap_dim(dim, input.meta.ndim)
+    m = input.meta
+    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "gather", dim)
+    got = apply(GATHER, (input, index), (dim,))
     check_out_types(got, out)
     check_out(out, input, index)
     return to_out(got, out)
@@ -578,11 +582,10 @@ SCATTER_ADD = Op(
 
 def scatter_op(x: Tensor, dim: int, index: Tensor, src: Tensor, mode: str) -> Tensor:
     """scatter with mode 'set' or 'add'."""
-    return apply(
-        SCATTER_ADD if mode == "add" else SCATTER,
-        (x, index, src),
-        (wrap_dim(dim, x.meta.ndim), mode),
-    )
+    dim = wrap_dim(dim, x.meta.ndim)
+    m = x.meta
+    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "gather", dim)
+    return apply(SCATTER_ADD if mode == "add" else SCATTER, (x, index, src), (dim, mode))
 
 
 def _select_infer(x: Meta, index: Meta, dim: int) -> Meta:
@@ -633,7 +636,10 @@ INDEX_SELECT = Op(
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Slices of input along dim, in the order of index."""
     check_out(out, input, index)
-    return to_out(apply(INDEX_SELECT, (input, index), (wrap_dim(dim, input.meta.ndim),)), out)
+    dim = wrap_dim(dim, input.meta.ndim)
+    if input.meta.ndim:
+        need_in_range(index, at(input.meta.shape, dim), "self")
+    return to_out(apply(INDEX_SELECT, (input, index), (dim,)), out)
 
 
 def _add_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
@@ -708,9 +714,10 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
               out: Tensor | None = None) -> Tensor:  # fmt: skip
     """input with alpha * source added at the slices that index names."""
     source = source if type(alpha) is int and alpha == 1 else source * alpha
-    return to_out(
-        apply(INDEX_ADD, (input, index, source), (wrap_dim(dim, input.meta.ndim), "add")), out
-    )
+    dim = wrap_dim(dim, input.meta.ndim)
+    m = input.meta
+    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "gather", dim)
+    return to_out(apply(INDEX_ADD, (input, index, source), (dim, "add")), out)
 
 
 @both("index_copy")
@@ -718,9 +725,10 @@ def index_copy(
     input: Tensor, dim: int, index: Tensor, source: Tensor, *, out: Tensor | None = None
 ) -> Tensor:
     """input with the slices that index names replaced by source's."""
-    return to_out(
-        apply(INDEX_COPY, (input, index, source), (wrap_dim(dim, input.meta.ndim), "set")), out
-    )
+    dim = wrap_dim(dim, input.meta.ndim)
+    m = input.meta
+    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "copy", dim)
+    return to_out(apply(INDEX_COPY, (input, index, source), (dim, "set")), out)
 
 
 # where -----------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from facula.graph import dtypes as dt
 from facula.graph import reference_ctc  # noqa: F401  (the meaning of the template)
 from facula.graph.dtypes import promote_types
@@ -511,6 +513,15 @@ def _check_ctc(m: Meta, targets: Tensor, lengths: Tensor, sizes: Tensor, blank: 
             f"{t.shape[0]} for argument "
             "#2 'targets' (while checking arguments for ctc_loss_cpu)"
         )
+    if META is not t.device:
+        labels = targets._values()
+        if t.ndim == 2:
+            labels = labels[np.arange(t.shape[1]) < need[:, None]]
+        bad = labels[(labels < 0) | (labels >= m.shape[2])]
+        if bad.size:  # PyTorch reads other memory
+            raise IndexError(
+                f"index {bad[0]} is out of bounds for dimension 2 with size {m.shape[2]}"
+            )
 
 
 @functional("ctc_loss")

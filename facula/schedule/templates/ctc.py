@@ -24,14 +24,13 @@ def _ctc(builder: Any, v: Val) -> list[Any] | None:
         return None
     steps, at = got
     steps = [*steps, *(s for p in rest for s in p[0])]  # type: ignore[index]
+    where = [p[1:] for p in rest]  # type: ignore[index]
     row = targets.shape[1] if targets.ndim == 2 else 0
+    times, batch, classes = x.shape
     blank, zero = v.arg[1]
-    ctc = Ctc(*x.shape, targets.numel, row, blank, zero, x.dtype.name)
-    return steps + plan_ctc(
-        ctc,
-        (at.slot, at.offset, *at.strides[:2]),
-        *(p[1:] for p in rest),  # type: ignore[index]
-        # nobody may want the losses: a gradient alone is left of a training step
-        (loss.slot, loss.offset) if loss else (builder.workspace(8 * x.shape[1]), 0),
-        (grad.slot, grad.offset) if grad else None,
-    )
+    ctc = Ctc(times, batch, classes, targets.numel, row, blank, zero, x.dtype.name)
+    # nobody may want the losses: a gradient alone is left of a training step
+    losses = (loss.slot, loss.offset) if loss else (builder.workspace(8 * batch), 0)
+    source = (at.slot, at.offset, at.strides[0], at.strides[1])
+    to = (grad.slot, grad.offset) if grad else None
+    return steps + plan_ctc(ctc, source, where[0], where[1], where[2], losses, to)
