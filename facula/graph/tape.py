@@ -144,6 +144,7 @@ class Inst:
         "op",
         "outs",
         "params",
+        "record",
         "types",
     )
 
@@ -154,6 +155,7 @@ class Inst:
         self.meta = outs[0] if outs else None
         self.multi = len(outs) != 1
         self.n_scalars = n_scalars  # run-time numbers it reads
+        self.record: Any = None  # what records it, kept by `ops/apply` for the next time
         # types of the parameters, where numbers of different types could be taken for each other
         self.types = (
             tuple(map(type, params))

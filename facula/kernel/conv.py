@@ -255,10 +255,11 @@ def _wide_cut(job: Job, rows: int, vectors: int, cols: int) -> _Cut | None:
         most = -(-most // 2)
     most = min(most, oh)
 
+    shared = max(job.taps[0].reach - job.stride[0], 0)  # rows that a task copies as well
+
     def cost(count: int) -> float:
         tiles = sum(
-            -(-min(count, oh - h) * width // cols) + 0.3 * job.taps[0].reach
-            for h in range(0, oh, count)
+            -(-min(count, oh - h) * width // cols) + 0.3 * (1 + shared) for h in range(0, oh, count)
         )
         return tiles - 0.001 * count
 

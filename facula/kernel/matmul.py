@@ -144,7 +144,9 @@ _DOT_TILES = {32: ((1, 8), (2, 8), (3, 5), (4, 4)), 16: ((1, 8), (2, 4), (2, 4),
 _PACK_AHEAD = 16_000_000  # products from this many multiplications on
 _LARGE = 100_000_000
 _LONG_K = 1024
-_FOLLOWED = 320  # along rows of A at least so long the micro-kernel goes without packing
+# Along rows of A at least so long the micro-kernel goes without packing, by the number of registers.
+_FOLLOWED = {32: 48, 16: 320}
+_FAR = 2_000_000  # bytes of B that come from beyond the caches of a core
 _SMALL = 200_000  # products of a few microseconds
 
 
@@ -179,8 +181,8 @@ def tiling(p: Problem, target: Target) -> Tiling:
     blocks_m, blocks_n = -(-p.m // block_m), -(-p.n // block_n)
     # What several tasks would pack again and again is packed once, before.
     large = p.work >= _PACK_AHEAD
-    in_rows = number.is_plain and p.a_unit == "k" and p.k >= _FOLLOWED
-    ahead_a = large and blocks_n >= 3 and p.m > 1 and not in_rows
+    in_rows = number.is_plain and p.a_unit == "k" and p.k >= _FOLLOWED[target.n_vector_registers]
+    ahead_a = large and p.m > 1 and not in_rows and (blocks_n >= 3 or p.a_unit == "p")
     ahead_b = large and blocks_m >= 3
     part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
     block_k = _even(max(part or p.k, 1), _LONG_K, 8) if p.held.is_plain else max(part or p.k, 1)
@@ -216,7 +218,9 @@ def _part_of_k(p: Problem, blocks: int) -> int:
 def _wants_dots(p: Problem, number: Number, lanes: int) -> bool:
     if p.b_strides[0] != 1 or p.a_strides[1] != 1 or (p.b_unit == "p" and p.k > 1 and p.n > 1):
         return False
-    return number.is_float and (p.m <= 4 or (p.m <= 96 and p.k >= 16 * lanes))
+    if not number.is_float or (p.m > 4 and p.n * p.k * number.bytes >= _FAR):
+        return False
+    return p.m <= 4 or (p.m <= 96 and p.k >= 16 * lanes)
 
 
 def _dot_tiling(p: Problem, target: Target) -> Tiling:

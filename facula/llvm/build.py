@@ -36,7 +36,7 @@ class Builder:
         self.block = "entry"
         self.fma = fma
         self.mask = mask
-        self.scalef = False  # whether ldexp of a vector is an instruction
+        self.avx512 = False  # whether there are the instructions of `estimate`
         self._n = 0
 
     def let(self, text: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_pack import lanes_of, pack_panels
+from facula.llvm.tile_pack import lanes_of, pack, pack_panels
 
 OPERANDS = ("a", "b", "c")
 UNROLL = 4  # how many of k the micro-kernel's loop does at a time
@@ -107,6 +107,7 @@ class GemmWriter:
         self.rows, self.cols = shape.rows, shape.vectors * self.lanes
         self.arg = TaskFrame(self.b, gemm_arguments(shape.n_batch, shape.fused), shape.n_batch)
         self.epilogue = EpilogueWriter(self.b, self.out, shape.fused)
+        self.b_in_turn = False  # panels of B are packed when they are first met
 
     def write(self) -> str:
         b = self.b
@@ -198,14 +199,11 @@ class GemmWriter:
         self.spare = b.at("%scratch", arg("spare"), self.ty)
 
     def _pack_b(self) -> None:
-        if self.shape.b_unit == "packed":
-            return
-        b, arg, stored = self.b, self.arg, self.number.stored
-        base = b.at(self.bp, b.mul(self.k0, arg("bs_k")), stored)
-        pack_panels(
-            *(b, self.number, self.shape.b_unit, base, (arg("bs_n"), arg("bs_k")), self.cols),
-            *((self.b_direct, self.n_panels), self.nb, (0, self.kc), self.b_pack, self.kc),
-        )
+        """Nothing yet: each panel is packed before its first tile, so that memory and arithmetic overlap."""
+        self.b_in_turn = self.shape.b_unit != "packed"
+        # Panels that no further rows will want share one place, which stays in the first cache.
+        kept = self.b.test("sgt", self.mb, self.arg("inner_m"))
+        self.b_apart = self.b.pick(kept, "i64", self.kc, 0)
 
     def _inner(self, i0: str) -> None:
         """Rows i0.. of the block, against all of its columns."""
@@ -219,10 +217,12 @@ class GemmWriter:
         if self.shape.a_unit != "packed":
             base = b.at(base, b.mul(i0, arg("as_m")), stored)
             base = b.at(base, b.mul(self.k0, arg("as_k")), stored)
-            if self.shape.a_unit != "rows":
-                self._pack_a(base, direct, panels, mc)
+        soon = Soon(self, i0)
 
         def tile(i: str, j: str) -> None:
+            if self.shape.a_unit not in ("packed", "rows"):
+                with b.when(b.both(b.test("eq", j, 0), b.test("sge", i, direct))):
+                    self._pack_panel_a(i, base, mc)
             b_panel, b_stride = self._panel_b(j)
             if self.shape.a_unit == "rows":
                 a_panel, a_stride = self._rows_in_place(i, base, mc), 1
@@ -230,21 +230,42 @@ class GemmWriter:
                 a_panel, a_stride = self._panel_a(i, direct, base, i0)
             row, col = b.mul(i, self.rows), b.mul(j, self.cols)
             left = (b.sub(mc, row), b.sub(self.nb, col))
-            self._tile(b.add(i0, row), col, left, a_panel, a_stride, b_panel, b_stride)
+            soon.aim(i, j)
+            self._tile(b.add(i0, row), col, left, a_panel, a_stride, b_panel, b_stride, soon)
 
         # A panel of B stays in the first cache and meets all panels of A, which are narrower.
-        with b.loop(0, self.n_panels) as j, b.loop(0, panels) as i:
-            tile(i.i, j.i)
+        with b.loop(0, self.n_panels) as j:
+            if self.b_in_turn:
+                new = b.both(b.test("eq", i0, 0), b.test("sge", j.i, self.b_direct))
+                with b.when(new):
+                    self._pack_panel_b(j.i)
+            with b.loop(0, panels) as i:
+                tile(i.i, j.i)
 
     def _pitch(self) -> Value:
         """k of a packed panel and some more, so that panels do not fall on the same cache lines."""
         return self.b.add(self.kc, self.lanes // 2)
 
-    def _pack_a(self, base: str, direct: Value, panels: Value, mc: Value) -> None:
-        arg = self.arg
-        pack_panels(
-            *(self.b, self.number, self.shape.a_unit, base, (arg("as_m"), arg("as_k")), self.rows),
-            *((direct, panels), mc, (0, self.kc), self.a_pack, self._pitch()),
+    def _pack_panel_a(self, i: str, base: str, mc: Value) -> None:
+        b, arg, row = self.b, self.arg, self.b.mul(i, self.rows)
+        pack(
+            *(
+                b,
+                self.number,
+                self.shape.a_unit,
+                b.at(base, b.mul(row, arg("as_m")), self.number.stored),
+            ),
+            *((arg("as_m"), arg("as_k")), self.rows, b.sub(mc, row), self.kc),
+            b.at(self.a_pack, b.mul(row, self._pitch()), self.ty),
+        )
+
+    def _pack_panel_b(self, j: str) -> None:
+        b, arg, col = self.b, self.arg, self.b.mul(j, self.cols)
+        here = b.add(b.mul(self.k0, arg("bs_k")), b.mul(col, arg("bs_n")))
+        pack(
+            *(b, self.number, self.shape.b_unit, b.at(self.bp, here, self.number.stored)),
+            *((arg("bs_n"), arg("bs_k")), self.cols, b.sub(self.nb, col), self.kc),
+            b.at(self.b_pack, b.mul(col, self.b_apart), self.ty),
         )
 
     def _whole_panel(self, base: str, first: Value, width: int, depth: Value) -> str:
@@ -258,7 +279,8 @@ class GemmWriter:
         if self.shape.b_unit == "packed":
             first = b.add(self.n0, col)
             return self._whole_panel(self.bp, first, self.cols, arg("bs_k")), self.cols
-        packed = b.at(self.b_pack, b.mul(col, self.kc), self.ty)
+        apart = self.b_apart if self.b_in_turn else self.kc
+        packed = b.at(self.b_pack, b.mul(col, apart), self.ty)
         if self.shape.b_unit != "p" or not self.number.is_plain:
             return packed, self.cols
         here = b.at(self.bp, b.add(b.mul(self.k0, arg("bs_k")), col), self.ty)
@@ -287,7 +309,7 @@ class GemmWriter:
 
     # -- one tile ----------------------------------------------------------------------------
 
-    def _tile(self, row, col, left, a_panel, a_stride, b_panel, b_stride) -> None:
+    def _tile(self, row, col, left, a_panel, a_stride, b_panel, b_stride, soon) -> None:
         b = self.b
         c = b.at(self.cp, b.add(b.mul(row, self.arg("cs_m")), col), self.out.stored)
         whole = b.both(b.test("sge", left[0], self.rows), b.test("sge", left[1], self.cols))
@@ -299,7 +321,7 @@ class GemmWriter:
         start = self._start(b.both(whole, b.let(f"xor i1 {self.first}, true")), c)
         acc = micro_kernel(
             *(b, self.ty, self.lanes, self.rows, self.shape.vectors),
-            *(a_panel, a_stride, b_panel, b_stride, self.kc, start),
+            *(a_panel, a_stride, b_panel, b_stride, self.kc, start, soon if soon.any else None),
         )
         at = (b.add(self.m0, row), b.add(self.n0, col))
         if self.epilogue.heavy and not self._late:
@@ -392,6 +414,105 @@ class GemmWriter:
         return way.merge(vec(n, ty), value, total)
 
 
+_LINE = 64  # bytes that come from memory together
+_STREAMED = 2  # tiles of so few rows wait for memory alone,
+_ROWS_AHEAD = 16  # and ask for B's rows so much of k before
+
+
+class Soon:
+    """What a tile asks for while it computes: the panels that are packed, or read in place, next.
+
+    Packing waits for memory and computing does not: a core does both in the time of one. The next
+    panel of A is asked for by the first tiles of each row of tiles, B's by those of each column.
+    """
+
+    def __init__(self, writer: GemmWriter, i0: str) -> None:
+        self.w, self.i0 = writer, i0
+        shape, stored = writer.shape, writer.number.bytes
+        self.group = _LINE // stored  # of k, for which lines are asked for at a time
+        self.a_unit = {"rows": "k", "k": "k", "p": "p"}.get(shape.a_unit, "")
+        self.b_unit = {"k": "k", "p": "p"}.get(shape.b_unit, "") if writer.b_in_turn else ""
+        # The lines of B's panel that one tile asks for: rows, or one line of each of k.
+        self.share = min(8, writer.cols) if self.b_unit == "k" else self.group
+        self.sharers = writer.cols // self.share if self.b_unit == "k" else shape.vectors
+        self.any = bool(self.a_unit or self.b_unit)
+        b = writer.b
+        self.places = {x: b.room("ptr") for x in ("a", "b") if getattr(self, f"{x}_unit")}
+        self.wanted: dict[str, str] = {}
+
+    def aim(self, i: str, j: str) -> None:
+        """Find what tile (i, j) has to ask for."""
+        w = self.w
+        if not self.any:
+            return
+        b, arg, stored = w.b, w.arg, w.number.stored
+        if self.a_unit:
+            row = b.add(self.i0, b.mul(b.add(i, 1), w.rows))
+            exists = b.test("slt", b.add(w.m0, row), arg("m"))
+            row, k, wanted = self._next(row, w.mb, exists)
+            self.wanted["a"] = b.both(b.test("eq", j, 0), wanted)
+            place = b.at(w.a, b.add(b.mul(row, arg("as_m")), b.mul(k, arg("as_k"))), stored)
+            if (
+                self.a_unit == "p"
+            ):  # the line with the panel's end: its beginning came with the one before
+                place = b.at(place, w.rows - 1, stored)
+            b.store("ptr", place, self.places["a"])
+        if self.b_unit:
+            col = b.mul(b.add(j, 1), w.cols)
+            exists = b.test("slt", b.add(w.n0, col), arg("n"))
+            first = b.both(b.test("eq", self.i0, 0), b.test("slt", i, self.sharers))
+            col, k, wanted = self._next(col, w.nb, exists)
+            self.wanted["b"] = b.both(first, wanted)
+            if self.b_unit == "k":
+                col = b.add(col, b.mul(i, self.share))
+            else:
+                col = b.add(b.add(col, b.mul(i, w.lanes)), w.lanes - 1)
+            place = b.at(w.bp, b.add(b.mul(col, arg("bs_n")), b.mul(k, arg("bs_k"))), stored)
+            b.store("ptr", place, self.places["b"])
+        either = "false"
+        for x in self.wanted.values():
+            either = b.let(f"or i1 {either}, {x}")
+        self.skip = b.pick(either, "i64", 0, 1)
+
+    def _next(self, place: Value, size: Value, exists: str) -> tuple[Value, Value, str]:
+        """Where the next panel lies, in its own direction and in k, and whether there is one.
+
+        After the block's last panel comes the first of the next stretch of k, or of the next task.
+        """
+        w, b = self.w, self.w.b
+        more = b.let(f"xor i1 {w.last}, true")
+        inside = b.test("slt", place, size)
+        again = b.both(more, b.let(f"xor i1 {inside}, true"))
+        k = b.pick(inside, "i64", w.k0, b.pick(more, "i64", b.add(w.k0, w.kc), 0))
+        return b.pick(again, "i64", 0, place), k, b.let(f"or i1 {exists}, {more}")
+
+    def ask(self, k: str) -> None:
+        """Inside the loop over k, at each beginning of a group."""
+        b = self.w.b
+        inside = b.let(f"and i64 {k}, {self.group - 1}")
+        with b.when(b.test("eq", b.let(f"or i64 {inside}, {self.skip}"), 0)):
+            for x, wanted in self.wanted.items():
+                with b.when(wanted):
+                    self._lines(x, k)
+
+    def _lines(self, x: str, k: str) -> None:
+        w = self.w
+        b, arg = w.b, w.arg
+        stored = w.number.stored
+        place = b.load("ptr", self.places[x])
+        unit = self.a_unit if x == "a" else self.b_unit
+        along, across = ("as_k", "as_m") if x == "a" else ("bs_k", "bs_n")
+        if unit == "k":
+            count, step = w.rows if x == "a" else self.share, arg(across)
+            place = b.at(place, k, stored)
+        else:
+            count, step = self.group, arg(along)
+            place = b.at(place, b.mul(k, step), stored)
+        for _ in range(count):
+            b.prefetch(place, write=False, level=2)
+            place = b.at(place, step, stored)
+
+
 @dataclass(frozen=True)
 class Taps:
     """In place of B's stride: a table of where each k's numbers lie."""
@@ -411,6 +532,7 @@ def micro_kernel(
     b_stride: Value | Taps,
     depth: Value,
     start: list[str],
+    soon: Soon | None = None,
 ) -> list[str]:
     """`start` plus the products of an A panel and a B panel: `rows` x `vectors` registers.
 
@@ -428,6 +550,10 @@ def micro_kernel(
         else:
             b_next = b.at(b_row, b_stride, ty)
         columns = [b.load(v, b.at(here, j * lanes, ty), ty) for j in range(vectors)]
+        if rows <= _STREAMED and not isinstance(b_stride, Taps):
+            coming = b.at(here, b.mul(b_stride, _ROWS_AHEAD), ty)
+            for j in range(vectors):
+                b.prefetch(b.at(coming, j * lanes, ty), write=False, level=2)
         out = []
         for r in range(rows):
             place = b.at(a_row, r, ty) if isinstance(a, str) else b.at(a[r], i, ty)
@@ -444,6 +570,8 @@ def micro_kernel(
     for lo, hi, times in ((0, whole, UNROLL), (whole, depth, 1)):
         with b.loop(lo, hi, times, list(zip(types, state, strict=True))) as k:
             state = list(k.vars)
+            if soon and times > 1:
+                soon.ask(k.i)
             for u in range(times):
                 state = one_of_k(b.add(k.i, u), state[:count], *state[count:])
             k.next = state

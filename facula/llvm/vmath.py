@@ -9,10 +9,12 @@ with fma.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from facula.llvm import estimate
 from facula.llvm.build import Lanes
 
 
@@ -34,7 +36,6 @@ class Format:
     exp: tuple[float, ...]  # (e^r - 1 - r) / r^2 on |r| <= ln(2)/2
     sin: tuple[float, ...]  # (sin(r)/r - 1) / r^2 in r^2, |r| <= pi/4
     cos: tuple[float, ...]  # (cos(r) - 1 + r^2/2) / r^4 in r^2, |r| <= pi/4
-    tanh: tuple[float, ...]  # (tanh(x)/x - 1) / x^2 in x^2, |x| < 0.625
     tanh_end: float  # tanh(x) rounds to 1 from here on
 
 
@@ -57,13 +58,6 @@ FORMATS = {
         ),
         sin=(-0.16666655242443085, 0.008332190103828907, -0.00019518405315466225),
         cos=(0.04166664555668831, -0.00138873013202101, 2.4430675694020465e-05),
-        tanh=(
-            -0.3333328366279602,
-            0.1333148330450058,
-            -0.053742773830890656,
-            0.020648064091801643,
-            -0.00571407238021493,
-        ),
         tanh_end=10.0,
     ),
     "double": Format(
@@ -104,10 +98,12 @@ FORMATS = {
             2.087571955759426e-09,
             -1.1359448554761166e-11,
         ),
-        tanh=(),
         tanh_end=22.0,
     ),
 }
+
+# the bits of `magic`, to which an integer is added
+_MAGIC_BITS = {"float": 0x4B400000, "double": 0x4338000000000000}
 
 
 def _round_to_multiple(v: Lanes, x: str, scale: float) -> tuple[str, str]:
@@ -117,28 +113,27 @@ def _round_to_multiple(v: Lanes, x: str, scale: float) -> tuple[str, str]:
     return v.sub(shifted, v.c(magic)), v.bits(shifted)
 
 
-def _power_of_two(v: Lanes, n: str) -> str:
-    """2^n for an integer n, which must be an exponent of a normal number."""
+def _power_of_two(v: Lanes, low_bits: str, more: int = 0) -> str:
+    """2^(n + more) for n in low bits; must have the exponent of a normal number.
+
+    The shift drops the bits of `magic` above n's.
+    """
     form = FORMATS[v.kind]
-    return v.unbits(v.integer("shl", v.integer("add", n, v.ci(form.bias)), v.ci(form.digits)))
+    high = v.integer("shl", low_bits, v.ci(form.digits))
+    return v.unbits(v.integer("add", high, v.ci((form.bias + more) << form.digits)))
 
 
-def _scale(v: Lanes, x: str, n: str) -> str:
+def _scale(v: Lanes, x: str, k: str, low_bits: str) -> str:
     """x * 2^n for any n that exp can meet: in two steps, so that denormals come out right."""
-    if v.builder.scalef and v.n:
-        full = f"llvm.ldexp.{v.suffix}.{v.isuffix}"
-        return v.let(v.builder.intrinsic(full, v.f, [(v.f, x), (v.i, n)]))
+    if estimate.possible(v):
+        # An underflow takes the instruction hundreds of cycles, a zero none.
+        form = FORMATS[v.kind]
+        gone = v.cmp("olt", k, v.c(-form.bias - form.digits - 1))
+        return estimate.scaled(v, v.select(gone, v.c(0.0), x), k)
+    n = v.integer("sub", low_bits, v.ci(_MAGIC_BITS[v.kind]))
     half = v.integer("ashr", n, v.ci(1))
     rest = v.integer("sub", n, half)
     return v.mul(v.mul(x, _power_of_two(v, half)), _power_of_two(v, rest))
-
-
-def _integer(v: Lanes, low_bits: str) -> str:
-    """The integer that `_round_to_multiple` left in the low bits."""
-    magic = FORMATS[v.kind].magic
-    bits = {"float": 0x4B400000, "double": 0x4338000000000000}[v.kind]
-    assert magic in (12582912.0, 6755399441055744.0)
-    return v.integer("sub", low_bits, v.ci(bits))
 
 
 def _clamp(v: Lanes, x: str, low: float | None, high: float | None) -> str:
@@ -150,57 +145,92 @@ def _clamp(v: Lanes, x: str, low: float | None, high: float | None) -> str:
     return x
 
 
-def _exp_minus_one(v: Lanes, x: str) -> tuple[str, str]:
-    """x = n ln2 + r: (e^r - 1, n)."""
+def _reduced(v: Lanes, x: str) -> tuple[str, str, str]:
+    """x = n ln2 + r: (r, n as a float, n in low bits)."""
     form = FORMATS[v.kind]
     k, low_bits = _round_to_multiple(v, x, math.log2(math.e))
     r = v.fma(k, v.c(-form.ln2[0]), x)
-    r = v.fma(k, v.c(-form.ln2[1]), r)
+    return v.fma(k, v.c(-form.ln2[1]), r), k, low_bits
+
+
+def _exp_of_rest(v: Lanes, r: str) -> str:
+    """e^r - 1 for |r| <= ln(2)/2."""
+    form = FORMATS[v.kind]
     p = v.poly(r, form.exp) if v.kind == "float" else v.poly_pairs(r, form.exp)
-    return v.fma(v.mul(r, r), p, r), _integer(v, low_bits)
+    return v.fma(v.mul(r, r), p, r)
 
 
 def exp(v: Lanes, x: str) -> str:
     low, high = FORMATS[v.kind].exp_range
-    p, n = _exp_minus_one(v, _clamp(v, x, low, high))
-    return _scale(v, v.add(p, v.c(1.0)), n)
+    r, k, low_bits = _reduced(v, _clamp(v, x, low, high))
+    return _scale(v, v.add(_exp_of_rest(v, r), v.c(1.0)), k, low_bits)
 
 
 def exp2(v: Lanes, x: str) -> str:
     low, high = {"float": (-151.0, 129.0), "double": (-1076.0, 1025.0)}[v.kind]
-    form = FORMATS[v.kind]
     x = _clamp(v, x, low, high)
     k, low_bits = _round_to_multiple(v, x, 1.0)
     r = v.mul(v.sub(x, k), v.c(math.log(2.0)))
-    p = v.poly(r, form.exp) if v.kind == "float" else v.poly_pairs(r, form.exp)
-    p = v.fma(v.mul(r, r), p, r)
-    return _scale(v, v.add(p, v.c(1.0)), _integer(v, low_bits))
+    return _scale(v, v.add(_exp_of_rest(v, r), v.c(1.0)), k, low_bits)
 
 
 def expm1(v: Lanes, x: str) -> str:
     # 2^n p + (2^n - 1), halved on the way so that 2^n does not overflow
     form = FORMATS[v.kind]
-    p, n = _exp_minus_one(v, _clamp(v, x, -2.0 * form.tanh_end, form.exp_range[1]))
-    half = _power_of_two(v, v.integer("sub", n, v.ci(1)))
+    r, _, low_bits = _reduced(v, _clamp(v, x, -2.0 * form.tanh_end, form.exp_range[1]))
+    p, half = _exp_of_rest(v, r), _power_of_two(v, low_bits, -1)
     large = v.fma(half, p, v.sub(half, v.c(0.5)))
     large = v.add(large, large)
-    result = v.select(v.icmp("eq", n, v.ci(0)), p, large)
+    result = v.select(v.icmp("eq", low_bits, v.ci(_MAGIC_BITS[v.kind])), p, large)
+    return v.copysign(result, x)
+
+
+# Centres, near k 10/31 - 0.05, the tanh of which is nearly a float32; (tanh(r)/r - 1) / r^2 in r^2
+# for |r| <= 0.213.
+TANH_CENTRES = (
+    0.0, 0.2725928723812103, 0.5951822400093079, 0.917756199836731, 1.240349292755127,
+    1.5628807544708252, 1.8855441808700562, 2.208136796951294, 2.530571222305298,
+    2.853295087814331, 3.1757445335388184, 3.498492956161499, 3.821061134338379,
+    4.143548965454102, 4.465970516204834, 4.788782596588135, 5.111018657684326,
+    5.433596134185791, 5.756165504455566, 6.079095363616943, 6.4018988609313965,
+    6.724479675292969, 7.047060489654541, 7.369640827178955, 7.691649436950684,
+    8.013943672180176, 8.336524963378906, 8.660249710083008, 8.981685638427734,
+    9.305411338806152, 9.627991676330566, 9.95057201385498,
+)  # fmt: skip
+TANH = (-0.33333298563957214, 0.13328567147254944, -0.05212123319506645)
+
+
+def _tanh_by_table(v: Lanes, x: str) -> str:
+    """By the sum of angles: t + (1 - t^2) s / (1 + t s), t the tanh of a centre, s of the rest."""
+    a = _clamp(v, v.abs(x), None, 10.0)
+    index = v.bits(v.fma(a, v.c(3.1), v.c(FORMATS[v.kind].magic)))
+    r = v.sub(a, estimate.look_up(v, index, TANH_CENTRES))
+    t = estimate.look_up(v, index, [math.tanh(c) for c in TANH_CENTRES])
+    slope = estimate.look_up(v, index, [math.cosh(c) ** -2 for c in TANH_CENTRES])
+    z = v.mul(r, r)
+    s = v.fma(v.mul(r, z), v.poly(z, TANH), r)
+    result = v.add(t, v.div(v.mul(slope, s), v.fma(t, s, v.c(1.0))))
     return v.copysign(result, x)
 
 
 def tanh(v: Lanes, x: str) -> str:
-    # (e^2a - 1) / (e^2a + 1) with a = |x|: good near 0 too, as e^2a - 1 is
+    """h / (h + 1) with h = (e^2a - 1) / 2 and a = |x|: good near 0 too, as e^2a - 1 is."""
+    if estimate.can_look_up(v):
+        return _tanh_by_table(v, x)
     form = FORMATS[v.kind]
     a = _clamp(v, v.abs(x), None, form.tanh_end)
-    p, n = _exp_minus_one(v, v.add(a, a))
-    scale = _power_of_two(v, n)
-    e = v.fma(scale, p, v.sub(scale, v.c(1.0)))
-    result = v.div(e, v.add(e, v.c(2.0)))
-    if form.tanh:
-        z = v.mul(a, a)
-        near = v.fma(v.mul(a, z), v.poly(z, form.tanh), a)
-        result = v.select(v.cmp("olt", a, v.c(0.625)), near, result)
-    return v.copysign(result, x)
+    k, low_bits = _round_to_multiple(v, a, 2.0 * math.log2(math.e))
+    r = a
+    # in float32 ln2 is near enough in one piece: what n lacks is little where n is large
+    for piece in form.ln2 if v.kind == "double" else (math.log(2.0),):
+        r = v.fma(k, v.c(-0.5 * piece), r)
+    terms = [c * 2.0 ** (power + 1) for power, c in enumerate(form.exp)]
+    p = v.poly(r, terms) if v.kind == "float" else v.poly_pairs(r, terms)
+    p = v.fma(v.mul(r, r), p, r)
+    scale = _power_of_two(v, low_bits)
+    h = v.fma(scale, p, v.fma(scale, v.c(0.5), v.c(-0.5)))
+    divide = estimate.quotient if v.kind == "double" else Lanes.div
+    return v.copysign(divide(v, h, v.add(h, v.c(1.0))), x)
 
 
 def sigmoid(v: Lanes, x: str) -> str:
@@ -254,6 +284,9 @@ LOG_DOUBLE = (
 )
 
 
+_SQRT_2 = {"float": 1.41421353816986083984375, "double": math.sqrt(2.0)}
+
+
 def _log_parts(v: Lanes, x: str) -> tuple[str, str, str]:
     """x = 2^n (1+t): n as a float, t, and log(1+t) - t; x must be normal and positive."""
     form = FORMATS[v.kind]
@@ -265,13 +298,23 @@ def _log_parts(v: Lanes, x: str) -> tuple[str, str, str]:
     return v.to_float(n), t, _log_rest(v, t)
 
 
+def _log_parts_of_any(v: Lanes, x: str) -> tuple[str, str, str]:
+    """The same of any x: of 0 and infinity n is infinite and t 0, of what is negative t is NaN."""
+    one = v.c(1.0)
+    n, m = estimate.exponent(v, x), estimate.mantissa(v, x)
+    high = v.cmp("oge", m, v.c(_SQRT_2[v.kind]))
+    n = v.select(high, v.add(n, one), n)
+    t = v.sub(v.select(high, v.mul(m, v.c(0.5)), m), one)
+    return n, t, _log_rest(v, t)
+
+
 def _log_rest(v: Lanes, t: str) -> str:
     """log(1+t) - t."""
     if v.kind == "float":
         square = v.mul(t, t)
         cubic = v.mul(square, t)
         return v.fma(cubic, v.poly(t, LOG_FLOAT), v.mul(square, v.c(-0.5)))
-    s = v.div(t, v.add(t, v.c(2.0)))
+    s = estimate.quotient(v, t, v.add(t, v.c(2.0)))
     z = v.mul(s, s)
     half = v.mul(v.mul(t, t), v.c(0.5))
     r = v.mul(z, v.poly(z, LOG_DOUBLE))
@@ -280,6 +323,8 @@ def _log_rest(v: Lanes, t: str) -> str:
 
 def _log_with(v: Lanes, x: str, finish: Callable[[str, str, str], str]) -> str:
     """A logarithm from its parts, with the special cases around it."""
+    if estimate.possible(v):
+        return finish(*_log_parts_of_any(v, x))
     form = FORMATS[v.kind]
     shift = 2.0 ** (form.digits + 1)
     denormal = v.cmp("olt", x, v.c(form.tiny))
@@ -311,7 +356,7 @@ def log2(v: Lanes, x: str) -> str:
 def log10(v: Lanes, x: str) -> str:
     high = {"float": 0.43359375, "double": 0.4342944622039795}[v.kind]
     low = {"float": 0.0007007319032518277, "double": 1.9699272335463627e-08}[v.kind]
-    two_high = {"float": 0.301025390625, "double": 0.30102999566406}[v.kind]
+    two_high = {"float": 0.301025390625, "double": 0.30102999566383914}[v.kind]
     two_low = math.log10(2.0) - two_high
 
     def finish(n: str, t: str, rest: str) -> str:
@@ -402,9 +447,29 @@ def cos(v: Lanes, x: str) -> str:
     return _or_libm(v, x, "cos", _turned(v, sine, cosine, quarter))
 
 
+# (tan(r)/r - 1) / r^2 in r^2, |r| <= pi/4
+TAN_SINGLE = (
+    0.3333335146587836, 0.13332609055106284, 0.05406564593865949, 0.02125440458902859,
+    0.010903885686571415, 7.526854424653759e-06, 0.004414891789710108,
+)  # fmt: skip
+
+
+def _tan_of_single(w: Lanes, x: str) -> str:
+    """tan(r), or -1 / tan(r) after an odd number of quarters, as exact as float32 needs."""
+    k, low_bits = _round_to_multiple(w, x, 2.0 / math.pi)
+    r = x
+    for piece in FORMATS["double"].half_pi[:2]:
+        r = w.fma(k, w.c(-piece), r)
+    z = w.mul(r, r)
+    t = w.fma(w.mul(r, z), w.poly(z, TAN_SINGLE), r)
+    odd = w.icmp("ne", w.integer("and", low_bits, w.ci(1)), w.ci(0))
+    result = w.select(odd, w.neg(estimate.rough_inverse(w, t)), t)
+    return _or_libm(w, x, "tan", result)
+
+
 def tan(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, tan, x)
+        return by_double(v, _tan_of_single, x)
     sine, cosine, quarter = _sin_cos(v, x)
     odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
     over = v.select(odd, v.neg(cosine), sine)
@@ -489,13 +554,66 @@ def _erf_of_double(v: Lanes, x: str) -> str:
     return v.select(v.cmp("olt", a, one), near, v.copysign(far, x))
 
 
+# Centres, near k/8 - 0.02, the erf of which is nearly a float32.
+ERF_CENTRES = (
+    0.0, 0.10499843209981918, 0.22999422252178192, 0.3550342619419098, 0.47998371720314026,
+    0.6049939393997192, 0.7299255132675171, 0.8549447059631348, 0.9799923896789551,
+    1.105139970779419, 1.230019450187683, 1.355034589767456, 1.4801636934280396,
+    1.6050772666931152, 1.7299964427947998, 1.854976773262024, 1.979856252670288,
+    2.1051580905914307, 2.2299442291259766, 2.3549811840057373, 2.479928731918335,
+    2.6053130626678467, 2.730189323425293, 2.855194568634033, 2.979717254638672,
+    3.1051483154296875, 3.229642391204834, 3.3551461696624756, 3.4803576469421387,
+    3.604642391204834, 3.7303576469421387, 3.854642391204834,
+)  # fmt: skip
+
+
+@functools.cache
+def _erf_table() -> list[tuple[float, ...]]:
+    """(erf(c + h) - erf(c)) / h in h about each centre c: by Newton's interpolation at five of
+    Chebyshev's points of where c is the centre."""
+    rows = []
+    for k, c in enumerate(ERF_CENTRES):
+        low, high = max(0.0, (k - 0.5) / 8), (k + 0.5) / 8
+        points = [
+            (low + high) / 2 + (high - low) / 2 * math.cos((2 * j + 1) * math.pi / 10) - c
+            for j in range(5)
+        ]
+        steps = [(math.erf(c + h) - math.erf(c)) / h for h in points]
+        for j in range(1, 5):
+            for i in range(4, j - 1, -1):
+                steps[i] = (steps[i] - steps[i - 1]) / (points[i] - points[i - j])
+        terms = [0.0] * 5
+        for h, step in zip(points[::-1], steps[::-1], strict=True):
+            shifted = [0.0, *terms[:4]]
+            terms = [s - h * t for s, t in zip(shifted, terms, strict=True)]
+            terms[0] += step
+        terms[0] -= k == 0  # about 0 it is h + h (...)
+        rows.append((math.erf(c), *terms))
+    return rows
+
+
+def _erf_by_table(v: Lanes, x: str) -> str:
+    """A polynomial about the nearest centre."""
+    a = _clamp(v, v.abs(x), None, 3.93)
+    index = v.bits(v.fma(a, v.c(8.0), v.c(FORMATS[v.kind].magic)))
+    h = v.sub(a, estimate.look_up(v, index, ERF_CENTRES))
+    first, *terms = (estimate.look_up(v, index, column) for column in zip(*_erf_table(), strict=True))
+    first = v.select(v.cmp("ole", a, v.c(1 / 16)), a, first)
+    result = terms.pop()
+    for term in [*terms[::-1], first]:
+        result = v.fma(result, h, term)
+    return v.copysign(result, x)
+
+
 def erf(v: Lanes, x: str) -> str:
     if v.kind == "double":
         return _erf_of_double(v, x)
+    if estimate.can_look_up(v):
+        return _erf_by_table(v, x)
     a = _clamp(v, v.abs(x), None, 3.95)
     near = v.fma(x, v.poly(v.mul(a, a), ERF_SMALL), x)
-    p, n = _exp_minus_one(v, v.neg(v.poly(a, ERF_LARGE)))
-    scale = _power_of_two(v, n)
+    r, _, low_bits = _reduced(v, v.neg(v.poly(a, ERF_LARGE)))
+    p, scale = _exp_of_rest(v, r), _power_of_two(v, low_bits)
     far = v.fma(v.neg(scale), p, v.sub(v.c(1.0), scale))  # 1 - 2^n (1 + p)
     far = v.copysign(far, x)
     return v.select(v.cmp("olt", a, v.c(0.89)), near, far)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from facula.llvm import estimate
 from facula.llvm.build import Lanes
-from facula.llvm.vmath import FORMATS, by_double, exp, log, log1p, sin, where_libm
+from facula.llvm.vmath import FORMATS, _clamp, by_double, exp, log, log1p, sin, where_libm
 
 # (atan(r) / r - 1) / r^2 in r^2, 0 <= r <= tan(pi/8)
 ATAN = {
@@ -49,12 +50,14 @@ def _arc(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
     huge = v.cmp("ogt", b, v.c(_HUGE[v.kind]))
     a = v.select(huge, v.mul(a, v.c(0.0625)), a)
     b = v.select(huge, v.mul(b, v.c(0.0625)), b)
-    # of two infinities the quotient is 1, of two zeros 0
+    # of two infinities the quotient is 1, of one and less 0, of two zeros 0
     endless = v.cmp("oeq", a, v.c(math.inf))
     a, b = v.select(endless, one, a), v.select(endless, one, b)
+    b = v.lower(v.c(_HUGE[v.kind]), b)
     b = v.select(v.cmp("oeq", b, zero), one, b)
     wide = v.cmp("ogt", a, v.mul(b, v.c(_TURN)))
-    t = v.div(v.select(wide, v.sub(a, b), a), v.select(wide, v.add(a, b), b))
+    over, under = v.select(wide, v.sub(a, b), a), v.select(wide, v.add(a, b), b)
+    t = estimate.quotient(v, over, under)
     z = v.mul(t, t)
     angle = v.fma(v.mul(t, z), v.poly(z, terms), t)
     angle = v.select(wide, v.add(v.c(math.pi / 4), angle), angle)
@@ -73,9 +76,10 @@ def _in_double(f: Callable[..., str]) -> Callable[..., str]:
     return function
 
 
-@_in_double
-def atan(v: Lanes, x: str, terms: tuple[float, ...]) -> str:
-    result = v.copysign(_arc(v, v.abs(x), v.c(1.0), terms), x)
+def atan(v: Lanes, x: str) -> str:
+    if v.kind == "float":
+        return _atan_of_single(v, x)
+    result = v.copysign(_arc(v, v.abs(x), v.c(1.0), ATAN["double"]), x)
     return v.select(v.cmp("uno", x, x), x, result)
 
 
@@ -89,43 +93,78 @@ def atan2(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
     return v.select(v.cmp("uno", x, y), v.add(x, y), result)
 
 
-# asin(s) / s in s^2, 0 <= s <= 1/2
-ASIN = (
-    1.0000000002453044,
-    0.16666657213876765,
-    0.07500591502011628,
-    0.044505242006605654,
-    0.03188414304290082,
-    0.014198827706511763,
-    0.037806361885981084,
-)
+# of float32 in float32: (atan(t)/t - 1) / t^2 in t^2, |t| <= 1; (asin(s)/s - 1) / s^2 in s^2, s <= 1/2
+ATAN_SINGLE = (
+    -0.33333298563957214, 0.1999852955341339, -0.14264015853405, 0.10950881242752075,
+    -0.08399306982755661, 0.05788123235106468, -0.031096480786800385, 0.010868127457797527,
+    -0.0017826107796281576,
+)  # fmt: skip
+ASIN_SINGLE = (
+    0.16666659712791443, 0.07500521093606949, 0.04451363533735275, 0.03183605521917343,
+    0.01432918943464756, 0.03767312690615654,
+)  # fmt: skip
 
 
-def _near_or_far(w: Lanes, x: str) -> tuple[str, str]:
-    """For float32: whether |x| > 1/2, and the arc of |x|, or half of what is left of it to pi/2."""
-    a, half = w.abs(x), w.c(0.5)
-    far = w.cmp("ogt", a, half)
-    square = w.select(far, w.mul(w.sub(w.c(1.0), a), half), w.mul(a, a))
-    root = w.select(far, w.call("sqrt", square), a)
-    return far, w.mul(root, w.poly(square, ASIN))
+def _turned_by(v: Lanes, base: str, low: str, g: str, rest: str) -> str:
+    """base + low + g + rest, rounded once, for |g| <= |base| or base 0, and a small rest."""
+    whole = v.add(base, g)
+    lost = v.add(v.sub(base, whole), g)
+    return v.add(whole, v.add(v.add(lost, low), rest))
 
 
-def _asin_of_single(w: Lanes, x: str) -> str:
-    far, arc = _near_or_far(w, x)
-    rest = w.sub(w.c(math.pi / 2), w.add(arc, arc))
-    return w.copysign(w.select(far, rest, arc), x)
+def _atan_of_single(v: Lanes, x: str) -> str:
+    """atan(a), or pi/2 + atan(-1/a), with what the quotient's rounding lost."""
+    one, zero, a = v.c(1.0), v.c(0.0), _clamp(v, v.abs(x), None, 1e30)
+    high, low = FORMATS["float"].half_pi[:2]
+    steep = v.cmp("ogt", a, one)
+    over, under = v.select(steep, v.c(-1.0), a), v.select(steep, a, one)
+    near = estimate.inverse(v, under)
+    t = v.mul(over, near)
+    lost = v.mul(v.fma(v.neg(under), t, over), near)
+    z = v.mul(t, t)
+    rest = v.fma(v.mul(t, z), v.poly(z, ATAN_SINGLE), lost)
+    base, more = v.select(steep, v.c(high), zero), v.select(steep, v.c(low), zero)
+    return v.copysign(_turned_by(v, base, more, t, rest), x)
 
 
-def _acos_of_single(w: Lanes, x: str) -> str:
-    far, arc = _near_or_far(w, x)
-    left, twice = w.cmp("olt", x, w.c(0.0)), w.add(arc, arc)
-    ends = w.select(left, w.sub(w.c(math.pi), twice), twice)
-    return w.select(far, ends, w.sub(w.c(math.pi / 2), w.copysign(arc, x)))
+def _arc_of_single(v: Lanes, a: str) -> tuple[str, str, str]:
+    """For 0 <= a <= 1 whether a > 1/2, and asin(a), or of sqrt((1-a)/2), in two parts."""
+    half = v.c(0.5)
+    far = v.cmp("ogt", a, half)
+    square = v.select(far, v.fma(v.neg(half), a, half), v.mul(a, a))
+    root, lost = estimate.root_and_rest(v, square)
+    g = v.select(far, root, a)
+    lost = v.select(far, lost, v.c(0.0))
+    return far, g, v.fma(g, v.mul(square, v.poly(square, ASIN_SINGLE)), lost)
+
+
+def _asin_of_single(v: Lanes, x: str) -> str:
+    """asin(a) = pi/2 - 2 asin(sqrt((1-a)/2))."""
+    zero, a = v.c(0.0), v.abs(x)
+    far, g, rest = _arc_of_single(v, a)
+    high, low = FORMATS["float"].half_pi[:2]
+    factor = v.select(far, v.c(-2.0), v.c(1.0))
+    base, more = v.select(far, v.c(high), zero), v.select(far, v.c(low), zero)
+    arc = _turned_by(v, base, more, v.mul(factor, g), v.mul(factor, rest))
+    return v.copysign(arc, x)
+
+
+def _acos_of_single(v: Lanes, x: str) -> str:
+    """pi/2 - asin(x), or twice the arc for x > 1/2, or pi less that for x < -1/2."""
+    zero, a = v.c(0.0), v.abs(x)
+    far, g, rest = _arc_of_single(v, a)
+    left = v.cmp("olt", x, zero)
+    factor = v.mul(v.select(far, v.c(2.0), v.c(-1.0)), v.copysign(v.c(1.0), x))
+    base, more = (
+        v.select(far, v.select(left, v.c(2.0 * part), zero), v.c(part))
+        for part in FORMATS["float"].half_pi[:2]
+    )
+    return _turned_by(v, base, more, v.mul(factor, g), v.mul(factor, rest))
 
 
 def asin(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, _asin_of_single, x)
+        return _asin_of_single(v, x)
     one, a = v.c(1.0), v.abs(x)
     rest = v.call("sqrt", v.mul(v.sub(one, a), v.add(one, a)))
     result = v.copysign(_arc(v, a, rest, ATAN["double"]), x)
@@ -134,7 +173,7 @@ def asin(v: Lanes, x: str) -> str:
 
 def acos(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, _acos_of_single, x)
+        return _acos_of_single(v, x)
     one = v.c(1.0)
     sides = v.call("sqrt", v.sub(one, x)), v.call("sqrt", v.add(one, x))
     half = _arc(v, *sides, ATAN["double"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -99,13 +100,14 @@ def retain(t: Tensor, grad: Tensor) -> None:
     t._grad = grad.clone() if have is None else _add_any(have, grad)  # type: ignore[attr-defined]
 
 
-def _repeat(now: walk.Walk, root: Any, seed: Tensor) -> bool:
+def _repeat(root: Any, seed: Tensor, keep: bool) -> bool:
     """`autograd.repeat`, where no mode changes what the derivatives record."""
     # rooms that are loaded later, if at all
-    overrides, autocast = map(sys.modules.get, ("facula.overrides", "facula.ops.autocast"))
+    modules = sys.modules
+    overrides, autocast = modules.get("facula.overrides"), modules.get("facula.ops.autocast")
     if (overrides and overrides._modes) or (autocast and autocast.active):
         return False
-    return repeat(now, root, seed)
+    return repeat(root, seed, keep)
 
 
 walk.OPS.add_n, walk.OPS.zeros = add_n, zeros
@@ -140,7 +142,24 @@ def _seeds(outputs: Sequence[Tensor], grads: Sequence[Any]) -> list[Tensor]:
     return seeds
 
 
+class _Ones(threading.local):
+    """Gradients of one that are only read, by geometry."""
+
+    def __init__(self) -> None:
+        self.known: dict[Meta, Tensor] = {}
+
+
 _ones: dict[Meta, Any] = {}
+_ones_to_read = _Ones()
+
+
+def _one_to_read(m: Meta) -> Tensor:
+    """As `_one`, the same tensor again and again."""
+    known = _ones_to_read.known
+    found = known.get(m)
+    if found is None:
+        found = known[m] = _one(m)
+    return found
 
 
 def _one(m: Meta) -> Tensor:
@@ -193,9 +212,10 @@ def tensor_backward(self: Tensor, gradient: Tensor | None = None, retain_graph: 
     if gradient is None and inputs is None and self._rg:  # nearly always
         keep = create_graph if retain_graph is None else retain_graph
         m = self.meta
-        plain = m.numel == 1 and m.dtype.kind == "f"
-        seeds = [_one(m)] if plain else _seeds((self,), (None,))
-        walk.backward((self,), seeds, keep, create_graph)
+        plain = m.numel == 1 and m.dtype.kind == "f" and m.device is not META
+        if plain and not create_graph and walk.repeated(self._g, _one_to_read(m), keep):
+            return
+        walk.walk_from((self,), _seeds((self,), (None,)), keep, create_graph)
         return
     backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 
