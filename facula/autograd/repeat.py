@@ -14,12 +14,12 @@ from typing import Any
 
 from facula import config
 from facula.autograd.node import FREED, Node, Saved
-from facula.autograd.walk import ANOMALY, OPS, Walk, combine
+from facula.autograd.walk import ANOMALY, OPS, Walk, combine, cuts_before
 from facula.autograd.written import ROOM, Text, entry_of
 from facula.graph.dtypes import default_dtype
 from facula.graph.meta import META, Meta
 from facula.graph.segment import Segment, read_tape
-from facula.graph.tape import LOCAL, MAX_BYTES, VIEW, Inst, Storage, Tape
+from facula.graph.tape import ENGINE, LOCAL, MAX_BYTES, VIEW, Inst, Storage, Tape
 from facula.tensor import Tensor, wrap
 
 _new = object.__new__
@@ -143,7 +143,8 @@ def repeat(walk: Walk, root: Node, seed: Tensor) -> bool:
     if root.op is None:
         return root.reach_leaves(walk, seed)
     if (_misses.get(root.inst, 0) > MAX_MISSES or tape.watch is not None or tape.budget < 0
-            or type(seed) is not Tensor or seed.meta is not seed._s.meta):  # fmt: skip
+            or type(seed) is not Tensor or seed.meta is not seed._s.meta
+            or (ENGINE.varying and cuts_before(root.seq))):  # fmt: skip
         return False
     graph = Graph()
     if not graph.read(root):
