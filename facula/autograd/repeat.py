@@ -14,13 +14,13 @@ from typing import Any
 
 from facula import config
 from facula.autograd.node import FREED, Node, Saved
-from facula.autograd.walk import ANOMALY, OPS, Walk, combine, hand_over
+from facula.autograd.walk import ANOMALY, OPS, Walk, combine, cuts_before, hand_over
 from facula.autograd.written import ROOM, Text, entry_of
 from facula.autograd.written_reader import Read, written_reader
 from facula.graph.dtypes import default_dtype
 from facula.graph.meta import META, Meta
 from facula.graph.segment import Segment, read_tape
-from facula.graph.tape import LOCAL, MAX_BYTES, VIEW, Inst, Storage, Tape
+from facula.graph.tape import ENGINE, LOCAL, MAX_BYTES, VIEW, Inst, Storage, Tape
 from facula.tensor import Tensor, wrap
 
 _new = object.__new__
@@ -148,7 +148,8 @@ def repeat(root: Node, seed: Tensor, keep: bool) -> bool:
     if root.op is None:
         return root.reach_leaves(seed, keep)
     if (_misses.get(root.inst, 0) > MAX_MISSES or tape.watch is not None or tape.budget < 0
-            or type(seed) is not Tensor or seed.meta is not seed._s.meta):  # fmt: skip
+            or type(seed) is not Tensor or seed.meta is not seed._s.meta
+            or (ENGINE.varying and cuts_before(root.seq))):  # fmt: skip
         return False
     for read, found, seed_meta, default in _readers.get(root.inst, ()):
         if seed_meta is seed.meta and default is default_dtype():

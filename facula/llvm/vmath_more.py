@@ -53,6 +53,7 @@ ATAN = {
 }
 _TURN = math.tan(math.pi / 8)
 _HUGE = {"float": 1e37, "double": 1e307}
+_TINY = {"float": 1e-30, "double": 1e-290}
 
 
 def _arc(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
@@ -60,9 +61,10 @@ def _arc(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
     zero, one = v.c(0.0), v.c(1.0)
     steep = v.cmp("ogt", y, x)
     a, b = v.select(steep, x, y), v.select(steep, y, x)
-    huge = v.cmp("ogt", b, v.c(_HUGE[v.kind]))
-    a = v.select(huge, v.mul(a, v.c(0.0625)), a)
-    b = v.select(huge, v.mul(b, v.c(0.0625)), b)
+    # estimates of quotients need what has an inverse
+    scale = v.select(v.cmp("ogt", b, v.c(_HUGE[v.kind])), v.c(0.0625), one)
+    scale = v.select(v.cmp("olt", b, v.c(_TINY[v.kind])), v.c(2.0**64), scale)
+    a, b = v.mul(a, scale), v.mul(b, scale)
     # of two infinities the quotient is 1, of one and less 0, of two zeros 0
     endless = v.cmp("oeq", a, v.c(math.inf))
     a, b = v.select(endless, one, a), v.select(endless, one, b)
