@@ -484,6 +484,13 @@ class MathHost:
         self.fma = emit.target.has_fma
         self.avx512 = emit.target.has_mask and emit.target.triple.startswith("x86_64")
         self.helpers: dict[str, str] = {}
+        self.do = emit.do
+        self.label = emit.fresh
+        self.begin = emit.label
+
+    @property
+    def block(self) -> str:
+        return self.emit.block
 
     def intrinsic(self, name: str, result: str, args: list[tuple[str, str]]) -> str:
         self.emit.declare(f"{result} @{name}({', '.join(t for t, _ in args)})")
