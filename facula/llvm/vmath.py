@@ -554,28 +554,35 @@ ERF_CENTRES = (
 )  # fmt: skip
 
 
+def about(f: Callable[[float], float], c: float, low: float, high: float, n: int) -> list[float]:
+    """f(c + h) as a polynomial of n terms in h, c + h within (low, high): by Newton's interpolation at
+    Chebyshev's points."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    points = [middle + half * math.cos((2 * j + 1) * math.pi / (2 * n)) - c for j in range(n)]
+    steps = [f(c + h) for h in points]
+    for j in range(1, n):
+        for i in range(n - 1, j - 1, -1):
+            steps[i] = (steps[i] - steps[i - 1]) / (points[i] - points[i - j])
+    terms = [0.0] * n
+    for h, step in zip(points[::-1], steps[::-1], strict=True):
+        terms = [s - h * t for s, t in zip([0.0, *terms[:-1]], terms, strict=True)]
+        terms[0] += step
+    return terms
+
+
+def _erf_slope(c: float, x: float) -> float:
+    return (math.erf(x) - math.erf(c)) / (x - c)
+
+
 @functools.cache
 def _erf_table() -> list[tuple[float, ...]]:
-    """(erf(c + h) - erf(c)) / h in h about each centre c: by Newton's interpolation at five of
-    Chebyshev's points of where c is the centre."""
+    """For each centre c its erf and (erf(c + h) - erf(c)) / h in h."""
     rows = []
     for k, c in enumerate(ERF_CENTRES):
-        low, high = max(0.0, (k - 0.5) / 8), (k + 0.5) / 8
-        points = [
-            (low + high) / 2 + (high - low) / 2 * math.cos((2 * j + 1) * math.pi / 10) - c
-            for j in range(5)
-        ]
-        steps = [(math.erf(c + h) - math.erf(c)) / h for h in points]
-        for j in range(1, 5):
-            for i in range(4, j - 1, -1):
-                steps[i] = (steps[i] - steps[i - 1]) / (points[i] - points[i - j])
-        terms = [0.0] * 5
-        for h, step in zip(points[::-1], steps[::-1], strict=True):
-            shifted = [0.0, *terms[:4]]
-            terms = [s - h * t for s, t in zip(shifted, terms, strict=True)]
-            terms[0] += step
+        first, low, high = math.erf(c), max(0.0, (k - 0.5) / 8), (k + 0.5) / 8
+        terms = about(functools.partial(_erf_slope, c), c, low, high, 5)
         terms[0] -= k == 0  # about 0 it is h + h (...)
-        rows.append((math.erf(c), *terms))
+        rows.append((first, *terms))
     return rows
 
 

@@ -6,6 +6,7 @@ polynomials interpolate at Chebyshev's points, with 40 digits.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -17,7 +18,9 @@ from facula.llvm.vmath import (
     _clamp,
     _exp_of_rest,
     _reduced,
+    _round_to_multiple,
     _scale,
+    about,
     by_double,
     exp,
     log,
@@ -250,6 +253,48 @@ def _erfc_of_single(w: Lanes, x: str) -> str:
     return w.select(w.cmp("uno", x, x), x, result)
 
 
+def _erfc_exponent(less: float, a: float) -> float:
+    return -math.log(math.erfc(a)) - a * a - less
+
+
+@functools.cache
+def _erfc_table() -> list[tuple[float, ...]]:
+    """For centres c = 0, 1/3, ... -log(exp(a^2) erfc(a)) of c in few bits, and what it is more at c + h."""
+    rows = []
+    for k in range(32):
+        c = round(k / 3 * 2**18) / 2**18
+        top = round(_erfc_exponent(0.0, c) * 2**15) / 2**15
+        low, high = max(0.0, (k - 0.5) / 3), (k + 0.5) / 3
+        rows.append((c, top, *about(functools.partial(_erfc_exponent, top), c, low, high, 6)))
+    return rows
+
+
+def _erfc_by_table(v: Lanes, x: str) -> str:
+    """exp(-(a^2 + g)), g near the nearest centre's: what is large in the exponent is exact."""
+    form, two = FORMATS["float"], v.c(2.0)
+    a = _clamp(v, v.abs(x), None, 10.1)
+    index = v.bits(v.fma(a, v.c(3.0), v.c(form.magic)))
+    columns = (estimate.look_up(v, index, column) for column in zip(*_erfc_table(), strict=True))
+    centre, top, *terms = columns
+    h, rest = v.sub(a, centre), terms.pop()
+    for term in terms[::-1]:
+        rest = v.fma(rest, h, term)
+    square = v.mul(a, a)
+    lost = v.fma(a, a, v.neg(square))
+    about_all = v.add(v.add(square, top), rest)
+    k, low_bits = _round_to_multiple(v, about_all, -math.log2(math.e))
+    r = v.sub(v.fma(k, v.c(-form.ln2[0]), v.neg(top)), square)
+    small = v.add(v.fma(k, v.c(form.ln2[1]), lost), rest)
+    r = v.sub(r, small)
+    # 1 + r + r^2 (...), with what the first sum loses
+    one = v.c(1.0)
+    whole = v.add(one, r)
+    off = v.sub(r, v.sub(whole, one))
+    power = v.add(whole, v.fma(v.mul(r, r), v.poly(r, form.exp), off))
+    right = _scale(v, power, k, low_bits)
+    return v.select(v.cmp("olt", x, v.c(0.0)), v.sub(two, right), right)
+
+
 # The same with all digits of double, 0 <= a <= 27.3.
 ERFC_DOUBLE = (
     1.2769783815525286, -0.09276382658574606, -0.16603039761529098, 0.16405128003344938,
@@ -284,7 +329,8 @@ def _erfc_of_double(v: Lanes, x: str) -> str:
 
 def erfc(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, _erfc_of_single, x)
+        by_table = estimate.can_look_up(v)
+        return _erfc_by_table(v, x) if by_table else by_double(v, _erfc_of_single, x)
     return _erfc_of_double(v, x) if v.builder.fma else v.libm("erfc", x)
 
 
