@@ -22,6 +22,7 @@ from facula.llvm.vmath import (
     _scale,
     about,
     by_double,
+    erf,
     exp,
     log,
     log1p,
@@ -332,6 +333,80 @@ def erfc(v: Lanes, x: str) -> str:
         by_table = estimate.can_look_up(v)
         return _erfc_by_table(v, x) if by_table else by_double(v, _erfc_of_single, x)
     return _erfc_of_double(v, x) if v.builder.fma else v.libm("erfc", x)
+
+
+# erfinv(x)/x with w = -log(1-x^2): in w-2.5 for w < 5; beyond, in sqrt(w) less a centre
+ERFINV_MIDDLE = (
+    1.5014093535137836,
+    0.24664028764058699,
+    -0.004177339404267236,
+    -0.0012527446701693188,
+    0.00021828263044804095,
+    -4.961906990607264e-06,
+    -3.434611279618494e-06,
+    4.6589111219224446e-07,
+    1.803711409776985e-08,
+    -8.772755309712826e-09,
+    3.3554620360059253e-10,
+)
+ERFINV_TAIL = {
+    "float": (
+        3.0,
+        (
+            2.832976801455009,
+            1.001675236646139,
+            0.009445303204703347,
+            -0.00764276395749237,
+            0.0056876985543090584,
+            -0.0035670925414523183,
+            0.0014751122894800742,
+            -0.0001200428335824058,
+            -0.00027749447260022245,
+            0.00016055208239542333,
+            -2.9514559843995787e-05,
+        ),
+    ),
+    "double": (
+        4.0,
+        (
+            3.839784297058625,
+            1.0095020920824436,
+            0.0012535249698123376,
+            -0.0009168991331388566,
+            0.00033824145315426387,
+            -4.669757955726218e-05,
+            3.28998973367154e-05,
+            -7.361335464439558e-05,
+            3.397956217889248e-05,
+            -5.073287527253291e-07,
+            -1.5541360756171945e-06,
+        ),
+    ),
+}
+
+
+def erfinv(v: Lanes, x: str) -> str:
+    one = v.c(1.0)
+    a = v.abs(x)
+    w = v.neg(log(v, v.mul(v.sub(one, a), v.add(one, a))))
+    middle = v.poly(v.sub(w, v.c(2.5)), ERFINV_MIDDLE)
+    centre, coefficients = ERFINV_TAIL[v.kind]
+    tail = v.poly(v.sub(v.call("sqrt", w), v.c(centre)), coefficients)
+    y = v.mul(a, v.select(v.cmp("olt", w, v.c(5.0)), middle, tail))
+    if v.kind == "double":
+        y = _erfinv_step(v, a, y)
+    y = v.select(v.cmp("oeq", a, one), v.c(math.inf), y)
+    return v.copysign(y, x)
+
+
+def _erfinv_step(v: Lanes, a: str, y: str) -> str:
+    """One step of Halley's, which triples the digits of y = erfinv(a)."""
+    near = v.sub(erf(v, y), a)
+    far = v.sub(v.sub(v.c(1.0), a), erfc(v, y))
+    error = v.select(v.cmp("olt", a, v.c(0.5)), near, far)
+    slope = v.mul(exp(v, v.neg(v.mul(y, y))), v.c(2.0 / math.sqrt(math.pi)))
+    step = v.div(error, slope)
+    return v.sub(y, v.div(step, v.fma(y, step, v.c(1.0))))
 
 
 # B(2k) / (2k (2k - 1)): Stirling's series in 1/z^2, times z
