@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import warnings
 from typing import Any
 
@@ -11,6 +13,7 @@ from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
+from facula.llvm.target import Target
 from facula.ops.apply import apply, apply_known, apply_settled, metas_of, record
 from facula.ops.norms import affine_shows, check_types
 from facula.ops.pointwise import need_tensors, opmath, sum_to, unsupported
@@ -40,7 +43,24 @@ def _softmax_expand(g: Any, a: Any, dim: int, asked: Any) -> Any:
     if not a.numel:
         return g.cast(a, asked or a.dtype)
     _, _, e = _softmax_parts(g, a, dim, asked)
-    return g.cast(e / g.reduce("sum", e, dim), asked or a.dtype)
+    last = dim == max(a.ndim - 1, 0)
+    total = row_sum(g, e) if last else g.reduce("sum", e, dim)
+    # as PyTorch's kernels, whose last digits these are
+    return g.cast(e * total.reciprocal() if last else e / total, asked or a.dtype)
+
+
+_LANES = Target.host().vector_bytes // 4
+
+
+def row_sum(g: Any, x: Any) -> Any:
+    """Sums over the last dim (kept); rows shorter than a vector are added up one by one, as PyTorch does."""
+    n = x.shape[-1] if x.shape else 0
+    if not 2 < n < _LANES * 4 // x.dtype.itemsize:
+        return g.reduce("sum", x, max(x.ndim - 1, 0))
+    sizes, steps = (*x.shape[:-1], 1), (1,) * x.ndim
+    start = (0,) * (x.ndim - 1)
+    columns = [g.slice(x, (*start, k), sizes, steps) for k in range(n)]
+    return functools.reduce(operator.add, columns)
 
 
 def _softmax_backward(n: Any, g: Tensor) -> Tensor:
@@ -396,6 +416,11 @@ MSE = Op("mse_loss", _mse_infer, _mse_expand, _mse_backward, saves="0 1")
 def mse_loss(input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None,
              reduction: str = "mean", weight: Tensor | None = None) -> Tensor:  # fmt: skip
     """Mean (or sum) of squared differences."""
+    settled = size_average is None and reduce is None and weight is None
+    if settled and type(reduction) is str and isinstance(input, Tensor):
+        inst = MSE.calls.get(((input.meta, getattr(target, "meta", None)), reduction))
+        if inst is not None:
+            return record(MSE, inst, (input, target))
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     if target.meta.shape != input.meta.shape:
         warnings.warn(
@@ -410,6 +435,8 @@ def mse_loss(input: Tensor, target: Tensor, size_average: Any = None, reduce: An
             if reduction == "none"
             else loss.sum() / (weight.sum() if reduction == "mean" else 1)
         )
+    if settled and target.meta.shape == input.meta.shape:  # else it warns every time
+        return apply_known(MSE, (input, target), (reduction,), (input.meta, target.meta), reduction)
     return apply(MSE, (input, target), (reduction,))
 
 
