@@ -225,7 +225,9 @@ class AttentionWriter:
             else:
                 self._score_tile(a_rows, packed, place, 0, scaled)
 
-    def _score_tile(self, a_rows: list[str], packed: str, place: str, first: int, scaled: bool) -> None:
+    def _score_tile(
+        self, a_rows: list[str], packed: str, place: str, first: int, scaled: bool
+    ) -> None:
         """A tile of scores, for the registers of queries from `first` on."""
         n, vectors = self.n, self.shape.vectors - first
         zeros = ["zeroinitializer"] * (self.shape.rows * vectors)

@@ -599,7 +599,9 @@ def _erf_by_table(v: Lanes, x: str) -> str:
     a = _clamp(v, v.abs(x), None, 3.93)
     index = v.bits(v.fma(a, v.c(8.0), v.c(FORMATS[v.kind].magic)))
     h = v.sub(a, estimate.look_up(v, index, ERF_CENTRES))
-    first, *terms = (estimate.look_up(v, index, column) for column in zip(*_erf_table(), strict=True))
+    first, *terms = (
+        estimate.look_up(v, index, column) for column in zip(*_erf_table(), strict=True)
+    )
     first = v.select(v.cmp("ole", a, v.c(1 / 16)), a, first)
     result = terms.pop()
     for term in [*terms[::-1], first]:
