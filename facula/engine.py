@@ -22,9 +22,9 @@ _HOME = str(Path(__file__).parent)
 _UNREFERENCED = [sys.getrefcount(x) for x in [object()]][0]  # noqa: RUF015
 
 
-# a loop in which values decide on sizes has a new long tape every time
+# a loop in which values decide on sizes has a new long tape every time, or nearly
 LONG = 400  # elements of a tape's key
-NEW_IN_A_ROW = 8  # long tapes
+NEW_IN_A_ROW = 8  # long tapes; each that comes again takes off half of one
 AGAIN = 16_384  # evaluations after which whole tapes are tried again
 
 
@@ -41,9 +41,9 @@ def _note(new: bool, length: int) -> None:
         ENGINE.varying -= 1
         ENGINE.cuts.append(next_seq())
     elif length > LONG:
-        ENGINE.new_in_a_row = ENGINE.new_in_a_row + 1 if new else 0
+        ENGINE.new_in_a_row = max(ENGINE.new_in_a_row + (1.0 if new else -0.5), 0.0)
         if ENGINE.new_in_a_row >= NEW_IN_A_ROW:
-            ENGINE.varying, ENGINE.new_in_a_row = AGAIN, NEW_IN_A_ROW // 2
+            ENGINE.varying, ENGINE.new_in_a_row = AGAIN, NEW_IN_A_ROW / 2
 
 
 def live_entries(values: list[Storage | None]) -> tuple[bool, ...]:

@@ -14,13 +14,13 @@ from typing import Any
 
 from facula import config
 from facula.autograd.node import FREED, Node, Saved
-from facula.autograd.walk import ANOMALY, OPS, Walk, combine, hand_over
+from facula.autograd.walk import ANOMALY, OPS, Walk, combine, cuts_before, hand_over
 from facula.autograd.written import ROOM, Text, entry_of
 from facula.autograd.written_reader import Read, written_reader
 from facula.graph.dtypes import default_dtype
 from facula.graph.meta import META, Meta
 from facula.graph.segment import Segment, read_tape
-from facula.graph.tape import LOCAL, MAX_BYTES, VIEW, Inst, Storage, Tape
+from facula.graph.tape import ENGINE, LOCAL, MAX_BYTES, VIEW, Inst, Storage, Tape
 from facula.tensor import Tensor, wrap
 
 _new = object.__new__
@@ -30,7 +30,8 @@ MAX_GRAPH = 1000  # nodes
 MAX_MISSES = 16  # passes in a row from one kind of loss that had to be traced or refused
 LEAST = 1  # operators that a pass has to record for a replay to be quicker
 
-AGAIN = 8  # passes over one structure before its reader is written
+AGAIN = 8  # passes over one structure before its reader is written, a tenth of a millisecond for each node
+SLOWER = 16  # nodes that make it wait for as many passes again: small programs gain most
 WRITTEN_NODES = 400  # of larger graphs, the writing would take long
 READERS = 4  # structures with roots of one kind
 
@@ -147,7 +148,8 @@ def repeat(root: Node, seed: Tensor, keep: bool) -> bool:
     if root.op is None:
         return root.reach_leaves(seed, keep)
     if (_misses.get(root.inst, 0) > MAX_MISSES or tape.watch is not None or tape.budget < 0
-            or type(seed) is not Tensor or seed.meta is not seed._s.meta):  # fmt: skip
+            or type(seed) is not Tensor or seed.meta is not seed._s.meta
+            or (ENGINE.varying and cuts_before(root.seq))):  # fmt: skip
         return False
     for read, found, seed_meta, default in _readers.get(root.inst, ()):
         if seed_meta is seed.meta and default is default_dtype():
@@ -173,7 +175,8 @@ def repeat(root: Node, seed: Tensor, keep: bool) -> bool:
         return _missed(root)
     leaves = [graph.leaves[k] for k in found.order]
     found.seen += 1
-    if found.seen == AGAIN and len(graph.nodes) <= WRITTEN_NODES:
+    n = len(graph.nodes)
+    if found.seen == AGAIN * (1 + n // SLOWER) and n <= WRITTEN_NODES:
         reader = written_reader(graph.nodes, graph.leaves, found.order, _ORDINARY)
         if len(_readers) >= MAX_KEPT:
             _readers.clear()

@@ -40,7 +40,7 @@ def combine(grads: Any) -> Any:
     return grads
 
 
-def _cuts(last: int) -> list[int]:
+def cuts_before(last: int) -> list[int]:
     """Where the forward pass was evaluated in parts: the backward pass will be, too.
 
     Without a part's sizes in the rest's plan, both have a chance to come again.
@@ -111,7 +111,7 @@ class Walk:
         needed, wanted, keep = self.needed, self.wanted, self.keep
         # the node that was reached last waits outside of the heap: mostly it is the next to run
         pop, push, latest = heapq.heappop, heapq.heappush, None
-        cuts = _cuts(-heap[0][0]) if ENGINE.varying and heap else None
+        cuts = cuts_before(-heap[0][0]) if ENGINE.varying and heap else None
         while heap or latest:
             node = (heapq.heappushpop(heap, latest) if latest else pop(heap))[1]
             latest = None

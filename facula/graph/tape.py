@@ -272,6 +272,19 @@ class Tape:
         self.n += 1
         return self.n - 1
 
+    def element(self, s: Storage, meta: Meta, offset: int) -> None:
+        """Has one element of a pending value read at a place that is a number, as it will be written.
+
+        What loops count at ever other places (`seen[k] += 1`) is the same plan then.
+        """
+        if s.tape is self and s.buf is None and self.watch is None:
+            if (s.i, meta, offset) not in self.views:
+                self.key += (VIEW_AT.inst((s.meta,), (meta,), 1), s.i)
+                self.scalars.append(offset)
+                self.values.append(None)
+                self.views[s.i, meta, offset] = self.n
+                self.n += 1
+
     def record(self, inst: Inst, entries: tuple[int, ...], scalars: tuple = ()) -> list[Storage]:
         """Appends one operator; the storages of its results."""
         self.key += (inst, *entries)
@@ -339,7 +352,7 @@ class Engine:
     # above 0 while long tapes are new every time, as where values decide on sizes: what is recorded
     # is then evaluated in parts that may come again
     varying: int = 0
-    new_in_a_row: int = 0  # long tapes
+    new_in_a_row: float = 0.0  # long tapes, less those that came again
     cuts: deque[int] = deque(maxlen=1024)  # when tapes were evaluated meanwhile, by `next_seq`
 
 

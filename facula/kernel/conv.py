@@ -507,7 +507,8 @@ def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> Ma
     direct = cut.wide or ahead
     shape = ConvShape(
         *(job.dtype, cut.rows, cut.vectors, 2, 1 if ahead else _stride_kind(job)),
-        *(0 if direct else _run_vectors(job, cols, lanes), staged, job.scatter, cut.wide, ahead),
+        0 if direct else _run_vectors(job, cols, lanes),
+        *(staged, job.scatter and (2 if y_strides[3] == 2 else 1), cut.wide, ahead),
         epilogue,
     )
     cost = 2.0 * m * columns * k * -(-job.n // cut.images) * job.groups / 120 + 500

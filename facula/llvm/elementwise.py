@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from facula.kernel.program import ITEMSIZE, UNSIGNED
-from facula.llvm import vmath, vmath_more
+from facula.llvm import estimate, vmath, vmath_more, vmath_pow
 from facula.llvm.build import REGISTER, Builder, Lanes
 
 # dtype of the operands, dtype of the result, lanes of the operands' type, names -> name
@@ -207,7 +207,7 @@ FLOAT: dict[str, Writer] = {
     "abs": _intrinsic("fabs"),
     "sign": _sign,
     "relu": _relu,
-    "sqrt": _intrinsic("sqrt"),
+    "sqrt": _vector(estimate.root),
     "rsqrt": lambda v, dtype, x: v.div(v.c(1.0), v.call("sqrt", x)),
     "reciprocal": lambda v, dtype, x: v.div(v.c(1.0), x),
     "floor": _intrinsic("floor"),
@@ -253,7 +253,7 @@ FLOAT: dict[str, Writer] = {
     "erf": _vector(vmath.erf),
     "erfinv": _vector(vmath.erfinv),
     "digamma": _vector(vmath.digamma),
-    "pow": _vector(vmath.pow),
+    "pow": _vector(vmath_pow.pow),
     **{name: _vector(getattr(vmath_more, name)) for name in _MORE},
 }
 

@@ -191,14 +191,6 @@ class AttentionWriter:
         lowest = self.math.c(float("-inf"))
         return b.let(f"select <{n} x i1> {ahead}, {self.v} {lowest}, {self.v} {score}")
 
-    def copy(self, rows: str, step: Value, count: Value, dst: str) -> None:
-        """Rows side by side: where they come from, they share few sets of a cache."""
-        b, n, ty = self.b, self.n, self.ty
-        with b.loop(0, count) as i, b.loop(0, self.arg("d"), n) as j:
-            place = b.at(rows, b.add(b.mul(i.i, step), j.i), ty)
-            value = b.masked_load(n, ty, place, b.mask(n, b.sub(self.arg("d"), j.i)))
-            self.save(value, dst, b.add(b.mul(i.i, self.d_row), j.i))
-
     def near(self, rows: list[str], ahead: Value) -> None:
         """Begin to bring the rows of the next tile near: too short for the processor to see them come."""
         b = self.b
@@ -285,7 +277,7 @@ class ForwardWriter(AttentionWriter):
         self.sums = self.take(b.mul(self.d_row, width + self.shape.rows))
         scores = self.take((self.shape.keys + self.shape.rows) * width)
         mask = self.take((self.shape.keys + 2) * width) if self.shape.mask else ""
-        values, self.spare = self.take(b.mul(self.d_row, self.shape.keys)), self.take(self.d_row)
+        self.spare = self.take(self.d_row)
         q = self.row(self.base("q", batch, head), "q", q0)
         self.pack_queries(q, arg("q_t"), count, packed)
         for j in range(self.shape.vectors):
@@ -302,11 +294,12 @@ class ForwardWriter(AttentionWriter):
             self.pack_mask(given, q0, count, k0.i, keys, mask)
             for j in range(self.shape.vectors):
                 self._softmax(scores, mask, j)
-            self.copy(self.row(v, "v", k0.i), arg("v_t"), keys, values)
             last = b.test("sge", b.add(k0.i, self.shape.keys), end)
-            self._divide(last, b.at(lse, q0, self.ty), count)
+            with b.when(last):
+                self._divide(b.at(lse, q0, self.ty), count)
             at = b.test("eq", k0.i, 0), last
-            self._accumulate(values, scores, self.row(out, "out", q0), keys, count, at)
+            here = self.row(v, "v", k0.i), scores, self.row(out, "out", q0)
+            self._accumulate(*here, keys, count, at)
 
     def _softmax(self, scores: str, mask: str, register: int) -> None:
         """One register of queries: scores become exponentials; maximum and sum move on."""
@@ -340,55 +333,65 @@ class ForwardWriter(AttentionWriter):
         self.save(corr, self.corr, j)
         self.save(b.fma(n, ty, self.load(self.l, j), corr, key.vars[0]), self.l, j)
 
-    def _divide(self, last: str, lse: str, count: Value) -> None:
-        """What sums are multiplied by where they are stored, in the end by one over the row's sum."""
+    def _divide(self, lse: str, count: Value) -> None:
+        """What the sums are multiplied by in the end: one over the row's sum of exponentials."""
         b, n, ty, math = self.b, self.n, self.ty, self.math
         for j in range(0, self.width, n):
-            with b.choose(last) as way:
-                with way.yes:
-                    total = self.load(self.l, j)
-                    some = math.cmp("ogt", total, "zeroinitializer")
-                    some = math.logic("or", some, math.cmp("uno", total, total))
-                    inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
-                    value = math.add(self.load(self.m, j), vmath.log(math, total))
-                    b.masked_store(n, ty, value, b.at(lse, j, ty), b.mask(n, b.sub(count, j)))
-                with way.no:
-                    pass
-            self.save(way.merge(self.v, inverse, math.c(1.0)), self.factor, j)
+            total = self.load(self.l, j)
+            some = math.cmp("ogt", total, "zeroinitializer")
+            some = math.logic("or", some, math.cmp("uno", total, total))
+            inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
+            self.save(inverse, self.factor, j)
+            value = math.add(self.load(self.m, j), vmath.log(math, total))
+            b.masked_store(n, ty, value, b.at(lse, j, ty), b.mask(n, b.sub(count, j)))
 
     def _accumulate(self, v: str, scores: str, out: str, keys: Value, count: Value, at) -> None:
         """sums[query][d] = sums * corr + sum over keys of p[key][query] * v[key][d]; the last to out."""
-        b, n, ty, shape = self.b, self.n, self.ty, self.shape
-        first, last = at
-        tile = [(r, j * n) for r in range(shape.rows) for j in range(shape.d_vectors)]
-        with b.loop(0, self.arg("d"), shape.d_vectors * n) as i:
+        b, shape = self.b, self.shape
+        few = self.width % shape.rows or shape.rows
+        with b.loop(0, self.arg("d"), shape.d_vectors * self.n) as i:
             masks = self.columns(i.i)
             with b.loop(0, count, shape.rows) as q:
-                queries = [b.add(q.i, r) for r in range(shape.rows)]
-                sums = [b.at(self.sums, b.add(b.mul(x, self.d_row), i.i), ty) for x in queries]
-                with b.choose(first) as way:
+                here = (q.i, i.i, masks)
+                with b.choose(b.test("sle", b.sub(count, q.i), few)) as way:
                     with way.yes:
-                        pass
+                        self._add_values(few, here, v, scores, out, keys, count, at)
                     with way.no:
-                        corr = [b.splat(n, ty, b.load(ty, b.at(self.corr, x, ty))) for x in queries]
-                        old = [b.times(n, ty, self.load(sums[r], j), corr[r]) for r, j in tile]
-                start = [way.merge(self.v, "zeroinitializer", x) for x in old]
-                a_rows = [b.at(scores, x, ty) for x in queries]
-                end = self.reach(q.i, keys)
-                here = b.at(v, i.i, ty)
-                total = self.product(a_rows, self.width, here, self.d_row, end, start)
+                        self._add_values(shape.rows, here, v, scores, out, keys, count, at)
+
+    def _add_values(self, rows: int, here, v, scores, out, keys, count, at) -> None:
+        """A tile of `rows` queries."""
+        b, n, ty, (q, d, masks), (first, last) = self.b, self.n, self.ty, here, at
+        vectors = self.shape.d_vectors
+        tile = [(r, j * n) for r in range(rows) for j in range(vectors)]
+        queries = [b.add(q, r) for r in range(rows)]
+        sums = [b.at(self.sums, b.add(b.mul(x, self.d_row), d), ty) for x in queries]
+        with b.choose(first) as way:
+            with way.yes:
+                pass
+            with way.no:
+                corr = [b.splat(n, ty, b.load(ty, b.at(self.corr, x, ty))) for x in queries]
+                old = [b.times(n, ty, self.load(sums[r], j), corr[r]) for r, j in tile]
+        start = [way.merge(self.v, "zeroinitializer", x) for x in old]
+        a_rows, end = [b.at(scores, x, ty) for x in queries], self.reach(q, keys)
+        step = self.arg("v_t")
+        total = self.product(a_rows, self.width, b.at(v, d, ty), step, end, start, masks)
+        with b.choose(last) as way:
+            with way.yes:
                 factor = [b.splat(n, ty, b.load(ty, b.at(self.factor, x, ty))) for x in queries]
-                lines = []
-                for x, line in zip(queries, sums, strict=True):
-                    row = b.at(self.row(out, "out", x), i.i, ty)
-                    row = b.pick(b.test("slt", x, count), "ptr", row, self.spare)
-                    lines.append(b.pick(last, "ptr", row, line))
                 for (r, j), value in zip(tile, total, strict=True):
-                    value, place = b.times(n, ty, value, factor[r]), b.at(lines[r], j, ty)
+                    if j == 0:
+                        line = b.at(self.row(out, "out", queries[r]), d, ty)
+                        there = b.test("slt", queries[r], count)
+                        line = b.pick(there, "ptr", line, self.spare)
+                    value, place = b.times(n, ty, value, factor[r]), b.at(line, j, ty)
                     if masks:
                         b.masked_store(n, ty, value, place, masks[j // n])
                     else:
                         self.save(value, place)
+            with way.no:
+                for (r, j), value in zip(tile, total, strict=True):
+                    self.save(value, sums[r], j)
 
 
 class DeltaWriter(AttentionWriter):

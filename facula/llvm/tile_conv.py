@@ -35,7 +35,7 @@ class ConvShape:
     stride_w: int  # 1, 2, or 0 for any
     run_vectors: int  # registers that hold an output row's part of a panel
     staged: bool  # results are gathered in scratch and dealt out: to several images, or scattered
-    scatter: bool  # neighbouring results do not lie side by side
+    scatter: int  # neighbouring results lie 2 apart, or 1: any other distance; 0: side by side
     wide: bool  # pixels are counted along the rows of the copy, so that nothing is packed
     ahead: bool  # the patches have been packed in a step of their own
     fused: tuple[Fused, ...]
@@ -46,7 +46,7 @@ class ConvShape:
         return (
             f"conv {self.dtype} {self.rows}x{self.vectors} batch{self.n_batch} "
             f"s{self.stride_w} run{self.run_vectors}"
-            f"{' staged' if self.staged else ''}{' scatter' if self.scatter else ''}"
+            f"{' staged' if self.staged else ''}{('', ' scatter', ' scatter2')[self.scatter]}"
             f"{' wide' if self.wide else ''}{' ahead' if self.ahead else ''} [{ends}]"
         )
 
@@ -412,15 +412,33 @@ class ConvWriter(GemmWriter):
     def _deal(self, epilogue: EpilogueWriter, src: str, out: str, row: Value, h: Value) -> None:
         """One row of results, to its place."""
         b, arg, ty = self.b, self.arg, self.ty
-        n = 1 if self.conv.scatter else self.lanes
+        apart = self.conv.scatter == 2 and b.target.has_mask
+        n = 1 if self.conv.scatter and not apart else self.lanes
         with b.loop(0, arg("deal_w"), n) as j:
-            mask = None if n == 1 else b.mask(n, b.sub(arg("deal_w"), j.i))
+            left = b.sub(arg("deal_w"), j.i)
+            mask = None if n == 1 else b.mask(n, left)
             value = b.load(vec(n, ty), b.at(src, j.i, ty), ty)
             epilogue.start_tile()
             pixel = b.add(b.mul(h, arg("deal_w")), j.i)
             value = epilogue.apply(n, value, row, pixel, mask)
-            place = b.mul(j.i, arg("y_w")) if n == 1 else j.i
-            b.put(n, self.number, value, b.at(out, place, self.number.stored), mask)
+            place = b.at(
+                out, b.mul(j.i, arg("y_w")) if self.conv.scatter else j.i, self.number.stored
+            )
+            if apart:
+                self._put_apart(value, place, left)
+            else:
+                b.put(n, self.number, value, place, mask)
+
+    def _put_apart(self, value: str, place: str, left: Value) -> None:
+        """The first `left` of a register, to every other place."""
+        b, n, ty = self.b, self.lanes, self.ty
+        every_other = "<" + ", ".join(f"i1 {int(i % 2 == 0)}" for i in range(n)) + ">"
+        for half in range(2):
+            lanes = [half * n // 2 + i // 2 for i in range(n)]
+            spread = b.shuffle(n, ty, value, value, lanes)
+            mask = b.mask(n, b.sub(b.mul(left, 2), half * n))
+            mask = b.let(f"and <{n} x i1> {mask}, {every_other}")
+            b.put(n, self.number, spread, b.at(place, half * n, self.number.stored), mask)
 
 
 @dataclass(frozen=True)

@@ -321,7 +321,7 @@ class GemmWriter:
         start = self._start(b.both(whole, b.let(f"xor i1 {self.first}, true")), c)
         acc = micro_kernel(
             *(b, self.ty, self.lanes, self.rows, self.shape.vectors),
-            *(a_panel, a_stride, b_panel, b_stride, self.kc, start, soon if soon.any else None),
+            *(a_panel, a_stride, b_panel, b_stride, self.kc, start, soon if soon.units else None),
         )
         at = (b.add(self.m0, row), b.add(self.n0, col))
         if self.epilogue.heavy and not self._late:
@@ -415,8 +415,6 @@ class GemmWriter:
 
 
 _LINE = 64  # bytes that come from memory together
-_STREAMED = 2  # tiles of so few rows wait for memory alone,
-_ROWS_AHEAD = 16  # and ask for B's rows so much of k before
 
 
 class Soon:
@@ -428,81 +426,79 @@ class Soon:
 
     def __init__(self, writer: GemmWriter, i0: str) -> None:
         self.w, self.i0 = writer, i0
-        shape, stored = writer.shape, writer.number.bytes
-        self.group = _LINE // stored  # of k, for which lines are asked for at a time
-        self.a_unit = {"rows": "k", "k": "k", "p": "p"}.get(shape.a_unit, "")
-        self.b_unit = {"k": "k", "p": "p"}.get(shape.b_unit, "") if writer.b_in_turn else ""
+        shape = writer.shape
+        self.group = _LINE // writer.number.bytes  # of k, for which lines are asked for at a time
+        units = {"rows": "k", "k": "k", "p": "p"}
+        b_unit = shape.b_unit if writer.b_in_turn else ""
+        found = {"a": units.get(shape.a_unit, ""), "b": units.get(b_unit, "")}
+        self.units = {x: unit for x, unit in found.items() if unit}
         # The lines of B's panel that one tile asks for: rows, or one line of each of k.
-        self.share = min(8, writer.cols) if self.b_unit == "k" else self.group
-        self.sharers = writer.cols // self.share if self.b_unit == "k" else shape.vectors
-        self.any = bool(self.a_unit or self.b_unit)
+        by_rows = self.units.get("b") == "k"
+        self.share = min(8, writer.cols) if by_rows else self.group
+        self.sharers = writer.cols // self.share if by_rows else shape.vectors
+        self.b_step = self.share if by_rows else writer.lanes
+        # By way of memory: the loop over k has no registers to spare.
         b = writer.b
-        self.places = {x: b.room("ptr") for x in ("a", "b") if getattr(self, f"{x}_unit")}
-        self.wanted: dict[str, str] = {}
+        self.rooms = {x: (b.room("ptr"), b.room("i64")) for x in self.units}
 
     def aim(self, i: str, j: str) -> None:
         """Find what tile (i, j) has to ask for."""
-        w = self.w
-        if not self.any:
-            return
-        b, arg, stored = w.b, w.arg, w.number.stored
-        if self.a_unit:
-            row = b.add(self.i0, b.mul(b.add(i, 1), w.rows))
-            exists = b.test("slt", b.add(w.m0, row), arg("m"))
-            row, k, wanted = self._next(row, w.mb, exists)
-            self.wanted["a"] = b.both(b.test("eq", j, 0), wanted)
-            place = b.at(w.a, b.add(b.mul(row, arg("as_m")), b.mul(k, arg("as_k"))), stored)
-            if (
-                self.a_unit == "p"
-            ):  # the line with the panel's end: its beginning came with the one before
-                place = b.at(place, w.rows - 1, stored)
-            b.store("ptr", place, self.places["a"])
-        if self.b_unit:
-            col = b.mul(b.add(j, 1), w.cols)
-            exists = b.test("slt", b.add(w.n0, col), arg("n"))
-            first = b.both(b.test("eq", self.i0, 0), b.test("slt", i, self.sharers))
-            col, k, wanted = self._next(col, w.nb, exists)
-            self.wanted["b"] = b.both(first, wanted)
-            if self.b_unit == "k":
-                col = b.add(col, b.mul(i, self.share))
-            else:
-                col = b.add(b.add(col, b.mul(i, w.lanes)), w.lanes - 1)
-            place = b.at(w.bp, b.add(b.mul(col, arg("bs_n")), b.mul(k, arg("bs_k"))), stored)
-            b.store("ptr", place, self.places["b"])
-        either = "false"
-        for x in self.wanted.values():
-            either = b.let(f"or i1 {either}, {x}")
-        self.skip = b.pick(either, "i64", 0, 1)
+        b, w, arg = self.w.b, self.w, self.w.arg
+        conditions = {
+            "a": lambda: b.test("eq", j, 0),
+            "b": lambda: b.both(b.test("eq", self.i0, 0), b.test("slt", i, self.sharers)),
+        }
+        self.skip: Value = 1
+        for x, (_, idle) in self.rooms.items():
+            b.store("i64", 1, idle)
+            with b.when(conditions[x]()):
+                if x == "a":
+                    row = b.add(self.i0, b.mul(b.add(i, 1), w.rows))
+                    self._keep(x, row, (w.m0, w.mb, arg("m")), w.rows - 1)
+                else:
+                    shift = b.mul(i, self.b_step)
+                    col = b.mul(b.add(j, 1), w.cols)
+                    self._keep(x, col, (w.n0, w.nb, arg("n")), b.add(shift, w.lanes - 1), shift)
+            more = b.load("i64", idle)
+            self.skip = more if self.skip == 1 else b.let(f"and i64 {self.skip}, {more}")
 
-    def _next(self, place: Value, size: Value, exists: str) -> tuple[Value, Value, str]:
-        """Where the next panel lies, in its own direction and in k, and whether there is one.
+    def _keep(self, x: str, place: Value, span: tuple[Value, ...], end: Value, shift: Value = 0):
+        """Where the next panel lies, in its own direction and in k, if there is one.
 
         After the block's last panel comes the first of the next stretch of k, or of the next task.
         """
-        w, b = self.w, self.w.b
+        w, b, arg = self.w, self.w.b, self.w.arg
+        start, size, total = span
         more = b.let(f"xor i1 {w.last}, true")
         inside = b.test("slt", place, size)
+        exists = b.test("slt", b.add(start, place), total)
         again = b.both(more, b.let(f"xor i1 {inside}, true"))
         k = b.pick(inside, "i64", w.k0, b.pick(more, "i64", b.add(w.k0, w.kc), 0))
-        return b.pick(again, "i64", 0, place), k, b.let(f"or i1 {exists}, {more}")
+        place = b.pick(again, "i64", 0, place)
+        # Of lines along a panel the one with its end: its beginning came with the panel before.
+        place = b.add(place, end if self.units[x] == "p" else shift)
+        base, along, across = (w.a, "as_k", "as_m") if x == "a" else (w.bp, "bs_k", "bs_n")
+        shift = b.add(b.mul(place, arg(across)), b.mul(k, arg(along)))
+        where, idle = self.rooms[x]
+        b.store("ptr", b.at(base, shift, w.number.stored), where)
+        b.store("i64", b.pick(b.let(f"or i1 {exists}, {more}"), "i64", 0, 1), idle)
 
     def ask(self, k: str) -> None:
         """Inside the loop over k, at each beginning of a group."""
         b = self.w.b
         inside = b.let(f"and i64 {k}, {self.group - 1}")
         with b.when(b.test("eq", b.let(f"or i64 {inside}, {self.skip}"), 0)):
-            for x, wanted in self.wanted.items():
-                with b.when(wanted):
+            for x, (_, idle) in self.rooms.items():
+                with b.when(b.test("eq", b.load("i64", idle), 0)):
                     self._lines(x, k)
 
     def _lines(self, x: str, k: str) -> None:
         w = self.w
         b, arg = w.b, w.arg
         stored = w.number.stored
-        place = b.load("ptr", self.places[x])
-        unit = self.a_unit if x == "a" else self.b_unit
+        place = b.load("ptr", self.rooms[x][0])
         along, across = ("as_k", "as_m") if x == "a" else ("bs_k", "bs_n")
-        if unit == "k":
+        if self.units[x] == "k":
             count, step = w.rows if x == "a" else self.share, arg(across)
             place = b.at(place, k, stored)
         else:
@@ -550,10 +546,6 @@ def micro_kernel(
         else:
             b_next = b.at(b_row, b_stride, ty)
         columns = [b.load(v, b.at(here, j * lanes, ty), ty) for j in range(vectors)]
-        if rows <= _STREAMED and not isinstance(b_stride, Taps):
-            coming = b.at(here, b.mul(b_stride, _ROWS_AHEAD), ty)
-            for j in range(vectors):
-                b.prefetch(b.at(coming, j * lanes, ty), write=False, level=2)
         out = []
         for r in range(rows):
             place = b.at(a_row, r, ty) if isinstance(a, str) else b.at(a[r], i, ty)

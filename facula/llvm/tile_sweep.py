@@ -61,7 +61,7 @@ class SweepWriter(RecurrentWriter):
     def _panel(self, weights: str) -> None:
         """A panel of hidden units at one time: its products, then its gates."""
         b, rows, shape = self.b, self.shape.rows, self.shape
-        self.k0, self.k1 = 0, self.now["depth"]
+        self.k0, self.k1 = "0", self.now["depth"]
         start = ["zeroinitializer"] * (rows * shape.together * shape.vectors)
         with b.loop(0, shape.gates, shape.together) as g:
             self.sums = b.at("%scratch", b.mul(g.i, self.width), self.ty)

@@ -300,14 +300,14 @@ def _log_parts(v: Lanes, x: str) -> tuple[str, str, str]:
     return v.to_float(n), t, _log_rest(v, t)
 
 
-def _log_parts_of_any(v: Lanes, x: str) -> tuple[str, str, str]:
-    """The same of any x: of 0 and infinity n is infinite and t 0, of what is negative t is NaN."""
+def parts_of_any(v: Lanes, x: str) -> tuple[str, str]:
+    """x = 2^n (1+t): (n as a float, t); of 0 and infinity n is infinite and t 0, of what is negative
+    t is NaN."""
     one = v.c(1.0)
     n, m = estimate.exponent(v, x), estimate.mantissa(v, x)
     high = v.cmp("oge", m, v.c(_SQRT_2[v.kind]))
     n = v.select(high, v.add(n, one), n)
-    t = v.sub(v.select(high, v.mul(m, v.c(0.5)), m), one)
-    return n, t, _log_rest(v, t)
+    return n, v.sub(v.select(high, v.mul(m, v.c(0.5)), m), one)
 
 
 def _log_rest(v: Lanes, t: str) -> str:
@@ -326,7 +326,8 @@ def _log_rest(v: Lanes, t: str) -> str:
 def _log_with(v: Lanes, x: str, finish: Callable[[str, str, str], str]) -> str:
     """A logarithm from its parts, with the special cases around it."""
     if estimate.possible(v):
-        return finish(*_log_parts_of_any(v, x))
+        n, t = parts_of_any(v, x)
+        return finish(n, t, _log_rest(v, t))
     form = FORMATS[v.kind]
     shift = 2.0 ** (form.digits + 1)
     denormal = v.cmp("olt", x, v.c(form.tiny))
@@ -421,20 +422,7 @@ def _or_libm(v: Lanes, x: str, name: str, result: str) -> str:
 
 def where_libm(v: Lanes, far: str, name: str, result: str, *args: str) -> str:
     """libm's name(*args) in lanes where `far` holds; libm is called if there are any."""
-    builder = v.builder
-    if v.n:
-        full = f"llvm.vector.reduce.or.v{v.n}i1"
-        any_far = v.let(builder.intrinsic(full, "i1", [(v.b, far)]))
-    else:
-        any_far = far
-    cold, done, before = builder.label("cold"), builder.label("done"), builder.block
-    builder.do(f"br i1 {any_far}, label %{cold}, label %{done}")
-    builder.begin(cold)
-    # lane by lane, so that a lane's value does not depend on its neighbours
-    exact = v.select(far, v.libm(name, *args), result)
-    builder.do(f"br label %{done}")
-    builder.begin(done)
-    return v.let(f"phi {v.f} [ {result}, %{before} ], [ {exact}, %{cold} ]")
+    return v.where(far, result, lambda: v.libm(name, *args))
 
 
 def sin(v: Lanes, x: str) -> str:
@@ -509,50 +497,52 @@ ERF_LARGE = (
 )
 
 
-# double: erf(x) / x - 1 in x^2, |x| <= 1, and exp(a^2) erfc(a) (1 + 2a) in (a - 2) / (a + 2), 1 <= a <= 6
+# double: erf(x) / x - 1 in x^2, |x| <= 1, and exp(a^2) erfc(a) (1 + 2a) in (a - 2) / (a + 2),
+# 1 <= a <= 6, as exact as 1 less that over what is in front of it has to be
 ERF_NEAR = (
-    0.1283791670955126,
-    -0.3761263890318375,
-    0.11283791670954879,
-    -0.026866170645076792,
-    0.0052239776248180145,
-    -0.000854832698083379,
-    0.0001205533111164271,
-    -1.4925595266831182e-05,
-    1.6461000484121368e-06,
-    -1.6350312701054695e-07,
-    1.4659775274047436e-08,
-    -1.1372848856791674e-09,
-    5.957176147748911e-11,
+    0.12837916709551256,
+    -0.3761263890318355,
+    0.11283791670945252,
+    -0.026866170643275965,
+    0.005223977607421724,
+    -0.0008548325989628121,
+    0.00012055295318839447,
+    -1.4924744638150853e-05,
+    1.644751743705341e-06,
+    -1.6209174526994283e-07,
+    1.3722971987331574e-08,
+    -7.801183648636109e-10,
 )
 ERF_FAR = (
-    1.2769783815525289,
-    -0.09276382658574567,
-    -0.16603039761538094,
-    0.1640512800334108,
-    -0.054220000980438124,
-    -0.008034015088992756,
-    0.008722653320714637,
-    0.0012713396464095273,
-    -0.0014568013120680693,
-    -0.00045436367347200164,
-    0.00020622298352353452,
-    0.00015138939943308723,
-    -7.732504942759847e-07,
-    -3.896023943591018e-05,
-    -1.4074763120545216e-05,
-    1.0923519568424602e-05,
+    1.2769783815525266,
+    -0.0927638265856708,
+    -0.1660303976113905,
+    0.16405128004751696,
+    -0.0542200016139369,
+    -0.008034020744447009,
+    0.008722662646607794,
+    0.0012716129658079615,
+    -0.0014559626419692042,
+    -0.0004563295390423937,
+    0.00019044063733140225,
+    0.00012381009831188898,
 )
 
 
 def _erf_of_double(v: Lanes, x: str) -> str:
-    one, two, end = v.c(1.0), v.c(2.0), v.c(6.0)
+    one, two = v.c(1.0), v.c(2.0)
     a = v.abs(x)
     near = v.fma(x, v.poly_pairs(v.mul(a, a), ERF_NEAR), x)
-    beyond = v.select(v.cmp("olt", a, one), one, v.select(v.cmp("ogt", a, end), end, a))
-    t = v.div(v.sub(beyond, two), v.add(beyond, two))
-    rest = v.div(v.poly_pairs(t, ERF_FAR), v.fma(two, beyond, one))
-    far = v.sub(one, v.mul(exp(v, v.neg(v.mul(beyond, beyond))), rest))
+    beyond = _clamp(v, a, 1.0, 6.0)
+    more, twice = v.add(beyond, two), v.fma(two, beyond, one)
+    inverse = estimate.inverse(
+        v, v.mul(more, twice)
+    )  # of both: a division costs as much as all else
+    t = v.mul(v.mul(v.sub(beyond, two), twice), inverse)
+    rest = v.mul(v.poly_pairs(t, ERF_FAR), v.mul(more, inverse))
+    r, _, low_bits = _reduced(v, v.neg(v.mul(beyond, beyond)))
+    falls = v.mul(v.add(_exp_of_rest(v, r), one), _power_of_two(v, low_bits))
+    far = v.fma(v.neg(falls), rest, one)
     return v.select(v.cmp("olt", a, one), near, v.copysign(far, x))
 
 
@@ -621,29 +611,6 @@ def erf(v: Lanes, x: str) -> str:
     far = v.fma(v.neg(scale), p, v.sub(v.c(1.0), scale))  # 1 - 2^n (1 + p)
     far = v.copysign(far, x)
     return v.select(v.cmp("olt", a, v.c(0.89)), near, far)
-
-
-def pow(v: Lanes, x: str, y: str) -> str:
-    """x^y; float32 by way of double, where 2^(y log2 x) has bits to spare."""
-    if v.kind == "double":
-        return v.libm("pow", x, y)
-    w = v.widen()
-    one, inf = v.c(1.0), v.c(math.inf)
-    base = v.abs(x)
-    wide = w.let(f"fpext {v.f} {base} to {w.f}")
-    exponent = w.let(f"fpext {v.f} {y} to {w.f}")
-    power = exp2(w, w.mul(exponent, log2(w, wide)))
-    result = v.let(f"fptrunc {w.f} {power} to {v.f}")
-    whole = v.cmp("oeq", v.call("trunc", y), y)
-    half = v.mul(y, v.c(0.5))
-    odd = v.logic("and", whole, v.cmp("une", v.call("trunc", half), half))
-    result = v.select(odd, v.copysign(result, x), result)
-    negative = v.logic("and", v.cmp("olt", x, v.c(0.0)), v.cmp("one", base, inf))
-    lost = v.logic("and", negative, v.logic("xor", whole, v.constant("i1", True)))
-    result = v.select(lost, v.c(math.nan), result)
-    flat = v.logic("and", v.cmp("oeq", base, one), v.cmp("oeq", v.abs(y), inf))
-    flat = v.logic("or", flat, v.cmp("oeq", x, one))
-    return v.select(v.logic("or", flat, v.cmp("oeq", y, v.c(0.0))), one, result)
 
 
 # B(2k) / 2k: the asymptotic series of digamma in 1/x^2

@@ -11,7 +11,20 @@ from collections.abc import Callable
 
 from facula.llvm import estimate
 from facula.llvm.build import Lanes
-from facula.llvm.vmath import FORMATS, _clamp, by_double, exp, log, log1p, sin, where_libm
+from facula.llvm.vmath import (
+    ERF_NEAR,
+    FORMATS,
+    _clamp,
+    _exp_of_rest,
+    _reduced,
+    _scale,
+    by_double,
+    exp,
+    log,
+    log1p,
+    sin,
+    where_libm,
+)
 
 # (atan(r) / r - 1) / r^2 in r^2, 0 <= r <= tan(pi/8)
 ATAN = {
@@ -40,6 +53,7 @@ ATAN = {
 }
 _TURN = math.tan(math.pi / 8)
 _HUGE = {"float": 1e37, "double": 1e307}
+_TINY = {"float": 1e-30, "double": 1e-290}
 
 
 def _arc(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
@@ -47,14 +61,15 @@ def _arc(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
     zero, one = v.c(0.0), v.c(1.0)
     steep = v.cmp("ogt", y, x)
     a, b = v.select(steep, x, y), v.select(steep, y, x)
-    huge = v.cmp("ogt", b, v.c(_HUGE[v.kind]))
-    a = v.select(huge, v.mul(a, v.c(0.0625)), a)
-    b = v.select(huge, v.mul(b, v.c(0.0625)), b)
+    # estimates of quotients need what has an inverse
+    scale = v.select(v.cmp("ogt", b, v.c(_HUGE[v.kind])), v.c(0.0625), one)
+    scale = v.select(v.cmp("olt", b, v.c(_TINY[v.kind])), v.c(2.0**64), scale)
+    a, b = v.mul(a, scale), v.mul(b, scale)
     # of two infinities the quotient is 1, of one and less 0, of two zeros 0
     endless = v.cmp("oeq", a, v.c(math.inf))
     a, b = v.select(endless, one, a), v.select(endless, one, b)
-    b = v.lower(v.c(_HUGE[v.kind]), b)
-    b = v.select(v.cmp("oeq", b, zero), one, b)
+    nothing = v.logic("or", v.cmp("oeq", b, v.c(math.inf)), v.cmp("oeq", b, zero))
+    a, b = v.select(nothing, zero, a), v.select(nothing, one, b)
     wide = v.cmp("ogt", a, v.mul(b, v.c(_TURN)))
     over, under = v.select(wide, v.sub(a, b), a), v.select(wide, v.add(a, b), b)
     t = estimate.quotient(v, over, under)
@@ -237,10 +252,42 @@ def _erfc_of_single(w: Lanes, x: str) -> str:
     return w.select(w.cmp("uno", x, x), x, result)
 
 
+# The same with all digits of double, 0 <= a <= 27.3.
+ERFC_DOUBLE = (
+    1.2769783815525286, -0.09276382658574606, -0.16603039761529098, 0.16405128003344938,
+    -0.05422000099191957, -0.008034015082716232, 0.00872265387227349, 0.0012713389713431167,
+    -0.001456813894301107, -0.0004543408861898901, 0.00020636672810786177,
+    0.00015103950986171608, -1.5070092897106486e-06, -3.642453597509742e-05,
+    -1.350390138300305e-05, 3.712982069483491e-06, 5.252521616903282e-06,
+    1.5032199476644835e-06, -7.450730899327026e-07, -8.414289739764616e-07,
+    -2.0713999862447634e-07, 1.5372908129107937e-07, 1.2457316373722142e-07,
+    1.0653823779176061e-08, -1.959848862045555e-08, -7.035231364522771e-09,
+    -4.791853521925734e-10,
+)  # fmt: skip
+
+
+def _erfc_of_double(v: Lanes, x: str) -> str:
+    a, two, one = _clamp(v, v.abs(x), None, 27.3), v.c(2.0), v.c(1.0)
+    more, twice = v.add(a, two), v.fma(two, a, one)
+    inverse = estimate.inverse(v, v.mul(more, twice))
+    t = v.mul(v.mul(v.sub(a, two), twice), inverse)
+    whole = v.mul(a, a)
+    r, k, low_bits = _reduced(v, v.neg(whole))
+    r = v.sub(r, v.fma(a, a, v.neg(whole)))  # what the square's rounding lost
+    over = v.mul(v.add(_exp_of_rest(v, r), one), v.poly_pairs(t, ERFC_DOUBLE))
+    rough = v.mul(more, inverse)
+    q = v.mul(over, rough)
+    q = v.fma(v.fma(v.neg(twice), q, over), rough, q)
+    right = _scale(v, q, k, low_bits)
+    far = v.select(v.cmp("olt", x, v.c(0.0)), v.sub(two, right), right)
+    near = v.sub(one, v.fma(x, v.poly_pairs(whole, ERF_NEAR), x))
+    return v.select(v.cmp("olt", a, v.c(0.5)), near, far)
+
+
 def erfc(v: Lanes, x: str) -> str:
     if v.kind == "float":
         return by_double(v, _erfc_of_single, x)
-    return v.libm("erfc", x)
+    return _erfc_of_double(v, x) if v.builder.fma else v.libm("erfc", x)
 
 
 # B(2k) / (2k (2k - 1)): Stirling's series in 1/z^2, times z

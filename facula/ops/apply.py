@@ -368,6 +368,14 @@ _OVERLAP = (
 )
 
 
+def before_write(t: Tensor, operands: Sequence[Any]) -> None:
+    """What t's own operator does first: one element is read where the plan does not know its place."""
+    check_overlap(t, operands)
+    m = t.meta
+    if m.numel == 1 and m.offset:
+        LOCAL.tape.element(t._s, m, t._off)
+
+
 def check_overlap(t: Tensor, operands: Sequence[Any]) -> None:
     """RuntimeError where t is written from a tensor that lies across it in the same memory."""
     for o in operands:
@@ -486,7 +494,8 @@ def write_value(t: Tensor, value: Tensor, fresh: bool = False) -> None:
         plain = m.plain()
         if value.meta is not plain or value.meta.offset:
             entry = _copy_entry(tape, value, plain)
-        if s.buf is not None:
+        if s.buf is not None or (m.numel == 1 and tape.watch is None):
+            # a single element's place is a number: loops fill tables at ever other ones
             inst = WRITE_AT.inst((s.meta, plain), (m,), 1)
             tape.scalars.append(t._off)
         else:
@@ -593,7 +602,7 @@ __all__ = [
     "apply",
     "attach",
     "check_no_repeats",
-    "check_overlap",
+    "before_write",
     "check_writable",
     "entries_of",
     "mark",

@@ -27,7 +27,10 @@ def need_in_range(
     again costs next to nothing. Memory that is visible outside may change unnoticed: what reads it
     is evaluated at once in any case.
     """
-    s = index._s
+    try:
+        s = index._s
+    except AttributeError:  # no tensor: the operator says so
+        return
     if s.buf is None:
         return
     try:

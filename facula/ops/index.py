@@ -12,7 +12,7 @@ from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
-from facula.ops.apply import apply, apply_known, overwrite, record
+from facula.ops.apply import apply, apply_known, check_writable, overwrite, record
 from facula.ops.bounds import at, need_in_range
 from facula.ops.compact import index_arrays
 from facula.ops.pointwise import opmath, sum_to
@@ -403,6 +403,15 @@ def setitem(self: Tensor, key: Any, value: Any, /) -> None:
         while value.meta.ndim > view.meta.ndim and value.meta.shape[0] == 1:
             value = value.squeeze(0)  # type: ignore[attr-defined]
         _check_fits(value, view)
+        if (
+            value._s is view._s
+            and value.meta is view.meta
+            and value._off == view._off
+            and not view._rg
+        ):
+            check_writable(view, False)
+            view._s.version += 1  # `x[k] += y` has written it already
+            return
         view.copy_(value)  # type: ignore[attr-defined]
         return
     dims = tuple(d for d, _ in advanced)

@@ -58,15 +58,16 @@ _MANY = 8  # tensors
 _SMALL = 1 << 14  # elements
 
 
-def _joined_at_once(tensors: list[Tensor], dim: int) -> Tensor | None:
-    """Many short tensors of unlike lengths with known values, joined by NumPy; else None.
+def _joined_at_once(tensors: list[Tensor], dim: int, join: Any = np.concatenate) -> Tensor | None:
+    """Many short tensors with known values, joined by NumPy; else None.
 
-    Texts of a batch are such: their lengths are others in each batch, which would each time be
-    a plan of its own, with a step for each tensor.
+    Texts of a batch are such, and what a replay memory gives: their lengths, or which of them are the
+    same tensor, are others in each batch, which would each time be a plan of its own, with a step for
+    each tensor.
     """
     if len(tensors) < _MANY or LOCAL.tape.watch is not None:
         return None
-    kind, size, sizes = tensors[0].meta.dtype, 0, set()
+    kind, size = tensors[0].meta.dtype, 0
     for x in tensors:
         m = x.meta
         if type(x) is not Tensor or x._rg or x._s.buf is None or m.dtype is not kind:
@@ -74,10 +75,9 @@ def _joined_at_once(tensors: list[Tensor], dim: int) -> Tensor | None:
         if m.device.type != "cpu":
             return None
         size += m.numel
-        sizes.add(m.shape[dim])
-    if size > _SMALL or len(sizes) == 1:
+    if not 0 < size <= _SMALL:
         return None
-    return adopt_array(np.concatenate([x._array() for x in tensors], dim), kind)
+    return adopt_array(join([x._array() for x in tensors], dim), kind)
 
 
 def check_elements(tensors: Any) -> None:
@@ -163,7 +163,9 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
                 f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 "
                 f"and {list(x.meta.shape)} at entry {i}"
             )
-    return to_out(apply(STACK, tensors, (wrap_dim(dim, first.ndim + 1),)), out)
+    d = wrap_dim(dim, first.ndim + 1)
+    made = _joined_at_once(tensors, d, np.stack)
+    return to_out(apply(STACK, tensors, (d,)) if made is None else made, out)
 
 
 TORCH["stack"] = stack

@@ -16,7 +16,7 @@ from facula.graph.dtypes import default_dtype, dtype, promote_types
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage, next_seq
-from facula.ops.apply import apply, check_overlap
+from facula.ops.apply import apply, before_write
 from facula.ops.apply import record as record_inst
 from facula.ops.inplace import write_back
 from facula.ops.registry import TORCH, to_out
@@ -570,7 +570,7 @@ def binary(
             return record(other, self)
 
         def augmented(self: Tensor, other: Any) -> Any:
-            check_overlap(self, (other,))
+            before_write(self, (other,))
             got = record(self, other)
             return got if got is NotImplemented else write_back(self, got)
 
@@ -586,7 +586,7 @@ def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), met
     """Makes function(input, ..., *, out=None) known, with its method and in-place variant."""
 
     def run_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        check_overlap(self, args)
+        before_write(self, args)
         since = next_seq()
         return write_back(self, function(self, *args, **kwargs), since)
 

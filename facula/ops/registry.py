@@ -80,11 +80,11 @@ def namespace(space: str, *names: str) -> Callable[[Callable], Callable]:
 def inplace(fn: Callable, name: str | None = None) -> Callable:
     """The `_` variant of an out-of-place function: computes, checks, writes back."""
     from facula.graph.tape import next_seq
-    from facula.ops.apply import check_overlap
+    from facula.ops.apply import before_write
     from facula.ops.inplace import write_back
 
     def run(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        check_overlap(self, args)
+        before_write(self, args)
         since = next_seq()
         return write_back(self, fn(self, *args, **kwargs), since)
 

@@ -447,3 +447,28 @@ def test_long_chains_that_add_little(monkeypatch):
         return a.grad.tolist()
 
     assert both(monkeypatch, lambda: [work() for _ in range(3)]) == 1
+
+
+def test_nodes_that_keep_many_values(monkeypatch):
+    def work():
+        torch.manual_seed(2)
+        lstm = nn.LSTM(3, 4, num_layers=2, bidirectional=True)
+        x = torch.randn(5, 2, 3)
+        for _ in range(3):
+            lstm(x)[0].pow(2).sum().backward()
+        return grads_of(lstm)
+
+    assert both(monkeypatch, work) == 1
+
+
+def test_readers_of_larger_graphs_are_written_later(monkeypatch):
+    monkeypatch.setattr(repeat, "AGAIN", 1)
+    a = torch.tensor([0.1, 0.7], requires_grad=True)
+    counts = []
+    for _ in range(5):
+        x = a
+        for _ in range(50):
+            x = x * a
+        x.sum().backward()
+        counts.append(sum(map(len, repeat._readers.values())))
+    assert counts == [0, 0, 0, 1, 1]
