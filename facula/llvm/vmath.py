@@ -201,6 +201,15 @@ TANH_CENTRES = (
 )  # fmt: skip
 TANH = (-0.33333298563957214, 0.13328567147254944, -0.05212123319506645)
 
+# the same for |r| < 0.625
+TANH_NEAR = (
+    -0.3333328366279602,
+    0.1333148330450058,
+    -0.053742773830890656,
+    0.020648064091801643,
+    -0.00571407238021493,
+)
+
 
 def _tanh_by_table(v: Lanes, x: str) -> str:
     """By the sum of angles: t + (1 - t^2) s / (1 + t s), t the tanh of a centre, s of the rest."""
@@ -216,7 +225,7 @@ def _tanh_by_table(v: Lanes, x: str) -> str:
 
 
 def tanh(v: Lanes, x: str) -> str:
-    """h / (h + 1) with h = (e^2a - 1) / 2 and a = |x|: good near 0 too, as e^2a - 1 is."""
+    """h / (h + 1) with h = (e^2a - 1) / 2 and a = |x|, which is good near 0, as e^2a - 1 is."""
     if estimate.can_look_up(v):
         return _tanh_by_table(v, x)
     form = FORMATS[v.kind]
@@ -232,7 +241,12 @@ def tanh(v: Lanes, x: str) -> str:
     scale = _power_of_two(v, low_bits)
     h = v.fma(scale, p, v.fma(scale, v.c(0.5), v.c(-0.5)))
     divide = estimate.quotient if v.kind == "double" else Lanes.div
-    return v.copysign(divide(v, h, v.add(h, v.c(1.0))), x)
+    result = divide(v, h, v.add(h, v.c(1.0)))
+    if v.kind == "float":
+        z = v.mul(a, a)
+        near = v.fma(v.mul(a, z), v.poly(z, TANH_NEAR), a)
+        result = v.select(v.cmp("olt", a, v.c(0.625)), near, result)
+    return v.copysign(result, x)
 
 
 def sigmoid(v: Lanes, x: str) -> str:
