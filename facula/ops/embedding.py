@@ -12,7 +12,7 @@ from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
 from facula.ops.bounds import need_in_range
-from facula.ops.index import scatter_op
+from facula.ops.gather import scatter_op
 from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.registry import TORCH, functional, zeros_as
 from facula.tensor import Tensor

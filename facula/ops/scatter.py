@@ -12,16 +12,8 @@ from facula.graph.meta import META, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.bounds import need_in_range
-from facula.ops.index import (
-    _scatter_infer,
-    gather,
-    index_add,
-    index_copy,
-    masked_by_meta,
-    put_at,
-    put_somewhere,
-    scatter_op,
-)
+from facula.ops.gather import _scatter_infer, gather, index_add, index_copy, scatter_op
+from facula.ops.index import masked_by_meta, put_at, put_somewhere
 from facula.ops.pointwise import opmath
 from facula.ops.registry import TORCH, both, check_out, inplace, only_torch, to_out, zeros_as
 from facula.tensor import Tensor
