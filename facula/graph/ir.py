@@ -32,8 +32,8 @@ BINARY = frozenset(
 TERNARY = frozenset({"where", "fma"})
 COMPARE = frozenset("eq ne lt le gt ge".split())
 TO_BOOL = COMPARE | {"isnan", "isinf"}
-# a row_sum adds up rows shorter than a register one by one; longer than this, no register is
-SHORT_ROW = 16
+LONG_ROW = 16384  # longer ones are cut, if there are few
+# a row_sum adds up rows shorter than a register one by one
 REDUCTIONS = frozenset("sum row_sum prod max min any all argmax argmin".split())
 VIEWS = frozenset("reshape permute expand slice as_strided".split())
 
@@ -441,7 +441,7 @@ class Graph:
             out = complexes.product(self, x, axes)
             return out if keepdim else self.reshape(out, kept)
         axes = tuple(a for a in axes if x.shape[a] != 1)  # along one element nothing is done
-        if kind == "row_sum" and math.prod(x.shape[a] for a in axes) > SHORT_ROW:
+        if kind == "row_sum" and math.prod(x.shape[a] for a in axes) >= LONG_ROW:
             kind = "sum"
         if axes:
             out = self._staged(kind, x, axes)
@@ -460,7 +460,7 @@ class Graph:
         length = math.prod(x.shape[a] for a in axes)
         rows = x.numel // max(length, 1)
         # a row that stays in the second cache is better gone through again in one kernel
-        if length < 16384 or rows >= (16 if length <= 65536 else 64):
+        if length < LONG_ROW or rows >= (16 if length <= 65536 else 64):
             return None
         last = axes[-1]
         if len(axes) > 1 and length // x.shape[axes[0]] >= 64 and x.shape[axes[0]] > 1:

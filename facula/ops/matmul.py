@@ -14,7 +14,6 @@ from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
-from facula.llvm.target import Target
 from facula.ops.apply import apply, apply_known, record
 from facula.ops.pointwise import need_tensors, number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
@@ -171,7 +170,6 @@ def _mv_infer(a: Meta, b: Meta, by_columns: bool) -> Meta:
 
 
 _SHORT = 4  # rows up to this long are added up element by element, as PyTorch's product does
-_WIDE = Target.host().vector_bytes == 64  # there PyTorch has other kernels, with other orders
 
 
 def _mv_expand(g: Any, a: Any, b: Any, by_columns: bool) -> Any:
@@ -183,7 +181,11 @@ def _mv_expand(g: Any, a: Any, b: Any, by_columns: bool) -> Any:
             (g.slice(x, (0, i), (a.shape[0], 1), (1, 1)), g.slice(y, (i,), (1,), (1,)))
             for i in range(k)
         ]
-        total = (_wide_row if _WIDE else _row)(g, pairs, by_columns)
+        from facula.llvm.target import Target  # with the first plan, not with the import
+
+        # with 64-byte vectors PyTorch has other kernels, with other orders
+        row = _wide_row if Target.host().vector_bytes == 64 else _row
+        total = row(g, pairs, by_columns)
         return g.cast(g.reshape(total, (a.shape[0],)), a.dtype)
     return g.reshape(product(g, a, g.reshape(b, (b.shape[0], 1))), (a.shape[0],))
 
