@@ -13,10 +13,10 @@ from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply, apply_known, check_writable, overwrite, record
-from facula.ops.bounds import at, need_in_range
+from facula.ops.bounds import need_along
 from facula.ops.compact import index_arrays
 from facula.ops.pointwise import opmath, sum_to
-from facula.ops.registry import (
+from facula.ops.registry import (  # fmt: skip
     TORCH,
     both,
     check_out,
@@ -498,8 +498,7 @@ def gather(
 ) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims."""
     dim = wrap_dim(dim, input.meta.ndim)
-    m = input.meta
-    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "gather", dim)
+    need_along(index, input.meta, dim, "gather")
     got = apply(GATHER, (input, index), (dim,))
     check_out_types(got, out)
     check_out(out, input, index)
@@ -592,8 +591,7 @@ SCATTER_ADD = Op(
 def scatter_op(x: Tensor, dim: int, index: Tensor, src: Tensor, mode: str) -> Tensor:
     """scatter with mode 'set' or 'add'."""
     dim = wrap_dim(dim, x.meta.ndim)
-    m = x.meta
-    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "gather", dim)
+    need_along(index, x.meta, dim, "gather")
     return apply(SCATTER_ADD if mode == "add" else SCATTER, (x, index, src), (dim, mode))
 
 
@@ -646,8 +644,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     """Slices of input along dim, in the order of index."""
     check_out(out, input, index)
     dim = wrap_dim(dim, input.meta.ndim)
-    if input.meta.ndim:
-        need_in_range(index, at(input.meta.shape, dim), "self")
+    need_along(index, input.meta, dim, "self")
     return to_out(apply(INDEX_SELECT, (input, index), (dim,)), out)
 
 
@@ -724,8 +721,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """input with alpha * source added at the slices that index names."""
     source = source if type(alpha) is int and alpha == 1 else source * alpha
     dim = wrap_dim(dim, input.meta.ndim)
-    m = input.meta
-    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "gather", dim)
+    need_along(index, input.meta, dim, "gather")
     return to_out(apply(INDEX_ADD, (input, index, source), (dim, "add")), out)
 
 
@@ -735,8 +731,7 @@ def index_copy(
 ) -> Tensor:
     """input with the slices that index names replaced by source's."""
     dim = wrap_dim(dim, input.meta.ndim)
-    m = input.meta
-    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "copy", dim)
+    need_along(index, input.meta, dim, "copy")
     return to_out(apply(INDEX_COPY, (input, index, source), (dim, "set")), out)
 
 
