@@ -58,7 +58,7 @@ def flush(tape: Tape) -> None:
         if tape.watch is not None:
             tape.watch.evaluated()
         if tape.home["tape"] is tape:  # also where another thread asks for a value
-            tape.home["tape"] = Tape(tape.home, tape.grad)
+            tape.home["tape"] = Tape(tape.home, tape.grad, tape.born)
         if not tape.key:
             return
         count = sys.getrefcount

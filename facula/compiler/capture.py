@@ -226,7 +226,7 @@ class Attempt:
             return result
         tape.undo(self.versions)
         tape.watch = None
-        LOCAL.tape = Tape(LOCAL.__dict__, outer.grad)
+        LOCAL.tape = Tape(LOCAL.__dict__, outer.grad, outer.born)
         for g, state in states:
             g.set_state(state)
         region: Any = self.region

@@ -32,7 +32,9 @@ BINARY = frozenset(
 TERNARY = frozenset({"where", "fma"})
 COMPARE = frozenset("eq ne lt le gt ge".split())
 TO_BOOL = COMPARE | {"isnan", "isinf"}
-REDUCTIONS = frozenset("sum prod max min any all argmax argmin".split())
+# a row_sum adds up rows shorter than a register one by one; longer than this, no register is
+SHORT_ROW = 16
+REDUCTIONS = frozenset("sum row_sum prod max min any all argmax argmin".split())
 VIEWS = frozenset("reshape permute expand slice as_strided".split())
 
 
@@ -439,6 +441,8 @@ class Graph:
             out = complexes.product(self, x, axes)
             return out if keepdim else self.reshape(out, kept)
         axes = tuple(a for a in axes if x.shape[a] != 1)  # along one element nothing is done
+        if kind == "row_sum" and math.prod(x.shape[a] for a in axes) > SHORT_ROW:
+            kind = "sum"
         if axes:
             out = self._staged(kind, x, axes)
             if out is None:

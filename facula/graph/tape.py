@@ -209,7 +209,7 @@ class Tape:
         "watch",
     )
 
-    def __init__(self, home: dict[str, Any], grad: bool = True) -> None:
+    def __init__(self, home: dict[str, Any], grad: bool = True, born: int = 0) -> None:
         self.home = home  # the attributes of LOCAL in the thread that records here
         self.key: list[Any] = []
         self.values: list[Storage | None] = []  # per entry; None for leaves and overwritten ones
@@ -227,7 +227,7 @@ class Tape:
         # whether what is recorded has sizes that are others every time: an optimizer's step then
         # gets a plan of its own, which is built once
         self.varies = False
-        self.born = 0  # the version that new storages begin with; INFERENCE in inference mode
+        self.born = born  # the version that new storages begin with; INFERENCE in inference mode
         self.watch: Any = None  # what `facula.compile` notes while it captures
 
     def leaf(self, s: Storage) -> int:

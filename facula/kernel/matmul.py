@@ -224,6 +224,8 @@ def _streamed(p: Problem, rows: int, vectors: int, cols: int) -> Tiling:
 
 def _long(p: Problem) -> bool:
     """Much of k for a small C, as in the gradient of a weight."""
+    if p.b_unit == "k" and p.m <= 96 and p.n >= 512:  # columns alone give tasks enough
+        return False
     return p.k >= 2048 and p.k >= 4 * max(p.m, p.n) and p.work >= 4_000_000
 
 

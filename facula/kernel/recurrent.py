@@ -189,7 +189,8 @@ class StepSizes:
             RecurrentShape(self.mode, self.backward, self.dtype, height, vectors, together)
         )
         scratch = part * height * width * gates * number.compute_bytes
-        cost = rows * self.hidden * (gates * depth / 95 + 2.5) + 100
+        # few rows wait for the weights
+        cost = self.hidden * (max(rows, 2) * gates * depth / 95 + rows * 2.5) + 100
         return Step(kernel, args, tasks_m * panels, scratch, cost)
 
     def sweep(

@@ -199,7 +199,7 @@ def _where(v: Lanes, dtype: str, c: str, x: str, y: str) -> str:
     return v.select(c, x, y)
 
 
-_MORE = ("asin", "acos", "atan", "asinh", "acosh", "atanh", "erfc", "lgamma", "atan2", "nextafter",
+_MORE = ("asin", "acos", "atan", "asinh", "acosh", "atanh", "erfc", "erfinv", "lgamma", "atan2", "nextafter",
          "hypot", "fmod", "mantissa", "exponent")  # fmt: skip
 
 FLOAT: dict[str, Writer] = {
@@ -251,7 +251,6 @@ FLOAT: dict[str, Writer] = {
     "tanh": _vector(vmath.tanh),
     "sigmoid": _vector(vmath.sigmoid),
     "erf": _vector(vmath.erf),
-    "erfinv": _vector(vmath.erfinv),
     "digamma": _vector(vmath.digamma),
     "pow": _vector(vmath_pow.pow),
     **{name: _vector(getattr(vmath_more, name)) for name in _MORE},

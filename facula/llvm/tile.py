@@ -255,6 +255,15 @@ class Emit:
         of = f"<{n} x ptr> {at}, i32 {_BYTES[ty]}, {m} {mask}, {v} zeroinitializer"
         return self.let(f"call {v} @{name}({of})")
 
+    def deal(self, n: int, ty: str, value: str, ptr: str, places: str, mask: str) -> None:
+        """ptr[places] = value, by a vector of n i32, where the mask is."""
+        v, m, wide, at = vec(n, ty), f"<{n} x i1>", f"<{n} x i64>", f"<{n} x ptr>"
+        name = f"llvm.masked.scatter.{mangled(n, ty)}.v{n}p0"
+        self.declare(f"void @{name}({v}, {at}, i32, {m})")
+        index = self.let(f"sext <{n} x i32> {places} to {wide}")
+        to = self.let(f"getelementptr {ty}, ptr {ptr}, {wide} {index}")
+        self.do(f"call void @{name}({v} {value}, {at} {to}, i32 {_BYTES[ty]}, {m} {mask})")
+
     def masked_store(self, n: int, ty: str, value: str, ptr: str, mask: str) -> None:
         v, m = vec(n, ty), f"<{n} x i1>"
         name = f"llvm.masked.store.{mangled(n, ty)}.p0"
@@ -484,6 +493,13 @@ class MathHost:
         self.fma = emit.target.has_fma
         self.avx512 = emit.target.has_mask and emit.target.triple.startswith("x86_64")
         self.helpers: dict[str, str] = {}
+        self.do = emit.do
+        self.label = emit.fresh
+        self.begin = emit.label
+
+    @property
+    def block(self) -> str:
+        return self.emit.block
 
     def intrinsic(self, name: str, result: str, args: list[tuple[str, str]]) -> str:
         self.emit.declare(f"{result} @{name}({', '.join(t for t, _ in args)})")

@@ -201,6 +201,15 @@ TANH_CENTRES = (
 )  # fmt: skip
 TANH = (-0.33333298563957214, 0.13328567147254944, -0.05212123319506645)
 
+# the same for |r| < 0.625
+TANH_NEAR = (
+    -0.3333328366279602,
+    0.1333148330450058,
+    -0.053742773830890656,
+    0.020648064091801643,
+    -0.00571407238021493,
+)
+
 
 def _tanh_by_table(v: Lanes, x: str) -> str:
     """By the sum of angles: t + (1 - t^2) s / (1 + t s), t the tanh of a centre, s of the rest."""
@@ -216,7 +225,7 @@ def _tanh_by_table(v: Lanes, x: str) -> str:
 
 
 def tanh(v: Lanes, x: str) -> str:
-    """h / (h + 1) with h = (e^2a - 1) / 2 and a = |x|: good near 0 too, as e^2a - 1 is."""
+    """h / (h + 1) with h = (e^2a - 1) / 2 and a = |x|, which is good near 0, as e^2a - 1 is."""
     if estimate.can_look_up(v):
         return _tanh_by_table(v, x)
     form = FORMATS[v.kind]
@@ -232,7 +241,12 @@ def tanh(v: Lanes, x: str) -> str:
     scale = _power_of_two(v, low_bits)
     h = v.fma(scale, p, v.fma(scale, v.c(0.5), v.c(-0.5)))
     divide = estimate.quotient if v.kind == "double" else Lanes.div
-    return v.copysign(divide(v, h, v.add(h, v.c(1.0))), x)
+    result = divide(v, h, v.add(h, v.c(1.0)))
+    if v.kind == "float":
+        z = v.mul(a, a)
+        near = v.fma(v.mul(a, z), v.poly(z, TANH_NEAR), a)
+        result = v.select(v.cmp("olt", a, v.c(0.625)), near, result)
+    return v.copysign(result, x)
 
 
 def sigmoid(v: Lanes, x: str) -> str:
@@ -559,28 +573,35 @@ ERF_CENTRES = (
 )  # fmt: skip
 
 
+def about(f: Callable[[float], float], c: float, low: float, high: float, n: int) -> list[float]:
+    """f(c + h) as a polynomial of n terms in h, c + h within (low, high): by Newton's interpolation at
+    Chebyshev's points."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    points = [middle + half * math.cos((2 * j + 1) * math.pi / (2 * n)) - c for j in range(n)]
+    steps = [f(c + h) for h in points]
+    for j in range(1, n):
+        for i in range(n - 1, j - 1, -1):
+            steps[i] = (steps[i] - steps[i - 1]) / (points[i] - points[i - j])
+    terms = [0.0] * n
+    for h, step in zip(points[::-1], steps[::-1], strict=True):
+        terms = [s - h * t for s, t in zip([0.0, *terms[:-1]], terms, strict=True)]
+        terms[0] += step
+    return terms
+
+
+def _erf_slope(c: float, x: float) -> float:
+    return (math.erf(x) - math.erf(c)) / (x - c)
+
+
 @functools.cache
 def _erf_table() -> list[tuple[float, ...]]:
-    """(erf(c + h) - erf(c)) / h in h about each centre c: by Newton's interpolation at five of
-    Chebyshev's points of where c is the centre."""
+    """For each centre c its erf and (erf(c + h) - erf(c)) / h in h."""
     rows = []
     for k, c in enumerate(ERF_CENTRES):
-        low, high = max(0.0, (k - 0.5) / 8), (k + 0.5) / 8
-        points = [
-            (low + high) / 2 + (high - low) / 2 * math.cos((2 * j + 1) * math.pi / 10) - c
-            for j in range(5)
-        ]
-        steps = [(math.erf(c + h) - math.erf(c)) / h for h in points]
-        for j in range(1, 5):
-            for i in range(4, j - 1, -1):
-                steps[i] = (steps[i] - steps[i - 1]) / (points[i] - points[i - j])
-        terms = [0.0] * 5
-        for h, step in zip(points[::-1], steps[::-1], strict=True):
-            shifted = [0.0, *terms[:4]]
-            terms = [s - h * t for s, t in zip(shifted, terms, strict=True)]
-            terms[0] += step
+        first, low, high = math.erf(c), max(0.0, (k - 0.5) / 8), (k + 0.5) / 8
+        terms = about(functools.partial(_erf_slope, c), c, low, high, 5)
         terms[0] -= k == 0  # about 0 it is h + h (...)
-        rows.append((math.erf(c), *terms))
+        rows.append((first, *terms))
     return rows
 
 
@@ -639,77 +660,3 @@ def digamma(v: Lanes, x: str) -> str:
     pole = v.logic("and", left, v.cmp("oeq", x, whole))
     result = v.select(pole, v.c(math.nan), result)
     return v.select(v.cmp("oeq", x, zero), v.copysign(v.c(math.inf), v.neg(x)), result)
-
-
-# erfinv(x)/x with w = -log(1-x^2): in w-2.5 for w < 5; beyond, in sqrt(w) less a centre
-ERFINV_MIDDLE = (
-    1.5014093535137836,
-    0.24664028764058699,
-    -0.004177339404267236,
-    -0.0012527446701693188,
-    0.00021828263044804095,
-    -4.961906990607264e-06,
-    -3.434611279618494e-06,
-    4.6589111219224446e-07,
-    1.803711409776985e-08,
-    -8.772755309712826e-09,
-    3.3554620360059253e-10,
-)
-ERFINV_TAIL = {
-    "float": (
-        3.0,
-        (
-            2.832976801455009,
-            1.001675236646139,
-            0.009445303204703347,
-            -0.00764276395749237,
-            0.0056876985543090584,
-            -0.0035670925414523183,
-            0.0014751122894800742,
-            -0.0001200428335824058,
-            -0.00027749447260022245,
-            0.00016055208239542333,
-            -2.9514559843995787e-05,
-        ),
-    ),
-    "double": (
-        4.0,
-        (
-            3.839784297058625,
-            1.0095020920824436,
-            0.0012535249698123376,
-            -0.0009168991331388566,
-            0.00033824145315426387,
-            -4.669757955726218e-05,
-            3.28998973367154e-05,
-            -7.361335464439558e-05,
-            3.397956217889248e-05,
-            -5.073287527253291e-07,
-            -1.5541360756171945e-06,
-        ),
-    ),
-}
-
-
-def erfinv(v: Lanes, x: str) -> str:
-    one = v.c(1.0)
-    a = v.abs(x)
-    w = v.neg(log(v, v.mul(v.sub(one, a), v.add(one, a))))
-    middle = v.poly(v.sub(w, v.c(2.5)), ERFINV_MIDDLE)
-    centre, coefficients = ERFINV_TAIL[v.kind]
-    tail = v.poly(v.sub(v.call("sqrt", w), v.c(centre)), coefficients)
-    y = v.mul(a, v.select(v.cmp("olt", w, v.c(5.0)), middle, tail))
-    if v.kind == "double":
-        y = _erfinv_step(v, a, y)
-    y = v.select(v.cmp("oeq", a, one), v.c(math.inf), y)
-    return v.copysign(y, x)
-
-
-def _erfinv_step(v: Lanes, a: str, y: str) -> str:
-    """One step of Halley's, which triples the digits of y = erfinv(a)."""
-    near = v.sub(v.libm("erf", y), a)
-    far = v.sub(v.sub(v.c(1.0), a), v.libm("erfc", y))
-    error = v.select(v.cmp("olt", a, v.c(0.5)), near, far)
-    slope = v.mul(exp(v, v.neg(v.mul(y, y))), v.c(2.0 / math.sqrt(math.pi)))
-    step = v.div(error, slope)
-    return v.sub(y, v.div(step, v.fma(y, step, v.c(1.0))))

@@ -6,6 +6,7 @@ polynomials interpolate at Chebyshev's points, with 40 digits.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -17,8 +18,11 @@ from facula.llvm.vmath import (
     _clamp,
     _exp_of_rest,
     _reduced,
+    _round_to_multiple,
     _scale,
+    about,
     by_double,
+    erf,
     exp,
     log,
     log1p,
@@ -252,6 +256,48 @@ def _erfc_of_single(w: Lanes, x: str) -> str:
     return w.select(w.cmp("uno", x, x), x, result)
 
 
+def _erfc_exponent(less: float, a: float) -> float:
+    return -math.log(math.erfc(a)) - a * a - less
+
+
+@functools.cache
+def _erfc_table() -> list[tuple[float, ...]]:
+    """For centres c = 0, 1/3, ... -log(exp(a^2) erfc(a)) of c in few bits, and what it is more at c + h."""
+    rows = []
+    for k in range(32):
+        c = round(k / 3 * 2**18) / 2**18
+        top = round(_erfc_exponent(0.0, c) * 2**15) / 2**15
+        low, high = max(0.0, (k - 0.5) / 3), (k + 0.5) / 3
+        rows.append((c, top, *about(functools.partial(_erfc_exponent, top), c, low, high, 6)))
+    return rows
+
+
+def _erfc_by_table(v: Lanes, x: str) -> str:
+    """exp(-(a^2 + g)), g near the nearest centre's: what is large in the exponent is exact."""
+    form, two = FORMATS["float"], v.c(2.0)
+    a = _clamp(v, v.abs(x), None, 10.1)
+    index = v.bits(v.fma(a, v.c(3.0), v.c(form.magic)))
+    columns = (estimate.look_up(v, index, column) for column in zip(*_erfc_table(), strict=True))
+    centre, top, *terms = columns
+    h, rest = v.sub(a, centre), terms.pop()
+    for term in terms[::-1]:
+        rest = v.fma(rest, h, term)
+    square = v.mul(a, a)
+    lost = v.fma(a, a, v.neg(square))
+    about_all = v.add(v.add(square, top), rest)
+    k, low_bits = _round_to_multiple(v, about_all, -math.log2(math.e))
+    r = v.sub(v.fma(k, v.c(-form.ln2[0]), v.neg(top)), square)
+    small = v.add(v.fma(k, v.c(form.ln2[1]), lost), rest)
+    r = v.sub(r, small)
+    # 1 + r + r^2 (...), with what the first sum loses
+    one = v.c(1.0)
+    whole = v.add(one, r)
+    off = v.sub(r, v.sub(whole, one))
+    power = v.add(whole, v.fma(v.mul(r, r), v.poly(r, form.exp), off))
+    right = _scale(v, power, k, low_bits)
+    return v.select(v.cmp("olt", x, v.c(0.0)), v.sub(two, right), right)
+
+
 # The same with all digits of double, 0 <= a <= 27.3.
 ERFC_DOUBLE = (
     1.2769783815525286, -0.09276382658574606, -0.16603039761529098, 0.16405128003344938,
@@ -286,8 +332,83 @@ def _erfc_of_double(v: Lanes, x: str) -> str:
 
 def erfc(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, _erfc_of_single, x)
+        by_table = estimate.can_look_up(v)
+        return _erfc_by_table(v, x) if by_table else by_double(v, _erfc_of_single, x)
     return _erfc_of_double(v, x) if v.builder.fma else v.libm("erfc", x)
+
+
+# erfinv(x)/x with w = -log(1-x^2): in w-2.5 for w < 5; beyond, in sqrt(w) less a centre
+ERFINV_MIDDLE = (
+    1.5014093535137836,
+    0.24664028764058699,
+    -0.004177339404267236,
+    -0.0012527446701693188,
+    0.00021828263044804095,
+    -4.961906990607264e-06,
+    -3.434611279618494e-06,
+    4.6589111219224446e-07,
+    1.803711409776985e-08,
+    -8.772755309712826e-09,
+    3.3554620360059253e-10,
+)
+ERFINV_TAIL = {
+    "float": (
+        3.0,
+        (
+            2.832976801455009,
+            1.001675236646139,
+            0.009445303204703347,
+            -0.00764276395749237,
+            0.0056876985543090584,
+            -0.0035670925414523183,
+            0.0014751122894800742,
+            -0.0001200428335824058,
+            -0.00027749447260022245,
+            0.00016055208239542333,
+            -2.9514559843995787e-05,
+        ),
+    ),
+    "double": (
+        4.0,
+        (
+            3.839784297058625,
+            1.0095020920824436,
+            0.0012535249698123376,
+            -0.0009168991331388566,
+            0.00033824145315426387,
+            -4.669757955726218e-05,
+            3.28998973367154e-05,
+            -7.361335464439558e-05,
+            3.397956217889248e-05,
+            -5.073287527253291e-07,
+            -1.5541360756171945e-06,
+        ),
+    ),
+}
+
+
+def erfinv(v: Lanes, x: str) -> str:
+    one = v.c(1.0)
+    a = v.abs(x)
+    w = v.neg(log(v, v.mul(v.sub(one, a), v.add(one, a))))
+    middle = v.poly(v.sub(w, v.c(2.5)), ERFINV_MIDDLE)
+    centre, coefficients = ERFINV_TAIL[v.kind]
+    tail = v.poly(v.sub(v.call("sqrt", w), v.c(centre)), coefficients)
+    y = v.mul(a, v.select(v.cmp("olt", w, v.c(5.0)), middle, tail))
+    if v.kind == "double":
+        y = _erfinv_step(v, a, y)
+    y = v.select(v.cmp("oeq", a, one), v.c(math.inf), y)
+    return v.copysign(y, x)
+
+
+def _erfinv_step(v: Lanes, a: str, y: str) -> str:
+    """One step of Halley's, which triples the digits of y = erfinv(a)."""
+    near = v.sub(erf(v, y), a)
+    far = v.sub(v.sub(v.c(1.0), a), erfc(v, y))
+    error = v.select(v.cmp("olt", a, v.c(0.5)), near, far)
+    slope = v.mul(exp(v, v.neg(v.mul(y, y))), v.c(2.0 / math.sqrt(math.pi)))
+    step = v.div(error, slope)
+    return v.sub(y, v.div(step, v.fma(y, step, v.c(1.0))))
 
 
 # B(2k) / (2k (2k - 1)): Stirling's series in 1/z^2, times z

@@ -69,6 +69,10 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
             twin.__dict__.update(copy.deepcopy(state, memo))
         return twin
 
+    def __copy__(self):
+        make, given = self.__reduce_ex__(2)
+        return make(*given)
+
     def __repr__(self):
         text = super().__repr__()
         head = "Parameter containing:\n"

@@ -190,11 +190,14 @@ def infer_sequence(data: Any) -> tuple[np.ndarray, Dtype]:
     flat: list[Any] = []
     _flatten(data, shape, 0, flat)
     kinds = {type(x) for x in flat}
+    own = set()  # dtypes of elements that have one
     if any(issubclass(k, (Tensor, np.generic, np.ndarray)) for k in kinds):
         if any(isinstance(x, Tensor) and x.meta.numel != 1 for x in flat):
             raise ValueError("only one element tensors can be converted to Python scalars")
+        typed = [x for x in flat if isinstance(x, (Tensor, np.generic, np.ndarray))]
+        own = {x.dtype if isinstance(x, Tensor) else dt.from_numpy(x.dtype) for x in typed}
+        kinds = {type(x) for x in flat} - {type(x) for x in typed}
         flat = [x.item() if isinstance(x, (Tensor, np.generic, np.ndarray)) else x for x in flat]
-        kinds = {type(x) for x in flat}
     d = dt.bool_ if flat else dt.default_dtype()
     order = {"b": 0, "i": 1, "f": 2, "c": 3}
     for k in kinds:
@@ -210,11 +213,15 @@ def infer_sequence(data: Any) -> tuple[np.ndarray, Dtype]:
         )  # fmt: skip
         if order[e.kind] > order[d.kind]:
             d = e
+    for e in own:
+        d = dt.promote_types(d, e)
     if d is dt.int64:
         for x in flat:
             if not -(1 << 63) <= x < 1 << 63:
                 raise ValueError("Overflow when unpacking long long")
-    wide = {"b": np.bool_, "i": np.int64, "f": np.float64, "c": np.complex128}[d.kind]
+    wide = {"b": np.bool_, "i": np.int64, "f": np.float64, "c": np.complex128}.get(
+        d.kind, d.storage
+    )
     return np.array(flat, wide).reshape(shape), d
 
 
@@ -247,7 +254,9 @@ def _flatten(data: Any, shape: tuple[int, ...], depth: int, out: list) -> None:
         out.append(data)
         return
     if hasattr(data, "shape") and data.shape != ():
-        out += data.reshape(-1).tolist()
+        flat = data.reshape(-1)
+        # its elements have a dtype, not the one that Python's numbers get
+        out.extend(flat if isinstance(flat, np.ndarray) else flat.tolist())
         return
     if not _is_sequence(data):
         raise TypeError("not a sequence")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
 import warnings
 from typing import Any
 
@@ -13,7 +11,6 @@ from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
 from facula.graph.meta import Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
-from facula.llvm.target import Target
 from facula.ops.apply import apply, apply_known, apply_settled, metas_of, record
 from facula.ops.norms import affine_shows, check_types
 from facula.ops.pointwise import need_tensors, opmath, sum_to, unsupported
@@ -44,23 +41,9 @@ def _softmax_expand(g: Any, a: Any, dim: int, asked: Any) -> Any:
         return g.cast(a, asked or a.dtype)
     _, _, e = _softmax_parts(g, a, dim, asked)
     last = dim == max(a.ndim - 1, 0)
-    total = row_sum(g, e) if last else g.reduce("sum", e, dim)
+    total = g.reduce("row_sum" if last else "sum", e, dim)
     # as PyTorch's kernels, whose last digits these are
     return g.cast(e * total.reciprocal() if last else e / total, asked or a.dtype)
-
-
-_LANES = Target.host().vector_bytes // 4
-
-
-def row_sum(g: Any, x: Any) -> Any:
-    """Sums over the last dim (kept); rows shorter than a vector are added up one by one, as PyTorch does."""
-    n = x.shape[-1] if x.shape else 0
-    if not 2 < n < _LANES * 4 // x.dtype.itemsize:
-        return g.reduce("sum", x, max(x.ndim - 1, 0))
-    sizes, steps = (*x.shape[:-1], 1), (1,) * x.ndim
-    start = (0,) * (x.ndim - 1)
-    columns = [g.slice(x, (*start, k), sizes, steps) for k in range(n)]
-    return functools.reduce(operator.add, columns)
 
 
 def _softmax_backward(n: Any, g: Tensor) -> Tensor:

@@ -227,6 +227,7 @@ def unary(
         return write_back(self, record(self))
 
     function.__name__ = function.__qualname__ = name
+    run.__name__, run_.__name__ = name, name + "_"
     function.__doc__ = (
         doc
         or f"Elementwise {name}; see https://docs.pytorch.org/docs/2.13/generated/torch.{name}.html"
@@ -590,6 +591,7 @@ def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), met
         since = next_seq()
         return write_back(self, function(self, *args, **kwargs), since)
 
+    run_.__name__ = name + "_"
     for n in (name, *aliases):
         if torch:
             TORCH[n] = function

@@ -82,4 +82,4 @@ def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
     shape = np.broadcast_shapes(count.meta.shape, prob.meta.shape)
     n, p = (np.ascontiguousarray(np.broadcast_to(x._array(), shape)) for x in (count, prob))
     got = draws.binomial(generator_of(generator), n, p, count.meta.dtype.name)
-    return adopt_array(got, count.meta.dtype)
+    return adopt_array(got.reshape(shape), count.meta.dtype)  # a scalar became a row

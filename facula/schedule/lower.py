@@ -7,7 +7,7 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype
-from facula.graph.ir import Graph, Val
+from facula.graph.ir import VIEWS, Graph, Val
 from facula.graph.meta import Meta
 from facula.graph.segment import as_geometry, decode
 from facula.graph.tape import LEAF, VIEW, VIEW_AT, WRITE, WRITE_AT, Inst
@@ -50,9 +50,10 @@ def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered
             continue
         if op is VIEW_AT:
             (m,) = inst.params
-            values.append(
-                g.make("buffer_at", m.dtype, m.shape, (values[ins[0]],), (m.strides, slot))
-            )
+            base = values[ins[0]]
+            if base.op in VIEWS:  # it needs memory of its own
+                base = values[ins[0]] = g.make("copy", base.dtype, base.shape, (base,), share=False)
+            values.append(g.make("buffer_at", m.dtype, m.shape, (base,), (m.strides, slot)))
             slot += 1
             continue
         if op is WRITE_AT:

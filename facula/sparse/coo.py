@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import facula as torch
+from facula.printing import get_printoptions, printoptions
 from facula.sparse.base import Sparse, shaped
 
 Tensor = torch.Tensor
@@ -189,7 +190,9 @@ class SparseTensor(Sparse):
 
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         def part(name: str, t: Any) -> str:
-            text = repr(t.detach()).replace("\n", "\n" + " " * (len(name) + 8))
+            indent = len(name) + 8
+            with printoptions(linewidth=get_printoptions()["linewidth"] - indent):
+                text = repr(t.detach()).replace("\n", "\n" + " " * indent)
             return f"{name}={text}"
 
         at, values = part("indices", self._at), part("values", self._val)

@@ -68,3 +68,15 @@ def test_the_mode_is_the_threads_own():
         other.start()
         other.join()
     assert found == [False]
+
+
+def test_inference_goes_on_after_an_evaluation():
+    """A loop that looks at values and writes what it made, as those that generate text."""
+    with torch.inference_mode():
+        torch.ones(2).sum().item()
+        x = torch.zeros(2, 3)
+        assert x.is_inference()
+        for k in range(3):
+            x[:, k] = float((x + k).sum())
+        assert x.tolist() == [[0, 6, 24]] * 2
+    assert not torch.zeros(2).is_inference()

@@ -35,7 +35,9 @@ def test_elements_written_at_new_places_build_no_plans():
     assert plans_for(one_hot, places(12)) == 0
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int8", "complex64", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "int64", "int8", "complex64", "bfloat16", "float16"]
+)
 def test_elements_counted_at_new_places_build_no_plans(dtype):
     def count(where):
         x = torch.zeros(20, dtype=getattr(torch, dtype))
