@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from facula.graph.bounds import report
+from facula.graph.meta import Meta
 from facula.graph.tape import Storage
 from facula.tensor import Tensor, storage_array
 
 # Larger indices are left to the kernels: looking at this many costs some 40 us, once for each value
 MAX_LOOKED_AT = 1 << 16
-
-at = tuple.__getitem__  # of a shape, without the way through Size
 
 
 def need_in_range(
@@ -43,6 +42,11 @@ def need_in_range(
         low, high = _look(s)
         if high >= size or low < (-size if wrap else 0):
             _refuse(index, size, tag if dim is None else (tag, dim), wrap)
+
+
+def need_along(index: Tensor, m: Meta, dim: int, tag: str) -> None:
+    """The same for indices along a dim of a geometry, which is told with the error."""
+    need_in_range(index, tuple.__getitem__(m.shape, dim) if m.ndim else 1, tag, dim)
 
 
 def _look(s: Storage) -> tuple[int, int]:

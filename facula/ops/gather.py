@@ -8,7 +8,7 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
-from facula.ops.bounds import at, need_in_range
+from facula.ops.bounds import need_along
 from facula.ops.registry import both, check_out, check_out_types, to_out, zeros_as
 from facula.ops.shape import narrow
 from facula.tensor import Tensor
@@ -59,8 +59,7 @@ def gather(
 ) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims."""
     dim = wrap_dim(dim, input.meta.ndim)
-    m = input.meta
-    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "gather", dim)
+    need_along(index, input.meta, dim, "gather")
     got = apply(GATHER, (input, index), (dim,))
     check_out_types(got, out)
     check_out(out, input, index)
@@ -153,8 +152,7 @@ SCATTER_ADD = Op(
 def scatter_op(x: Tensor, dim: int, index: Tensor, src: Tensor, mode: str) -> Tensor:
     """scatter with mode 'set' or 'add'."""
     dim = wrap_dim(dim, x.meta.ndim)
-    m = x.meta
-    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "gather", dim)
+    need_along(index, x.meta, dim, "gather")
     return apply(SCATTER_ADD if mode == "add" else SCATTER, (x, index, src), (dim, mode))
 
 
@@ -207,8 +205,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     """Slices of input along dim, in the order of index."""
     check_out(out, input, index)
     dim = wrap_dim(dim, input.meta.ndim)
-    if input.meta.ndim:
-        need_in_range(index, at(input.meta.shape, dim), "self")
+    need_along(index, input.meta, dim, "self")
     return to_out(apply(INDEX_SELECT, (input, index), (dim,)), out)
 
 
@@ -285,8 +282,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """input with alpha * source added at the slices that index names."""
     source = source if type(alpha) is int and alpha == 1 else source * alpha
     dim = wrap_dim(dim, input.meta.ndim)
-    m = input.meta
-    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "gather", dim)
+    need_along(index, input.meta, dim, "gather")
     return to_out(apply(INDEX_ADD, (input, index, source), (dim, "add")), out)
 
 
@@ -296,8 +292,7 @@ def index_copy(
 ) -> Tensor:
     """input with the slices that index names replaced by source's."""
     dim = wrap_dim(dim, input.meta.ndim)
-    m = input.meta
-    need_in_range(index, at(m.shape, dim) if m.ndim else 1, "copy", dim)
+    need_along(index, input.meta, dim, "copy")
     return to_out(apply(INDEX_COPY, (input, index, source), (dim, "set")), out)
 
 

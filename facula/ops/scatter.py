@@ -11,7 +11,7 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import META, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
-from facula.ops.bounds import need_in_range
+from facula.ops.bounds import need_along, need_in_range
 from facula.ops.gather import _scatter_infer, gather, index_add, index_copy, scatter_op
 from facula.ops.index import masked_by_meta, put_at, put_somewhere
 from facula.ops.pointwise import opmath
@@ -182,7 +182,7 @@ def _reduced(
     x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool
 ) -> Tensor:
     dim = wrap_dim(dim, x.meta.ndim)
-    need_in_range(index, x.meta.shape[dim] if x.meta.ndim else 1, "gather", dim)
+    need_along(index, x.meta, dim, "gather")
     return apply(SCATTER_REDUCE, (x, index, src), (dim, reduce, bool(include_self)))
 
 
