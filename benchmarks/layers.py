@@ -93,6 +93,11 @@ conv("conv1d_dilated", (8, 64, 500), 64, 3, dims=1, padding=8, dilation=8)
 conv("conv3d_16", (2, 16, 16, 28, 28), 32, 3, dims=3, padding=1)
 conv("conv3d_s2", (2, 16, 16, 28, 28), 32, 3, dims=3, stride=2, padding=1)
 conv("conv_transpose3d", (2, 16, 8, 14, 14), 16, 2, dims=3, stride=2, transposed=True)
+conv("conv3x3_s2_64_56", (8, 64, 56, 56), 128, 3, stride=2, padding=1)
+conv("conv1x1_s2_256_14", (16, 256, 14, 14), 512, 1, stride=2)
+conv("conv5x5_depthwise_s2", (8, 96, 28, 28), 96, 5, stride=2, padding=2, groups=96)
+conv("conv16x16_patches", (8, 3, 224, 224), 192, 16, stride=16)
+conv("conv3d_3x3_s2_wide", (2, 32, 8, 28, 28), 64, 3, dims=3, stride=2, padding=1)
 functional("max_pool2d", (8, 64, 56, 56), "max_pool2d", 2)
 functional("max_pool2d_3s2", (8, 64, 56, 56), "max_pool2d", 3, 2, 1)
 functional("avg_pool2d", (8, 64, 56, 56), "avg_pool2d", 2)
@@ -108,9 +113,16 @@ functional("bilinear_up2", (4, 32, 32, 32), "interpolate", scale_factor=2, mode=
 functional("bicubic_up2", (4, 16, 32, 32), "interpolate", scale_factor=2, mode="bicubic")
 functional("area_down", (4, 16, 64, 64), "interpolate", size=(24, 24), mode="area")
 functional("bilinear_down", (4, 16, 64, 64), "interpolate", size=(24, 24), mode="bilinear")
+functional("bilinear_antialias", (4, 16, 64, 64), "interpolate", size=(24, 24), mode="bilinear",
+    antialias=True)  # fmt: skip
+for _mode in ("constant", "reflect", "replicate", "circular"):
+    functional(f"pad_{_mode}", (8, 32, 56, 56), "pad", (1, 1, 1, 1), mode=_mode)
+functional("pdist", (256, 64), "pdist")
 module("batch_norm", (16, 64, 32, 32), "BatchNorm2d", 64)
 module("batch_norm_1d", (256, 512), "BatchNorm1d", 512)
 module("group_norm", (8, 64, 32, 32), "GroupNorm", 8, 64)
+module("group_norm_1", (8, 64, 32, 32), "GroupNorm", 1, 64)
+module("group_norm_1_deep", (32, 512, 7, 7), "GroupNorm", 1, 512)
 module("group_norm_7", (32, 512, 7, 7), "GroupNorm", 8, 512)
 module("batch_norm_3d", (2, 32, 8, 28, 28), "BatchNorm3d", 32)
 functional("pixel_shuffle", (4, 64, 32, 32), "pixel_shuffle", 2)
@@ -127,12 +139,31 @@ def _embedding(kind: str) -> Callable[[Any], Callable[[Any], Any]]:
     return build
 
 
+def _bags(torch):
+    table = torch.nn.EmbeddingBag(20_000, 64)
+    index, offsets = torch.randint(0, 20_000, (4_096,)), torch.arange(0, 4_096, 32)
+    return lambda x: table(index, offsets) * x
+
+
 def _sampled(torch):
     theta = torch.tensor([[0.9, 0.2, 0.1], [-0.2, 0.9, 0.0]]).repeat(4, 1, 1)
     grid = torch.nn.functional.affine_grid(theta, [4, 16, 64, 64], align_corners=False)
     return lambda x: torch.nn.functional.grid_sample(x, grid, align_corners=False)
 
 
+def _ctc(torch):
+    def loss(x):
+        lengths = torch.full((16,), 20, dtype=torch.long), torch.full((16,), 100, dtype=torch.long)
+        return torch.nn.functional.ctc_loss(x.log_softmax(-1), target, lengths[1], lengths[0])
+
+    target = torch.randint(1, 30, (16, 20))
+    return loss
+
+
 layer("embedding", _embedding("Embedding"), 64, 64, 128)
 layer("embedding_bag", _embedding("EmbeddingBag"), 64, 128)
+layer("embedding_bag_offsets", _bags, 128, 64)
 layer("grid_sample", _sampled, 4, 16, 64, 64)
+layer("grid_sample_1", _sampled, 4, 1, 64, 64)
+layer("grid_sample_3", _sampled, 4, 3, 64, 64)
+layer("ctc_loss", _ctc, 100, 16, 30)

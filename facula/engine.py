@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from facula import config
+from facula.graph.bounds import report
 from facula.graph.reference import BadIndex, Failed
 from facula.graph.tape import ENGINE, LEAF, LOCAL, Storage, Tape, next_seq
 from facula.schedule.lower import decode
@@ -142,37 +143,9 @@ def _first_entries(key: list[Any]) -> list[tuple[Any, tuple, int]]:
     return out
 
 
-class OutOfRange(IndexError, RuntimeError):
-    """An index out of range where PyTorch raises RuntimeError: it is both."""
-
-
-OutOfRange.__name__ = OutOfRange.__qualname__ = "IndexError"
-
-# what a bad index is reported as, by the tag of its check; a number is a dim
-_REPORTS: dict[str, tuple[type[Exception], str]] = {
-    "self": (IndexError, "index out of range in self"),
-    "target": (IndexError, "Target {index} is out of bounds."),
-    "gather": (OutOfRange, "index {index} is out of bounds for dimension {dim} with size {size}"),
-    "copy": (
-        IndexError,
-        "index_copy_(): index {index} is out of bounds for dimension {dim} with size {size}",
-    ),
-    "take": (
-        IndexError,
-        "out of range: tried to access index {index} on a tensor of {size} elements.",
-    ),
-    "dim": (IndexError, "index {index} is out of bounds for dimension {dim} with size {size}"),
-}
-
-
 def _bad_index(tape: Tape, error: BadIndex, failed: int) -> Exception:
     """PyTorch's error for an index that a kernel found out of range, with the user's line."""
-    tag = ("dim", error.tag) if isinstance(error.tag, int) else error.tag
-    name, dim = tag if isinstance(tag, tuple) else (tag, None)
-    kind, text = _REPORTS.get(
-        name, (IndexError, "index {index} out of range for size {size} in " + str(name))
-    )
-    text = text.format(index=error.index, size=error.size, dim=dim)
+    kind, text = report(error.tag, error.index, error.size)
     where = None
     for entry, code, at, modules in reversed(tape.marks):
         if entry == failed:

@@ -193,7 +193,7 @@ def _write_array(array: np.ndarray, indent: int) -> str:
     return _write_block(array, indent, edge, write, width)
 
 
-def _append_suffixes(text: str, suffixes: Sequence[str], indent: int) -> str:
+def append_suffixes(text: str, suffixes: Sequence[str], indent: int) -> str:
     """`text, dtype=..., grad_fn=...)`, on a new line where the last one would get too long."""
     used = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
@@ -251,7 +251,7 @@ def format_tensor(
         suffixes.append(f"tangent={tangent}")
     if tensor_contents is None:
         tensor_contents = "..." if array is None else _write_array(array, len(prefix))
-    text = _append_suffixes(prefix + tensor_contents, suffixes, len(prefix))
+    text = append_suffixes(prefix + tensor_contents, suffixes, len(prefix))
     return "Parameter containing:\n" + text if is_parameter else text
 
 

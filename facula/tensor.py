@@ -22,6 +22,10 @@ from facula.graph.tape import LOCAL, Storage, evaluate, new_storage
 from facula.runtime.buffers import Buffer, alloc
 
 
+class SparseOperand(NotImplementedError):
+    """An operator for dense tensors met a sparse one."""
+
+
 class Tensor:
     """A multi-dimensional array that records what is done with it.
 
@@ -33,6 +37,7 @@ class Tensor:
     _off: int = 0  # where it starts in its storage, in elements
     _rg: bool = False  # requires_grad
     _g: Any = None  # edge: None for leaves, a node, or (node, number of result)
+    _val: Any = None  # of sparse tensors: the values, which stand for them in the graph
     _grad: Tensor | None = None
     _base: Tensor | None = None  # what it is a view of
     _made: str | None = None  # "no_grad" or "multi": a view that may not be written with gradients

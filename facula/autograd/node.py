@@ -92,8 +92,8 @@ class Node:
             raise RuntimeError(f"derivative for {self.inst.op.name} is not implemented")
         return op.backward(self, *grads)
 
-    def reach_leaves(self, walk: Any, seed: Any) -> bool:
-        """Does what a walk from this node does, but for its end; False where it cannot."""
+    def reach_leaves(self, seed: Any, keep: bool) -> bool:
+        """Does what a walk from this node does; False where it cannot."""
         return False
 
     def tensor(self, k: int) -> Any:

@@ -9,13 +9,14 @@ that cannot be done (hooks, custom functions, derivatives that look at values) t
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula import config
 from facula.autograd.node import FREED, Node, Saved
-from facula.autograd.walk import ANOMALY, OPS, Walk, combine, cuts_before
+from facula.autograd.walk import ANOMALY, OPS, Walk, combine, cuts_before, hand_over
 from facula.autograd.written import ROOM, Text, entry_of
+from facula.autograd.written_reader import Read, written_reader
 from facula.graph.dtypes import default_dtype
 from facula.graph.meta import META, Meta
 from facula.graph.segment import Segment, read_tape
@@ -27,11 +28,18 @@ _new = object.__new__
 MAX_KEPT = 512  # structures
 MAX_GRAPH = 1000  # nodes
 MAX_MISSES = 16  # passes in a row from one kind of loss that had to be traced or refused
-LEAST = 3  # operators that a pass has to record for a replay to be quicker
+LEAST = 1  # operators that a pass has to record for a replay to be quicker
+
+AGAIN = 8  # passes over one structure before its reader is written, a tenth of a millisecond for each node
+SLOWER = 16  # nodes that make it wait for as many passes again: small programs gain most
+WRITTEN_NODES = 400  # of larger graphs, the writing would take long
+READERS = 4  # structures with roots of one kind
 
 _NEW: Any = object()
 _known: dict[tuple, Repeated | None] = {}
 _misses: dict[Inst, int] = {}  # by what computed the root
+# by what computed the root: readers of structures, and for which gradient and default type
+_readers: dict[Inst, list[tuple[Callable[[Node], Read | None], Repeated, Meta, Any]]] = {}
 
 
 class Graph:
@@ -132,20 +140,24 @@ class Graph:
         return True
 
 
-def repeat(walk: Walk, root: Node, seed: Tensor) -> bool:
-    """Records the backward pass from a node with one result, for the walk to be finished.
-
-    False where the nodes have to run.
-    """
+def repeat(root: Node, seed: Tensor, keep: bool) -> bool:
+    """Does the backward pass from a node with one result; False where the nodes have to run."""
     tape = LOCAL.tape
     if not isinstance(root, Node) or ANOMALY[0]:
         return False
     if root.op is None:
-        return root.reach_leaves(walk, seed)
+        return root.reach_leaves(seed, keep)
     if (_misses.get(root.inst, 0) > MAX_MISSES or tape.watch is not None or tape.budget < 0
             or type(seed) is not Tensor or seed.meta is not seed._s.meta
             or (ENGINE.varying and cuts_before(root.seq))):  # fmt: skip
         return False
+    for read, found, seed_meta, default in _readers.get(root.inst, ()):
+        if seed_meta is seed.meta and default is default_dtype():
+            got = read(root)
+            if got is not None:
+                given, leaves, keepers = got
+                _record(found, tape, seed, given, leaves, () if keep else keepers)
+                return True
     graph = Graph()
     if not graph.read(root):
         return _missed(root)
@@ -161,17 +173,32 @@ def repeat(walk: Walk, root: Node, seed: Tensor) -> bool:
         _misses[root.inst] = 0
     if found is None:
         return _missed(root)
+    leaves = [graph.leaves[k] for k in found.order]
+    found.seen += 1
+    n = len(graph.nodes)
+    if found.seen == AGAIN * (1 + n // SLOWER) and n <= WRITTEN_NODES:
+        reader = written_reader(graph.nodes, graph.leaves, found.order, _ORDINARY)
+        if len(_readers) >= MAX_KEPT:
+            _readers.clear()
+        kept = _readers.setdefault(root.inst, [])
+        kept.insert(0, (reader, found, seed.meta, default_dtype()))
+        del kept[READERS:]
+    _record(found, tape, seed, graph.given, leaves, () if keep else graph.nodes)
+    return True
+
+
+def _record(
+    found: Repeated, tape: Tape, seed: Tensor, given: list[Any], leaves: list[Any],
+    done_with: Sequence[Node],
+) -> None:  # fmt: skip
+    """Records a pass and adds the gradients to the leaves'."""
     if found.marks:
         OPS.mark(tape)
-    leaves = walk.leaves
-    for k, grad in zip(found.order, found.replay(tape, seed, graph.given)):
-        leaf = graph.leaves[k]
-        leaves[id(leaf)] = [leaf, grad]
-    if not walk.keep:
-        for node in graph.nodes:
-            if node.saved:
-                node.saved = FREED
-    return True
+    grads = found.replay(tape, seed, given)
+    for node in done_with:
+        if node.saved:
+            node.saved = FREED
+    hand_over(leaves, grads, found.fresh)
 
 
 def _missed(root: Node) -> bool:
@@ -242,11 +269,14 @@ class _Trace(Walk):
 class Repeated:
     """What the passes over one structure record.
 
-    order: which of the graph's leaves get the gradients that `replay` gives.
+    order: which of the graph's leaves get the gradients that `replay` gives. fresh: as for `hand_over`.
     """
 
-    def __init__(self, replay: Callable[..., list[Tensor]], order: list[int], marks: bool) -> None:
-        self.replay, self.order, self.marks = replay, order, marks
+    def __init__(
+        self, replay: Callable[..., list[Tensor]], order: list[int], marks: bool, fresh: bool
+    ) -> None:
+        self.replay, self.order, self.marks, self.fresh = replay, order, marks, fresh
+        self.seen = 0
 
 
 def _traced(graph: Graph, seed_meta: Meta) -> Repeated | None:
@@ -317,7 +347,7 @@ def _written(graph: Graph, tape: TraceTape, storages: list[Storage], walk: Walk)
     text = read_tape(tape.key)
     segment = Segment("backward", text, list(dict.fromkeys(g._s.i for g in grads)), ())
     work = sum(r.inst.op is not VIEW for r in segment.program)
-    if work < LEAST or len(graph.nodes) > 4 * work:
+    if work < LEAST or len(graph.nodes) > max(4 * work, WRITTEN_NODES):
         return None
     place = {s.i: k for k, s in enumerate(storages)}
     inputs = [place[e] for e in segment.inputs]
@@ -351,4 +381,11 @@ def _written(graph: Graph, tape: TraceTape, storages: list[Storage], walk: Walk)
     out.say(f"del {', '.join(f'r{k}' for k in range(len(segment.results)))}")
     out.say(ROOM)
     out.say(f"return [{', '.join(names)}]")
-    return Repeated(out.function("replay"), [k for k, _ in got], segment.marks)
+    alone = len({id(g._s) for g in grads}) == len(grads)
+    fresh = alone and all(keeps(graph.leaves[k].meta, g) for k, g in got)
+    return Repeated(out.function("replay"), [k for k, _ in got], segment.marks, fresh)
+
+
+def keeps(leaf: Meta, grad: Tensor) -> bool:
+    """Whether a leaf may keep a gradient as it is, where nobody else has its memory."""
+    return grad.meta.contiguous and not grad._off and grad.meta.dtype is leaf.dtype

@@ -24,7 +24,7 @@ class Ops:
     accumulate: Callable[[Any, Any, bool], None]
     retain: Callable[[Any, Any], None]
     check_grad: Callable[[Node, int, Any, Any], Any]
-    repeat: Callable[[Walk, Any, Any], bool]
+    repeat: Callable[[Any, Any, bool], bool]
     mark: Callable[[Any], None]
 
 
@@ -247,6 +247,25 @@ class Walk:
                     hook(leaf)
 
 
+def hand_over(leaves: Sequence[Any], grads: list[Any], fresh: bool) -> None:
+    """Adds gradients that were recorded without a walk to their leaves', as the end of a walk does.
+
+    fresh: each gradient was made for this alone, lies row by row on memory of its own and has its
+    leaf's type, so that a leaf without a gradient may keep it.
+    """
+    walk = None
+    for k, leaf in enumerate(leaves):
+        if fresh and walk is None and leaf._grad is None and not (leaf._hooks or leaf._post_hooks):
+            leaf._grad = grads[k]
+            continue
+        walk = walk or Walk(False, False)
+        if grads[k] is not None:
+            walk.leaves[id(leaf)] = [leaf, grads[k]]
+            grads[k] = None
+    if walk is not None:
+        walk._finish()
+
+
 def _hooked(hook: Callable[[Any], Any], grad: Any) -> Any:
     """A gradient as a tensor hook leaves it."""
     changed = hook(grad)
@@ -270,7 +289,9 @@ def backward(tensors: Sequence[Any], grads: Sequence[Any], keep_graph: bool, cre
              inputs: Sequence[Any] | None = None) -> None:  # fmt: skip
     """Adds gradients to the `.grad` of leaves (or of `inputs` only)."""
     if inputs is None:
-        _run(Walk(keep_graph, create_graph), tensors, grads)
+        once = not create_graph and len(tensors) == 1
+        if not (once and repeated(tensors[0]._g, grads[0], keep_graph)):
+            walk_from(tensors, grads, keep_graph, create_graph)
         return
     for tensor in inputs:
         if tensor._g is not None or not tensor._rg:
@@ -282,15 +303,31 @@ def backward(tensors: Sequence[Any], grads: Sequence[Any], keep_graph: bool, cre
                 OPS.accumulate(tensor, grad, create_graph)
 
 
+def walk_from(
+    tensors: Sequence[Any], grads: Sequence[Any], keep_graph: bool, create_graph: bool
+) -> None:
+    """A whole backward pass, node by node."""
+    _run(Walk(keep_graph, create_graph), tensors, grads)
+
+
+def repeated(root: Any, grad: Any, keep_graph: bool) -> bool:
+    """Whether a backward pass from one place of the graph could be done without a walk.
+
+    It then was. The gradient is only read, and nobody else sees it.
+    """
+    tape = LOCAL.tape
+    before, tape.grad = tape.grad, False
+    try:
+        return OPS.repeat(root, grad, keep_graph)
+    finally:
+        LOCAL.tape.grad = before
+
+
 def _run(walk: Walk, tensors: Sequence[Any], grads: Sequence[Any]) -> None:
     tape = LOCAL.tape
     before = tape.grad
     tape.grad = walk.create
     try:
-        if walk.accumulate and not walk.create and len(tensors) == 1:
-            if OPS.repeat(walk, tensors[0]._g, grads[0]):
-                walk._finish()
-                return
         for tensor, grad in zip(tensors, grads, strict=True):
             walk.send(edge_of(tensor), grad)
         walk.run()
@@ -359,4 +396,13 @@ def _on_the_way(
     return good, passing
 
 
-__all__ = ["ANOMALY", "OPS", "SECOND_TIME", "backward", "edge_of", "gradients"]
+__all__ = [
+    "ANOMALY",
+    "OPS",
+    "SECOND_TIME",
+    "backward",
+    "edge_of",
+    "gradients",
+    "hand_over",
+    "repeated",
+]

@@ -61,9 +61,9 @@ class Text:
         self.say(f"values += ({''.join(f'{s}, ' for s in storages)})")
         self.say(f"tape.n = n + {len(storages)}")
 
-    def function(self, name: str) -> Any:
+    def function(self, name: str, file: str = "<a replay>") -> Any:
         """The compiled function."""
-        exec(compile("\n".join(self.lines), "<a replay>", "exec"), self.space)
+        exec(compile("\n".join(self.lines), file, "exec"), self.space)
         return self.space[name]
 
 

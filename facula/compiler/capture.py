@@ -430,7 +430,7 @@ class Attempt:
         forward = Segment("compiled", text, [*order, *(w[1] for w in writes)], ())
         forward.inputs += [w[3] for w in writes if w[3] not in forward.inputs]
         region = Region(self._name(), forward, outputs, spec, order, place_of, tape, self.watch)
-        region.edges = edges
+        region.edges, region.edge_metas = edges, [sources[k].meta for k in edges]
         region.code = getattr(getattr(self.fn, "__func__", self.fn), "__code__", None)
         for o in outputs:
             if o.kind == "alias":

@@ -18,6 +18,7 @@ _HOME = str(Path(__file__).resolve().parent.parent) + "/"
 # rooms of facula that are written as a user's own code would be: what they name is looked at
 _PUBLIC = tuple(_HOME + room for room in ("nn/", "optim/", "utils/", "distributions/", "amp/"))
 _STANDARD = str(Path(contextlib.__file__).parent) + "/"
+_FROZEN = "<frozen "  # parts of the standard library come without a file: importing, os, abc
 _TALKS = tuple(
     _STANDARD + name for name in ("logging/", "warnings.py", "threading.py", "subprocess.py")
 )
@@ -81,7 +82,7 @@ class Observer:
                 self.names.update(code.co_names)
         elif str(space.get("__name__")).partition(".")[0] in ("llvmlite", "numpy"):
             return  # at work for facula
-        elif not place.startswith(_STANDARD) or "site-packages" in place:
+        elif _outside(place):
             self.names.update(code.co_names)
             self.codes[code] = space
             self.by_string |= not _BY_STRING.isdisjoint(code.co_names)
@@ -102,10 +103,17 @@ def _by_user(frame: Any) -> bool:
         place = frame.f_code.co_filename
         if place.startswith(_HOME):
             return place.startswith(_PUBLIC)
-        if not place.startswith(_STANDARD) or "site-packages" in place:
-            return not place.startswith("<frozen")
+        if place.startswith(_FROZEN):
+            return False
+        if _outside(place):
+            return True
         frame = frame.f_back
     return True
+
+
+def _outside(place: str) -> bool:
+    """Whether a file is not the standard library's."""
+    return not place.startswith((_STANDARD, _FROZEN)) or "site-packages" in place
 
 
 def _talks(f: Any) -> bool:

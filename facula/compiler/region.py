@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from facula.autograd.node import FREED, SECOND_TIME, Node, changed
-from facula.autograd.walk import OPS, Walk
+from facula.autograd.repeat import keeps
+from facula.autograd.walk import OPS, hand_over
 from facula.compiler.numbers import Traced
 from facula.compiler.replays import backward_replay, forward_replay
 from facula.graph.meta import Meta
@@ -64,16 +65,20 @@ class CompiledFunctionBackward(Node):
             return self.region.backward.again(self, grads)
         return self.region.backward.replay(self, grads)
 
-    def reach_leaves(self, walk: Walk, seed: Tensor) -> bool:
+    def reach_leaves(self, seed: Tensor, keep: bool) -> bool:
         """A whole walk where the function's result is differentiated and read only leaves."""
-        if self.special or self.n_outs > 1 or not all(isinstance(e, Tensor) for e in self.edges):
+        if self.special or len(self.region.wanting) > 1:
             return False
-        leaves = walk.leaves
-        for leaf, grad in zip(self.edges, self.backward(seed)):
-            if grad is not None:
-                leaves[id(leaf)] = [leaf, grad]
-        if not walk.keep:
+        for edge in self.edges:
+            if not isinstance(edge, Tensor):
+                return False
+        grads = [*self.backward(seed)]
+        if not keep:
             self.saved = FREED
+        fresh = self.region.backward.fresh
+        if not fresh:  # the seed is not for others to see
+            grads = [g.clone() if g is seed else g for g in grads]  # type: ignore[attr-defined]
+        hand_over(self.edges, grads, fresh)
         return True
 
 
@@ -115,6 +120,7 @@ class Region:
         self.constants: dict[int, Storage] = {}
         self.backward: Any = None
         self.edges: list[int] = []
+        self.edge_metas: list[Meta] = []
         self._leaves = dict(leaf_buffers(tape))
 
     def constant(self, entry: int) -> Storage:
@@ -270,6 +276,13 @@ class Backward:
                 self.outs.append((entries[e], g.meta, g._off, seen.setdefault(id(g), len(seen))))
         used = [o[0] for o in self.outs if type(o) is tuple]
         self.shared = len(set(used)) != len(used)
+        # whether leaves may keep them
+        alone = len(used) == len(self.outs) == len({o[3] for o in self.outs if type(o) is tuple})
+        self.fresh = (
+            alone
+            and not self.shared
+            and all(keeps(m, g) for m, g in zip(region.edge_metas, grads, strict=True))
+        )
         self.insts: dict[Any, Inst] = {}
 
     def _also_keep(self, e: int) -> None:

@@ -32,7 +32,9 @@ BINARY = frozenset(
 TERNARY = frozenset({"where", "fma"})
 COMPARE = frozenset("eq ne lt le gt ge".split())
 TO_BOOL = COMPARE | {"isnan", "isinf"}
-REDUCTIONS = frozenset("sum prod max min any all argmax argmin".split())
+# a row_sum adds up rows shorter than a register one by one; longer than this, no register is
+SHORT_ROW = 16
+REDUCTIONS = frozenset("sum row_sum prod max min any all argmax argmin".split())
 VIEWS = frozenset("reshape permute expand slice as_strided".split())
 
 
@@ -439,6 +441,8 @@ class Graph:
             out = complexes.product(self, x, axes)
             return out if keepdim else self.reshape(out, kept)
         axes = tuple(a for a in axes if x.shape[a] != 1)  # along one element nothing is done
+        if kind == "row_sum" and math.prod(x.shape[a] for a in axes) > SHORT_ROW:
+            kind = "sum"
         if axes:
             out = self._staged(kind, x, axes)
             if out is None:
@@ -455,7 +459,8 @@ class Graph:
             return None
         length = math.prod(x.shape[a] for a in axes)
         rows = x.numel // max(length, 1)
-        if length < 16384 or rows >= 64:
+        # a row that stays in the second cache is better gone through again in one kernel
+        if length < 16384 or rows >= (16 if length <= 65536 else 64):
             return None
         last = axes[-1]
         if len(axes) > 1 and length // x.shape[axes[0]] >= 64 and x.shape[axes[0]] > 1:
@@ -586,6 +591,11 @@ class Graph:
             and _same_strides(shape, strides, contiguous_strides(x.shape))
         ):
             return x
+        if x.op == "bitcast" and x.srcs[0].dtype.name in complexes.PARTED and x.dtype.kind == "f":
+            z, steps = x.srcs[0], [s for s, n in zip(strides, shape, strict=True) if n > 1]
+            if x.numel == 2 * z.numel and not any(s % 2 for s in steps):  # every second: one part
+                half = tuple(s // 2 for s in strides)
+                return self.parts(self.view_of(z, shape, half, offset // 2))[offset % 2]
         simple = _simple_view(self, x, shape, strides, offset)
         return self.as_strided(x, shape, strides, offset) if simple is None else simple
 

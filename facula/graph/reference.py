@@ -281,7 +281,7 @@ BINARY: dict[str, Callable[[Array, Array], Array]] = {
 def _reduce(kind: str, x: Array, axes: tuple[int, ...]) -> Array:
     if kind.startswith("arg"):
         return _arg_reduce(kind, x, axes)
-    if kind == "sum":
+    if kind in ("sum", "row_sum"):
         wide = np.float64 if x.dtype == np.float32 and x.size < 1 << 16 else None
         return np.sum(x, axis=axes, keepdims=True, dtype=wide).astype(x.dtype)
     if kind == "prod":

@@ -212,7 +212,25 @@ def avg_pool_backward(
     ]
 
 
+def max_pool_backward(
+    g: Array,
+    index: Array,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    size: Sizes,
+) -> Array:
+    """The gradient of max_pool's input, whose space dims are `size`: g goes where maxima were."""
+    n, c = g.shape[:2]
+    x = np.zeros((n * c, math.prod(size)), g.dtype)
+    rows = np.arange(n * c)[:, None]
+    np.add.at(x, (rows, index.reshape(n * c, -1)), g.reshape(n * c, -1))
+    return x.reshape(n, c, *size)
+
+
 TEMPLATES["max_pool"] = max_pool
+TEMPLATES["max_pool_backward"] = max_pool_backward
 TEMPLATES["avg_pool"] = avg_pool
 TEMPLATES["avg_pool_backward"] = avg_pool_backward
 

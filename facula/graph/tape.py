@@ -28,12 +28,14 @@ MAX_KNOWN = 50_000  # what an operator keeps of geometries and arguments it has 
 class Storage:
     """A value that tensors share: pending on a tape, or a buffer."""
 
-    __slots__ = ("__weakref__", "buf", "i", "meta", "pin", "tape", "version")
+    __slots__ = ("__weakref__", "buf", "i", "meta", "pin", "span", "tape", "version")
 
     buf: Any  # a runtime buffer, or None while pending
     i: int
     meta: Meta  # natural geometry: contiguous
     pin: Any  # weak reference to what shows this memory outside, or None
+    # (version, least, largest) element of an index that was looked at; unset on most
+    span: tuple[int, int, int]
     tape: Tape | None
     version: int
 
@@ -142,6 +144,7 @@ class Inst:
         "op",
         "outs",
         "params",
+        "record",
         "types",
     )
 
@@ -152,6 +155,7 @@ class Inst:
         self.meta = outs[0] if outs else None
         self.multi = len(outs) != 1
         self.n_scalars = n_scalars  # run-time numbers it reads
+        self.record: Any = None  # what records it, kept by `ops/apply` for the next time
         # types of the parameters, where numbers of different types could be taken for each other
         self.types = (
             tuple(map(type, params))

@@ -69,7 +69,7 @@ def _shape(
     d_vectors = min(most, -(-a.d // n))
     rows = 6 if 8 * max(vectors, d_vectors) > target.n_vector_registers - 4 else 8
     order = "" if mask is None else "k" if mask.strides[3] == 1 else "g"
-    whole = kind == "backward" and a.d % (d_vectors * n) == 0
+    whole = kind != "delta" and a.d % (d_vectors * n) == 0
     shape = AttentionShape(kind, a.dtype, vectors, d_vectors, a.causal, order, rows, whole)
     return shape, vectors * n
 

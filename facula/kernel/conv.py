@@ -255,10 +255,11 @@ def _wide_cut(job: Job, rows: int, vectors: int, cols: int) -> _Cut | None:
         most = -(-most // 2)
     most = min(most, oh)
 
+    shared = max(job.taps[0].reach - job.stride[0], 0)  # rows that a task copies as well
+
     def cost(count: int) -> float:
         tiles = sum(
-            -(-min(count, oh - h) * width // cols) + 0.3 * job.taps[0].reach
-            for h in range(0, oh, count)
+            -(-min(count, oh - h) * width // cols) + 0.3 * (1 + shared) for h in range(0, oh, count)
         )
         return tiles - 0.001 * count
 
@@ -506,7 +507,8 @@ def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> Ma
     direct = cut.wide or ahead
     shape = ConvShape(
         *(job.dtype, cut.rows, cut.vectors, 2, 1 if ahead else _stride_kind(job)),
-        *(0 if direct else _run_vectors(job, cols, lanes), staged, job.scatter, cut.wide, ahead),
+        0 if direct else _run_vectors(job, cols, lanes),
+        *(staged, job.scatter and (2 if y_strides[3] == 2 else 1), cut.wide, ahead),
         epilogue,
     )
     cost = 2.0 * m * columns * k * -(-job.n // cut.images) * job.groups / 120 + 500

@@ -203,8 +203,8 @@ class _Interpreter:
 
 
 def _empty(kind: str, x: Array) -> Array:
-    if kind in ("sum", "prod", "any", "all"):
-        number: float = {"sum": 0, "prod": 1, "any": 0, "all": 1}[kind]
+    if kind in ("sum", "row_sum", "prod", "any", "all"):
+        number: float = {"sum": 0, "row_sum": 0, "prod": 1, "any": 0, "all": 1}[kind]
     elif kind in ("argmax", "argmin"):
         number = 0
     elif x.dtype.kind == "f":
@@ -225,6 +225,7 @@ REDUCE: dict[str, Callable[[Array], Any]] = {
     "argmax": lambda x: np.argmax(x, -1),
     "argmin": lambda x: np.argmin(x, -1),
 }
+REDUCE["row_sum"] = REDUCE["sum"]
 
 
 def convert(x: Array, source: str, dtype: str) -> Array:

@@ -144,7 +144,9 @@ _DOT_TILES = {32: ((1, 8), (2, 8), (3, 5), (4, 4)), 16: ((1, 8), (2, 4), (2, 4),
 _PACK_AHEAD = 16_000_000  # products from this many multiplications on
 _LARGE = 100_000_000
 _LONG_K = 1024
-_FOLLOWED = 320  # along rows of A at least so long the micro-kernel goes without packing
+_FOLLOWED = 320  # along rows of A at least so long the micro-kernel goes without packing,
+_FOLLOWED_512 = 48  # or so long, where registers are wide and many
+_FAR = 2_000_000  # bytes of B that come from beyond the caches of a core
 _SMALL = 200_000  # products of a few microseconds
 
 
@@ -175,12 +177,15 @@ def tiling(p: Problem, target: Target) -> Tiling:
         return _dot_tiling(p, target)
     rows, vectors = _micro_tile(p, lanes, target)
     cols = vectors * lanes
+    if _streams(p, number):
+        return _streamed(p, rows, vectors, cols)
     block_m, block_n = _block(p, rows, cols)
     blocks_m, blocks_n = -(-p.m // block_m), -(-p.n // block_n)
     # What several tasks would pack again and again is packed once, before.
     large = p.work >= _PACK_AHEAD
-    in_rows = number.is_plain and p.a_unit == "k" and p.k >= _FOLLOWED
-    ahead_a = large and blocks_n >= 3 and p.m > 1 and not in_rows
+    followed = _FOLLOWED_512 if target.vector_bytes == 64 else _FOLLOWED
+    in_rows = number.is_plain and p.a_unit == "k" and p.k >= followed
+    ahead_a = large and p.m > 1 and not in_rows and (blocks_n >= 3 or p.a_unit == "p")
     ahead_b = large and blocks_m >= 3
     part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
     block_k = _even(max(part or p.k, 1), _LONG_K, 8) if p.held.is_plain else max(part or p.k, 1)
@@ -199,8 +204,28 @@ def tiling(p: Problem, target: Target) -> Tiling:
     )
 
 
+def _streams(p: Problem, number: Number) -> bool:
+    """Whether the time goes into reading B by its rows, which one task can do in whole."""
+    direct = p.m <= 2 and p.b_unit == "p" and number.is_plain
+    return direct and p.n <= 16384 and p.n * p.k * number.bytes >= _FAR
+
+
+def _streamed(p: Problem, rows: int, vectors: int, cols: int) -> Tiling:
+    """One or two rows of A: B is read once, and fastest by long stretches of memory.
+
+    So tasks do whole rows of B and part of k; sums wait in the first cache in between.
+    """
+    block_n = _even(p.n, 4096, cols)
+    tasks = p.count * -(-p.n // block_n)
+    parts = min(-(-16 // tasks), p.k // 128) if tasks < 8 else 1
+    part = _even(p.k, -(-p.k // parts), 8) if parts > 1 else 0
+    return Tiling(rows, vectors, rows, block_n, 32, rows, True, True, part=part)
+
+
 def _long(p: Problem) -> bool:
     """Much of k for a small C, as in the gradient of a weight."""
+    if p.b_unit == "k" and p.m <= 96 and p.n >= 512:  # columns alone give tasks enough
+        return False
     return p.k >= 2048 and p.k >= 4 * max(p.m, p.n) and p.work >= 4_000_000
 
 
@@ -216,7 +241,9 @@ def _part_of_k(p: Problem, blocks: int) -> int:
 def _wants_dots(p: Problem, number: Number, lanes: int) -> bool:
     if p.b_strides[0] != 1 or p.a_strides[1] != 1 or (p.b_unit == "p" and p.k > 1 and p.n > 1):
         return False
-    return number.is_float and (p.m <= 4 or (p.m <= 96 and p.k >= 16 * lanes))
+    if not number.is_float or (p.m > 4 and p.n * p.k * number.bytes >= _FAR):
+        return False
+    return p.m <= 4 or (p.m <= 96 and p.k >= 16 * lanes)
 
 
 def _dot_tiling(p: Problem, target: Target) -> Tiling:

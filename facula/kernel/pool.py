@@ -78,7 +78,11 @@ def plan_max_pool_gradient(
     pool: Pool, dx: Image, dy: Image, indices: tuple[int, int]
 ) -> list[Step]:
     """The gradient of the input: dy goes where the maximum was; all of dx is written."""
-    shape = PoolShape("max_back", pool.dtype, dense=dx.strides[2] == pool.w)
+    dense = dx.strides[2] == pool.w
+    whole = dense and dy.strides[2] == pool.out[1] and pool.h * pool.w < 1 << 31
+    windows = zip(pool.kernel, pool.stride, pool.dilation, strict=True)
+    apart = whole and all(d * (k - 1) < s for k, s, d in windows)
+    shape = PoolShape("max_back", pool.dtype, dense=dense, apart=apart)
     return [_step(pool, shape, dx, dy, indices)]
 
 

@@ -70,7 +70,7 @@ SHIFTS = frozenset({"shl", "shr"})
 BINARY = BINARY_FLOAT | BINARY_NUMBER | COMPARE | BINARY_BITS | SHIFTS
 TERNARY = frozenset({"where", "fma"})
 
-REDUCTIONS = frozenset({"sum", "prod", "max", "min", "any", "all", "argmax", "argmin"})
+REDUCTIONS = frozenset({"sum", "row_sum", "prod", "max", "min", "any", "all", "argmax", "argmin"})
 
 
 STORES = frozenset({"store", "store2", "accumulate"})

@@ -1,4 +1,8 @@
-"""Recurrent layers as steps: packing the weights, then one step of a kernel per time step."""
+"""Recurrent layers as steps: packing the weights, then one step of a kernel per time step.
+
+Where the batch alone gives enough tasks, one step of a kernel goes through all times: a task is some
+rows of the batch, which never need the others.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_epilogue import BIAS_N
 from facula.llvm.tile_gemm import UNROLL
 from facula.llvm.tile_recurrent import GATES, RecurrentShape, RecurrentWriter, arrays_of
+from facula.llvm.tile_sweep import SweepShape, SweepWriter
 
 At = tuple[int, int] | None  # slot and offset
 
@@ -38,6 +43,12 @@ _NARROW = {
     16: {4: (6, 1), 3: (4, 1), 1: (8, 1)},
 }
 _FEW = 7  # registers of hidden units
+# Sweeps through all times: up to how many bytes of weights (which have to stay in the second cache:
+# each task reads all of them in every step), most rows of a task, registers of hidden units in a panel.
+_SWEEPS: dict[int, tuple[tuple[int, int, tuple[int, ...]], ...]] = {
+    32: ((1 << 20, 8, (2, 1, 3)), (1 << 18, 4, (4, 3, 2, 1))),
+    16: (),  # there it takes as long as single steps
+}
 _TASK = 800_000  # multiplications that are worth a task
 _STRETCH = 16384  # bytes of a panel that a stretch of k takes
 
@@ -94,12 +105,16 @@ def pack_weights(
     slot: int,
     used: int,
     target: Target,
+    vectors: int = 0,
 ) -> tuple[Step, Weights, int]:
-    """Packs weight_hh (slot, offset, row stride): (step, where it is, numbers used so far)."""
+    """Packs weight_hh (slot, offset, row stride): (step, where it is, numbers used so far).
+
+    Panels are `vectors` registers wide; 0 for what single steps take."""
     n = target.vector_bytes // NUMBERS[dtype].compute_bytes
     gates = GATES[mode]
     slot_w, offset, row = w
-    _, vectors = _tile(hidden, 1 if backward else gates, n, target.n_vector_registers)
+    tile = _tile(hidden, 1 if backward else gates, n, target.n_vector_registers)
+    vectors = vectors or tile[1]
     width = vectors * n
     if backward:
         k, batch, strides, unit, side = gates * hidden, (), (), "p", (1, row)
@@ -111,6 +126,29 @@ def pack_weights(
     step, _, _, after = _pack_step(p, mat, (hidden, width, unit, *side), strides, slot, used, pitch)
     panels = -(-hidden // width)
     return step, Weights((slot, used), pitch * width, panels * pitch * width, k), after
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """How a sweep is cut: rows of a task (one tile), registers of hidden units in a panel."""
+
+    rows: int
+    vectors: int
+
+
+def sweep_of(
+    mode: str, backward: bool, sizes: tuple[int, int, int], dtype: str, target: Target
+) -> Sweep | None:
+    """For times, rows and hidden units; None where single time steps are better."""
+    times, rows, hidden = sizes
+    number = NUMBERS[dtype]
+    size = GATES[mode] * hidden * hidden * number.compute_bytes
+    units = -(-hidden // (target.vector_bytes // number.compute_bytes))
+    for limit, most, widths in _SWEEPS[target.n_vector_registers]:
+        if times > 1 and size <= limit and rows > most:
+            part = -(-rows // -(-rows // most))
+            return Sweep(part, min(widths, key=lambda w: -(-units // w) * w))
+    return None
 
 
 @dataclass
@@ -151,5 +189,27 @@ class StepSizes:
             RecurrentShape(self.mode, self.backward, self.dtype, height, vectors, together)
         )
         scratch = part * height * width * gates * number.compute_bytes
-        cost = rows * self.hidden * (gates * depth / 95 + 2.5) + 100
+        # few rows wait for the weights
+        cost = self.hidden * (max(rows, 2) * gates * depth / 95 + rows * 2.5) + 100
         return Step(kernel, args, tasks_m * panels, scratch, cost)
+
+    def sweep(
+        self, cut: Sweep, rows: int, a_row: int, times: list[tuple[At, dict[str, At]]]
+    ) -> Step:
+        """All time steps for `rows` rows; each time has its `a` and arrays as `step` takes them."""
+        gates = 1 if self.backward else GATES[self.mode]
+        number = NUMBERS[self.dtype]
+        width = self.target.vector_bytes // number.compute_bytes * cut.vectors
+        together = _together(gates, cut.rows, cut.vectors, self.target.n_vector_registers)
+        depth, panels = self.weights.depth, -(-self.hidden // width)
+        args = [self.hidden, rows, len(times), a_row, panels]
+        args += [self.weights.panel, self.weights.gate, *self.weights.at]
+        names = arrays_of(self.mode, self.backward)
+        for a, arrays in times:
+            args += [depth if a else 0, *(a or self.weights.at)]
+            for name in names:
+                args += arrays.get(name) or (-1, 0)
+        shape = SweepShape(self.mode, self.backward, self.dtype, cut.rows, cut.vectors, together)
+        scratch = cut.rows * width * gates * number.compute_bytes
+        cost = len(times) * rows * self.hidden * (gates * depth / 95 + 2.5) + 100
+        return Step(written_kernel(shape, SweepWriter), args, -(-rows // cut.rows), scratch, cost)

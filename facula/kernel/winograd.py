@@ -25,7 +25,7 @@ _TURNED = (
     1_000_000  # turned numbers of an operand that are kept at a time; images take turns beyond
 )
 _TILES = 64  # of a task
-_MOST_ROWS = {32: 10, 16: 5}  # of a register tile whose rows lie apart, and side by side
+_MOST_ROWS = {32: 12, 16: 5}  # of a register tile whose rows lie apart, and side by side
 _PRODUCT_ROWS = {32: (14, 2), 16: (6, 2)}
 _CHANNELS = 64  # channels, and result channels, of a task of the weight's gradient
 
@@ -215,7 +215,8 @@ def plan_winograd(
     ahead = blocks * rounds > 2
     end = v.end
     steps: list[Step] = []
-    stretch = min(c, 64 if block * tiles[1] <= 32 else 32)
+    few = block * tiles[1] <= 32 or target.n_vector_registers == 32
+    stretch = min(c, 64 if few else 32)
     u_row = cols
     if ahead:
         u_row = tasks_m * cols

@@ -36,7 +36,7 @@ class Builder:
         self.block = "entry"
         self.fma = fma
         self.mask = mask
-        self.scalef = False  # whether ldexp of a vector is an instruction
+        self.avx512 = False  # whether there are the instructions of `estimate`
         self._n = 0
 
     def let(self, text: str) -> str:
@@ -241,17 +241,10 @@ class Lanes:
         return r
 
     def poly_pairs(self, x: str, coefficients: list[float] | tuple[float, ...]) -> str:
-        """The same by Estrin's rule: shorter chains for long polynomials."""
-        terms = [self.c(c) for c in coefficients]
-        power = x
-        while len(terms) > 1:
-            pairs = [self.fma(terms[k + 1], power, terms[k]) for k in range(0, len(terms) - 1, 2)]
-            if len(terms) % 2:
-                pairs.append(terms[-1])
-            terms = pairs
-            if len(terms) > 1:
-                power = self.mul(power, power)
-        return terms[0]
+        """The same, even and odd powers apart: chains of half the length for one instruction more."""
+        square = self.mul(x, x)
+        odd = self.poly(square, coefficients[1::2])
+        return self.fma(odd, x, self.poly(square, coefficients[::2]))
 
     # integers of the float's size
 
@@ -281,6 +274,24 @@ class Lanes:
     def logic(self, op: str, x: str, y: str) -> str:
         """and, or, xor of truth values."""
         return self.let(f"{op} {self.b} {x}, {y}")
+
+    def where(self, rare: str, usual: str, other: Callable[[], str]) -> str:
+        """`usual`, and in lanes where `rare` holds what `other` writes, run if there are any.
+
+        Lane by lane, so that a lane's value does not depend on its neighbours.
+        """
+        builder, some = self.builder, rare
+        if self.n:
+            full = f"llvm.vector.reduce.or.v{self.n}i1"
+            some = self.let(builder.intrinsic(full, "i1", [(self.b, rare)]))
+        cold, done, before = builder.label("cold"), builder.label("done"), builder.block
+        builder.do(f"br i1 {some}, label %{cold}, label %{done}")
+        builder.begin(cold)
+        exact = self.select(rare, other(), usual)
+        after = builder.block
+        builder.do(f"br label %{done}")
+        builder.begin(done)
+        return self.let(f"phi {self.f} [ {usual}, %{before} ], [ {exact}, %{after} ]")
 
     # changes of shape and type
 

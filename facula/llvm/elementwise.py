@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from facula.kernel.program import ITEMSIZE, UNSIGNED
-from facula.llvm import vmath, vmath_more
+from facula.llvm import estimate, vmath, vmath_more, vmath_pow
 from facula.llvm.build import REGISTER, Builder, Lanes
 
 # dtype of the operands, dtype of the result, lanes of the operands' type, names -> name
@@ -199,7 +199,7 @@ def _where(v: Lanes, dtype: str, c: str, x: str, y: str) -> str:
     return v.select(c, x, y)
 
 
-_MORE = ("asin", "acos", "atan", "asinh", "acosh", "atanh", "erfc", "lgamma", "atan2", "nextafter",
+_MORE = ("asin", "acos", "atan", "asinh", "acosh", "atanh", "erfc", "erfinv", "lgamma", "atan2", "nextafter",
          "hypot", "fmod", "mantissa", "exponent")  # fmt: skip
 
 FLOAT: dict[str, Writer] = {
@@ -207,7 +207,7 @@ FLOAT: dict[str, Writer] = {
     "abs": _intrinsic("fabs"),
     "sign": _sign,
     "relu": _relu,
-    "sqrt": _intrinsic("sqrt"),
+    "sqrt": _vector(estimate.root),
     "rsqrt": lambda v, dtype, x: v.div(v.c(1.0), v.call("sqrt", x)),
     "reciprocal": lambda v, dtype, x: v.div(v.c(1.0), x),
     "floor": _intrinsic("floor"),
@@ -251,9 +251,8 @@ FLOAT: dict[str, Writer] = {
     "tanh": _vector(vmath.tanh),
     "sigmoid": _vector(vmath.sigmoid),
     "erf": _vector(vmath.erf),
-    "erfinv": _vector(vmath.erfinv),
     "digamma": _vector(vmath.digamma),
-    "pow": _vector(vmath.pow),
+    "pow": _vector(vmath_pow.pow),
     **{name: _vector(getattr(vmath_more, name)) for name in _MORE},
 }
 

@@ -63,7 +63,7 @@ class LoopEmitter:
         self.n_dims = program.n_outer + program.n_inner
         self.vector_dim = program.n_outer - 1 if self.outer_mode else self.n_dims - 1
         self.b = Builder(target.has_fma, target.has_mask)
-        self.b.scalef = target.has_mask and target.triple.startswith("x86_64")
+        self.b.avx512 = target.has_mask and target.triple.startswith("x86_64")
         lanes = self.shape.lanes
         self.vector = Values(self.b, lanes)
         self.scalar = Values(self.b, 0)
@@ -377,7 +377,11 @@ class LoopEmitter:
                 reductions.combine(self.vector, kind, dtype, names[k], names[k + 1], ties=True)
                 for k in range(0, len(names), 2)
             ]
-        self.values[i] = reductions.fold_lanes(self.vector, kind, dtype, names[0])[-1]
+        if kind == "row_sum":
+            size = self.size[self.vector_dim]
+            self.values[i] = reductions.fold_row(self.vector, dtype, names[0][0], size)
+        else:
+            self.values[i] = reductions.fold_lanes(self.vector, kind, dtype, names[0])[-1]
         self._spread(i)
 
     def _nest(self, p: int, d: int, slots: list[tuple[int, int]]) -> None:
@@ -408,7 +412,7 @@ class LoopEmitter:
 
     def _is_float_sum(self, i: int) -> bool:
         kind, dtype, _ = self._reduced(i)
-        return kind == "sum" and dtype in FLOATS
+        return kind in ("sum", "row_sum") and dtype in FLOATS
 
     def _in_blocks(self, size: str, slots: list[tuple[int, int]], body: LoopBody) -> None:
         """A loop whose float sums are summed up block by block: long sums lose fewer digits."""

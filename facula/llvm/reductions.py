@@ -10,6 +10,7 @@ from facula.llvm.elementwise import FLOAT, INTEGER, Values
 
 _COMBINE = {
     "sum": "add",
+    "row_sum": "add",
     "prod": "mul",
     "max": "maximum",
     "min": "minimum",
@@ -26,8 +27,8 @@ def parts(kind: str, dtype: str) -> list[str]:
 def start(kind: str, dtype: str) -> list[str]:
     """Literals that the parts of an accumulator begin with (of scalar type)."""
     register = REGISTER[dtype]
-    if kind in ("sum", "prod", "any", "all"):
-        return [literal(register, {"sum": 0, "prod": 1, "any": 0, "all": 1}[kind])]
+    if kind in ("sum", "row_sum", "prod", "any", "all"):
+        return [literal(register, {"sum": 0, "row_sum": 0, "prod": 1, "any": 0, "all": 1}[kind])]
     greatest = kind in ("max", "argmax")
     if dtype in FLOATS:
         number: float | int = -math.inf if greatest else math.inf
@@ -76,6 +77,26 @@ def _better(values: Values, kind: str, dtype: str, old: str, new: str) -> str:
     beyond = v.cmp("o" + how, new, old)
     first_nan = v.logic("and", v.cmp("uno", new, new), v.cmp("ord", old, old))
     return v.logic("or", beyond, first_nan)
+
+
+def fold_row(values: Values, dtype: str, total: str, n: str) -> str:
+    """The sum of all lanes; of a row of n that is shorter than the register, one by one.
+
+    So PyTorch's softmax adds up rows, whose last digits are in what users print.
+    """
+    v, b = values[dtype], values.builder
+    short, long, done = b.label("short"), b.label("long"), b.label("summed")
+    b.do(f"br i1 {b.let(f'icmp slt i64 {n}, {values.n}')}, label %{short}, label %{long}")
+    b.begin(short)
+    name = f"llvm.vector.reduce.fadd.{v.suffix}"
+    ordered = b.let(b.intrinsic(name, REGISTER[dtype], [(REGISTER[dtype], "0.0"), (v.f, total)]))
+    b.do(f"br label %{done}")
+    b.begin(long)
+    (folded,) = fold_lanes(values, "sum", dtype, [total])
+    after = b.block
+    b.do(f"br label %{done}")
+    b.begin(done)
+    return b.let(f"phi {REGISTER[dtype]} [ {ordered}, %{short} ], [ {folded}, %{after} ]")
 
 
 def fold_lanes(values: Values, kind: str, dtype: str, parts_: list[str]) -> list[str]:

@@ -50,7 +50,7 @@ NUMBERS = {
     "int16": Number("int16", "i16", 2, "i16", 2),
 }
 
-_BYTES = {"float": 4, "double": 8, "half": 2, "i8": 1, "i16": 2, "i32": 4, "i64": 8}
+_BYTES = {"float": 4, "double": 8, "half": 2, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "ptr": 8}
 _MANGLED = {"float": "f32", "double": "f64", "half": "f16"}
 
 
@@ -151,8 +151,8 @@ class Emit:
         q = self.div(a, b)
         return q, self.sub(a, self.mul(q, b))
 
-    def ceil_div(self, a: Value, b: int) -> Value:
-        return self.div(self.add(a, b - 1), b)
+    def ceil_div(self, a: Value, b: Value) -> Value:
+        return self.div(self.add(a, self.sub(b, 1)), b)
 
     def least(self, a: Value, b: Value) -> Value:
         self.declare("i64 @llvm.smin.i64(i64, i64)")
@@ -221,6 +221,10 @@ class Emit:
     def mask(self, n: int, count: Value) -> str:
         """Lanes below count (which may be negative or large)."""
         clipped = self.most(self.least(count, n), 0)
+        if self.target.has_mask and n in (8, 16, 32):
+            # Not by comparing: the constant compared with would hold a register in all loops.
+            bits = self.sub(self.let(f"shl i64 1, {clipped}"), 1)
+            return self.let(f"bitcast i{n} {self.let(f'trunc i64 {bits} to i{n}')} to <{n} x i1>")
         narrow = self.let(f"trunc i64 {clipped} to i32")
         limit = self.splat(n, "i32", narrow)
         iota = ", ".join(f"i32 {x}" for x in range(n))
@@ -240,6 +244,25 @@ class Emit:
             with way.no:
                 part = self.let(call)
         return way.merge(v, whole, part)
+
+    def collect(self, n: int, ty: str, ptr: str, places: str, mask: str) -> str:
+        """ptr[places], n numbers by a vector of n i32; zeros where the mask is not."""
+        v, m, wide = vec(n, ty), f"<{n} x i1>", f"<{n} x i64>"
+        name = f"llvm.masked.gather.{mangled(n, ty)}.v{n}p0"
+        self.declare(f"{v} @{name}(<{n} x ptr>, i32, {m}, {v})")
+        index = self.let(f"sext <{n} x i32> {places} to {wide}")
+        at = self.let(f"getelementptr {ty}, ptr {ptr}, {wide} {index}")
+        of = f"<{n} x ptr> {at}, i32 {_BYTES[ty]}, {m} {mask}, {v} zeroinitializer"
+        return self.let(f"call {v} @{name}({of})")
+
+    def deal(self, n: int, ty: str, value: str, ptr: str, places: str, mask: str) -> None:
+        """ptr[places] = value, by a vector of n i32, where the mask is."""
+        v, m, wide, at = vec(n, ty), f"<{n} x i1>", f"<{n} x i64>", f"<{n} x ptr>"
+        name = f"llvm.masked.scatter.{mangled(n, ty)}.v{n}p0"
+        self.declare(f"void @{name}({v}, {at}, i32, {m})")
+        index = self.let(f"sext <{n} x i32> {places} to {wide}")
+        to = self.let(f"getelementptr {ty}, ptr {ptr}, {wide} {index}")
+        self.do(f"call void @{name}({v} {value}, {at} {to}, i32 {_BYTES[ty]}, {m} {mask})")
 
     def masked_store(self, n: int, ty: str, value: str, ptr: str, mask: str) -> None:
         v, m = vec(n, ty), f"<{n} x i1>"
@@ -468,8 +491,15 @@ class MathHost:
         self.emit = emit
         self.let = emit.let
         self.fma = emit.target.has_fma
-        self.scalef = emit.target.has_mask and emit.target.triple.startswith("x86_64")
+        self.avx512 = emit.target.has_mask and emit.target.triple.startswith("x86_64")
         self.helpers: dict[str, str] = {}
+        self.do = emit.do
+        self.label = emit.fresh
+        self.begin = emit.label
+
+    @property
+    def block(self) -> str:
+        return self.emit.block
 
     def intrinsic(self, name: str, result: str, args: list[tuple[str, str]]) -> str:
         self.emit.declare(f"{result} @{name}({', '.join(t for t, _ in args)})")

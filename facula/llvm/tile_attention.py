@@ -14,7 +14,7 @@ from facula.llvm import vmath
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
 from facula.llvm.tile_gemm import TaskFrame
-from facula.llvm.tile_pack import lanes_of, pack, sums, transpose
+from facula.llvm.tile_pack import lanes_of, pack, sums
 
 _NAMES = ("q", "k", "v", "out", "lse", "mask")
 FORWARD = (
@@ -104,15 +104,26 @@ class AttentionWriter:
     def save(self, value: str, p: str, j: Value = 0) -> None:
         self.b.store(self.v, value, self.b.at(p, j, self.ty), self.ty)
 
+    def exp(self, x: str) -> str:
+        """e^x, but 0 below the normal numbers: those take processors many times as long, and masks
+        give nothing else."""
+        math = self.math
+        lowest = math.c({"float": -87.0, "double": -708.0}[self.ty])
+        tiny = math.cmp("olt", x, lowest)
+        return math.select(tiny, "zeroinitializer", vmath.exp(math, math.upper(lowest, x)))
+
     # -- products ----------------------------------------------------------------------------
 
-    def product(self, a_rows, a_step, b_row, b_step, depth, start, masks=None) -> list[str]:
-        """start[i, j] + sum over k of a_rows[i][k * a_step] * b_row[k * b_step + lanes j]."""
+    def product(
+        self, a_rows, a_step, b_row, b_step, depth, start, masks=None, first=0
+    ) -> list[str]:
+        """start[i, j] + sum over k in [first, depth) of a_rows[i][k * a_step] * b_row[k * b_step + lanes j]."""
         b, n, ty = self.b, self.n, self.ty
         count = len(start)
         vectors = count // len(a_rows)
-        carried = [(self.v, x) for x in start] + [("i64", 0), ("ptr", b_row)]
-        with b.loop(0, depth, 1, carried) as k:
+        here = b.at(b_row, b.mul(first, b_step), ty)
+        carried = [(self.v, x) for x in start] + [("i64", b.mul(first, a_step)), ("ptr", here)]
+        with b.loop(first, depth, 1, carried) as k:
             index, here = k.vars[count:]
             columns = []
             for j in range(vectors):
@@ -126,6 +137,60 @@ class AttentionWriter:
             k.next += [b.add(index, a_step), b.at(here, b_step, ty)]
         return k.vars[:count]
 
+    def columns(self, i: Value) -> list[str] | None:
+        """Which of a tile's columns there are; None for all."""
+        if self.shape.whole:
+            return None
+        return [
+            self.b.mask(self.n, self.b.sub(self.arg("d"), self.b.add(i, j * self.n)))
+            for j in range(self.shape.d_vectors)
+        ]
+
+    def place_rows(self) -> None:
+        """How far apart rows in scratch are: whole tiles."""
+        b, width = self.b, self.shape.d_vectors * self.n
+        self.d_row = b.mul(b.ceil_div(self.arg("d"), width), width)
+
+    # -- causality ---------------------------------------------------------------------------
+    #
+    # In a block, query i sees key k where k <= i + edge.
+
+    def place_block(self, q0: Value, k0: Value, keys: Value) -> None:
+        """Which keys each register of queries looks at: the first `counts[j]`, all lanes `wholes[j]`."""
+        b, n, vectors = self.b, self.n, self.shape.vectors
+        self.counts = self.wholes = [keys] * vectors
+        if not self.shape.causal:
+            return
+        self.edge = b.sub(q0, k0)
+
+        def within(count: Value) -> Value:
+            return b.most(b.least(b.add(self.edge, count), keys), 0)
+
+        self.counts = [within((j + 1) * n) for j in range(vectors)]
+        self.wholes = [within(j * n + 1) for j in range(vectors)]
+
+    def reach(self, query: Value, keys: Value) -> Value:
+        """How many of the keys a tile of queries looks at."""
+        if not self.shape.causal:
+            return keys
+        seen = self.b.add(self.b.add(query, self.shape.rows), self.edge)
+        return self.b.most(self.b.least(keys, seen), 0)
+
+    def blank(self, scores: str, register: int) -> None:
+        """Zeros after the keys that a register looks at: tiles of products go so far beyond."""
+        b, count = self.b, self.counts[register]
+        with b.loop(count, b.add(count, self.shape.rows)) as key:
+            place = b.add(b.mul(key.i, self.width), register * self.n)
+            self.save("zeroinitializer", scores, place)
+
+    def sighted(self, key: Value, j: int, score: str) -> str:
+        """A score of register j, minus infinity where a query does not see the key."""
+        b, n = self.b, self.n
+        # Lane i is query j n + i: allowed from lane (key - edge - j n) on.
+        ahead = b.mask(n, b.sub(key, b.add(self.edge, j * n)))
+        lowest = self.math.c(float("-inf"))
+        return b.let(f"select <{n} x i1> {ahead}, {self.v} {lowest}, {self.v} {score}")
+
     def near(self, rows: list[str], ahead: Value) -> None:
         """Begin to bring the rows of the next tile near: too short for the processor to see them come."""
         b = self.b
@@ -138,18 +203,33 @@ class AttentionWriter:
     ):
         """out[key][query] = rows[key] . packed[:, query] for `count` keys."""
         b, shape = self.b, self.shape
-        zeros = ["zeroinitializer"] * (shape.rows * shape.vectors)
         last = b.sub(count, 1)
         with b.loop(0, count, shape.rows) as i:
             places = [b.least(b.add(i.i, r), last) for r in range(shape.rows)]
             a_rows = [b.at(rows, b.mul(p, step), self.ty) for p in places]
             self.near(a_rows, b.mul(step, shape.rows))
-            acc = self.product(a_rows, 1, packed, self.width, self.arg("d"), zeros)
             place = b.at(out, b.mul(i.i, self.width), self.ty)
-            for j, value in enumerate(acc):
-                if scaled:
-                    value = b.times(self.n, self.ty, value, self.scale)
-                self.save(value, place, j * self.n)
+            if shape.causal:
+                blind = b.div(b.most(b.sub(i.i, self.edge), 0), self.n)
+                for j in range(shape.vectors):  # the registers before see none of these keys
+                    with b.when(b.test("eq", blind, j)):
+                        self._score_tile(a_rows, packed, place, j, scaled)
+            else:
+                self._score_tile(a_rows, packed, place, 0, scaled)
+
+    def _score_tile(
+        self, a_rows: list[str], packed: str, place: str, first: int, scaled: bool
+    ) -> None:
+        """A tile of scores, for the registers of queries from `first` on."""
+        n, vectors = self.n, self.shape.vectors - first
+        zeros = ["zeroinitializer"] * (self.shape.rows * vectors)
+        packed = self.b.at(packed, first * n, self.ty)
+        acc = self.product(a_rows, 1, packed, self.width, self.arg("d"), zeros)
+        for i, value in enumerate(acc):
+            r, j = divmod(i, vectors)
+            if scaled:
+                value = self.b.times(n, self.ty, value, self.scale)
+            self.save(value, place, r * self.width + (first + j) * n)
 
     def limits(self, q0: Value) -> Value:
         """Keys that a block of queries looks at."""
@@ -172,17 +252,12 @@ class AttentionWriter:
         strides = (arg("mask_t"), 1 if self.shape.mask == "k" else arg("mask_k"))
         pack(b, self.number, self.shape.mask, src, strides, self.width, count, keys, dst)
 
-    def masked(self, score: str, mask: str, key: Value, j: Value, k0: Value, q0: Value) -> str:
-        """A score with the mask added, minus infinity where causality forbids it."""
-        b, n, ty = self.b, self.n, self.ty
-        if self.shape.mask:
-            score = b.plus(n, ty, score, self.load(mask, b.add(b.mul(key, self.width), j)))
-        if self.shape.causal:
-            # Lane i is query q0 + j + i: allowed from lane (k0 + key - q0 - j) on.
-            ahead = b.mask(n, b.sub(b.add(k0, key), b.add(q0, j)))
-            lowest = self.math.c(float("-inf"))
-            score = b.let(f"select <{n} x i1> {ahead}, {self.v} {lowest}, {self.v} {score}")
-        return score
+    def masked(self, score: str, mask: str, key: Value, j: Value) -> str:
+        """A score with the mask added."""
+        if not self.shape.mask:
+            return score
+        added = self.load(mask, self.b.add(self.b.mul(key, self.width), j))
+        return self.b.plus(self.n, self.ty, score, added)
 
 
 class ForwardWriter(AttentionWriter):
@@ -196,101 +271,127 @@ class ForwardWriter(AttentionWriter):
         kv_head = b.div(head, arg("repeat"))
         q0 = b.mul(block, width)
         count = b.least(width, b.sub(arg("t"), q0))
-        self.m, self.l, self.corr = (self.take(width) for _ in range(3))
+        self.place_rows()
+        self.m, self.l, self.corr, self.factor = (self.take(width) for _ in range(4))
         packed = self.take(b.mul(arg("d"), width))
-        acc = self.take(b.mul(b.add(arg("d"), self.shape.rows), width))
+        self.sums = self.take(b.mul(self.d_row, width + self.shape.rows))
         scores = self.take((self.shape.keys + self.shape.rows) * width)
         mask = self.take((self.shape.keys + 2) * width) if self.shape.mask else ""
+        self.spare = self.take(self.d_row)
         q = self.row(self.base("q", batch, head), "q", q0)
         self.pack_queries(q, arg("q_t"), count, packed)
-        self._begin(acc)
+        for j in range(self.shape.vectors):
+            self.save(self.math.c(float("-inf")), self.m, j * self.n)
+            self.save("zeroinitializer", self.l, j * self.n)
         k, v = self.base("k", batch, kv_head), self.base("v", batch, kv_head)
+        out, lse = self.base("out", batch, head), self.base("lse", batch, head)
         given = self.base("mask", batch, head) if self.shape.mask else ""
         end = self.limits(q0)
         with b.loop(0, end, self.shape.keys) as k0:
             keys = b.least(self.shape.keys, b.sub(end, k0.i))
+            self.place_block(q0, k0.i, keys)
             self.score_block(self.row(k, "k", k0.i), arg("k_t"), keys, packed, scores, True)
             self.pack_mask(given, q0, count, k0.i, keys, mask)
-            with b.loop(0, width, self.n) as j:
-                self._softmax(scores, mask, keys, j.i, k0.i, q0)
-            self._accumulate(self.row(v, "v", k0.i), keys, scores, acc)
-        self._finish(acc, batch, head, q0, count)
+            for j in range(self.shape.vectors):
+                self._softmax(scores, mask, j)
+            last = b.test("sge", b.add(k0.i, self.shape.keys), end)
+            with b.when(last):
+                self._divide(b.at(lse, q0, self.ty), count)
+            at = b.test("eq", k0.i, 0), last
+            here = self.row(v, "v", k0.i), scores, self.row(out, "out", q0)
+            self._accumulate(*here, keys, count, at)
 
-    def _begin(self, acc: str) -> None:
-        b = self.b
-        with b.loop(0, self.width, self.n) as j:
-            self.save(self.math.c(float("-inf")), self.m, j.i)
-            self.save("zeroinitializer", self.l, j.i)
-        with b.loop(0, b.mul(self.arg("d"), self.width), self.n) as j:
-            self.save("zeroinitializer", acc, j.i)
-
-    def _softmax(self, scores: str, mask: str, keys: Value, j: Value, k0: Value, q0: Value) -> None:
+    def _softmax(self, scores: str, mask: str, register: int) -> None:
         """One register of queries: scores become exponentials; maximum and sum move on."""
         b, n, ty, math = self.b, self.n, self.ty, self.math
-        before = self.load(self.m, j)
-        with b.loop(0, keys, 1, [(self.v, before)]) as key:
-            place = b.at(scores, b.add(b.mul(key.i, self.width), j), ty)
-            score = self.load(place)
-            if self.shape.mask or self.shape.causal:
-                score = self.masked(score, mask, key.i, j, k0, q0)
-                self.save(score, place)
-            key.next = [math.select(math.cmp("ogt", key.vars[0], score), key.vars[0], score)]
-        top = key.vars[0]
+        j, count, whole = register * n, self.counts[register], self.wholes[register]
+        before = top = self.load(self.m, j)
+        for first, end, all_see in ((0, whole, True), (whole, count, False)):
+            if not all_see and not self.shape.causal:
+                break
+            with b.loop(first, end, 1, [(self.v, top)]) as key:
+                place = b.at(scores, b.add(b.mul(key.i, self.width), j), ty)
+                score = self.masked(self.load(place), mask, key.i, j)
+                if not all_see:
+                    score = self.sighted(key.i, register, score)
+                if self.shape.mask or not all_see:
+                    self.save(score, place)
+                top = key.vars[0]
+                key.next = [math.select(math.cmp("ogt", top, score), top, score)]
         self.save(top, self.m, j)
         # A row of minus infinities: subtract nothing, so that its exponentials are 0.
         none = math.cmp("oeq", top, math.c(float("-inf")))
         top = math.select(none, "zeroinitializer", top)
-        with b.loop(0, keys, 1, [(self.v, "zeroinitializer")]) as key:
+        with b.loop(0, count, 1, [(self.v, "zeroinitializer")]) as key:
             place = b.at(scores, b.add(b.mul(key.i, self.width), j), ty)
-            p = vmath.exp(math, math.sub(self.load(place), top))
+            p = self.exp(math.sub(self.load(place), top))
             self.save(p, place)
             key.next = [b.plus(n, ty, key.vars[0], p)]
-        corr = vmath.exp(math, math.sub(before, top))
+        if self.shape.causal:
+            self.blank(scores, register)
+        corr = self.exp(math.sub(before, top))
         self.save(corr, self.corr, j)
         self.save(b.fma(n, ty, self.load(self.l, j), corr, key.vars[0]), self.l, j)
 
-    def _accumulate(self, v: str, keys: Value, scores: str, acc: str) -> None:
-        """acc[d][query] = acc * corr + sum over keys of v[key][d] * p[key][query]."""
-        b, n, ty, shape, arg = self.b, self.n, self.ty, self.shape, self.arg
-        corr = [self.load(self.corr, j * n) for j in range(shape.vectors)]
-        last = b.sub(arg("d"), 1)
-        with b.loop(0, arg("d"), shape.rows) as i:
-            rows = [b.at(v, b.least(b.add(i.i, r), last), ty) for r in range(shape.rows)]
-            place = b.at(acc, b.mul(i.i, self.width), ty)
-            start = []
-            for r in range(shape.rows):
-                for j in range(shape.vectors):
-                    old = self.load(place, r * self.width + j * n)
-                    start.append(b.times(n, ty, old, corr[j]))
-            total = self.product(rows, arg("v_t"), scores, self.width, keys, start)
-            for j, value in enumerate(total):
-                self.save(value, place, j * n)
-
-    def _finish(self, acc: str, batch: Value, head: Value, q0: Value, count: Value) -> None:
-        """Divide by the sums, and turn [d][query] into rows of the result."""
-        b, n, ty, math, arg = self.b, self.n, self.ty, self.math, self.arg
-        lse = b.at(self.base("lse", batch, head), q0, ty)
-        out = self.row(self.base("out", batch, head), "out", q0)
-        with b.loop(0, count, n) as j:
-            total = self.load(self.l, j.i)
+    def _divide(self, lse: str, count: Value) -> None:
+        """What the sums are multiplied by in the end: one over the row's sum of exponentials."""
+        b, n, ty, math = self.b, self.n, self.ty, self.math
+        for j in range(0, self.width, n):
+            total = self.load(self.l, j)
             some = math.cmp("ogt", total, "zeroinitializer")
-            nan = math.cmp("uno", total, total)
-            some = b.let(f"or <{n} x i1> {some}, {nan}")
+            some = math.logic("or", some, math.cmp("uno", total, total))
             inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
-            value = math.add(self.load(self.m, j.i), vmath.log(math, total))
-            b.masked_store(n, ty, value, b.at(lse, j.i, ty), b.mask(n, b.sub(count, j.i)))
-            with b.loop(0, arg("d"), n) as i:
-                place = b.at(acc, b.add(b.mul(i.i, self.width), j.i), ty)
-                last = b.sub(b.sub(arg("d"), i.i), 1)
-                rows = []
-                for r in range(n):
-                    shift = b.mul(b.least(last, r), self.width)
-                    rows.append(b.times(n, ty, self.load(place, shift), inverse))
-                mask = b.mask(n, b.sub(arg("d"), i.i))
-                for r, value in enumerate(transpose(b, n, ty, rows)):
-                    with b.when(b.test("slt", b.add(j.i, r), count)):
-                        line = self.row(out, "out", b.add(j.i, r))
-                        b.masked_store(n, ty, value, b.at(line, i.i, ty), mask)
+            self.save(inverse, self.factor, j)
+            value = math.add(self.load(self.m, j), vmath.log(math, total))
+            b.masked_store(n, ty, value, b.at(lse, j, ty), b.mask(n, b.sub(count, j)))
+
+    def _accumulate(self, v: str, scores: str, out: str, keys: Value, count: Value, at) -> None:
+        """sums[query][d] = sums * corr + sum over keys of p[key][query] * v[key][d]; the last to out."""
+        b, shape = self.b, self.shape
+        few = self.width % shape.rows or shape.rows
+        with b.loop(0, self.arg("d"), shape.d_vectors * self.n) as i:
+            masks = self.columns(i.i)
+            with b.loop(0, count, shape.rows) as q:
+                here = (q.i, i.i, masks)
+                with b.choose(b.test("sle", b.sub(count, q.i), few)) as way:
+                    with way.yes:
+                        self._add_values(few, here, v, scores, out, keys, count, at)
+                    with way.no:
+                        self._add_values(shape.rows, here, v, scores, out, keys, count, at)
+
+    def _add_values(self, rows: int, here, v, scores, out, keys, count, at) -> None:
+        """A tile of `rows` queries."""
+        b, n, ty, (q, d, masks), (first, last) = self.b, self.n, self.ty, here, at
+        vectors = self.shape.d_vectors
+        tile = [(r, j * n) for r in range(rows) for j in range(vectors)]
+        queries = [b.add(q, r) for r in range(rows)]
+        sums = [b.at(self.sums, b.add(b.mul(x, self.d_row), d), ty) for x in queries]
+        with b.choose(first) as way:
+            with way.yes:
+                pass
+            with way.no:
+                corr = [b.splat(n, ty, b.load(ty, b.at(self.corr, x, ty))) for x in queries]
+                old = [b.times(n, ty, self.load(sums[r], j), corr[r]) for r, j in tile]
+        start = [way.merge(self.v, "zeroinitializer", x) for x in old]
+        a_rows, end = [b.at(scores, x, ty) for x in queries], self.reach(q, keys)
+        step = self.arg("v_t")
+        total = self.product(a_rows, self.width, b.at(v, d, ty), step, end, start, masks)
+        with b.choose(last) as way:
+            with way.yes:
+                factor = [b.splat(n, ty, b.load(ty, b.at(self.factor, x, ty))) for x in queries]
+                for (r, j), value in zip(tile, total, strict=True):
+                    if j == 0:
+                        line = b.at(self.row(out, "out", queries[r]), d, ty)
+                        there = b.test("slt", queries[r], count)
+                        line = b.pick(there, "ptr", line, self.spare)
+                    value, place = b.times(n, ty, value, factor[r]), b.at(line, j, ty)
+                    if masks:
+                        b.masked_store(n, ty, value, place, masks[j // n])
+                    else:
+                        self.save(value, place)
+            with way.no:
+                for (r, j), value in zip(tile, total, strict=True):
+                    self.save(value, sums[r], j)
 
 
 class DeltaWriter(AttentionWriter):
@@ -326,7 +427,7 @@ class BackwardWriter(AttentionWriter):
         self._taken = 0
         kv_heads = b.div(arg("heads"), arg("repeat"))
         batch, kv_head = b.divmod(t, kv_heads)
-        self.d_row = b.mul(b.ceil_div(arg("d"), shape.d_vectors * self.n), shape.d_vectors * self.n)
+        self.place_rows()
         self.lse, self.delta = self.take(self.width), self.take(self.width)
         self.packed_q = self.take(b.mul(arg("d"), self.width))
         self.packed_do = self.take(b.mul(arg("d"), self.width))
@@ -369,42 +470,43 @@ class BackwardWriter(AttentionWriter):
         if self.shape.mask:
             given = self.base("mask", batch, head)
             self.pack_mask(given, q0, count, k0, keys, self.mask)
+        self.place_block(q0, k0, keys)
         self.score_block(kv[0], arg("k_t"), keys, self.packed_q, self.p, True)
         self.score_block(kv[1], arg("v_t"), keys, self.packed_do, self.ds, False)
-        with b.loop(0, self.width, self.n) as j, b.loop(0, keys) as key:
-            self._differentiate(key.i, j.i, k0, q0)
+        for j in range(self.shape.vectors):
+            self._differentiate(j)
         self._add_keys(self.dv, self.p, do, arg("dout_t"), keys, count)
         self._add_keys(self.dk, self.ds, q, arg("q_t"), keys, count)
         dq = self.row(self.base("dq", batch, head), "dq", q0)
         self._add_queries(dq, kv[0], keys, count, b.test("eq", k0, 0))
 
-    def _differentiate(self, key: Value, j: Value, k0: Value, q0: Value) -> None:
-        """p = exp(score - lse), ds = scale p (dp - delta), in place."""
+    def _differentiate(self, register: int) -> None:
+        """p = exp(score - lse), ds = scale p (dp - delta), in place, for one register of queries."""
         b, n, ty, math = self.b, self.n, self.ty, self.math
-        shift = b.add(b.mul(key, self.width), j)
-        lse = self.load(self.lse, j)
+        j, count, whole = register * n, self.counts[register], self.wholes[register]
+        lse, delta = self.load(self.lse, j), self.load(self.delta, j)
         none = math.cmp("oeq", lse, math.c(float("-inf")))
         lse = math.select(none, math.c(float("inf")), lse)
-        score = self.masked(self.load(self.p, shift), self.mask, key, j, k0, q0)
-        p = vmath.exp(math, math.sub(score, lse))
-        self.save(p, self.p, shift)
-        ds = b.times(n, ty, p, math.sub(self.load(self.ds, shift), self.load(self.delta, j)))
-        self.save(b.times(n, ty, ds, self.scale), self.ds, shift)
-
-    def _columns(self, i: Value) -> list[str] | None:
-        """Which of a tile's columns there are; None for all."""
-        if self.shape.whole:
-            return None
-        return [
-            self.b.mask(self.n, self.b.sub(self.arg("d"), self.b.add(i, j * self.n)))
-            for j in range(self.shape.d_vectors)
-        ]
+        for first, end, all_see in ((0, whole, True), (whole, count, False)):
+            if not all_see and not self.shape.causal:
+                return
+            with b.loop(first, end) as key:
+                shift = b.add(b.mul(key.i, self.width), j)
+                score = self.masked(self.load(self.p, shift), self.mask, key.i, j)
+                if not all_see:
+                    score = self.sighted(key.i, register, score)
+                p = self.exp(math.sub(score, lse))
+                self.save(p, self.p, shift)
+                ds = b.times(n, ty, p, math.sub(self.load(self.ds, shift), delta))
+                self.save(b.times(n, ty, ds, self.scale), self.ds, shift)
+        for scores in (self.p, self.ds):
+            self.blank(scores, register)
 
     def _add_keys(self, sum_: str, a: str, rows: str, step: Value, keys: Value, count: Value):
         """sum[key][d] += sum over queries of a[key][query] * rows[query][d]."""
         b, n, ty, shape = self.b, self.n, self.ty, self.shape
         with b.loop(0, self.arg("d"), shape.d_vectors * n) as i:
-            masks = self._columns(i.i)
+            masks = self.columns(i.i)
             with b.loop(0, keys, shape.rows) as key:
                 first = b.mul(key.i, self.width)
                 a_rows = [b.at(a, b.add(first, r * self.width), ty) for r in range(shape.rows)]
@@ -415,7 +517,8 @@ class BackwardWriter(AttentionWriter):
                     places += [b.at(line, j * n, ty) for j in range(shape.d_vectors)]
                 start = [self.load(p) for p in places]
                 here = b.at(rows, i.i, ty)
-                total = self.product(a_rows, 1, here, step, count, start, masks)
+                seen = b.most(b.sub(key.i, self.edge), 0) if shape.causal else 0
+                total = self.product(a_rows, 1, here, step, count, start, masks, seen)
                 for value, p in zip(total, places, strict=True):
                     self.save(value, p)
 
@@ -423,7 +526,7 @@ class BackwardWriter(AttentionWriter):
         """dq[query][d] += sum over keys of ds[key][query] * k[key][d]."""
         b, n, ty, shape = self.b, self.n, self.ty, self.shape
         with b.loop(0, self.arg("d"), shape.d_vectors * n) as i:
-            masks = self._columns(i.i)
+            masks = self.columns(i.i)
             with b.loop(0, count, shape.rows) as q:
                 a_rows = [b.at(self.ds, b.add(q.i, r), ty) for r in range(shape.rows)]
                 places = []
@@ -444,8 +547,8 @@ class BackwardWriter(AttentionWriter):
                         ]
                 start = [way.merge(self.v, "zeroinitializer", x) for x in old]
                 here = b.at(k, i.i, ty)
-                step = self.arg("k_t")
-                total = self.product(a_rows, self.width, here, step, keys, start, masks)
+                step, end = self.arg("k_t"), self.reach(q.i, keys)
+                total = self.product(a_rows, self.width, here, step, end, start, masks)
                 for j, (value, p) in enumerate(zip(total, places, strict=True)):
                     if masks:
                         b.masked_store(n, ty, value, p, masks[j % shape.d_vectors])

@@ -35,7 +35,7 @@ class ConvShape:
     stride_w: int  # 1, 2, or 0 for any
     run_vectors: int  # registers that hold an output row's part of a panel
     staged: bool  # results are gathered in scratch and dealt out: to several images, or scattered
-    scatter: bool  # neighbouring results do not lie side by side
+    scatter: int  # neighbouring results lie 2 apart, or 1: any other distance; 0: side by side
     wide: bool  # pixels are counted along the rows of the copy, so that nothing is packed
     ahead: bool  # the patches have been packed in a step of their own
     fused: tuple[Fused, ...]
@@ -46,7 +46,7 @@ class ConvShape:
         return (
             f"conv {self.dtype} {self.rows}x{self.vectors} batch{self.n_batch} "
             f"s{self.stride_w} run{self.run_vectors}"
-            f"{' staged' if self.staged else ''}{' scatter' if self.scatter else ''}"
+            f"{' staged' if self.staged else ''}{('', ' scatter', ' scatter2')[self.scatter]}"
             f"{' wide' if self.wide else ''}{' ahead' if self.ahead else ''} [{ends}]"
         )
 
@@ -92,11 +92,19 @@ class Spreader:
         channel = b.mul(plane, b.mul(arg("sh"), arg("sw")))
         return Field(base, arg("field_w"), rows, images, image, plane, channel)
 
-    def fill(self, field: Field, src: str, oh0: Value, channels: Value) -> None:
-        """Copy the channels' rows, zeros where the image has ended."""
+    def fill(
+        self, field: Field, src: str, oh0: Value, channels: Value, every: bool = False
+    ) -> None:
+        """Copy the channels' rows, zeros where the image has ended; if `every`, of all phases."""
         b, arg = self.b, self.arg
         top = b.add(b.mul(oh0, arg("sh")), arg("top"))
-        with b.loop(0, channels) as c, b.loop(0, arg("sh")) as y, b.loop(0, arg("sw")) as x:
+        # a window that is smaller than the stride reads few of the phases
+        last = b.mul(b.sub(arg("kw"), 1), arg("step_w"))
+        reach = b.add(b.add(arg("first_w"), b.most(last, 0)), 1)
+        down, across = arg("sh"), arg("sw")
+        if not every:
+            down, across = b.least(arg("reach_h"), down), b.least(reach, across)
+        with b.loop(0, channels) as c, b.loop(0, down) as y, b.loop(0, across) as x:
             phase = b.add(b.mul(y.i, arg("sw")), x.i)
             start = b.add(b.mul(c.i, field.channel), b.mul(phase, field.plane))
             out = b.at(field.base, start, self.ty)
@@ -142,11 +150,13 @@ class Spreader:
         written after: rows go one after the other, and phases, and images.
         """
         b, n, ty, step = self.b, self.n, self.ty, self.stride_w
+        plain = self.number.is_plain
         line_step = b.mul(self.arg("sh"), self.arg("x_h"))
         if step == 0:
             with b.loop(0, rows) as r:
                 here = b.at(line, b.mul(r.i, line_step), self.number.stored)
-                self._copy_slowly(b.at(out, b.mul(r.i, length), ty), here, first, length)
+                copy_row = self._collect if b.target.has_mask and plain else self._copy_slowly
+                copy_row(b.at(out, b.mul(r.i, length), ty), here, first, length)
             return
         last = b.mul(b.div(b.sub(length, 1), n), n)
         inner = self._whole_registers(first, last)
@@ -207,6 +217,20 @@ class Spreader:
         left = b.mask(n, b.sub(0, at))
         mask = b.let(f"xor <{n} x i1> {right}, {left}")
         return b.let(f"and <{n} x i1> {mask}, {right}")
+
+    def _collect(self, row: str, line: str, first: Value, length: Value) -> None:
+        """Numbers any distance apart, a register at a time."""
+        b, n, ty, sw = self.b, self.n, self.ty, self.arg("sw")
+        lane = ", ".join(f"i32 {i}" for i in range(n))
+        apart = b.splat(n, "i32", b.let(f"trunc i64 {sw} to i32"))
+        apart = b.let(f"mul <{n} x i32> {apart}, <{lane}>")
+        with b.loop(0, length, n) as j:
+            at = b.add(first, b.mul(j.i, sw))
+            there = b.mask(n, b.ceil_div(b.most(b.sub(self.arg("width"), at), 0), sw))
+            before = b.mask(n, b.ceil_div(b.most(b.sub(0, at), 0), sw))
+            there = b.let(f"and <{n} x i1> {there}, {b.let(f'xor <{n} x i1> {before}, {there}')}")
+            value = b.collect(n, ty, b.at(line, at, ty), apart, there)
+            b.store(vec(n, ty), value, b.at(row, j.i, ty), ty)
 
     def _copy_slowly(self, row: str, line: str, first: Value, length: Value) -> None:
         b, one = self.b, vec(1, self.ty)
@@ -388,15 +412,33 @@ class ConvWriter(GemmWriter):
     def _deal(self, epilogue: EpilogueWriter, src: str, out: str, row: Value, h: Value) -> None:
         """One row of results, to its place."""
         b, arg, ty = self.b, self.arg, self.ty
-        n = 1 if self.conv.scatter else self.lanes
+        apart = self.conv.scatter == 2 and b.target.has_mask
+        n = 1 if self.conv.scatter and not apart else self.lanes
         with b.loop(0, arg("deal_w"), n) as j:
-            mask = None if n == 1 else b.mask(n, b.sub(arg("deal_w"), j.i))
+            left = b.sub(arg("deal_w"), j.i)
+            mask = None if n == 1 else b.mask(n, left)
             value = b.load(vec(n, ty), b.at(src, j.i, ty), ty)
             epilogue.start_tile()
             pixel = b.add(b.mul(h, arg("deal_w")), j.i)
             value = epilogue.apply(n, value, row, pixel, mask)
-            place = b.mul(j.i, arg("y_w")) if n == 1 else j.i
-            b.put(n, self.number, value, b.at(out, place, self.number.stored), mask)
+            place = b.at(
+                out, b.mul(j.i, arg("y_w")) if self.conv.scatter else j.i, self.number.stored
+            )
+            if apart:
+                self._put_apart(value, place, left)
+            else:
+                b.put(n, self.number, value, place, mask)
+
+    def _put_apart(self, value: str, place: str, left: Value) -> None:
+        """The first `left` of a register, to every other place."""
+        b, n, ty = self.b, self.lanes, self.ty
+        every_other = "<" + ", ".join(f"i1 {int(i % 2 == 0)}" for i in range(n)) + ">"
+        for half in range(2):
+            lanes = [half * n // 2 + i // 2 for i in range(n)]
+            spread = b.shuffle(n, ty, value, value, lanes)
+            mask = b.mask(n, b.sub(b.mul(left, 2), half * n))
+            mask = b.let(f"and <{n} x i1> {mask}, {every_other}")
+            b.put(n, self.number, spread, b.at(place, half * n, self.number.stored), mask)
 
 
 @dataclass(frozen=True)

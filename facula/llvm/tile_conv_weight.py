@@ -180,7 +180,8 @@ def write_depthwise(shape: DepthwiseShape, target: Target, name: str) -> str:
         dy = b.at(b.buffer(arg("dy")), b.add(arg("dy_off"), b.mul(t.i, arg("dy_group"))), stored)
         with b.loop(0, arg("n"), 1, zeros) as i:
             field = spreader.field(base, 0, arg("oh"))
-            spreader.fill(field, b.at(x, b.mul(i.i, arg("x_n")), stored), 0, 1)
+            # registers of pixels run over rows' ends, and what they see there counts nothing
+            spreader.fill(field, b.at(x, b.mul(i.i, arg("x_n")), stored), 0, 1, every=True)
             spreader.taps(field, table, 1)
             shifts = [b.load("i64", b.at(table, k, "i64")) for k in range(shape.window)]
             taps = [b.at(field.base, shift, ty) for shift in shifts]

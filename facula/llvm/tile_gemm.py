@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_pack import lanes_of, pack_panels
+from facula.llvm.tile_pack import lanes_of, pack, pack_panels
 
 OPERANDS = ("a", "b", "c")
 UNROLL = 4  # how many of k the micro-kernel's loop does at a time
@@ -107,6 +107,7 @@ class GemmWriter:
         self.rows, self.cols = shape.rows, shape.vectors * self.lanes
         self.arg = TaskFrame(self.b, gemm_arguments(shape.n_batch, shape.fused), shape.n_batch)
         self.epilogue = EpilogueWriter(self.b, self.out, shape.fused)
+        self.b_in_turn = False  # panels of B are packed when they are first met
 
     def write(self) -> str:
         b = self.b
@@ -198,14 +199,11 @@ class GemmWriter:
         self.spare = b.at("%scratch", arg("spare"), self.ty)
 
     def _pack_b(self) -> None:
-        if self.shape.b_unit == "packed":
-            return
-        b, arg, stored = self.b, self.arg, self.number.stored
-        base = b.at(self.bp, b.mul(self.k0, arg("bs_k")), stored)
-        pack_panels(
-            *(b, self.number, self.shape.b_unit, base, (arg("bs_n"), arg("bs_k")), self.cols),
-            *((self.b_direct, self.n_panels), self.nb, (0, self.kc), self.b_pack, self.kc),
-        )
+        """Nothing yet: each panel is packed before its first tile, so that memory and arithmetic overlap."""
+        self.b_in_turn = self.shape.b_unit != "packed"
+        # Panels that no further rows will want share one place, which stays in the first cache.
+        kept = self.b.test("sgt", self.mb, self.arg("inner_m"))
+        self.b_apart = self.b.pick(kept, "i64", self.kc, 0)
 
     def _inner(self, i0: str) -> None:
         """Rows i0.. of the block, against all of its columns."""
@@ -219,10 +217,12 @@ class GemmWriter:
         if self.shape.a_unit != "packed":
             base = b.at(base, b.mul(i0, arg("as_m")), stored)
             base = b.at(base, b.mul(self.k0, arg("as_k")), stored)
-            if self.shape.a_unit != "rows":
-                self._pack_a(base, direct, panels, mc)
+        soon = Soon(self, i0)
 
         def tile(i: str, j: str) -> None:
+            if self.shape.a_unit not in ("packed", "rows"):
+                with b.when(b.both(b.test("eq", j, 0), b.test("sge", i, direct))):
+                    self._pack_panel_a(i, base, mc)
             b_panel, b_stride = self._panel_b(j)
             if self.shape.a_unit == "rows":
                 a_panel, a_stride = self._rows_in_place(i, base, mc), 1
@@ -230,21 +230,42 @@ class GemmWriter:
                 a_panel, a_stride = self._panel_a(i, direct, base, i0)
             row, col = b.mul(i, self.rows), b.mul(j, self.cols)
             left = (b.sub(mc, row), b.sub(self.nb, col))
-            self._tile(b.add(i0, row), col, left, a_panel, a_stride, b_panel, b_stride)
+            soon.aim(i, j)
+            self._tile(b.add(i0, row), col, left, a_panel, a_stride, b_panel, b_stride, soon)
 
         # A panel of B stays in the first cache and meets all panels of A, which are narrower.
-        with b.loop(0, self.n_panels) as j, b.loop(0, panels) as i:
-            tile(i.i, j.i)
+        with b.loop(0, self.n_panels) as j:
+            if self.b_in_turn:
+                new = b.both(b.test("eq", i0, 0), b.test("sge", j.i, self.b_direct))
+                with b.when(new):
+                    self._pack_panel_b(j.i)
+            with b.loop(0, panels) as i:
+                tile(i.i, j.i)
 
     def _pitch(self) -> Value:
         """k of a packed panel and some more, so that panels do not fall on the same cache lines."""
         return self.b.add(self.kc, self.lanes // 2)
 
-    def _pack_a(self, base: str, direct: Value, panels: Value, mc: Value) -> None:
-        arg = self.arg
-        pack_panels(
-            *(self.b, self.number, self.shape.a_unit, base, (arg("as_m"), arg("as_k")), self.rows),
-            *((direct, panels), mc, (0, self.kc), self.a_pack, self._pitch()),
+    def _pack_panel_a(self, i: str, base: str, mc: Value) -> None:
+        b, arg, row = self.b, self.arg, self.b.mul(i, self.rows)
+        pack(
+            *(
+                b,
+                self.number,
+                self.shape.a_unit,
+                b.at(base, b.mul(row, arg("as_m")), self.number.stored),
+            ),
+            *((arg("as_m"), arg("as_k")), self.rows, b.sub(mc, row), self.kc),
+            b.at(self.a_pack, b.mul(row, self._pitch()), self.ty),
+        )
+
+    def _pack_panel_b(self, j: str) -> None:
+        b, arg, col = self.b, self.arg, self.b.mul(j, self.cols)
+        here = b.add(b.mul(self.k0, arg("bs_k")), b.mul(col, arg("bs_n")))
+        pack(
+            *(b, self.number, self.shape.b_unit, b.at(self.bp, here, self.number.stored)),
+            *((arg("bs_n"), arg("bs_k")), self.cols, b.sub(self.nb, col), self.kc),
+            b.at(self.b_pack, b.mul(col, self.b_apart), self.ty),
         )
 
     def _whole_panel(self, base: str, first: Value, width: int, depth: Value) -> str:
@@ -258,7 +279,8 @@ class GemmWriter:
         if self.shape.b_unit == "packed":
             first = b.add(self.n0, col)
             return self._whole_panel(self.bp, first, self.cols, arg("bs_k")), self.cols
-        packed = b.at(self.b_pack, b.mul(col, self.kc), self.ty)
+        apart = self.b_apart if self.b_in_turn else self.kc
+        packed = b.at(self.b_pack, b.mul(col, apart), self.ty)
         if self.shape.b_unit != "p" or not self.number.is_plain:
             return packed, self.cols
         here = b.at(self.bp, b.add(b.mul(self.k0, arg("bs_k")), col), self.ty)
@@ -287,7 +309,7 @@ class GemmWriter:
 
     # -- one tile ----------------------------------------------------------------------------
 
-    def _tile(self, row, col, left, a_panel, a_stride, b_panel, b_stride) -> None:
+    def _tile(self, row, col, left, a_panel, a_stride, b_panel, b_stride, soon) -> None:
         b = self.b
         c = b.at(self.cp, b.add(b.mul(row, self.arg("cs_m")), col), self.out.stored)
         whole = b.both(b.test("sge", left[0], self.rows), b.test("sge", left[1], self.cols))
@@ -299,7 +321,7 @@ class GemmWriter:
         start = self._start(b.both(whole, b.let(f"xor i1 {self.first}, true")), c)
         acc = micro_kernel(
             *(b, self.ty, self.lanes, self.rows, self.shape.vectors),
-            *(a_panel, a_stride, b_panel, b_stride, self.kc, start),
+            *(a_panel, a_stride, b_panel, b_stride, self.kc, start, soon if soon.units else None),
         )
         at = (b.add(self.m0, row), b.add(self.n0, col))
         if self.epilogue.heavy and not self._late:
@@ -392,6 +414,101 @@ class GemmWriter:
         return way.merge(vec(n, ty), value, total)
 
 
+_LINE = 64  # bytes that come from memory together
+
+
+class Soon:
+    """What a tile asks for while it computes: the panels that are packed, or read in place, next.
+
+    Packing waits for memory and computing does not: a core does both in the time of one. The next
+    panel of A is asked for by the first tiles of each row of tiles, B's by those of each column.
+    """
+
+    def __init__(self, writer: GemmWriter, i0: str) -> None:
+        self.w, self.i0 = writer, i0
+        shape = writer.shape
+        self.group = _LINE // writer.number.bytes  # of k, for which lines are asked for at a time
+        units = {"rows": "k", "k": "k", "p": "p"}
+        b_unit = shape.b_unit if writer.b_in_turn else ""
+        found = {"a": units.get(shape.a_unit, ""), "b": units.get(b_unit, "")}
+        self.units = {x: unit for x, unit in found.items() if unit}
+        # The lines of B's panel that one tile asks for: rows, or one line of each of k.
+        by_rows = self.units.get("b") == "k"
+        self.share = min(8, writer.cols) if by_rows else self.group
+        self.sharers = writer.cols // self.share if by_rows else shape.vectors
+        self.b_step = self.share if by_rows else writer.lanes
+        # By way of memory: the loop over k has no registers to spare.
+        b = writer.b
+        self.rooms = {x: (b.room("ptr"), b.room("i64")) for x in self.units}
+
+    def aim(self, i: str, j: str) -> None:
+        """Find what tile (i, j) has to ask for."""
+        b, w, arg = self.w.b, self.w, self.w.arg
+        conditions = {
+            "a": lambda: b.test("eq", j, 0),
+            "b": lambda: b.both(b.test("eq", self.i0, 0), b.test("slt", i, self.sharers)),
+        }
+        self.skip: Value = 1
+        for x, (_, idle) in self.rooms.items():
+            b.store("i64", 1, idle)
+            with b.when(conditions[x]()):
+                if x == "a":
+                    row = b.add(self.i0, b.mul(b.add(i, 1), w.rows))
+                    self._keep(x, row, (w.m0, w.mb, arg("m")), w.rows - 1)
+                else:
+                    shift = b.mul(i, self.b_step)
+                    col = b.mul(b.add(j, 1), w.cols)
+                    self._keep(x, col, (w.n0, w.nb, arg("n")), b.add(shift, w.lanes - 1), shift)
+            more = b.load("i64", idle)
+            self.skip = more if self.skip == 1 else b.let(f"and i64 {self.skip}, {more}")
+
+    def _keep(self, x: str, place: Value, span: tuple[Value, ...], end: Value, shift: Value = 0):
+        """Where the next panel lies, in its own direction and in k, if there is one.
+
+        After the block's last panel comes the first of the next stretch of k, or of the next task.
+        """
+        w, b, arg = self.w, self.w.b, self.w.arg
+        start, size, total = span
+        more = b.let(f"xor i1 {w.last}, true")
+        inside = b.test("slt", place, size)
+        exists = b.test("slt", b.add(start, place), total)
+        again = b.both(more, b.let(f"xor i1 {inside}, true"))
+        k = b.pick(inside, "i64", w.k0, b.pick(more, "i64", b.add(w.k0, w.kc), 0))
+        place = b.pick(again, "i64", 0, place)
+        # Of lines along a panel the one with its end: its beginning came with the panel before.
+        place = b.add(place, end if self.units[x] == "p" else shift)
+        base, along, across = (w.a, "as_k", "as_m") if x == "a" else (w.bp, "bs_k", "bs_n")
+        shift = b.add(b.mul(place, arg(across)), b.mul(k, arg(along)))
+        where, idle = self.rooms[x]
+        b.store("ptr", b.at(base, shift, w.number.stored), where)
+        b.store("i64", b.pick(b.let(f"or i1 {exists}, {more}"), "i64", 0, 1), idle)
+
+    def ask(self, k: str) -> None:
+        """Inside the loop over k, at each beginning of a group."""
+        b = self.w.b
+        inside = b.let(f"and i64 {k}, {self.group - 1}")
+        with b.when(b.test("eq", b.let(f"or i64 {inside}, {self.skip}"), 0)):
+            for x, (_, idle) in self.rooms.items():
+                with b.when(b.test("eq", b.load("i64", idle), 0)):
+                    self._lines(x, k)
+
+    def _lines(self, x: str, k: str) -> None:
+        w = self.w
+        b, arg = w.b, w.arg
+        stored = w.number.stored
+        place = b.load("ptr", self.rooms[x][0])
+        along, across = ("as_k", "as_m") if x == "a" else ("bs_k", "bs_n")
+        if self.units[x] == "k":
+            count, step = w.rows if x == "a" else self.share, arg(across)
+            place = b.at(place, k, stored)
+        else:
+            count, step = self.group, arg(along)
+            place = b.at(place, b.mul(k, step), stored)
+        for _ in range(count):
+            b.prefetch(place, write=False, level=2)
+            place = b.at(place, step, stored)
+
+
 @dataclass(frozen=True)
 class Taps:
     """In place of B's stride: a table of where each k's numbers lie."""
@@ -411,6 +528,7 @@ def micro_kernel(
     b_stride: Value | Taps,
     depth: Value,
     start: list[str],
+    soon: Soon | None = None,
 ) -> list[str]:
     """`start` plus the products of an A panel and a B panel: `rows` x `vectors` registers.
 
@@ -444,6 +562,8 @@ def micro_kernel(
     for lo, hi, times in ((0, whole, UNROLL), (whole, depth, 1)):
         with b.loop(lo, hi, times, list(zip(types, state, strict=True))) as k:
             state = list(k.vars)
+            if soon and times > 1:
+                soon.ask(k.i)
             for u in range(times):
                 state = one_of_k(b.add(k.i, u), state[:count], *state[count:])
             k.next = state

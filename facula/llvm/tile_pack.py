@@ -252,21 +252,64 @@ def _pack_columns(b, number, src, stride, width, valid, depth, dst, ahead):
 def _square(b, number, n, rows, k, span, out, width):
     """Transpose up to n rows by n of k (or by all of k, if that is less) and store the columns."""
     ty, count, (mask, depth) = number.compute, len(rows), span
-    loaded: list[str | None] = [
-        b.fetch(n, number, b.at(row, k, number.stored), mask) for row in rows
-    ]
-    columns = transpose(b, n, ty, loaded + [None] * (n - count))
+    places = [b.at(row, k, number.stored) for row in rows]
+
+    def masked() -> list[str | None]:
+        loaded = [b.fetch(n, number, place, mask) for place in places]
+        return transpose(b, n, ty, loaded + [None] * (n - count))
+
     with b.choose(b.test("sge", depth, n)) as way:
         with way.yes:
-            for j, value in enumerate(columns):
+            for j, value in enumerate(_turned(b, number, n, places)):
                 _store_part(b, n, ty, value, b.at(out, j * width, ty), count)
         with way.no:
+            columns = masked()
             room = b.room(f"[{n} x {vec(n, ty)}]")
             for j, value in enumerate(columns):
                 b.store(vec(n, ty), value, b.at(room, j * n, ty), ty)
             with b.loop(0, depth) as j:
                 value = b.load(vec(n, ty), b.at(room, b.mul(j.i, n), ty), ty)
                 _store_part(b, n, ty, value, b.at(out, b.mul(j.i, width), ty), count)
+
+
+def _turned(b: Emit, number: Number, n: int, places: Sequence[str]) -> list[str | None]:
+    """Columns of up to n rows of n numbers in memory.
+
+    Where a register has several 128-bit lanes, each is loaded for itself, to where it belongs in the
+    end: loads can do that beside the shuffles, of which only those inside lanes are left.
+    """
+    ty, count = number.compute, len(places)
+    per = min(n, 16 // number.compute_bytes)
+    if n == per or not number.is_plain:
+        loaded: list[str | None] = [b.fetch(n, number, place) for place in places]
+        return transpose(b, n, ty, loaded + [None] * (n - count))
+    out: list[str | None] = []
+    v, part = vec(n, ty), vec(per, ty)
+    for q in range(0, n, per):
+        block: list[str | None] = []
+        for r in range(per):
+            value = None
+            for lane in range(n // per):
+                row = lane * per + r
+                if row >= count:
+                    continue
+                piece = b.load(part, b.at(places[row], q, ty), ty)
+                wide = b.let(
+                    f"shufflevector {part} {piece}, {part} poison, "
+                    f"<{n} x i32> <{', '.join(f'i32 {i % per}' for i in range(n))}>"
+                )
+                if value is None:
+                    value = wide
+                else:
+                    bits = ", ".join(f"i1 {int(i // per == lane)}" for i in range(n))
+                    value = b.let(f"select <{n} x i1> <{bits}>, {v} {wide}, {v} {value}")
+            block.append(value)
+        unit = 1
+        while unit < per:
+            block = _lane_stage(b, n, ty, block, per, unit)
+            unit *= 2
+        out += block
+    return out
 
 
 def _store_part(b, n, ty, value, place, count) -> None:

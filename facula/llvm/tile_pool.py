@@ -29,11 +29,13 @@ class PoolShape:
     stride_w: int = 0  # 1, 2, or 0 for any
     indices: bool = False
     dense: bool = False  # a plane's rows follow on without gaps
+    apart: bool = False  # max_back: no two windows meet, and nothing has gaps between rows
     taps: int = 0  # columns of a window of a maximum, where the code has them one by one
 
     @property
     def key(self) -> str:
         ends = f"{' indices' if self.indices else ''}{' dense' if self.dense else ''}"
+        ends += " apart" if self.apart else ""
         return f"pool {self.kind} {self.dtype} s{self.stride_w} t{self.taps}{ends}"
 
 
@@ -228,6 +230,9 @@ class PoolWriter:
         index = b.at(b.buffer(arg("index")), arg("index_off"), "i64")
         index = b.at(index, b.mul(plane, count), "i64")
         self._clear(x)
+        if self.shape.apart and b.target.has_mask:
+            self._put_apart(x, y, index, count)
+            return
         with b.loop(0, arg("oh")) as oh, b.loop(0, arg("ow")) as ow:
             o = b.add(b.mul(oh.i, arg("ow")), ow.i)
             at = b.load("i64", b.at(index, o, "i64"))
@@ -239,6 +244,17 @@ class PoolWriter:
                 place = b.add(b.mul(line, arg("x_h")), column)
             dx = b.at(x, place, self.number.stored)
             b.put(1, self.number, b.plus(1, self.ty, b.fetch(1, self.number, dx), value), dx)
+
+    def _put_apart(self, x: str, y: str, index: str, count: Value) -> None:
+        """dx[index] = dy, a register at a time."""
+        b, n = self.b, self.n
+        i64, i32 = vec(n, "i64"), vec(n, "i32")
+        with b.loop(0, count, n) as o:
+            mask = b.mask(n, b.sub(count, o.i))
+            at = b.masked_load(n, "i64", b.at(index, o.i, "i64"), mask)
+            places = b.let(f"trunc {i64} {at} to {i32}")
+            value = b.fetch(n, self.number, b.at(y, o.i, self.number.stored), mask)
+            b.deal(n, self.ty, value, x, places, mask)
 
     def _clear(self, x: str) -> None:
         b, arg, n = self.b, self.arg, self.n

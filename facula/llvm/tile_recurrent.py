@@ -143,10 +143,8 @@ class RecurrentWriter:
 
     def _tile(self, row: Value, count: int) -> None:
         """Adds a stretch of k to the sums of some gates."""
-        b, ty, n = self.b, self.ty, self.n
-        pitch, width = self.shape.gates * self.width, self.shape.together * self.width
-        here = b.at(self.sums, b.mul(b.sub(row, self.start), pitch), ty)
-        places = [b.at(here, r * pitch + c, ty) for r in range(count) for c in range(0, width, n)]
+        b, ty = self.b, self.ty
+        places = self._places(row, count)
         with b.choose(b.test("eq", self.k0, 0)) as way:
             with way.yes:
                 pass
@@ -155,6 +153,15 @@ class RecurrentWriter:
         start = [way.merge(self.v, "zeroinitializer", x) for x in earlier]
         for place, value in zip(places, self._products(row, count, start), strict=True):
             b.store(self.v, value, place, ty)
+
+    def _places(self, row: Value, count: int) -> list[str]:
+        """Where the sums of a tile lie."""
+        b, ty = self.b, self.ty
+        pitch, width = self.shape.gates * self.width, self.shape.together * self.width
+        here = b.at(self.sums, b.mul(b.sub(row, self.start), pitch), ty)
+        return [
+            b.at(here, r * pitch + c, ty) for r in range(count) for c in range(0, width, self.n)
+        ]
 
     def _gates(self, end: Value) -> None:
         """What follows the products, row by row."""
@@ -174,7 +181,7 @@ class RecurrentWriter:
         with b.loop(first, end) as i:
             self.row = i.i
             for name in (x for x in FETCHED[self.shape.backward] if x in self.arrays):
-                with b.when(b.test("sge", self.arg(name), 0)):
+                with b.when(self.given(name)):
                     self._fetch(name)
 
     def _fetch(self, name: str) -> None:
@@ -189,12 +196,11 @@ class RecurrentWriter:
 
         Few sums would wait for each other: then neighbours in k go to sums of their own.
         """
-        b, arg, ty = self.b, self.arg, self.ty
+        b, ty = self.b, self.ty
         size, chains = len(start), 1
         while size * chains < _CHAINS and chains < UNROLL:
             chains *= 2
-        rows = [b.at(self.a, b.mul(b.add(row, r), arg("a_row")), ty) for r in range(count)]
-        rows = [b.opaque(p) for p in rows]
+        rows = [b.opaque(self.state(b.add(row, r))) for r in range(count)]
         sums = start + ["zeroinitializer"] * (size * (chains - 1))
         depth = b.sub(self.k1, self.k0)
         whole = b.add(self.k0, b.mul(b.div(depth, UNROLL), UNROLL))
@@ -233,13 +239,24 @@ class RecurrentWriter:
 
     # -- arrays ------------------------------------------------------------------------------
 
+    def state(self, row: Value) -> str:
+        """A row of what the weights are multiplied with."""
+        return self.b.at(self.a, self.b.mul(row, self.arg("a_row")), self.ty)
+
+    def given(self, name: str) -> str:
+        """Whether there is such an array."""
+        return self.b.test("sge", self.arg(name), 0)
+
+    def base(self, name: str) -> str:
+        """Where an array begins."""
+        return self.b.at(self.b.buffer(self.arg(name)), self.arg(f"{name}_off"), self.ty)
+
     def place(self, name: str, gate: int = 0, gates: int = 1) -> str:
         """Where the units at hand lie in an array of rows of `gates` times the hidden units."""
         b, arg = self.b, self.arg
         pitch = b.mul(arg("hidden"), gates)
         shift = b.add(b.mul(self.row, pitch), b.add(b.mul(arg("hidden"), gate), self.col))
-        base = b.at(b.buffer(arg(name)), arg(f"{name}_off"), self.ty)
-        return b.at(base, shift, self.ty)
+        return b.at(self.base(name), shift, self.ty)
 
     def load(self, name: str, gate: int = 0, gates: int = 1) -> str:
         return self.b.masked_load(self.n, self.ty, self.place(name, gate, gates), self.mask)
@@ -250,11 +267,11 @@ class RecurrentWriter:
     def optional(self, name: str, like_row: bool = False) -> str:
         """As `load`, zeros if the array is absent; `like_row`: one row for the whole batch."""
         b = self.b
-        with b.choose(b.test("sge", self.arg(name), 0)) as way:
+        with b.choose(self.given(name)) as way:
             with way.yes:
                 if like_row:
-                    base = b.at(b.buffer(self.arg(name)), self.arg(f"{name}_off"), self.ty)
-                    got = b.masked_load(self.n, self.ty, b.at(base, self.col, self.ty), self.mask)
+                    place = b.at(self.base(name), self.col, self.ty)
+                    got = b.masked_load(self.n, self.ty, place, self.mask)
                 else:
                     got = self.load(name)
             with way.no:

@@ -98,10 +98,17 @@ class SampleWriter:
     # -- who does what -----------------------------------------------------------------------
 
     def _gather(self, first: Value) -> None:
-        last = self.b.least(self.b.add(first, self.arg("block")), self.arg("points"))
-        self._points(first, last, 0, self.arg("channels"))
+        last = self._last(first)
+        if self.b.target.has_mask and self.index.stored == "i32":
+            self._gather_registers(first, last)
+        else:
+            self._points(first, last, 0, self.arg("channels"))
 
-    _weigh = _gather
+    def _weigh(self, first: Value) -> None:
+        self._points(first, self._last(first), 0, self.arg("channels"))
+
+    def _last(self, first: Value) -> Value:
+        return self.b.least(self.b.add(first, self.arg("block")), self.arg("points"))
 
     def _scatter(self, first: Value) -> None:
         b, arg = self.b, self.arg
@@ -142,6 +149,36 @@ class SampleWriter:
             if self.shape.kind == "weigh":
                 with b.loop(0, count) as p:
                     self._put_weights(p.i, b.add(s.i, p.i))
+
+    def _gather_registers(self, first: Value, last: Value) -> None:
+        """Samples of a register of points at a time, where pixels can be collected."""
+        b, arg, ty, shape = self.b, self.arg, self.ty, self.shape
+        n = b.target.vector_bytes // self.number.compute_bytes
+        nothing = "zeroinitializer"
+        with b.loop(first, last, n) as p:
+            there = b.mask(n, b.sub(last, p.i))
+
+            def lines(base: str, count: int, ty: str) -> list[str]:
+                places = [self._line(base, k, p.i, ty) for k in range(count)]
+                return [b.masked_load(n, ty, place, there) for place in places]
+
+            along = lines(self.place, shape.dims * shape.per, "i32")
+            places = self._products(along, lambda x, y: b.plus(n, "i32", x, y))
+            weights = lines(self.weight, shape.weights, ty)
+            if not shape.full:
+                weights = self._products(weights, lambda x, y: b.times(n, ty, x, y))
+            inside = []
+            for place in places:
+                mask = b.let(f"icmp sge {vec(n, 'i32')} {place}, {nothing}")
+                inside.append(b.let(f"and <{n} x i1> {mask}, {there}"))
+            with b.loop(0, arg("channels")) as c:
+                plane = b.at(self.x, b.mul(c.i, arg("x_c")), ty)
+                total = nothing
+                for place, weight, mask in zip(places, weights, inside, strict=True):
+                    pixels = b.collect(n, ty, plane, place, mask)
+                    total = b.fma(n, ty, weight, pixels, total)
+                out = b.at(b.at(self.y, b.mul(c.i, arg("y_c")), ty), p.i, ty)
+                b.masked_store(n, ty, total, out, there)
 
     # -- taps in scratch: places and whether one is outside, then weights ---------------------
 

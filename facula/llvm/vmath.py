@@ -9,10 +9,12 @@ with fma.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from facula.llvm import estimate
 from facula.llvm.build import Lanes
 
 
@@ -34,7 +36,6 @@ class Format:
     exp: tuple[float, ...]  # (e^r - 1 - r) / r^2 on |r| <= ln(2)/2
     sin: tuple[float, ...]  # (sin(r)/r - 1) / r^2 in r^2, |r| <= pi/4
     cos: tuple[float, ...]  # (cos(r) - 1 + r^2/2) / r^4 in r^2, |r| <= pi/4
-    tanh: tuple[float, ...]  # (tanh(x)/x - 1) / x^2 in x^2, |x| < 0.625
     tanh_end: float  # tanh(x) rounds to 1 from here on
 
 
@@ -48,22 +49,17 @@ FORMATS = {
         ln2=(0.693145751953125, 1.4286067653302103e-06),
         half_pi=(1.5707963705062866, -4.371139000186241e-08, -1.7151245100058819e-15),
         trig_limit=1e5,
+        # Sleef's, with which PyTorch's softmax and sigmoid are met to the bit
         exp=(
-            0.4999999403953552,
-            0.16666516661643982,
-            0.041668105870485306,
-            0.00836913101375103,
-            0.0013836432481184602,
+            0.5,
+            0.1666666716337204,
+            0.04166648536920547,
+            0.008333360776305199,
+            0.0013930435525253415,
+            0.00019852761761285365,
         ),
         sin=(-0.16666655242443085, 0.008332190103828907, -0.00019518405315466225),
         cos=(0.04166664555668831, -0.00138873013202101, 2.4430675694020465e-05),
-        tanh=(
-            -0.3333328366279602,
-            0.1333148330450058,
-            -0.053742773830890656,
-            0.020648064091801643,
-            -0.00571407238021493,
-        ),
         tanh_end=10.0,
     ),
     "double": Format(
@@ -104,10 +100,12 @@ FORMATS = {
             2.087571955759426e-09,
             -1.1359448554761166e-11,
         ),
-        tanh=(),
         tanh_end=22.0,
     ),
 }
+
+# the bits of `magic`, to which an integer is added
+_MAGIC_BITS = {"float": 0x4B400000, "double": 0x4338000000000000}
 
 
 def _round_to_multiple(v: Lanes, x: str, scale: float) -> tuple[str, str]:
@@ -117,28 +115,27 @@ def _round_to_multiple(v: Lanes, x: str, scale: float) -> tuple[str, str]:
     return v.sub(shifted, v.c(magic)), v.bits(shifted)
 
 
-def _power_of_two(v: Lanes, n: str) -> str:
-    """2^n for an integer n, which must be an exponent of a normal number."""
+def _power_of_two(v: Lanes, low_bits: str, more: int = 0) -> str:
+    """2^(n + more) for n in low bits; must have the exponent of a normal number.
+
+    The shift drops the bits of `magic` above n's.
+    """
     form = FORMATS[v.kind]
-    return v.unbits(v.integer("shl", v.integer("add", n, v.ci(form.bias)), v.ci(form.digits)))
+    high = v.integer("shl", low_bits, v.ci(form.digits))
+    return v.unbits(v.integer("add", high, v.ci((form.bias + more) << form.digits)))
 
 
-def _scale(v: Lanes, x: str, n: str) -> str:
+def _scale(v: Lanes, x: str, k: str, low_bits: str) -> str:
     """x * 2^n for any n that exp can meet: in two steps, so that denormals come out right."""
-    if v.builder.scalef and v.n:
-        full = f"llvm.ldexp.{v.suffix}.{v.isuffix}"
-        return v.let(v.builder.intrinsic(full, v.f, [(v.f, x), (v.i, n)]))
+    if estimate.possible(v):
+        # An underflow takes the instruction hundreds of cycles, a zero none.
+        form = FORMATS[v.kind]
+        gone = v.cmp("olt", k, v.c(-form.bias - form.digits - 1))
+        return estimate.scaled(v, v.select(gone, v.c(0.0), x), k)
+    n = v.integer("sub", low_bits, v.ci(_MAGIC_BITS[v.kind]))
     half = v.integer("ashr", n, v.ci(1))
     rest = v.integer("sub", n, half)
     return v.mul(v.mul(x, _power_of_two(v, half)), _power_of_two(v, rest))
-
-
-def _integer(v: Lanes, low_bits: str) -> str:
-    """The integer that `_round_to_multiple` left in the low bits."""
-    magic = FORMATS[v.kind].magic
-    bits = {"float": 0x4B400000, "double": 0x4338000000000000}[v.kind]
-    assert magic in (12582912.0, 6755399441055744.0)
-    return v.integer("sub", low_bits, v.ci(bits))
 
 
 def _clamp(v: Lanes, x: str, low: float | None, high: float | None) -> str:
@@ -150,55 +147,104 @@ def _clamp(v: Lanes, x: str, low: float | None, high: float | None) -> str:
     return x
 
 
-def _exp_minus_one(v: Lanes, x: str) -> tuple[str, str]:
-    """x = n ln2 + r: (e^r - 1, n)."""
+def _reduced(v: Lanes, x: str) -> tuple[str, str, str]:
+    """x = n ln2 + r: (r, n as a float, n in low bits)."""
     form = FORMATS[v.kind]
     k, low_bits = _round_to_multiple(v, x, math.log2(math.e))
     r = v.fma(k, v.c(-form.ln2[0]), x)
-    r = v.fma(k, v.c(-form.ln2[1]), r)
+    return v.fma(k, v.c(-form.ln2[1]), r), k, low_bits
+
+
+def _exp_of_rest(v: Lanes, r: str) -> str:
+    """e^r - 1 for |r| <= ln(2)/2."""
+    form = FORMATS[v.kind]
     p = v.poly(r, form.exp) if v.kind == "float" else v.poly_pairs(r, form.exp)
-    return v.fma(v.mul(r, r), p, r), _integer(v, low_bits)
+    return v.fma(v.mul(r, r), p, r)
 
 
 def exp(v: Lanes, x: str) -> str:
     low, high = FORMATS[v.kind].exp_range
-    p, n = _exp_minus_one(v, _clamp(v, x, low, high))
-    return _scale(v, v.add(p, v.c(1.0)), n)
+    r, k, low_bits = _reduced(v, _clamp(v, x, low, high))
+    return _scale(v, v.add(_exp_of_rest(v, r), v.c(1.0)), k, low_bits)
 
 
 def exp2(v: Lanes, x: str) -> str:
     low, high = {"float": (-151.0, 129.0), "double": (-1076.0, 1025.0)}[v.kind]
-    form = FORMATS[v.kind]
     x = _clamp(v, x, low, high)
     k, low_bits = _round_to_multiple(v, x, 1.0)
     r = v.mul(v.sub(x, k), v.c(math.log(2.0)))
-    p = v.poly(r, form.exp) if v.kind == "float" else v.poly_pairs(r, form.exp)
-    p = v.fma(v.mul(r, r), p, r)
-    return _scale(v, v.add(p, v.c(1.0)), _integer(v, low_bits))
+    return _scale(v, v.add(_exp_of_rest(v, r), v.c(1.0)), k, low_bits)
 
 
 def expm1(v: Lanes, x: str) -> str:
     # 2^n p + (2^n - 1), halved on the way so that 2^n does not overflow
     form = FORMATS[v.kind]
-    p, n = _exp_minus_one(v, _clamp(v, x, -2.0 * form.tanh_end, form.exp_range[1]))
-    half = _power_of_two(v, v.integer("sub", n, v.ci(1)))
+    r, _, low_bits = _reduced(v, _clamp(v, x, -2.0 * form.tanh_end, form.exp_range[1]))
+    p, half = _exp_of_rest(v, r), _power_of_two(v, low_bits, -1)
     large = v.fma(half, p, v.sub(half, v.c(0.5)))
     large = v.add(large, large)
-    result = v.select(v.icmp("eq", n, v.ci(0)), p, large)
+    result = v.select(v.icmp("eq", low_bits, v.ci(_MAGIC_BITS[v.kind])), p, large)
+    return v.copysign(result, x)
+
+
+# Centres, near k 10/31 - 0.05, the tanh of which is nearly a float32; (tanh(r)/r - 1) / r^2 in r^2
+# for |r| <= 0.213.
+TANH_CENTRES = (
+    0.0, 0.2725928723812103, 0.5951822400093079, 0.917756199836731, 1.240349292755127,
+    1.5628807544708252, 1.8855441808700562, 2.208136796951294, 2.530571222305298,
+    2.853295087814331, 3.1757445335388184, 3.498492956161499, 3.821061134338379,
+    4.143548965454102, 4.465970516204834, 4.788782596588135, 5.111018657684326,
+    5.433596134185791, 5.756165504455566, 6.079095363616943, 6.4018988609313965,
+    6.724479675292969, 7.047060489654541, 7.369640827178955, 7.691649436950684,
+    8.013943672180176, 8.336524963378906, 8.660249710083008, 8.981685638427734,
+    9.305411338806152, 9.627991676330566, 9.95057201385498,
+)  # fmt: skip
+TANH = (-0.33333298563957214, 0.13328567147254944, -0.05212123319506645)
+
+# the same for |r| < 0.625
+TANH_NEAR = (
+    -0.3333328366279602,
+    0.1333148330450058,
+    -0.053742773830890656,
+    0.020648064091801643,
+    -0.00571407238021493,
+)
+
+
+def _tanh_by_table(v: Lanes, x: str) -> str:
+    """By the sum of angles: t + (1 - t^2) s / (1 + t s), t the tanh of a centre, s of the rest."""
+    a = _clamp(v, v.abs(x), None, 10.0)
+    index = v.bits(v.fma(a, v.c(3.1), v.c(FORMATS[v.kind].magic)))
+    r = v.sub(a, estimate.look_up(v, index, TANH_CENTRES))
+    t = estimate.look_up(v, index, [math.tanh(c) for c in TANH_CENTRES])
+    slope = estimate.look_up(v, index, [math.cosh(c) ** -2 for c in TANH_CENTRES])
+    z = v.mul(r, r)
+    s = v.fma(v.mul(r, z), v.poly(z, TANH), r)
+    result = v.add(t, v.div(v.mul(slope, s), v.fma(t, s, v.c(1.0))))
     return v.copysign(result, x)
 
 
 def tanh(v: Lanes, x: str) -> str:
-    # (e^2a - 1) / (e^2a + 1) with a = |x|: good near 0 too, as e^2a - 1 is
+    """h / (h + 1) with h = (e^2a - 1) / 2 and a = |x|, which is good near 0, as e^2a - 1 is."""
+    if estimate.can_look_up(v):
+        return _tanh_by_table(v, x)
     form = FORMATS[v.kind]
     a = _clamp(v, v.abs(x), None, form.tanh_end)
-    p, n = _exp_minus_one(v, v.add(a, a))
-    scale = _power_of_two(v, n)
-    e = v.fma(scale, p, v.sub(scale, v.c(1.0)))
-    result = v.div(e, v.add(e, v.c(2.0)))
-    if form.tanh:
+    k, low_bits = _round_to_multiple(v, a, 2.0 * math.log2(math.e))
+    r = a
+    # in float32 ln2 is near enough in one piece: what n lacks is little where n is large
+    for piece in form.ln2 if v.kind == "double" else (math.log(2.0),):
+        r = v.fma(k, v.c(-0.5 * piece), r)
+    terms = [c * 2.0 ** (power + 1) for power, c in enumerate(form.exp)]
+    p = v.poly(r, terms) if v.kind == "float" else v.poly_pairs(r, terms)
+    p = v.fma(v.mul(r, r), p, r)
+    scale = _power_of_two(v, low_bits)
+    h = v.fma(scale, p, v.fma(scale, v.c(0.5), v.c(-0.5)))
+    divide = estimate.quotient if v.kind == "double" else Lanes.div
+    result = divide(v, h, v.add(h, v.c(1.0)))
+    if v.kind == "float":
         z = v.mul(a, a)
-        near = v.fma(v.mul(a, z), v.poly(z, form.tanh), a)
+        near = v.fma(v.mul(a, z), v.poly(z, TANH_NEAR), a)
         result = v.select(v.cmp("olt", a, v.c(0.625)), near, result)
     return v.copysign(result, x)
 
@@ -254,6 +300,9 @@ LOG_DOUBLE = (
 )
 
 
+_SQRT_2 = {"float": 1.41421353816986083984375, "double": math.sqrt(2.0)}
+
+
 def _log_parts(v: Lanes, x: str) -> tuple[str, str, str]:
     """x = 2^n (1+t): n as a float, t, and log(1+t) - t; x must be normal and positive."""
     form = FORMATS[v.kind]
@@ -265,13 +314,23 @@ def _log_parts(v: Lanes, x: str) -> tuple[str, str, str]:
     return v.to_float(n), t, _log_rest(v, t)
 
 
+def parts_of_any(v: Lanes, x: str) -> tuple[str, str]:
+    """x = 2^n (1+t): (n as a float, t); of 0 and infinity n is infinite and t 0, of what is negative
+    t is NaN."""
+    one = v.c(1.0)
+    n, m = estimate.exponent(v, x), estimate.mantissa(v, x)
+    high = v.cmp("oge", m, v.c(_SQRT_2[v.kind]))
+    n = v.select(high, v.add(n, one), n)
+    return n, v.sub(v.select(high, v.mul(m, v.c(0.5)), m), one)
+
+
 def _log_rest(v: Lanes, t: str) -> str:
     """log(1+t) - t."""
     if v.kind == "float":
         square = v.mul(t, t)
         cubic = v.mul(square, t)
         return v.fma(cubic, v.poly(t, LOG_FLOAT), v.mul(square, v.c(-0.5)))
-    s = v.div(t, v.add(t, v.c(2.0)))
+    s = estimate.quotient(v, t, v.add(t, v.c(2.0)))
     z = v.mul(s, s)
     half = v.mul(v.mul(t, t), v.c(0.5))
     r = v.mul(z, v.poly(z, LOG_DOUBLE))
@@ -280,6 +339,9 @@ def _log_rest(v: Lanes, t: str) -> str:
 
 def _log_with(v: Lanes, x: str, finish: Callable[[str, str, str], str]) -> str:
     """A logarithm from its parts, with the special cases around it."""
+    if estimate.possible(v):
+        n, t = parts_of_any(v, x)
+        return finish(n, t, _log_rest(v, t))
     form = FORMATS[v.kind]
     shift = 2.0 ** (form.digits + 1)
     denormal = v.cmp("olt", x, v.c(form.tiny))
@@ -311,7 +373,7 @@ def log2(v: Lanes, x: str) -> str:
 def log10(v: Lanes, x: str) -> str:
     high = {"float": 0.43359375, "double": 0.4342944622039795}[v.kind]
     low = {"float": 0.0007007319032518277, "double": 1.9699272335463627e-08}[v.kind]
-    two_high = {"float": 0.301025390625, "double": 0.30102999566406}[v.kind]
+    two_high = {"float": 0.301025390625, "double": 0.30102999566383914}[v.kind]
     two_low = math.log10(2.0) - two_high
 
     def finish(n: str, t: str, rest: str) -> str:
@@ -374,20 +436,7 @@ def _or_libm(v: Lanes, x: str, name: str, result: str) -> str:
 
 def where_libm(v: Lanes, far: str, name: str, result: str, *args: str) -> str:
     """libm's name(*args) in lanes where `far` holds; libm is called if there are any."""
-    builder = v.builder
-    if v.n:
-        full = f"llvm.vector.reduce.or.v{v.n}i1"
-        any_far = v.let(builder.intrinsic(full, "i1", [(v.b, far)]))
-    else:
-        any_far = far
-    cold, done, before = builder.label("cold"), builder.label("done"), builder.block
-    builder.do(f"br i1 {any_far}, label %{cold}, label %{done}")
-    builder.begin(cold)
-    # lane by lane, so that a lane's value does not depend on its neighbours
-    exact = v.select(far, v.libm(name, *args), result)
-    builder.do(f"br label %{done}")
-    builder.begin(done)
-    return v.let(f"phi {v.f} [ {result}, %{before} ], [ {exact}, %{cold} ]")
+    return v.where(far, result, lambda: v.libm(name, *args))
 
 
 def sin(v: Lanes, x: str) -> str:
@@ -402,9 +451,29 @@ def cos(v: Lanes, x: str) -> str:
     return _or_libm(v, x, "cos", _turned(v, sine, cosine, quarter))
 
 
+# (tan(r)/r - 1) / r^2 in r^2, |r| <= pi/4
+TAN_SINGLE = (
+    0.3333335146587836, 0.13332609055106284, 0.05406564593865949, 0.02125440458902859,
+    0.010903885686571415, 7.526854424653759e-06, 0.004414891789710108,
+)  # fmt: skip
+
+
+def _tan_of_single(w: Lanes, x: str) -> str:
+    """tan(r), or -1 / tan(r) after an odd number of quarters, as exact as float32 needs."""
+    k, low_bits = _round_to_multiple(w, x, 2.0 / math.pi)
+    r = x
+    for piece in FORMATS["double"].half_pi[:2]:
+        r = w.fma(k, w.c(-piece), r)
+    z = w.mul(r, r)
+    t = w.fma(w.mul(r, z), w.poly(z, TAN_SINGLE), r)
+    odd = w.icmp("ne", w.integer("and", low_bits, w.ci(1)), w.ci(0))
+    result = w.select(odd, w.neg(estimate.rough_inverse(w, t)), t)
+    return _or_libm(w, x, "tan", result)
+
+
 def tan(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, tan, x)
+        return by_double(v, _tan_of_single, x)
     sine, cosine, quarter = _sin_cos(v, x)
     odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
     over = v.select(odd, v.neg(cosine), sine)
@@ -442,86 +511,127 @@ ERF_LARGE = (
 )
 
 
-# double: erf(x) / x - 1 in x^2, |x| <= 1, and exp(a^2) erfc(a) (1 + 2a) in (a - 2) / (a + 2), 1 <= a <= 6
+# double: erf(x) / x - 1 in x^2, |x| <= 1, and exp(a^2) erfc(a) (1 + 2a) in (a - 2) / (a + 2),
+# 1 <= a <= 6, as exact as 1 less that over what is in front of it has to be
 ERF_NEAR = (
-    0.1283791670955126,
-    -0.3761263890318375,
-    0.11283791670954879,
-    -0.026866170645076792,
-    0.0052239776248180145,
-    -0.000854832698083379,
-    0.0001205533111164271,
-    -1.4925595266831182e-05,
-    1.6461000484121368e-06,
-    -1.6350312701054695e-07,
-    1.4659775274047436e-08,
-    -1.1372848856791674e-09,
-    5.957176147748911e-11,
+    0.12837916709551256,
+    -0.3761263890318355,
+    0.11283791670945252,
+    -0.026866170643275965,
+    0.005223977607421724,
+    -0.0008548325989628121,
+    0.00012055295318839447,
+    -1.4924744638150853e-05,
+    1.644751743705341e-06,
+    -1.6209174526994283e-07,
+    1.3722971987331574e-08,
+    -7.801183648636109e-10,
 )
 ERF_FAR = (
-    1.2769783815525289,
-    -0.09276382658574567,
-    -0.16603039761538094,
-    0.1640512800334108,
-    -0.054220000980438124,
-    -0.008034015088992756,
-    0.008722653320714637,
-    0.0012713396464095273,
-    -0.0014568013120680693,
-    -0.00045436367347200164,
-    0.00020622298352353452,
-    0.00015138939943308723,
-    -7.732504942759847e-07,
-    -3.896023943591018e-05,
-    -1.4074763120545216e-05,
-    1.0923519568424602e-05,
+    1.2769783815525266,
+    -0.0927638265856708,
+    -0.1660303976113905,
+    0.16405128004751696,
+    -0.0542200016139369,
+    -0.008034020744447009,
+    0.008722662646607794,
+    0.0012716129658079615,
+    -0.0014559626419692042,
+    -0.0004563295390423937,
+    0.00019044063733140225,
+    0.00012381009831188898,
 )
 
 
 def _erf_of_double(v: Lanes, x: str) -> str:
-    one, two, end = v.c(1.0), v.c(2.0), v.c(6.0)
+    one, two = v.c(1.0), v.c(2.0)
     a = v.abs(x)
     near = v.fma(x, v.poly_pairs(v.mul(a, a), ERF_NEAR), x)
-    beyond = v.select(v.cmp("olt", a, one), one, v.select(v.cmp("ogt", a, end), end, a))
-    t = v.div(v.sub(beyond, two), v.add(beyond, two))
-    rest = v.div(v.poly_pairs(t, ERF_FAR), v.fma(two, beyond, one))
-    far = v.sub(one, v.mul(exp(v, v.neg(v.mul(beyond, beyond))), rest))
+    beyond = _clamp(v, a, 1.0, 6.0)
+    more, twice = v.add(beyond, two), v.fma(two, beyond, one)
+    inverse = estimate.inverse(
+        v, v.mul(more, twice)
+    )  # of both: a division costs as much as all else
+    t = v.mul(v.mul(v.sub(beyond, two), twice), inverse)
+    rest = v.mul(v.poly_pairs(t, ERF_FAR), v.mul(more, inverse))
+    r, _, low_bits = _reduced(v, v.neg(v.mul(beyond, beyond)))
+    falls = v.mul(v.add(_exp_of_rest(v, r), one), _power_of_two(v, low_bits))
+    far = v.fma(v.neg(falls), rest, one)
     return v.select(v.cmp("olt", a, one), near, v.copysign(far, x))
+
+
+# Centres, near k/8 - 0.02, the erf of which is nearly a float32.
+ERF_CENTRES = (
+    0.0, 0.10499843209981918, 0.22999422252178192, 0.3550342619419098, 0.47998371720314026,
+    0.6049939393997192, 0.7299255132675171, 0.8549447059631348, 0.9799923896789551,
+    1.105139970779419, 1.230019450187683, 1.355034589767456, 1.4801636934280396,
+    1.6050772666931152, 1.7299964427947998, 1.854976773262024, 1.979856252670288,
+    2.1051580905914307, 2.2299442291259766, 2.3549811840057373, 2.479928731918335,
+    2.6053130626678467, 2.730189323425293, 2.855194568634033, 2.979717254638672,
+    3.1051483154296875, 3.229642391204834, 3.3551461696624756, 3.4803576469421387,
+    3.604642391204834, 3.7303576469421387, 3.854642391204834,
+)  # fmt: skip
+
+
+def about(f: Callable[[float], float], c: float, low: float, high: float, n: int) -> list[float]:
+    """f(c + h) as a polynomial of n terms in h, c + h within (low, high): by Newton's interpolation at
+    Chebyshev's points."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    points = [middle + half * math.cos((2 * j + 1) * math.pi / (2 * n)) - c for j in range(n)]
+    steps = [f(c + h) for h in points]
+    for j in range(1, n):
+        for i in range(n - 1, j - 1, -1):
+            steps[i] = (steps[i] - steps[i - 1]) / (points[i] - points[i - j])
+    terms = [0.0] * n
+    for h, step in zip(points[::-1], steps[::-1], strict=True):
+        terms = [s - h * t for s, t in zip([0.0, *terms[:-1]], terms, strict=True)]
+        terms[0] += step
+    return terms
+
+
+def _erf_slope(c: float, x: float) -> float:
+    return (math.erf(x) - math.erf(c)) / (x - c)
+
+
+@functools.cache
+def _erf_table() -> list[tuple[float, ...]]:
+    """For each centre c its erf and (erf(c + h) - erf(c)) / h in h."""
+    rows = []
+    for k, c in enumerate(ERF_CENTRES):
+        first, low, high = math.erf(c), max(0.0, (k - 0.5) / 8), (k + 0.5) / 8
+        terms = about(functools.partial(_erf_slope, c), c, low, high, 5)
+        terms[0] -= k == 0  # about 0 it is h + h (...)
+        rows.append((first, *terms))
+    return rows
+
+
+def _erf_by_table(v: Lanes, x: str) -> str:
+    """A polynomial about the nearest centre."""
+    a = _clamp(v, v.abs(x), None, 3.93)
+    index = v.bits(v.fma(a, v.c(8.0), v.c(FORMATS[v.kind].magic)))
+    h = v.sub(a, estimate.look_up(v, index, ERF_CENTRES))
+    first, *terms = (
+        estimate.look_up(v, index, column) for column in zip(*_erf_table(), strict=True)
+    )
+    first = v.select(v.cmp("ole", a, v.c(1 / 16)), a, first)
+    result = terms.pop()
+    for term in [*terms[::-1], first]:
+        result = v.fma(result, h, term)
+    return v.copysign(result, x)
 
 
 def erf(v: Lanes, x: str) -> str:
     if v.kind == "double":
         return _erf_of_double(v, x)
+    if estimate.can_look_up(v):
+        return _erf_by_table(v, x)
     a = _clamp(v, v.abs(x), None, 3.95)
     near = v.fma(x, v.poly(v.mul(a, a), ERF_SMALL), x)
-    p, n = _exp_minus_one(v, v.neg(v.poly(a, ERF_LARGE)))
-    scale = _power_of_two(v, n)
+    r, _, low_bits = _reduced(v, v.neg(v.poly(a, ERF_LARGE)))
+    p, scale = _exp_of_rest(v, r), _power_of_two(v, low_bits)
     far = v.fma(v.neg(scale), p, v.sub(v.c(1.0), scale))  # 1 - 2^n (1 + p)
     far = v.copysign(far, x)
     return v.select(v.cmp("olt", a, v.c(0.89)), near, far)
-
-
-def pow(v: Lanes, x: str, y: str) -> str:
-    """x^y; float32 by way of double, where 2^(y log2 x) has bits to spare."""
-    if v.kind == "double":
-        return v.libm("pow", x, y)
-    w = v.widen()
-    one, inf = v.c(1.0), v.c(math.inf)
-    base = v.abs(x)
-    wide = w.let(f"fpext {v.f} {base} to {w.f}")
-    exponent = w.let(f"fpext {v.f} {y} to {w.f}")
-    power = exp2(w, w.mul(exponent, log2(w, wide)))
-    result = v.let(f"fptrunc {w.f} {power} to {v.f}")
-    whole = v.cmp("oeq", v.call("trunc", y), y)
-    half = v.mul(y, v.c(0.5))
-    odd = v.logic("and", whole, v.cmp("une", v.call("trunc", half), half))
-    result = v.select(odd, v.copysign(result, x), result)
-    negative = v.logic("and", v.cmp("olt", x, v.c(0.0)), v.cmp("one", base, inf))
-    lost = v.logic("and", negative, v.logic("xor", whole, v.constant("i1", True)))
-    result = v.select(lost, v.c(math.nan), result)
-    flat = v.logic("and", v.cmp("oeq", base, one), v.cmp("oeq", v.abs(y), inf))
-    flat = v.logic("or", flat, v.cmp("oeq", x, one))
-    return v.select(v.logic("or", flat, v.cmp("oeq", y, v.c(0.0))), one, result)
 
 
 # B(2k) / 2k: the asymptotic series of digamma in 1/x^2
@@ -550,77 +660,3 @@ def digamma(v: Lanes, x: str) -> str:
     pole = v.logic("and", left, v.cmp("oeq", x, whole))
     result = v.select(pole, v.c(math.nan), result)
     return v.select(v.cmp("oeq", x, zero), v.copysign(v.c(math.inf), v.neg(x)), result)
-
-
-# erfinv(x)/x with w = -log(1-x^2): in w-2.5 for w < 5; beyond, in sqrt(w) less a centre
-ERFINV_MIDDLE = (
-    1.5014093535137836,
-    0.24664028764058699,
-    -0.004177339404267236,
-    -0.0012527446701693188,
-    0.00021828263044804095,
-    -4.961906990607264e-06,
-    -3.434611279618494e-06,
-    4.6589111219224446e-07,
-    1.803711409776985e-08,
-    -8.772755309712826e-09,
-    3.3554620360059253e-10,
-)
-ERFINV_TAIL = {
-    "float": (
-        3.0,
-        (
-            2.832976801455009,
-            1.001675236646139,
-            0.009445303204703347,
-            -0.00764276395749237,
-            0.0056876985543090584,
-            -0.0035670925414523183,
-            0.0014751122894800742,
-            -0.0001200428335824058,
-            -0.00027749447260022245,
-            0.00016055208239542333,
-            -2.9514559843995787e-05,
-        ),
-    ),
-    "double": (
-        4.0,
-        (
-            3.839784297058625,
-            1.0095020920824436,
-            0.0012535249698123376,
-            -0.0009168991331388566,
-            0.00033824145315426387,
-            -4.669757955726218e-05,
-            3.28998973367154e-05,
-            -7.361335464439558e-05,
-            3.397956217889248e-05,
-            -5.073287527253291e-07,
-            -1.5541360756171945e-06,
-        ),
-    ),
-}
-
-
-def erfinv(v: Lanes, x: str) -> str:
-    one = v.c(1.0)
-    a = v.abs(x)
-    w = v.neg(log(v, v.mul(v.sub(one, a), v.add(one, a))))
-    middle = v.poly(v.sub(w, v.c(2.5)), ERFINV_MIDDLE)
-    centre, coefficients = ERFINV_TAIL[v.kind]
-    tail = v.poly(v.sub(v.call("sqrt", w), v.c(centre)), coefficients)
-    y = v.mul(a, v.select(v.cmp("olt", w, v.c(5.0)), middle, tail))
-    if v.kind == "double":
-        y = _erfinv_step(v, a, y)
-    y = v.select(v.cmp("oeq", a, one), v.c(math.inf), y)
-    return v.copysign(y, x)
-
-
-def _erfinv_step(v: Lanes, a: str, y: str) -> str:
-    """One step of Halley's, which triples the digits of y = erfinv(a)."""
-    near = v.sub(v.libm("erf", y), a)
-    far = v.sub(v.sub(v.c(1.0), a), v.libm("erfc", y))
-    error = v.select(v.cmp("olt", a, v.c(0.5)), near, far)
-    slope = v.mul(exp(v, v.neg(v.mul(y, y))), v.c(2.0 / math.sqrt(math.pi)))
-    step = v.div(error, slope)
-    return v.sub(y, v.div(step, v.fma(y, step, v.c(1.0))))

@@ -6,11 +6,29 @@ polynomials interpolate at Chebyshev's points, with 40 digits.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
+from facula.llvm import estimate
 from facula.llvm.build import Lanes
-from facula.llvm.vmath import FORMATS, by_double, exp, log, log1p, sin, where_libm
+from facula.llvm.vmath import (
+    ERF_NEAR,
+    FORMATS,
+    _clamp,
+    _exp_of_rest,
+    _reduced,
+    _round_to_multiple,
+    _scale,
+    about,
+    by_double,
+    erf,
+    exp,
+    log,
+    log1p,
+    sin,
+    where_libm,
+)
 
 # (atan(r) / r - 1) / r^2 in r^2, 0 <= r <= tan(pi/8)
 ATAN = {
@@ -39,6 +57,7 @@ ATAN = {
 }
 _TURN = math.tan(math.pi / 8)
 _HUGE = {"float": 1e37, "double": 1e307}
+_TINY = {"float": 1e-30, "double": 1e-290}
 
 
 def _arc(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
@@ -46,15 +65,18 @@ def _arc(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
     zero, one = v.c(0.0), v.c(1.0)
     steep = v.cmp("ogt", y, x)
     a, b = v.select(steep, x, y), v.select(steep, y, x)
-    huge = v.cmp("ogt", b, v.c(_HUGE[v.kind]))
-    a = v.select(huge, v.mul(a, v.c(0.0625)), a)
-    b = v.select(huge, v.mul(b, v.c(0.0625)), b)
-    # of two infinities the quotient is 1, of two zeros 0
+    # estimates of quotients need what has an inverse
+    scale = v.select(v.cmp("ogt", b, v.c(_HUGE[v.kind])), v.c(0.0625), one)
+    scale = v.select(v.cmp("olt", b, v.c(_TINY[v.kind])), v.c(2.0**64), scale)
+    a, b = v.mul(a, scale), v.mul(b, scale)
+    # of two infinities the quotient is 1, of one and less 0, of two zeros 0
     endless = v.cmp("oeq", a, v.c(math.inf))
     a, b = v.select(endless, one, a), v.select(endless, one, b)
-    b = v.select(v.cmp("oeq", b, zero), one, b)
+    nothing = v.logic("or", v.cmp("oeq", b, v.c(math.inf)), v.cmp("oeq", b, zero))
+    a, b = v.select(nothing, zero, a), v.select(nothing, one, b)
     wide = v.cmp("ogt", a, v.mul(b, v.c(_TURN)))
-    t = v.div(v.select(wide, v.sub(a, b), a), v.select(wide, v.add(a, b), b))
+    over, under = v.select(wide, v.sub(a, b), a), v.select(wide, v.add(a, b), b)
+    t = estimate.quotient(v, over, under)
     z = v.mul(t, t)
     angle = v.fma(v.mul(t, z), v.poly(z, terms), t)
     angle = v.select(wide, v.add(v.c(math.pi / 4), angle), angle)
@@ -73,9 +95,10 @@ def _in_double(f: Callable[..., str]) -> Callable[..., str]:
     return function
 
 
-@_in_double
-def atan(v: Lanes, x: str, terms: tuple[float, ...]) -> str:
-    result = v.copysign(_arc(v, v.abs(x), v.c(1.0), terms), x)
+def atan(v: Lanes, x: str) -> str:
+    if v.kind == "float":
+        return _atan_of_single(v, x)
+    result = v.copysign(_arc(v, v.abs(x), v.c(1.0), ATAN["double"]), x)
     return v.select(v.cmp("uno", x, x), x, result)
 
 
@@ -89,43 +112,78 @@ def atan2(v: Lanes, y: str, x: str, terms: tuple[float, ...]) -> str:
     return v.select(v.cmp("uno", x, y), v.add(x, y), result)
 
 
-# asin(s) / s in s^2, 0 <= s <= 1/2
-ASIN = (
-    1.0000000002453044,
-    0.16666657213876765,
-    0.07500591502011628,
-    0.044505242006605654,
-    0.03188414304290082,
-    0.014198827706511763,
-    0.037806361885981084,
-)
+# of float32 in float32: (atan(t)/t - 1) / t^2 in t^2, |t| <= 1; (asin(s)/s - 1) / s^2 in s^2, s <= 1/2
+ATAN_SINGLE = (
+    -0.33333298563957214, 0.1999852955341339, -0.14264015853405, 0.10950881242752075,
+    -0.08399306982755661, 0.05788123235106468, -0.031096480786800385, 0.010868127457797527,
+    -0.0017826107796281576,
+)  # fmt: skip
+ASIN_SINGLE = (
+    0.16666659712791443, 0.07500521093606949, 0.04451363533735275, 0.03183605521917343,
+    0.01432918943464756, 0.03767312690615654,
+)  # fmt: skip
 
 
-def _near_or_far(w: Lanes, x: str) -> tuple[str, str]:
-    """For float32: whether |x| > 1/2, and the arc of |x|, or half of what is left of it to pi/2."""
-    a, half = w.abs(x), w.c(0.5)
-    far = w.cmp("ogt", a, half)
-    square = w.select(far, w.mul(w.sub(w.c(1.0), a), half), w.mul(a, a))
-    root = w.select(far, w.call("sqrt", square), a)
-    return far, w.mul(root, w.poly(square, ASIN))
+def _turned_by(v: Lanes, base: str, low: str, g: str, rest: str) -> str:
+    """base + low + g + rest, rounded once, for |g| <= |base| or base 0, and a small rest."""
+    whole = v.add(base, g)
+    lost = v.add(v.sub(base, whole), g)
+    return v.add(whole, v.add(v.add(lost, low), rest))
 
 
-def _asin_of_single(w: Lanes, x: str) -> str:
-    far, arc = _near_or_far(w, x)
-    rest = w.sub(w.c(math.pi / 2), w.add(arc, arc))
-    return w.copysign(w.select(far, rest, arc), x)
+def _atan_of_single(v: Lanes, x: str) -> str:
+    """atan(a), or pi/2 + atan(-1/a), with what the quotient's rounding lost."""
+    one, zero, a = v.c(1.0), v.c(0.0), _clamp(v, v.abs(x), None, 1e30)
+    high, low = FORMATS["float"].half_pi[:2]
+    steep = v.cmp("ogt", a, one)
+    over, under = v.select(steep, v.c(-1.0), a), v.select(steep, a, one)
+    near = estimate.inverse(v, under)
+    t = v.mul(over, near)
+    lost = v.mul(v.fma(v.neg(under), t, over), near)
+    z = v.mul(t, t)
+    rest = v.fma(v.mul(t, z), v.poly(z, ATAN_SINGLE), lost)
+    base, more = v.select(steep, v.c(high), zero), v.select(steep, v.c(low), zero)
+    return v.copysign(_turned_by(v, base, more, t, rest), x)
 
 
-def _acos_of_single(w: Lanes, x: str) -> str:
-    far, arc = _near_or_far(w, x)
-    left, twice = w.cmp("olt", x, w.c(0.0)), w.add(arc, arc)
-    ends = w.select(left, w.sub(w.c(math.pi), twice), twice)
-    return w.select(far, ends, w.sub(w.c(math.pi / 2), w.copysign(arc, x)))
+def _arc_of_single(v: Lanes, a: str) -> tuple[str, str, str]:
+    """For 0 <= a <= 1 whether a > 1/2, and asin(a), or of sqrt((1-a)/2), in two parts."""
+    half = v.c(0.5)
+    far = v.cmp("ogt", a, half)
+    square = v.select(far, v.fma(v.neg(half), a, half), v.mul(a, a))
+    root, lost = estimate.root_and_rest(v, square)
+    g = v.select(far, root, a)
+    lost = v.select(far, lost, v.c(0.0))
+    return far, g, v.fma(g, v.mul(square, v.poly(square, ASIN_SINGLE)), lost)
+
+
+def _asin_of_single(v: Lanes, x: str) -> str:
+    """asin(a) = pi/2 - 2 asin(sqrt((1-a)/2))."""
+    zero, a = v.c(0.0), v.abs(x)
+    far, g, rest = _arc_of_single(v, a)
+    high, low = FORMATS["float"].half_pi[:2]
+    factor = v.select(far, v.c(-2.0), v.c(1.0))
+    base, more = v.select(far, v.c(high), zero), v.select(far, v.c(low), zero)
+    arc = _turned_by(v, base, more, v.mul(factor, g), v.mul(factor, rest))
+    return v.copysign(arc, x)
+
+
+def _acos_of_single(v: Lanes, x: str) -> str:
+    """pi/2 - asin(x), or twice the arc for x > 1/2, or pi less that for x < -1/2."""
+    zero, a = v.c(0.0), v.abs(x)
+    far, g, rest = _arc_of_single(v, a)
+    left = v.cmp("olt", x, zero)
+    factor = v.mul(v.select(far, v.c(2.0), v.c(-1.0)), v.copysign(v.c(1.0), x))
+    base, more = (
+        v.select(far, v.select(left, v.c(2.0 * part), zero), v.c(part))
+        for part in FORMATS["float"].half_pi[:2]
+    )
+    return _turned_by(v, base, more, v.mul(factor, g), v.mul(factor, rest))
 
 
 def asin(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, _asin_of_single, x)
+        return _asin_of_single(v, x)
     one, a = v.c(1.0), v.abs(x)
     rest = v.call("sqrt", v.mul(v.sub(one, a), v.add(one, a)))
     result = v.copysign(_arc(v, a, rest, ATAN["double"]), x)
@@ -134,7 +192,7 @@ def asin(v: Lanes, x: str) -> str:
 
 def acos(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, _acos_of_single, x)
+        return _acos_of_single(v, x)
     one = v.c(1.0)
     sides = v.call("sqrt", v.sub(one, x)), v.call("sqrt", v.add(one, x))
     half = _arc(v, *sides, ATAN["double"])
@@ -198,10 +256,159 @@ def _erfc_of_single(w: Lanes, x: str) -> str:
     return w.select(w.cmp("uno", x, x), x, result)
 
 
+def _erfc_exponent(less: float, a: float) -> float:
+    return -math.log(math.erfc(a)) - a * a - less
+
+
+@functools.cache
+def _erfc_table() -> list[tuple[float, ...]]:
+    """For centres c = 0, 1/3, ... -log(exp(a^2) erfc(a)) of c in few bits, and what it is more at c + h."""
+    rows = []
+    for k in range(32):
+        c = round(k / 3 * 2**18) / 2**18
+        top = round(_erfc_exponent(0.0, c) * 2**15) / 2**15
+        low, high = max(0.0, (k - 0.5) / 3), (k + 0.5) / 3
+        rows.append((c, top, *about(functools.partial(_erfc_exponent, top), c, low, high, 6)))
+    return rows
+
+
+def _erfc_by_table(v: Lanes, x: str) -> str:
+    """exp(-(a^2 + g)), g near the nearest centre's: what is large in the exponent is exact."""
+    form, two = FORMATS["float"], v.c(2.0)
+    a = _clamp(v, v.abs(x), None, 10.1)
+    index = v.bits(v.fma(a, v.c(3.0), v.c(form.magic)))
+    columns = (estimate.look_up(v, index, column) for column in zip(*_erfc_table(), strict=True))
+    centre, top, *terms = columns
+    h, rest = v.sub(a, centre), terms.pop()
+    for term in terms[::-1]:
+        rest = v.fma(rest, h, term)
+    square = v.mul(a, a)
+    lost = v.fma(a, a, v.neg(square))
+    about_all = v.add(v.add(square, top), rest)
+    k, low_bits = _round_to_multiple(v, about_all, -math.log2(math.e))
+    r = v.sub(v.fma(k, v.c(-form.ln2[0]), v.neg(top)), square)
+    small = v.add(v.fma(k, v.c(form.ln2[1]), lost), rest)
+    r = v.sub(r, small)
+    # 1 + r + r^2 (...), with what the first sum loses
+    one = v.c(1.0)
+    whole = v.add(one, r)
+    off = v.sub(r, v.sub(whole, one))
+    power = v.add(whole, v.fma(v.mul(r, r), v.poly(r, form.exp), off))
+    right = _scale(v, power, k, low_bits)
+    return v.select(v.cmp("olt", x, v.c(0.0)), v.sub(two, right), right)
+
+
+# The same with all digits of double, 0 <= a <= 27.3.
+ERFC_DOUBLE = (
+    1.2769783815525286, -0.09276382658574606, -0.16603039761529098, 0.16405128003344938,
+    -0.05422000099191957, -0.008034015082716232, 0.00872265387227349, 0.0012713389713431167,
+    -0.001456813894301107, -0.0004543408861898901, 0.00020636672810786177,
+    0.00015103950986171608, -1.5070092897106486e-06, -3.642453597509742e-05,
+    -1.350390138300305e-05, 3.712982069483491e-06, 5.252521616903282e-06,
+    1.5032199476644835e-06, -7.450730899327026e-07, -8.414289739764616e-07,
+    -2.0713999862447634e-07, 1.5372908129107937e-07, 1.2457316373722142e-07,
+    1.0653823779176061e-08, -1.959848862045555e-08, -7.035231364522771e-09,
+    -4.791853521925734e-10,
+)  # fmt: skip
+
+
+def _erfc_of_double(v: Lanes, x: str) -> str:
+    a, two, one = _clamp(v, v.abs(x), None, 27.3), v.c(2.0), v.c(1.0)
+    more, twice = v.add(a, two), v.fma(two, a, one)
+    inverse = estimate.inverse(v, v.mul(more, twice))
+    t = v.mul(v.mul(v.sub(a, two), twice), inverse)
+    whole = v.mul(a, a)
+    r, k, low_bits = _reduced(v, v.neg(whole))
+    r = v.sub(r, v.fma(a, a, v.neg(whole)))  # what the square's rounding lost
+    over = v.mul(v.add(_exp_of_rest(v, r), one), v.poly_pairs(t, ERFC_DOUBLE))
+    rough = v.mul(more, inverse)
+    q = v.mul(over, rough)
+    q = v.fma(v.fma(v.neg(twice), q, over), rough, q)
+    right = _scale(v, q, k, low_bits)
+    far = v.select(v.cmp("olt", x, v.c(0.0)), v.sub(two, right), right)
+    near = v.sub(one, v.fma(x, v.poly_pairs(whole, ERF_NEAR), x))
+    return v.select(v.cmp("olt", a, v.c(0.5)), near, far)
+
+
 def erfc(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, _erfc_of_single, x)
-    return v.libm("erfc", x)
+        by_table = estimate.can_look_up(v)
+        return _erfc_by_table(v, x) if by_table else by_double(v, _erfc_of_single, x)
+    return _erfc_of_double(v, x) if v.builder.fma else v.libm("erfc", x)
+
+
+# erfinv(x)/x with w = -log(1-x^2): in w-2.5 for w < 5; beyond, in sqrt(w) less a centre
+ERFINV_MIDDLE = (
+    1.5014093535137836,
+    0.24664028764058699,
+    -0.004177339404267236,
+    -0.0012527446701693188,
+    0.00021828263044804095,
+    -4.961906990607264e-06,
+    -3.434611279618494e-06,
+    4.6589111219224446e-07,
+    1.803711409776985e-08,
+    -8.772755309712826e-09,
+    3.3554620360059253e-10,
+)
+ERFINV_TAIL = {
+    "float": (
+        3.0,
+        (
+            2.832976801455009,
+            1.001675236646139,
+            0.009445303204703347,
+            -0.00764276395749237,
+            0.0056876985543090584,
+            -0.0035670925414523183,
+            0.0014751122894800742,
+            -0.0001200428335824058,
+            -0.00027749447260022245,
+            0.00016055208239542333,
+            -2.9514559843995787e-05,
+        ),
+    ),
+    "double": (
+        4.0,
+        (
+            3.839784297058625,
+            1.0095020920824436,
+            0.0012535249698123376,
+            -0.0009168991331388566,
+            0.00033824145315426387,
+            -4.669757955726218e-05,
+            3.28998973367154e-05,
+            -7.361335464439558e-05,
+            3.397956217889248e-05,
+            -5.073287527253291e-07,
+            -1.5541360756171945e-06,
+        ),
+    ),
+}
+
+
+def erfinv(v: Lanes, x: str) -> str:
+    one = v.c(1.0)
+    a = v.abs(x)
+    w = v.neg(log(v, v.mul(v.sub(one, a), v.add(one, a))))
+    middle = v.poly(v.sub(w, v.c(2.5)), ERFINV_MIDDLE)
+    centre, coefficients = ERFINV_TAIL[v.kind]
+    tail = v.poly(v.sub(v.call("sqrt", w), v.c(centre)), coefficients)
+    y = v.mul(a, v.select(v.cmp("olt", w, v.c(5.0)), middle, tail))
+    if v.kind == "double":
+        y = _erfinv_step(v, a, y)
+    y = v.select(v.cmp("oeq", a, one), v.c(math.inf), y)
+    return v.copysign(y, x)
+
+
+def _erfinv_step(v: Lanes, a: str, y: str) -> str:
+    """One step of Halley's, which triples the digits of y = erfinv(a)."""
+    near = v.sub(erf(v, y), a)
+    far = v.sub(v.sub(v.c(1.0), a), erfc(v, y))
+    error = v.select(v.cmp("olt", a, v.c(0.5)), near, far)
+    slope = v.mul(exp(v, v.neg(v.mul(y, y))), v.c(2.0 / math.sqrt(math.pi)))
+    step = v.div(error, slope)
+    return v.sub(y, v.div(step, v.fma(y, step, v.c(1.0))))
 
 
 # B(2k) / (2k (2k - 1)): Stirling's series in 1/z^2, times z

@@ -11,6 +11,7 @@ from facula.ops import (
     create,
     convert,
     matmul,
+    gather,
     index,
     gradients,
     nn_ops,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from facula.graph.tape import (
     flush,
     next_seq,
 )
+from facula.ops.recorders import recorder
 from facula.running import RUNNING
 from facula.runtime.buffers import alloc
 from facula.tensor import Tensor, empty_meta, storage_array, wrap
@@ -51,7 +53,7 @@ def mark(tape: Tape, entry: int) -> None:
 
     Which line it is, and the modules' names, are looked up in need.
     """
-    frame: Any = sys._getframe(2)
+    frame: Any = sys._getframe(3)  # of this function, what records, and what calls that
     while frame is not None:
         code = frame.f_code
         users = _kinds.get(code.co_filename)
@@ -163,6 +165,16 @@ def apply_known(op: Op, tensors: Sequence[Tensor], params: tuple, geometry: Any,
 
 def record(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple = ()) -> Tensor:
     """Records an instance with one result whose operands are read as they lie (`inst.fast`)."""
+    write = inst.record
+    if write is None:
+        write = inst.record = recorder(inst, mark) or partial(_record_any, inst)
+    out: Tensor = write(tensors, scalars)
+    return out
+
+
+def _record_any(inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Tensor:
+    """As `record`, for any number of operands."""
+    op = inst.op
     tape = LOCAL.tape
     wanted = False
     entries = [inst]

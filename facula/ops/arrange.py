@@ -521,7 +521,7 @@ def window_places(count: int, size: int, step: int, device: Any) -> Tensor:
 
 
 def _unfold_backward(n: Any, g: Tensor) -> Tensor:
-    from facula.ops.index import index_add
+    from facula.ops.gather import index_add
 
     m = n.inst.ins[0]
     dim, size, step, count = n.params

@@ -108,6 +108,8 @@ _CASTS = {
 
 def _named_cast(name: str, d: Dtype) -> None:
     def run(self: Tensor, memory_format: Any = None) -> Tensor:
+        if memory_format is not None:
+            return self.to(d, memory_format=memory_format)  # type: ignore[attr-defined]
         return cast(self, d)
 
     run.__name__ = name

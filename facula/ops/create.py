@@ -496,6 +496,7 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
 def _linspace_values(start: float, end: float, steps: int, d: Dtype) -> np.ndarray:
     """PyTorch computes from both ends, in d's own arithmetic."""
     if d.kind in "iu":
+        start, end = int(start), int(end)  # what goes into a whole number first
         step = (float(end) - float(start)) / (steps - 1) if steps > 1 else 0.0
         i = np.arange(steps)
         half = max(steps // 2, 1)  # a single number is the start

@@ -309,9 +309,11 @@ def _log_number(a: Any, like: Tensor) -> Any:
     import cmath
     import math
 
+    if a == 0:
+        return -math.inf
     if isinstance(a, complex) or (a < 0 and like.meta.dtype.kind == "c"):
         return cmath.log(a)
-    return math.log(a) if a > 0 else (-math.inf if a == 0 else math.nan)
+    return math.log(a) if a > 0 else math.nan
 
 
 def pow_gradient(a: Any, b: Any, g: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
-from facula.ops.index import scatter_op
+from facula.ops.bounds import need_in_range
+from facula.ops.gather import scatter_op
 from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.registry import TORCH, functional, zeros_as
-from facula.tensor import Tensor, storage_array
+from facula.tensor import Tensor
 
 _INDEX_TYPES = (dt.int64, dt.int32)
-_UNSIGNED = {dt.int64: "u8", dt.int32: "u4"}
 
 
 def _check_index(name: str, arg: str, m: Meta) -> None:
@@ -27,20 +27,6 @@ def _check_index(name: str, arg: str, m: Meta) -> None:
             "Long, Int; "
             f"but got torch.{m.dtype.short}Tensor instead (while checking arguments for {name})"
         )
-
-
-def _look(index: Tensor, rows: int) -> None:
-    """Raises at the call, as PyTorch does, for a bad index among values that are known already.
-
-    Values that are still pending are checked by the kernel that reads them.
-    """
-    s, m = index._s, index.meta
-    if s.buf is None or m.dtype is not s.meta.dtype or m.dtype not in _INDEX_TYPES or not m.numel:
-        return
-    seen = storage_array(s, m, index._off)
-    # read as unsigned, a negative index is too large as well
-    if seen.view(_UNSIGNED[m.dtype]).max() >= rows:
-        raise IndexError("index out of range in self")
 
 
 # embedding ---------------------------------------------------------------------------------------
@@ -175,7 +161,7 @@ def embedding(
     padding = _padding_row(padding_idx, weight.meta.shape[0] if weight.meta.ndim else 0)
     if weight.meta.ndim == 2:
         try:
-            _look(input, weight.meta.shape[0])
+            need_in_range(input, weight.meta.shape[0], "self")
         except AttributeError:
             if not isinstance(input, Tensor):
                 raise wrong_type(input, "Tensor") from None

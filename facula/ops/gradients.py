@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -99,13 +100,14 @@ def retain(t: Tensor, grad: Tensor) -> None:
     t._grad = grad.clone() if have is None else _add_any(have, grad)  # type: ignore[attr-defined]
 
 
-def _repeat(now: walk.Walk, root: Any, seed: Tensor) -> bool:
+def _repeat(root: Any, seed: Tensor, keep: bool) -> bool:
     """`autograd.repeat`, where no mode changes what the derivatives record."""
     # rooms that are loaded later, if at all
-    overrides, autocast = map(sys.modules.get, ("facula.overrides", "facula.ops.autocast"))
+    modules = sys.modules
+    overrides, autocast = modules.get("facula.overrides"), modules.get("facula.ops.autocast")
     if (overrides and overrides._modes) or (autocast and autocast.active):
         return False
-    return repeat(now, root, seed)
+    return repeat(root, seed, keep)
 
 
 walk.OPS.add_n, walk.OPS.zeros = add_n, zeros
@@ -140,7 +142,24 @@ def _seeds(outputs: Sequence[Tensor], grads: Sequence[Any]) -> list[Tensor]:
     return seeds
 
 
+class _Ones(threading.local):
+    """Gradients of one that are only read, by geometry."""
+
+    def __init__(self) -> None:
+        self.known: dict[Meta, Tensor] = {}
+
+
 _ones: dict[Meta, Any] = {}
+_ones_to_read = _Ones()
+
+
+def _one_to_read(m: Meta) -> Tensor:
+    """As `_one`, the same tensor again and again."""
+    known = _ones_to_read.known
+    found = known.get(m)
+    if found is None:
+        found = known[m] = _one(m)
+    return found
 
 
 def _one(m: Meta) -> Tensor:
@@ -169,9 +188,11 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     """Adds the gradients of tensors with respect to the graph's leaves to their `.grad`."""
     tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
     grads = _as_tuple(grad_tensors, len(tensors))
+    if any(t._val is not None for t in tensors):
+        tensors, grads = _of_values(tensors, grads)
     _check_roots(tensors)
     if inputs is not None:
-        inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        inputs = tuple(map(_in_graph, (inputs,) if isinstance(inputs, Tensor) else inputs))
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
     keep = create_graph if retain_graph is None else retain_graph
@@ -191,9 +212,10 @@ def tensor_backward(self: Tensor, gradient: Tensor | None = None, retain_graph: 
     if gradient is None and inputs is None and self._rg:  # nearly always
         keep = create_graph if retain_graph is None else retain_graph
         m = self.meta
-        plain = m.numel == 1 and m.dtype.kind == "f"
-        seeds = [_one(m)] if plain else _seeds((self,), (None,))
-        walk.backward((self,), seeds, keep, create_graph)
+        plain = m.numel == 1 and m.dtype.kind == "f" and m.device is not META
+        if plain and not create_graph and walk.repeated(self._g, _one_to_read(m), keep):
+            return
+        walk.walk_from((self,), _seeds((self,), (None,)), keep, create_graph)
         return
     backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 
@@ -212,9 +234,23 @@ class _Place:
     def of(given: Any) -> Any:
         """The tensor itself, the leaf behind an edge, or a place in the middle of the graph."""
         if not hasattr(given, "ownership_token"):
-            return given
+            return _in_graph(given)
         leaf = getattr(given.node, "variable", None)
         return _Place(given) if leaf is None else leaf
+
+
+def _in_graph(t: Any) -> Any:
+    """What stands for a tensor in the graph: of a sparse one its values."""
+    return t if t._val is None else t._val
+
+
+def _of_values(outputs: Sequence[Any], grads: Sequence[Any]) -> tuple[tuple, tuple]:
+    """Outputs and their gradients, of sparse ones only what is stored."""
+    seeds = list(grads)
+    for i, (out, g) in enumerate(zip(outputs, grads)):
+        if out._val is not None and g is not None and g.shape == out.shape:
+            seeds[i] = out._at_places(g if g._val is None else g.to_dense())
+    return tuple(map(_in_graph, outputs)), tuple(seeds)
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
@@ -238,8 +274,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
             raise RuntimeError(
                 f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}"
             )
-    inputs = tuple(_Place.of(t) for t in inputs)
+    asked, inputs = inputs, tuple(_Place.of(t) for t in inputs)
     grads = _as_tuple(grad_outputs, len(outputs))
+    if any(t._val is not None for t in outputs):
+        outputs, grads = _of_values(outputs, grads)
     if allow_unused is None:
         allow_unused = materialize_grads
     elif allow_unused is False and materialize_grads:
@@ -264,7 +302,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         )
     if not create_graph:
         got = [g.detach() if g is not None and g._rg else g for g in got]
-    return tuple(got)
+    return tuple(
+        g if g is None or getattr(t, "_val", None) is None else t._with(g)
+        for g, t in zip(got, asked, strict=True)
+    )
 
 
 def _batched(

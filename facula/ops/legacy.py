@@ -317,12 +317,8 @@ def _rebuild_meta(cls: type, shape: tuple, d: Any, requires_grad: bool) -> Tenso
 # kinds of tensors that facula does not have ---------------------------------------------------------------
 
 _MISSING = {
-    "to_sparse_csr": "compressed sparse tensors: use to_sparse", "to_sparse_csc": "compressed sparse tensors: use to_sparse",
-    "to_sparse_bsr": "compressed sparse tensors: use to_sparse", "to_sparse_bsc": "compressed sparse tensors: use to_sparse",
     "to_mkldnn": "MKL-DNN layouts: every tensor is strided",
 
-    "crow_indices": "sparse tensors: keep tensors dense", "col_indices": "sparse tensors: keep tensors dense",
-    "ccol_indices": "sparse tensors: keep tensors dense", "row_indices": "sparse tensors: keep tensors dense",
     "smm": "sparse tensors here: use mm", "sspaddmm": "sparse tensors here: use addmm",
     "sparse_mask": "sparse tensors here: use masked_fill", "sparse_resize_": "sparse tensors here: use resize_",
     "sparse_resize_and_clear_": "sparse tensors here: use resize_",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import operator
 from typing import Any
 
 from facula.autograd.node import shown
+from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
+from facula.llvm.target import Target
 from facula.ops.apply import apply, apply_known, record
 from facula.ops.pointwise import need_tensors, number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
 from facula.ops.shape import unsafe_view
-from facula.tensor import Tensor
+from facula.tensor import SparseOperand, Tensor
 
 
 def same_dtype(name: str, *metas: Meta) -> dtype:
@@ -77,7 +80,15 @@ MM = Op("mm", _mm_infer, product, _mm_backward, saves="0 1")
 @both("mm")
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Product of two matrices: (n, m) @ (m, p)."""
-    return to_out(apply(MM, (input, mat2)), out)
+    try:
+        return to_out(apply(MM, (input, mat2)), out)
+    except SparseOperand:
+        return to_out(_of_sparse("mm", input, mat2), out)
+
+
+def _of_sparse(name: str, *operands: Any, **numbers: Any) -> Any:
+    """A product with a sparse operand, which `torch.sparse` knows."""
+    return getattr(importlib.import_module("facula.sparse.products"), name)(*operands, **numbers)
 
 
 def _bmm_infer(a: Meta, b: Meta) -> Meta:
@@ -149,7 +160,7 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     return to_out(apply(DOT, (input, tensor)), out)
 
 
-def _mv_infer(a: Meta, b: Meta) -> Meta:
+def _mv_infer(a: Meta, b: Meta, by_columns: bool) -> Meta:
     if a.ndim != 2 or b.ndim != 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got 1, {a.ndim}, {b.ndim}")
     if a.shape[1] != b.shape[0]:
@@ -160,19 +171,53 @@ def _mv_infer(a: Meta, b: Meta) -> Meta:
 
 
 _SHORT = 4  # rows up to this long are added up element by element, as PyTorch's product does
+_WIDE = Target.host().vector_bytes == 64  # there PyTorch has other kernels, with other orders
 
 
-def _mv_expand(g: Any, a: Any, b: Any) -> Any:
+def _mv_expand(g: Any, a: Any, b: Any, by_columns: bool) -> Any:
     k = b.shape[0]
     if 0 < k <= _SHORT and a.dtype.kind == "f":
         w = opmath(a.dtype)
         x, y = g.cast(a, w), g.cast(b, w)
-        terms = [
-            g.slice(x, (0, i), (a.shape[0], 1), (1, 1)) * g.slice(y, (i,), (1,), (1,))
+        pairs = [
+            (g.slice(x, (0, i), (a.shape[0], 1), (1, 1)), g.slice(y, (i,), (1,), (1,)))
             for i in range(k)
         ]
-        return g.cast(g.reshape(functools.reduce(operator.add, terms), (a.shape[0],)), a.dtype)
+        total = (_wide_row if _WIDE else _row)(g, pairs, by_columns)
+        return g.cast(g.reshape(total, (a.shape[0],)), a.dtype)
     return g.reshape(product(g, a, g.reshape(b, (b.shape[0], 1))), (a.shape[0],))
+
+
+def _row(g: Any, pairs: list[tuple], by_columns: bool) -> Any:
+    """Sums of up to four products in the order of PyTorch's kernel for 32-byte vectors."""
+    return functools.reduce(operator.add, [x * y for x, y in pairs])
+
+
+def _wide_row(g: Any, pairs: list[tuple], by_columns: bool) -> Any:
+    """The same for 64-byte vectors (found by experiment, as the other one).
+
+    Where columns lie together, each is multiplied and added at once. Else float64 adds halves of a
+    vector, and float32 has one order for whole lots of four rows and one for those left over.
+    """
+    terms = [x * y for x, y in pairs]
+    k = len(terms)
+    if k == 1:
+        return terms[0]
+    if by_columns:
+        return functools.reduce(lambda total, pair: g.fma(*pair, total), pairs[1:], terms[0])
+    if terms[0].dtype is dt.float64:
+        evens = terms[0] + terms[2] if k > 2 else terms[0]
+        return evens + (terms[1] + terms[3] if k > 3 else terms[1])
+    rows = terms[0].shape[0]
+    lots = rows // 4 * 4
+    first, *rest = [1, *range(k - 1, 1, -1), 0]
+    over = functools.reduce(operator.add, [terms[i] for i in rest], terms[first])
+    if not lots:
+        return over
+    grouped = functools.reduce(operator.add, terms[:1:-1], g.fma(*pairs[1], terms[0]))
+    if lots == rows:
+        return grouped
+    return g.where(g.iota(terms[0].shape, 0) < lots, grouped, over)
 
 
 def _mv_backward(n: Any, g: Tensor) -> tuple:
@@ -192,7 +237,12 @@ MV = Op("mv", _mv_infer, _mv_expand, _mv_backward, saves="0 1")
 @both("mv")
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Matrix times vector."""
-    return to_out(apply(MV, (input, vec)), out)
+    try:
+        strides = input.meta.strides
+        by_columns = len(strides) == 2 and strides[0] == 1
+        return to_out(apply(MV, (input, vec), (by_columns,)), out)
+    except SparseOperand:
+        return to_out(_of_sparse("mv", input, vec), out)
 
 
 def _matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -241,7 +291,10 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         )
     if not isinstance(input, Tensor):
         raise wrong_type(input, "Tensor")
-    return _matmul(input, other) if out is None else to_out(_matmul(input, other), out)
+    try:
+        return _matmul(input, other) if out is None else to_out(_matmul(input, other), out)
+    except SparseOperand:
+        return to_out(_of_sparse("matmul", input, other), out)
 
 
 Tensor.__matmul__ = lambda self, other: matmul(self, other)  # type: ignore[attr-defined]
@@ -311,7 +364,10 @@ def _fused(op: Op, c: Tensor, a: Tensor, b: Tensor, beta: Any, alpha: Any) -> Te
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1,
           out: Tensor | None = None) -> Tensor:  # fmt: skip
     """beta * input + alpha * (mat1 @ mat2)."""
-    return to_out(_fused(ADDMM, input, mat1, mat2, beta, alpha), out)
+    try:
+        return to_out(_fused(ADDMM, input, mat1, mat2, beta, alpha), out)
+    except SparseOperand:
+        return to_out(_of_sparse("addmm", input, mat1, mat2, beta=beta, alpha=alpha), out)
 
 
 @both("baddbmm")

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from facula.graph import dtypes as dt
+from facula.graph.formats import LAYOUTS
 from facula.ops.registry import TORCH, method, only_method
 from facula.tensor import Tensor
 
@@ -110,10 +111,10 @@ def _slice_inverse(self: Tensor, src: Tensor, dim: int = 0, start: int | None = 
 def _to_sparse(self: Tensor, sparse_dim: Any = None, *, layout: Any = None, blocksize: Any = None,
                dense_dim: int | None = None) -> Any:  # fmt: skip
     """The elements that are not zero, as a sparse tensor: `torch.sparse_coo_tensor`."""
-    if blocksize is not None or getattr(layout, "name", "sparse_coo") != "sparse_coo":
-        raise NotImplementedError(
-            "Tensor.to_sparse: facula has sparse tensors of layout torch.sparse_coo only"
-        )
+    room = importlib.import_module("facula.sparse.compressed")
+    kind = room.layout_name(layout)
+    if kind != "coo":
+        return room.from_dense(self, kind, blocksize, dense_dim)
     return importlib.import_module("facula.sparse.coo").from_dense(self, sparse_dim)
 
 
@@ -121,6 +122,25 @@ def _to_sparse(self: Tensor, sparse_dim: Any = None, *, layout: Any = None, bloc
 def _to_sparse_coo(self: Tensor) -> Any:
     """As `to_sparse`."""
     return importlib.import_module("facula.sparse.coo").from_dense(self)
+
+
+def _to_compressed(name: str, blocked: bool) -> None:
+    def run(self: Tensor, blocksize: Any = None, dense_dim: int | None = None) -> Any:
+        return self.to_sparse(
+            layout=LAYOUTS["sparse_" + name], blocksize=blocksize, dense_dim=dense_dim
+        )  # type: ignore[attr-defined]
+
+    def plain(self: Tensor, dense_dim: int | None = None) -> Any:
+        return run(self, None, dense_dim)
+
+    made = run if blocked else plain
+    made.__name__ = made.__qualname__ = f"to_sparse_{name}"
+    made.__doc__ = f"The elements that are not zero, in layout `torch.sparse_{name}`."
+    only_method(made.__name__)(made)
+
+
+for _name in ("csr", "csc", "bsr", "bsc"):
+    _to_compressed(_name, _name[0] == "b")
 
 
 def _of_sparse(name: str, text: str) -> None:
@@ -135,6 +155,10 @@ def _of_sparse(name: str, text: str) -> None:
 _of_sparse("coalesce", "sparse coordinate")
 _of_sparse("indices", "sparse coordinate")
 _of_sparse("values", "sparse")
+_of_sparse("crow_indices", "sparse row compressed")
+_of_sparse("col_indices", "sparse row compressed")
+_of_sparse("ccol_indices", "sparse column compressed")
+_of_sparse("row_indices", "sparse column compressed")
 
 
 # what was removed from PyTorch, and what other devices would need

@@ -40,7 +40,10 @@ def _softmax_expand(g: Any, a: Any, dim: int, asked: Any) -> Any:
     if not a.numel:
         return g.cast(a, asked or a.dtype)
     _, _, e = _softmax_parts(g, a, dim, asked)
-    return g.cast(e / g.reduce("sum", e, dim), asked or a.dtype)
+    last = dim == max(a.ndim - 1, 0)
+    total = g.reduce("row_sum" if last else "sum", e, dim)
+    # as PyTorch's kernels, whose last digits these are
+    return g.cast(e * total.reciprocal() if last else e / total, asked or a.dtype)
 
 
 def _softmax_backward(n: Any, g: Tensor) -> Tensor:
@@ -396,6 +399,11 @@ MSE = Op("mse_loss", _mse_infer, _mse_expand, _mse_backward, saves="0 1")
 def mse_loss(input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None,
              reduction: str = "mean", weight: Tensor | None = None) -> Tensor:  # fmt: skip
     """Mean (or sum) of squared differences."""
+    settled = size_average is None and reduce is None and weight is None
+    if settled and type(reduction) is str and isinstance(input, Tensor):
+        inst = MSE.calls.get(((input.meta, getattr(target, "meta", None)), reduction))
+        if inst is not None:
+            return record(MSE, inst, (input, target))
     reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
     if target.meta.shape != input.meta.shape:
         warnings.warn(
@@ -410,6 +418,8 @@ def mse_loss(input: Tensor, target: Tensor, size_average: Any = None, reduce: An
             if reduction == "none"
             else loss.sum() / (weight.sum() if reduction == "mean" else 1)
         )
+    if settled and target.meta.shape == input.meta.shape:  # else it warns every time
+        return apply_known(MSE, (input, target), (reduction,), (input.meta, target.meta), reduction)
     return apply(MSE, (input, target), (reduction,))
 
 

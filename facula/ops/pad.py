@@ -165,11 +165,35 @@ def _mirror_backward(n: Any, g: Tensor) -> Tensor:
 def _mirror_back_expand(g: Any, grad: Any, pairs: Pairs, mode: str, shape: tuple[int, ...]) -> Any:
     x = g.cast(grad, opmath(grad.dtype))
     for axis, (lo, hi) in enumerate(pairs):
-        if lo or hi:
-            n = shape[axis]
+        if not (lo or hi):
+            continue
+        n = shape[axis]
+        if min(lo, hi) >= 0:
+            x = _folded(g, x, axis, n, _segments(n, lo, hi, mode))
+        else:
             size = [n if i == axis else m for i, m in enumerate(x.shape)]
             x = g.put(g.const(0, x.dtype, size), _source(g, n, lo, hi, mode), x, axis, "add")
     return g.cast(x, grad.dtype)
+
+
+def _folded(g: Any, x: Any, axis: int, n: int, segments: list[tuple[int, int, int, int]]) -> Any:
+    """The segments of a padded dim, each added to where it was taken from."""
+
+    def along(number: int, others: Sequence[int]) -> list[int]:
+        return [number if i == axis else k for i, k in enumerate(others)]
+
+    still, total = [0] * x.ndim, None
+    for place, size, start, step in segments:
+        first, k = place, size
+        if step < 0:
+            first, start = place + size - 1, start - size + 1
+        part = g.slice(x, along(first, still), along(k, x.shape), along(step or 1, [1] * x.ndim))
+        if not step:
+            part, k = g.reduce("sum", part, [axis]), 1
+        if k < n:
+            part = g.pad(part, along(start, still), along(n - start - k, still), 0)
+        total = part if total is None else total + part
+    return total
 
 
 MIRROR_BACKWARD = Op(

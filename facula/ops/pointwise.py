@@ -182,42 +182,13 @@ def unsupported(name: str, d: dtype) -> str:
 def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
     """The fast path: one plain tensor in, one out."""
     insts = op.insts
-    saves_in, saves_out = bool(op.saves_inputs), bool(op.saves_outputs)
-    from facula.autograd.node import save, save_result
 
     def record(a: Tensor) -> Tensor:
-        m = a.meta
-        inst = insts.get(((m,), ()))
+        inst = insts.get(((a.meta,), ()))
         if inst is None or not inst.fast:
             return apply(op, (a,))
-        tape = LOCAL.tape
-        sa = a._s
-        i = sa.i if sa.tape is tape else tape.leaf(sa)
-        s = _new(Storage)
-        s.tape, s.buf, s.version, s.pin = tape, None, tape.born, None
-        s.meta = out_meta = inst.meta
-        tape.key += (inst, i)
-        s.i = tape.n
-        tape.n += 1
-        tape.values.append(s)
-        tape.budget -= inst.nbytes
-        out = _new(Tensor)
-        out._s, out.meta = s, out_meta
-        if a._rg and tape.grad and out_meta.dtype.kind in "fc" and op.backward is not None:
-            cls = op.grad_class
-            if type(cls) is str:
-                cls = grad_class(op)
-            node = _new(cls)
-            node.inst, node.scalars, node.seq = inst, (), next_seq()
-            g = a._g
-            node.edges = (a if g is None else g,)
-            out._rg, out._g = True, node
-            node.saved = [save(a)] if saves_in else []
-            if saves_out:
-                node.saved.append(save_result(out, 0))
-        if tape.budget < 0 or tape.n > MAX_NODES:
-            ENGINE.flush(tape)
-        return out
+        write = inst.record
+        return record_inst(op, inst, (a,)) if write is None else write((a,), ())
 
     return record
 

@@ -131,8 +131,10 @@ def _max_template(name: str) -> Callable[..., Any]:
 
 
 def _max_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
-    k = len(n.params[-1])
-    return apply(MAX_BACKWARD, (g, n.tensor(0)), (tuple(n.inst.ins[0].shape), k))
+    *window, out = n.params
+    return apply(
+        MAX_BACKWARD, (g, n.tensor(0)), (tuple(n.inst.ins[0].shape), len(out), *window[:4])
+    )
 
 
 def _flat(g: Any, v: Any, k: int) -> Any:
@@ -141,10 +143,15 @@ def _flat(g: Any, v: Any, k: int) -> Any:
     return g.reshape(v, (rows, math.prod(v.shape[v.ndim - k :])))
 
 
-def _max_back_expand(g: Any, grad: Any, index: Any, shape: Sizes, k: int) -> Any:
+def _max_back_expand(g: Any, grad: Any, index: Any, shape: Sizes, k: int, *window: Any) -> Any:
     w = opmath(grad.dtype)
     if not grad.numel:
         return g.const(0, grad.dtype, shape)
+    if window and k < 3:
+        lead, size = _lead(grad, k), shape[len(shape) - k :]
+        wide = [g.reshape(v, (*lead, *v.shape[v.ndim - k :])) for v in (g.cast(grad, w), index)]
+        (out,) = g.template("max_pool_backward", [(w, (*lead, *size))], wide, (*window, size))
+        return g.cast(g.reshape(out, shape), grad.dtype)
     rows = math.prod(shape[: len(shape) - k])
     zero = g.const(0, w, (rows, math.prod(shape[len(shape) - k :])))
     out = g.scatter(zero, _flat(g, index, k), _flat(g, g.cast(grad, w), k), 1, "add")
@@ -170,7 +177,7 @@ PICK = Op(
 )
 MAX_BACKWARD = Op(
     "max_pool_backward",
-    lambda g, i, shape, k: meta_of(g.dtype, shape, g.device),
+    lambda g, i, shape, k, *window: meta_of(g.dtype, shape, g.device),
     _max_back_expand,
     lambda n, g: (apply(PICK, (g, n.tensor(0)), (n.params[1],)), None),
     saves="1",

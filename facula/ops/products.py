@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import string
 from typing import Any
 
@@ -419,18 +420,22 @@ def _sublist_form(args: tuple) -> tuple[str, list[Tensor]]:
     return equation, pairs[::2]
 
 
-def _parse(equation: str, operands: list[Tensor]) -> tuple[list[list[Any]], list[Any]]:
-    """Labels of each operand's dims and of the result's; ellipsis dims are numbers from the right."""
+@functools.lru_cache(maxsize=1024)
+def _parse(equation: str, ndims: tuple[int, ...]) -> tuple[list[list[Any]], list[Any]]:
+    """Labels of each operand's dims and of the result's, to be read only.
+
+    Ellipsis dims are numbers from the right. ndims: of the operands.
+    """
     equation = equation.replace(" ", "")
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
-    if len(terms) != len(operands):
-        more = "more" if len(operands) > len(terms) else "fewer"
+    if len(terms) != len(ndims):
+        more = "more" if len(ndims) > len(terms) else "fewer"
         raise RuntimeError(
             f"einsum(): {more} operands were provided than specified in the equation"
         )
     labels, widest = [], 0
-    for k, (term, t) in enumerate(zip(terms, operands)):
+    for k, (term, ndim) in enumerate(zip(terms, ndims)):
         plain = term.replace("...", "")
         if not all(c.isalpha() for c in plain):
             bad = next(c for c in plain if not c.isalpha())
@@ -438,7 +443,7 @@ def _parse(equation: str, operands: list[Tensor]) -> tuple[list[list[Any]], list
                 f"einsum(): invalid subscript given at index {equation.find(bad)} in the equation "
                 "string, subscripts must be in [a-zA-Z]"
             )
-        spare = t.meta.ndim - len(plain)
+        spare = ndim - len(plain)
         if "..." in term:
             if term.count("...") > 1:
                 raise RuntimeError(
@@ -447,7 +452,7 @@ def _parse(equation: str, operands: list[Tensor]) -> tuple[list[list[Any]], list
             if spare < 0:
                 raise RuntimeError(
                     f"einsum(): the number of subscripts in the equation ({len(plain)}) is more "
-                    f"than the number of dimensions ({t.meta.ndim}) for operand {k}"
+                    f"than the number of dimensions ({ndim}) for operand {k}"
                 )
             before, _, after = term.partition("...")
             labels.append([*before, *[i - spare for i in range(spare)], *after])
@@ -456,7 +461,7 @@ def _parse(equation: str, operands: list[Tensor]) -> tuple[list[list[Any]], list
             if spare:
                 raise RuntimeError(
                     f"einsum(): the number of subscripts in the equation ({len(plain)}) does not match the number of "
-                    f"dimensions ({t.meta.ndim}) for operand {k} and no ellipsis was given"
+                    f"dimensions ({ndim}) for operand {k} and no ellipsis was given"
                 )
             labels.append(list(plain))
     dots = [i - widest for i in range(widest)]
@@ -525,14 +530,14 @@ def _pair(a: Tensor, la: list, b: Tensor, lb: list, keep: set) -> tuple[Tensor, 
     if not summed:
         out = [*batch, *ra, *rb]
         return _lined_up(a, la, out) * _lined_up(b, lb, out), out
-    a = _spread(a, la, size).permute([la.index(x) for x in [*batch, *ra, *summed]])
-    b = _spread(b, lb, size).permute([lb.index(x) for x in [*batch, *summed, *rb]])
-    count = lambda part: _product(size[x] for x in part)  # noqa: E731
-    a = a.reshape(count(batch), count(ra), count(summed))
-    b = b.reshape(count(batch), count(summed), count(rb))
-    got = TORCH["bmm"](a, b) if batch else TORCH["mm"](a.squeeze(0), b.squeeze(0))
+    # views that change nothing are left out: recording them would be most of the work
+    a = _permuted(_spread(a, la, size), [la.index(x) for x in [*batch, *ra, *summed]])
+    b = _permuted(_spread(b, lb, size), [lb.index(x) for x in [*batch, *summed, *rb]])
+    parts = [batch] if batch else []
+    a, b = _merged(a, [*parts, ra, summed], size), _merged(b, [*parts, summed, rb], size)
+    got = TORCH["bmm" if batch else "mm"](a, b)
     out = [*batch, *ra, *rb]
-    return got.reshape([size[x] for x in out]), out
+    return _merged(got, [[x] for x in out], size), out
 
 
 def _clash(x: Any, m: int, n: int) -> int:
@@ -551,7 +556,18 @@ def _product(sizes: Any) -> int:
 
 
 def _spread(t: Tensor, labels: list, size: dict) -> Tensor:
-    return t.expand([size[x] for x in labels])  # type: ignore[attr-defined]
+    sizes = [size[x] for x in labels]
+    return t if [*t.meta.shape] == sizes else t.expand(sizes)  # type: ignore[attr-defined]
+
+
+def _permuted(t: Tensor, order: list[int]) -> Tensor:
+    return t if order == [*range(len(order))] else t.permute(order)  # type: ignore[attr-defined]
+
+
+def _merged(t: Tensor, parts: list[list], size: dict) -> Tensor:
+    """t with one dim for each part of its labels."""
+    shape = [_product(size[x] for x in part) for part in parts]
+    return t if [*t.meta.shape] == shape else t.reshape(shape)  # type: ignore[attr-defined]
 
 
 def _lined_up(t: Tensor, labels: list, out: list) -> Tensor:
@@ -575,7 +591,7 @@ def einsum(*args: Any) -> Tensor:
             operands = list(operands[0])
     else:
         equation, operands = _sublist_form(args)
-    labels, out = _parse(equation, operands)
+    labels, out = _parse(equation, tuple([t.meta.ndim for t in operands]))
     parts = [_diagonals(t, part) for t, part in zip(operands, labels)]
     acc, la = parts[0]
     for k, (t, part) in enumerate(parts[1:], 1):
@@ -584,5 +600,8 @@ def einsum(*args: Any) -> Tensor:
     gone = [i for i, x in enumerate(la) if x not in out]
     if gone:
         acc, la = acc.sum(gone), [x for x in la if x in out]  # type: ignore[attr-defined]
-    got = acc.permute([la.index(x) for x in out])  # type: ignore[attr-defined]
+    order = [la.index(x) for x in out]
+    if len(operands) > 1:
+        return _permuted(acc, order)
+    got: Tensor = acc.permute(order)  # type: ignore[attr-defined]
     return got

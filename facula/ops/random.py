@@ -440,9 +440,33 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Any = None
     shape = broadcast_shapes(*[x.meta.shape for x in tensors])
     check_devices(tensors)
     m = meta_of(tensors[0].meta.dtype, shape, tensors[0].meta.device)
-    if not isinstance(std, Tensor):
-        return to_out(_normal(m, generator, 0.0, std) + mean, out)
-    return to_out(_normal(m, generator) * std + mean, out)
+    fixed = [x.detach() if isinstance(x, Tensor) else x for x in (mean, std)]
+    if isinstance(std, Tensor):
+        drawn = _normal(m, generator) * fixed[1] + fixed[0]
+    else:
+        drawn = _normal(m, generator, 0.0, std) + fixed[0]
+    if any(x._rg for x in tensors):
+        kind = 1 + isinstance(std, Tensor) * (1 + isinstance(mean, Tensor))
+        drawn = apply(_NORMALS[kind], (*tensors, drawn))
+    return to_out(drawn, out)
+
+
+def _no_slope(n: Any, grad: Tensor) -> tuple:
+    given = n.inst.ins[:-1]
+    return (*[TORCH["zeros"](m.shape, dtype=m.dtype, device=grad.meta.device) for m in given], None)
+
+
+# what was drawn has the history of means and deviations, with no slope
+_NORMALS = {
+    kind: Op(
+        "normal",
+        lambda *metas: metas[-1].plain(),
+        lambda g, *values: values[-1],
+        _no_slope,
+        grad_name=f"NormalBackward{kind}",
+    )
+    for kind in (1, 2, 3)
+}
 
 
 def _any_negative(t: Tensor) -> bool:

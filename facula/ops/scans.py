@@ -193,8 +193,10 @@ def _lcse_backward(n: Any, g: Tensor) -> Tensor:
     if not x.meta.ndim:
         return g
     if g.meta.dtype.kind == "c":
-        shift = TORCH["real"](y).amax()
-        return conj_of((x - shift).exp()) * reverse_cumsum(g * conj_of((shift - y).exp()), dim)
+        # in logarithms throughout, as what is summed need not be in the range of numbers
+        log = TORCH["flip"](conj_of(g).log() - y, (dim,))
+        summed = apply(COMPLEX_LOGCUMSUMEXP, (log,), (dim,))
+        return conj_of((TORCH["flip"](summed, (dim,)) + x).exp())
 
     size = g.abs().log()  # type: ignore[attr-defined]
     least = dt.finfo(g.meta.dtype).min  # finite, so that the derivative of this is not NaN

@@ -11,16 +11,9 @@ from facula.graph import dtypes as dt
 from facula.graph.meta import META, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
-from facula.ops.index import (
-    _scatter_infer,
-    gather,
-    index_add,
-    index_copy,
-    masked_by_meta,
-    put_at,
-    put_somewhere,
-    scatter_op,
-)
+from facula.ops.bounds import need_in_range
+from facula.ops.gather import _scatter_infer, gather, index_add, index_copy, scatter_op
+from facula.ops.index import masked_by_meta, put_at, put_somewhere
 from facula.ops.pointwise import opmath
 from facula.ops.registry import TORCH, both, check_out, inplace, only_torch, to_out, zeros_as
 from facula.tensor import Tensor
@@ -188,9 +181,9 @@ SCATTER_REDUCE = Op(
 def _reduced(
     x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool
 ) -> Tensor:
-    return apply(
-        SCATTER_REDUCE, (x, index, src), (wrap_dim(dim, x.meta.ndim), reduce, bool(include_self))
-    )
+    dim = wrap_dim(dim, x.meta.ndim)
+    need_in_range(index, x.meta.shape[dim] if x.meta.ndim else 1, "gather", dim)
+    return apply(SCATTER_REDUCE, (x, index, src), (dim, reduce, bool(include_self)))
 
 
 @both("scatter_reduce")
@@ -299,6 +292,7 @@ def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
         )
     if not input.meta.numel and index.meta.numel:
         raise IndexError("take(): tried to take from an empty tensor")
+    need_in_range(index, input.meta.numel, "take", wrap=True)
     flat = input.reshape(-1)  # type: ignore[attr-defined]
     check_out(out, input, index)
     return to_out(flat[index], out)
@@ -323,6 +317,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
         )
     if not input.meta.numel and index.meta.numel:
         raise IndexError("put_(): Tried to put elements into an empty tensor")
+    need_in_range(index, input.meta.numel, "take", wrap=True)
     flat = input.reshape(-1)  # type: ignore[attr-defined]
     new = put_at(
         flat, source.reshape(-1), [index.reshape(-1)], (0,), "add" if accumulate else "set"
@@ -331,11 +326,6 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 
 inplace(put)
-
-
-def _from_end(index: Tensor, n: int) -> Tensor:
-    """Indices with negative ones counted from the end."""
-    return TORCH["where"](index < 0, index + n, index)  # type: ignore[operator]
 
 
 @both("take_along_dim")
@@ -348,7 +338,7 @@ def take_along_dim(
             f"torch.take_along_dim(): dtype of indices should be Long but got {indices.meta.dtype.short}"
         )
     if dim is None:
-        indices = _from_end(indices, input.meta.numel)
+        indices = TORCH["remainder"](indices, input.meta.numel)
         return to_out(gather(input.reshape(-1), 0, indices.reshape(-1)), out)  # type: ignore[attr-defined]
     if input.meta.ndim != indices.meta.ndim:
         raise RuntimeError(
@@ -356,7 +346,7 @@ def take_along_dim(
             f"{input.meta.ndim} dimensions for input, and {indices.meta.ndim} dimensions for indices"
         )
     d = wrap_dim(dim, input.meta.ndim)
-    indices = _from_end(indices, input.meta.shape[d])
+    indices = TORCH["remainder"](indices, input.meta.shape[d])  # as PyTorch: none is out of range
     a = [1 if i == d else n for i, n in enumerate(input.meta.shape)]
     b = [1 if i == d else n for i, n in enumerate(indices.meta.shape)]
     shape = broadcast_shapes(tuple(a), tuple(b))

@@ -249,6 +249,21 @@ def _describe(options: dict[str, Any], asked: set[str]) -> tuple[list[Any], list
     return kinds, numbers
 
 
+def fused_again(
+    fn: Callable, columns: Sequence[Sequence[Tensor | None]], options: dict[str, Any]
+) -> bool:
+    """`fused_update` where it recorded the like before; else False, and nothing was recorded."""
+    known = _written.get((fn, len(columns[0]), *options))
+    if known is not None:
+        try:
+            for record in known:
+                if record(columns, options):
+                    return True
+        except (AttributeError, ValueError):
+            pass  # something else than tensors, or unlike numbers of them
+    return False
+
+
 def fused_update(
     fn: Callable, columns: Sequence[Sequence[Tensor | None]], options: dict[str, Any]
 ) -> bool:
@@ -258,15 +273,8 @@ def fused_update(
     it cannot be done so: then the caller runs fn on the tensors themselves.
     """
     rows = len(columns[0])
-    kind = (fn, rows, *options)
-    known = _written.get(kind)
-    if known is not None:
-        try:
-            for record in known:
-                if record(columns, options):
-                    return True
-        except (AttributeError, ValueError):
-            pass  # something else than tensors, or unlike numbers of them: nothing was recorded
+    if fused_again(fn, columns, options):
+        return True
     asked = _asked.setdefault(fn, set())
     described = _describe(options, asked)
     if described is None or not rows:
@@ -294,7 +302,7 @@ def fused_update(
     elif len(flat) <= WRITTEN_SIZE:  # it comes again
         if len(_written) > WRITTEN_KINDS:
             _written.clear()
-        kept = _written.setdefault(kind, [])
+        kept = _written.setdefault((fn, rows, *options), [])
         kept.insert(0, written_update(inst, asked, options))
         del kept[WRITTEN_EACH:]
     return _record(inst, flat, len(given), numbers)
@@ -375,8 +383,9 @@ def written_update(inst: Any, asked: set[str], options: dict[str, Any]) -> Calla
     for at, (r, c) in enumerate(order):
         t, s, m = f"t{c}_{r}", f"s{c}_{r}", text.const(inst.ins[at])
         text.say(f"{s} = {t}._s")
+        viewed = "" if c == 1 else f"{t}._base is not None or "  # gradients are only read
         text.say(f"if {t}.meta is not {m} or {s}.meta is not {m} or {s}.pin is not None or "
-                 f"{t}._base is not None or (grad and {t}._rg): return False")  # fmt: skip
+                 f"{viewed}(grad and {t}._rg): return False")  # fmt: skip
     if rows > 1:
         text.say(f"if len({{{', '.join(f's0_{r}' for r in range(rows))}}}) != {rows}: return False")
     entries = [entry_of(f"s{c}_{r}") for r, c in order]

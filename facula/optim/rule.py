@@ -55,8 +55,7 @@ class UpdateRule(Optimizer):
 
     def _gather(self, group, *keys):
         """(params, grads, one list per key) of the parameters that have gradients."""
-        params, grads = [], []
-        columns = [[] for _ in keys]
+        params, grads, states = [], [], []
         everything = self.state
         for param in group["params"]:
             grad = param.grad
@@ -67,9 +66,9 @@ class UpdateRule(Optimizer):
                 state = self._first_touch(param, grad, group, state)
             params.append(param)
             grads.append(grad)
-            for column, key in zip(columns, keys):
-                column.append(dict.get(state, key))
-        return (params, grads, *columns)
+            states.append(state)
+        raw = dict.get
+        return (params, grads, *[[raw(state, key) for state in states] for key in keys])
 
     def _first_touch(self, param, grad, group, state):
         state = adopted(state, self._host_numbers, live=True)

@@ -2,7 +2,7 @@
 
 import operator
 
-from facula.ops.update import fused_update
+from facula.ops.update import fused_again, fused_update
 
 from . import updates
 from .rule import UpdateRule, check, check_fused, check_lr, number, skips, unscaled
@@ -75,17 +75,15 @@ class SGD(UpdateRule):
         else:
             bufs = [None] * len(params)
             first = ()
-        sgd(
-            params,
-            grads,
-            bufs,
-            weight_decay=group["weight_decay"],
-            momentum=momentum,
-            lr=group["lr"],
-            dampening=group["dampening"],
-            nesterov=group["nesterov"],
-            maximize=group["maximize"],
-        )
+        options = {
+            "lr": number(group["lr"]),
+            "momentum": momentum,
+            "dampening": group["dampening"],
+            "weight_decay": number(group["weight_decay"]),
+            "nesterov": group["nesterov"],
+            "maximize": group["maximize"],
+        }
+        _step(params, grads, bufs, options)
         for i in first:
             state[params[i]]["momentum_buffer"] = bufs[i]
 
@@ -119,11 +117,17 @@ def sgd(
         "nesterov": nesterov,
         "maximize": maximize,
     }
+    _step(params, grads, momentum_buffer_list, options)
+
+
+def _step(params, grads, bufs, options):
+    known = options["momentum"] == 0 or all(buf is not None for buf in bufs)
+    if known and fused_again(updates.sgd, (params, grads, bufs), options):
+        return
     if any(map(_is_sparse, grads)):
         params, grads = sgd_sparse(params, grads, options)
-        momentum_buffer_list = [None] * len(params)
-    bufs = momentum_buffer_list
-    known = momentum == 0 or all(buf is not None for buf in bufs)
+        bufs = [None] * len(params)
+        known = True
     if known and fused_update(updates.sgd, (params, grads, bufs), options):
         return
     for i, param in enumerate(params):  # a first step makes buffers, which are results of it

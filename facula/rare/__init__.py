@@ -13,7 +13,8 @@ HOMES = {
     "checks": "_assert _assert_async _check _check_index _check_is_size _check_not_implemented "
     "_check_tensor_all _check_type _check_value _check_with",
     "recurrent": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
-    "sparse": "dsmm hsmm hspmm indices_copy resize_as_sparse_ saddmm smm spmm sspaddmm values_copy",
+    "sparse": "ccol_indices_copy col_indices_copy crow_indices_copy dsmm hsmm hspmm indices_copy "
+    "resize_as_sparse_ row_indices_copy saddmm smm spmm sspaddmm values_copy",
     "segments": "_chunk_cat _segment_reduce _unsafe_masked_index "
     "_unsafe_masked_index_put_accumulate segment_reduce",
     "quantization": "dequantize fake_quantize_per_channel_affine "
@@ -29,7 +30,11 @@ _ELSEWHERE = {
     "DisableTorchFunction": "overrides",
     "DisableTorchFunctionSubclass": "overrides",
     "GradScaler": "amp",
-    "sparse_coo_tensor": "sparse",
+    **dict.fromkeys(
+        "sparse_bsc_tensor sparse_bsr_tensor sparse_compressed_tensor sparse_coo_tensor "
+        "sparse_csc_tensor sparse_csr_tensor".split(),
+        "sparse",
+    ),
     "JITException": "jit",
 }
 _OTHER_NAMES = {"JITException": "Error"}

@@ -15,7 +15,6 @@ _MKLDNN = "works on tensors in oneDNN's layout, which facula does not make; use 
 _QUANTIZED = "works on quantized tensors, which facula does not make; use {use}"
 _FBGEMM = "works on weights packed by FBGEMM; use torch.nn.functional.linear"
 _SYNC = "is a CUDA kernel of synchronized batch norm; use torch.nn.functional.batch_norm"
-_COMPRESSED = "needs compressed sparse tensors (CSR, CSC, BSR, BSC); use torch.sparse_coo_tensor"
 _DISPATCH = "belongs to PyTorch's C++ dispatcher, which facula does not have; use torch.overrides"
 _FILES = "is a C++ reader or writer of files; use torch.save and torch.load"
 
@@ -69,9 +68,6 @@ _FUNCTIONS = {
     "quantized_lstm_cell=lstm_cell quantized_max_pool1d=nn.functional.max_pool1d "
     "quantized_max_pool2d=nn.functional.max_pool2d quantized_max_pool3d=nn.functional.max_pool3d "
     "quantized_rnn_relu_cell=rnn_relu_cell quantized_rnn_tanh_cell=rnn_tanh_cell",
-    _COMPRESSED: "ccol_indices_copy col_indices_copy crow_indices_copy row_indices_copy "
-    "sparse_bsc_tensor sparse_bsr_tensor sparse_compressed_tensor sparse_csc_tensor "
-    "sparse_csr_tensor",
     "has no kernel in PyTorch either; use torch.linalg.vector_norm": "native_norm",
 }
 _REASONS = dict(_OTHER_CLASSES)

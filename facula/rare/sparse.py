@@ -45,6 +45,26 @@ def values_copy(input: Any) -> Any:
     return input.values().clone()
 
 
+def crow_indices_copy(input: Any) -> Any:
+    """A copy of where each row begins (CSR, BSR)."""
+    return input.crow_indices().clone()
+
+
+def col_indices_copy(input: Any) -> Any:
+    """A copy of each value's column (CSR, BSR)."""
+    return input.col_indices().clone()
+
+
+def ccol_indices_copy(input: Any) -> Any:
+    """A copy of where each column begins (CSC, BSC)."""
+    return input.ccol_indices().clone()
+
+
+def row_indices_copy(input: Any) -> Any:
+    """A copy of each value's row (CSC, BSC)."""
+    return input.row_indices().clone()
+
+
 def resize_as_sparse_(input: Any, the_template: Any) -> Any:
     """Not offered: the size of a sparse tensor does not change."""
     raise NotImplementedError(

@@ -93,11 +93,15 @@ class NativePlan:
             threads.ensure_workers()
         code: int = self._call(self._header_address, self._pack(*bufs, *scalars))
         if code == -1:
-            raise RuntimeError(
-                "DefaultCPUAllocator: can't allocate memory: you tried to allocate "
-                f"{self._header[ir.MAX_SCRATCH]} bytes of scratch"
-            )
+            raise self.no_memory()
         return code
+
+    def no_memory(self) -> RuntimeError:
+        """The error for a run that could not have its scratch memory, code -1."""
+        return RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+            f"{self._header[ir.MAX_SCRATCH]} bytes of scratch"
+        )
 
     @property
     def status(self) -> tuple[int, int, int, int]:

@@ -20,6 +20,7 @@ from facula.runtime.buffers import alloc, alloc_arranged, arrange
 from facula.runtime.jit import compile_kernels
 from facula.runtime.parts import in_parts
 from facula.runtime.plan import NativePlan as NativeRun
+from facula.runtime.written_run import Slots, written_run
 from facula.schedule import direct, epilogue
 from facula.schedule.affine import strided_base
 from facula.schedule.codegen import Call, Memory, Place, Writer
@@ -27,6 +28,7 @@ from facula.schedule.fuse import Fusion, Group, stores
 from facula.schedule.lower import Lowered
 from facula.schedule.reference_plan import reachable, value_of
 from facula.schedule.templates import PLANNERS
+from facula.schedule.templates.boxes import one_step
 
 
 @dataclass
@@ -82,6 +84,10 @@ def evaluate_into(v: Val, args: list[Any], target: Any) -> None:
     in_parts(flat.size, part)
 
 
+AGAIN = 16  # runs of a plan before its run is written out: that takes a millisecond
+WRITTEN_SLOTS = 200  # of a plan with more, what is decided in loops is a small part
+
+
 class NativePlan:
     """Runs a tape: address table, one native call per stretch of native steps."""
 
@@ -98,11 +104,19 @@ class NativePlan:
         self.n_slots = builder.n_slots
         self.kernels = builder.kernels
         self.complex_numbers = builder.complex_numbers
+        self.runs = 0
+        self.written: Any = None  # the run of a plan that comes again, see `written_run`
         origins = builder.low.graph.origins
         self.checks = [(tag, wrap, origins.get(v, -1)) for tag, wrap, v in builder.memory.checks]
 
     def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]:
         """Buffers of the wanted entries."""
+        if self.written is not None:
+            found: list[tuple[int, Any]] = self.written(leaves, scalars)
+            return found
+        self.runs += 1
+        if self.runs == AGAIN:
+            self.written = self._written(len(scalars))
         outs = iter(alloc_arranged(self.arranged))
         bufs = leaves + [next(outs) if leaf < 0 else leaves[leaf] for leaf in self.sources]
         bufs.append(workspace(self.arena_bytes))
@@ -119,6 +133,15 @@ class NativePlan:
             else:
                 segment(bufs, addrs, scalars)
         return [(entry, bufs[slot]) for entry, slot in self.results]
+
+    def _written(self, n_scalars: int) -> Any:
+        """The run as a function of its own, where it is one native call of few buffers."""
+        native = self.segments[0] if len(self.segments) == 1 else None
+        if type(native) is not NativeRun or self.complex_numbers or self.n_slots > WRITTEN_SLOTS:
+            return None
+        slots = Slots(self.n_leaves, self.sources, self.arranged, self.arena_bytes, self.derived)
+        return written_run(native, slots, n_scalars, self.constants, self.results, _workspace,
+                           workspace, self._raise)  # fmt: skip
 
     def _raise(self, status: tuple[int, int, int, int]) -> None:
         _, index, size, number = status
@@ -452,6 +475,9 @@ class Builder:
         return steps
 
     def _boxes(self, v: Val) -> list[Any]:
+        whole = one_step(self, v)
+        if whole is not None:
+            return whole
         out = self.memory.places[v.id]
         strides = contiguous_strides(v.shape)
         steps = []

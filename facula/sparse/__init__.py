@@ -1,8 +1,8 @@
-"""Sparse tensors in coordinate form (COO), and products with them: `torch.sparse`.
+"""Sparse tensors by coordinates (COO) and compressed (CSR, CSC, BSR, BSC): `torch.sparse`.
 
 What a graph network needs: building, coalescing, conversion to and from dense, sums, scaling,
 addition, and products with dense or sparse matrices, with gradients for the stored values and for
-the dense operand. Compressed forms (CSR, CSC, BSR, BSC) are not offered.
+the dense operand.
 """
 
 from __future__ import annotations
@@ -10,11 +10,20 @@ from __future__ import annotations
 from typing import Any
 
 import facula as torch
+from facula.sparse.building import (
+    sparse_bsc_tensor,
+    sparse_bsr_tensor,
+    sparse_compressed_tensor,
+    sparse_csc_tensor,
+    sparse_csr_tensor,
+)
+from facula.sparse.compressed import CompressedTensor
 from facula.sparse.coo import SparseTensor, sparse_coo_tensor
-from facula.sparse.products import addmm, log_softmax, mm, softmax, sum
+from facula.sparse.products import addmm, log_softmax, mm, sampled_addmm, softmax, sum
 
-__all__ = ["SparseTensor", "addmm", "check_sparse_tensor_invariants", "log_softmax", "mm", "softmax",
-           "sparse_coo_tensor", "sum"]  # fmt: skip
+__all__ = ["CompressedTensor", "SparseTensor", "addmm", "check_sparse_tensor_invariants", "log_softmax", "mm",
+           "sampled_addmm", "softmax", "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor",
+           "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "sum"]  # fmt: skip
 
 _OLD = {"FloatTensor": "float32", "DoubleTensor": "float64", "HalfTensor": "float16",
         "LongTensor": "int64", "IntTensor": "int32", "ShortTensor": "int16", "CharTensor": "int8",

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import facula as torch
 from facula.printing import get_printoptions, printoptions
+from facula.sparse.base import Sparse, shaped
 
 Tensor = torch.Tensor
 
 
-class _NoStorage:
-    """Stands where a dense tensor has its storage."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # Python's own protocols look for names that need not be there
-            raise AttributeError(name)
-        raise NotImplementedError(
-            "this operator is not offered on sparse tensors: use x.to_dense(), torch.sparse.mm or x @ y"
-        )
-
-
-_NO_STORAGE: Any = _NoStorage()
-
-
-class SparseTensor(Tensor):
+class SparseTensor(Sparse):
     """A sparse tensor: `_at` (sparse dims, n) int64 places, `_val` (n, *dense dims) values.
 
     Places may occur more than once, their values then add up, until `coalesce`.
     """
 
     _at: Any
-    _val: Any
     _sorted: bool
-    _rg = property(lambda self: self._val._rg, lambda self, flag: None)  # type: ignore[assignment]
-    _g = property(lambda self: self._val._g, lambda self, edge: None)
     is_sparse = True  # type: ignore[assignment]
     layout = property(lambda self: torch.sparse_coo)  # type: ignore[assignment]
 
@@ -100,23 +85,23 @@ class SparseTensor(Tensor):
         dense = flat.index_add(0, _keys(self._at, self.shape), self._val).reshape(self.shape)
         return dense if dtype is None else dense.to(dtype)
 
-    def to_sparse(self, *args: Any, **kwargs: Any) -> SparseTensor:
+    def to_sparse(self, sparse_dim: Any = None, *, layout: Any = None, blocksize: Any = None,
+                  dense_dim: int | None = None) -> Any:  # fmt: skip
+        """Itself, or the same matrix in a compressed layout."""
+        compressed = importlib.import_module("facula.sparse.compressed")
+        kind = compressed.layout_name(layout)
+        return self if kind == "coo" else compressed.from_coo(self, kind, blocksize)
+
+    def to_sparse_coo(self) -> SparseTensor:
         """Itself."""
         return self
-
-    to_sparse_coo = to_sparse
 
     def _with(self, values: Any) -> SparseTensor:
         """Other values at the same places."""
         return made(self._at, values, self.shape, self._sorted)
 
-    def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
-        """The values converted."""
-        return self._with(self._val.to(*args, **kwargs))
-
-    def detach(self) -> SparseTensor:
-        """Without history."""
-        return self._with(self._val.detach())
+    def _at_places(self, dense: Any) -> Any:
+        return dense[tuple(self._at)]
 
     def clone(self, *, memory_format: Any = None) -> SparseTensor:
         """With memory of its own."""
@@ -126,27 +111,6 @@ class SparseTensor(Tensor):
         """Forgets all values."""
         self._at, self._val, self._sorted = self._at[:, :0], self._val[:0].detach(), True
         return self
-
-    def requires_grad_(self, requires_grad: bool = True) -> SparseTensor:
-        """Whether the values want gradients."""
-        self._val.requires_grad_(requires_grad)
-        return self
-
-    def cpu(self, *args: Any) -> SparseTensor:
-        """Itself."""
-        return self
-
-    def cuda(self, *args: Any, **kwargs: Any) -> SparseTensor:
-        """The values moved."""
-        return self._with(self._val.cuda(*args, **kwargs))
-
-    def float(self) -> SparseTensor:
-        """As float32."""
-        return self.to(torch.float32)
-
-    def double(self) -> SparseTensor:
-        """As float64."""
-        return self.to(torch.float64)
 
     # arithmetic
 
@@ -182,7 +146,7 @@ class SparseTensor(Tensor):
         if isinstance(other, Tensor) and other.dim():
             if self.dense_dim() or other.shape != self.shape:
                 raise NotImplementedError("sparse * dense of another shape: use to_dense()")
-            return self._with(self._val * other[tuple(self._at)])
+            return self._with(self._val * self._at_places(other))
         return self._with(self._val * other)
 
     def div(self, other: Any) -> SparseTensor:
@@ -224,9 +188,6 @@ class SparseTensor(Tensor):
     def __rmatmul__(self, other: Any) -> Any:
         return torch.sparse.mm(self.t(), other.t()).t()
 
-    def __neg__(self) -> SparseTensor:
-        return self._with(-self._val)
-
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         def part(name: str, t: Any) -> str:
             indent = len(name) + 8
@@ -258,10 +219,8 @@ def _keys(at: Any, shape: Sequence[int]) -> Any:
 def made(at: Any, values: Any, shape: Sequence[int], coalesced: bool) -> SparseTensor:
     """A sparse tensor of checked parts."""
     x = object.__new__(SparseTensor)
-    x._at, x._val, x._sorted, x._s = at, values, coalesced, _NO_STORAGE
-    with torch.no_grad():
-        x.meta = values.detach().new_empty(1).expand(*shape).meta
-    return x
+    x._at, x._sorted = at, coalesced
+    return shaped(x, values, shape)
 
 
 def sparse_coo_tensor(indices: Any, values: Any = None, size: Any = None, *, dtype: Any = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 import facula as torch
@@ -702,3 +704,28 @@ def test_numpy_memory_is_written_through():
     a[:] = 10
     assert f(t, torch.ones(3)).tolist() == [22.0] * 3
     assert COUNTERS["captures"] > 0
+
+
+def test_importing_is_not_what_a_function_depends_on(tmp_path, monkeypatch):
+    """The first call may import modules; what Python's own importing looks like is no guard."""
+    import importlib._bootstrap as importing
+
+    (tmp_path / "imported_when_called.py").write_text("number = 2.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def f(x):
+        import imported_when_called
+
+        return x * imported_when_called.number
+
+    f = torch.compile(f)
+    x = torch.ones(3)
+    for _ in range(3):
+        assert f(x).tolist() == [2.0] * 3
+    before = COUNTERS["captures"]
+    monkeypatch.setattr(importing, "_verbose_message", lambda *args, **kwargs: None)
+    monkeypatch.setattr(importing, "_ERR_MSG", "another")
+    assert f(x).tolist() == [2.0] * 3
+    assert COUNTERS["captures"] == before and captures(f) == 1
+    sys.modules["imported_when_called"].number = 3.0  # but this is
+    assert f(x).tolist() == [3.0] * 3

@@ -22,6 +22,9 @@ CASES = [
     (2, 1, 150, 150, 40, True, ""),
     (4, 2, 130, 130, 32, True, "full"),
     (2, 1, 100, 70, 24, True, ""),
+    # whole tiles of a row's numbers, several blocks; two tiles
+    (2, 1, 200, 200, 64, True, ""),
+    (1, 1, 140, 140, 128, True, "full"),
     # few queries: the kernel of a step of decoding
     (3, 1, 1, 130, 64, False, ""),
     (6, 3, 2, 65, 100, False, "full"),
@@ -107,3 +110,19 @@ def test_attention(case, rng):
         np.testing.assert_allclose(got, want, atol=2e-5, rtol=2e-5)
     for one, other in zip(*results, strict=True):
         assert np.array_equal(one, other)
+
+
+def test_scores_far_apart(rng):
+    """What an exponential leaves below the normal numbers is nothing, as are keys that are masked."""
+    t, d = 70, 16
+    q, k, v = (rng.standard_normal((1, 1, t, d)).astype(np.float32) for _ in range(3))
+    q *= 100
+    out, lse = np.full(q.shape, np.nan, np.float32), np.zeros((1, 1, t), np.float32)
+    a = Attention(1, 1, t, t, d, 1.0, True)
+    plan = plan_attention(
+        a, *(rows(i, x) for i, x in enumerate((q, k, v))), rows(3, out), Rows(4, (t, t, 1))
+    )
+    native.run(plan, [q, k, v, out, lse, lse])
+    want, *_ = reference(q, k, v, 1.0, True, np.zeros((1, 1, t, t), np.float32), out)
+    np.testing.assert_allclose(out, want, atol=1e-3, rtol=1e-3)
+    assert np.array_equal(out[0, 0, 0], v[0, 0, 0])

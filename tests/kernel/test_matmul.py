@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import native
 
 from facula.kernel.matmul import Extra, Mat, plan_matmul
+from facula.llvm.tile_dot import DotShape
 from facula.llvm.tile_epilogue import (
     ADD,
     ADD_SCALED,
@@ -25,6 +26,7 @@ from facula.llvm.tile_epilogue import (
     SILU,
     TANH,
 )
+from facula.llvm.tile_gemm import HEADER, GemmShape, PackShape, ReduceShape
 
 
 def mat(slot, x):
@@ -60,6 +62,9 @@ SIZES = [
     (30, 60, 4000),
     (95, 50, 333),
     (310, 290, 337),
+    (64, 850, 700),
+    (2, 1300, 500),
+    (1, 9000, 70),
 ]
 
 
@@ -120,6 +125,44 @@ def test_other_dtypes(dtype, rng):
         check(
             layout(a, kinds[0]), layout(b, kinds[1]), dtype, 1e-3 if dtype is np.float16 else 1e-6
         )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32])
+def test_few_rows_and_a_large_matrix(dtype, rng):
+    a = (rng.standard_normal((20, 1010)) * 4).astype(dtype)
+    b = (rng.standard_normal((1010, 1090)) * 4).astype(dtype)
+    for kinds in ("nn", "nt", "tn"):
+        given = layout(a, kinds[0]), layout(b, kinds[1])
+        check(*given, dtype, 1e-3 if dtype is np.float16 else 1e-6)
+        check(given[0][:2], given[1], dtype, 1e-3 if dtype is np.float16 else 1e-6)
+
+
+def kernels(m, n, k, kinds):
+    """The shapes of a product's steps."""
+    a = Mat(0, k, 1) if kinds[0] == "n" else Mat(0, 1, m)
+    b = Mat(1, n, 1) if kinds[1] == "n" else Mat(1, 1, k)
+    return [s.kernel.shape for s in plan_matmul(m, n, k, (), a, b, Mat(2, n, 1)).steps]
+
+
+def test_weights_from_afar_are_packed():
+    """Dot products read all of A for each few rows of B: good while both are near."""
+    assert [type(s) for s in kernels(64, 128, 784, "nt")] == [DotShape]
+    assert [type(s) for s in kernels(64, 2304, 768, "nt")] == [GemmShape]
+    assert [type(s) for s in kernels(1, 2304, 768, "nt")] == [DotShape]
+
+
+def test_columns_of_a_large_operand_are_packed_once():
+    pack_a, pack_b, product = kernels(1536, 384, 1024, "tn")
+    assert isinstance(pack_a, PackShape) and isinstance(pack_b, PackShape)
+    assert (product.a_unit, product.b_unit) == ("packed", "packed")
+
+
+def test_rows_that_one_row_meets_are_read_in_long_stretches():
+    mats = Mat(0, 4096, 1), Mat(1, 4096, 1), Mat(2, 4096, 1)
+    product, adding = plan_matmul(1, 4096, 4096, (), *mats).steps
+    assert isinstance(adding.kernel.shape, ReduceShape)
+    assert product.args[HEADER.index("block_n")] == 4096
+    assert product.ntasks == 16
 
 
 def test_batches(rng):

@@ -1,11 +1,13 @@
 """Recurrent layers as one operator: native steps, their NumPy meaning, and the composition."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import facula as torch
 from facula import config, engine
-from facula.kernel.recurrent import StepSizes, pack_weights
+from facula.kernel.recurrent import StepSizes, Sweep, pack_weights, sweep_of
 from facula.llvm.target import Target
 from facula.nn import recurrence
 from facula.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -60,6 +62,37 @@ def test_operator_equals_composition(monkeypatch, kind):
 def test_tiles_and_stretches(monkeypatch, kind, batch, hidden):
     """Tiles of two heights over several stretches of k; few rows; panels of one register."""
     check(monkeypatch, kind, 3, batch, 5, hidden)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("batch", "hidden"), [(13, 40), (6, 33), (20, 130)])
+def test_sweeps_through_all_times(monkeypatch, kind, batch, hidden):
+    """Tasks of rows, the last one with fewer; panels that run over; both directions."""
+    check(monkeypatch, kind, 4, batch, 5, hidden)
+
+
+def test_when_one_step_goes_through_all_times():
+    """Where the weights stay in the second cache and the batch alone gives tasks."""
+    target = dataclasses.replace(Target.host(), vector_bytes=64, n_vector_registers=32)
+
+    def cut(times, rows, hidden):
+        return sweep_of("LSTM", False, (times, rows, hidden), "float32", target)
+
+    assert cut(64, 32, 256) == Sweep(8, 2)
+    assert cut(64, 13, 256) == Sweep(7, 2)
+    assert cut(64, 8, 128) == Sweep(4, 4)
+    assert cut(64, 32, 512) is cut(64, 4, 128) is cut(1, 32, 256) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sweep_is_one_step(monkeypatch, kind):
+    monkeypatch.setattr(engine, "_plans", {})
+    layer, x = getattr(torch.nn, kind)(4, 24), numbers(9, 20, 4)
+    layer(x)[0].sum().backward()
+    assert layer.weight_hh_l0.grad.isfinite().all()
+    keys = [k.kernel.key for plan in engine._plans.values() for k in plan.kernels]
+    expected = 2 if Target.host().n_vector_registers == 32 else 18
+    assert sum(key.startswith("recurrent") for key in keys) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -103,3 +103,17 @@ def test_gradients_of_complex_exponents():
     (a**b).abs().sum().backward()
     assert torch.allclose(b.grad, torch.tensor([0j, 0.3160 - 0.7162j]), atol=1e-4)
     assert torch.allclose(a.grad[1], torch.tensor(1.3678 + 0.4559j), atol=1e-4)
+
+
+def test_parts_of_views_are_read_where_they_are() -> None:
+    """One kernel, which reads every second number: nothing is copied first."""
+    z = torch.complex(torch.arange(12.0).reshape(3, 4), -torch.arange(12.0).reshape(3, 4))
+    want = z.numpy().copy()
+    for view, part in (
+        (lambda t: t.real, want.real),
+        (lambda t: t.T.imag, want.T.imag),
+        (lambda t: t[1:, ::2].imag, want[1:, ::2].imag),
+    ):
+        plain = view(z) * 2.0
+        assert str(torch.explain(plain)).startswith("1 kernel,")
+        np.testing.assert_array_equal(plain.numpy(), part * 2)

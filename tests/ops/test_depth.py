@@ -92,3 +92,19 @@ def test_places_of_maxima_without_their_values(rng):
     assert "(NumPy)" not in str(torch.explain(index))
     want = reference.max_pool(x, (2, 2), (2, 2), (0, 0), (1, 1), (4, 3))[1]
     np.testing.assert_array_equal(index.numpy(), want)
+
+
+@pytest.mark.parametrize("window", [(2,), (3, 2, 1), (2, 3), (2, 2, 0, 2)])
+def test_gradients_of_maxima_are_put_in_one_kernel(window):
+    """Windows that meet, that do not, with gaps between them, and along one dim."""
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.permutation(2 * 3 * 24 * 37).reshape(2, 3, 24, 37).astype(np.float32))
+    x.requires_grad_()
+    y, index = torch.nn.functional.max_pool2d(x, *window, return_indices=True)
+    grad = rng.integers(1, 9, tuple(y.shape)).astype(np.float32)
+    (got,) = torch.autograd.grad(y, x, torch.tensor(grad))
+    assert len(torch.explain(got).kernels) == 2  # with the forward pass
+    places = index.numpy().reshape(6, -1)
+    want = np.zeros((6, 24 * 37), np.float32)
+    np.add.at(want, (np.arange(6)[:, None], places), grad.reshape(6, -1))
+    assert (got.numpy() == want.reshape(x.shape)).all()

@@ -104,3 +104,18 @@ def test_batch_norm_without_running_statistics():
     assert torch.equal(
         y, torch._native_batch_norm_legit(x, None, None, None, None, True, 0.1, 0.0)[0]
     )
+
+
+def test_normal_has_the_history_of_what_it_was_given_and_no_slope():
+    mean, std = torch.zeros(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    for name, args in (("1", (mean, 1.0)), ("2", (0.0, std)), ("3", (mean, std))):
+        drawn = torch.normal(*args)
+        assert type(drawn.grad_fn).__name__ == "NormalBackward" + name
+        given = [x for x in args if isinstance(x, torch.Tensor)]
+        for grad in torch.autograd.grad(drawn.sum(), given):
+            assert grad.tolist() == [0, 0, 0]
+
+
+def test_linspace_of_whole_numbers_cuts_its_ends_first():
+    line = torch.linspace(4.3, 1, 50, dtype=torch.uint8)
+    assert line.bincount().tolist() == [0, 17, 16, 16, 1]

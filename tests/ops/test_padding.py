@@ -50,3 +50,30 @@ def test_rows_of_few_elements():
     x = np.arange(3 * 200, dtype=np.float32).reshape(3, 200)
     windows = torch.tensor(x).unfold(1, 3, 2).contiguous()
     assert (windows.numpy() == np.lib.stride_tricks.sliding_window_view(x, 3, 1)[:, ::2]).all()
+
+
+@pytest.mark.parametrize("mode", ["constant", *_NUMPY])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "int64"])
+def test_parts_in_memory_are_one_kernel(mode, dtype):
+    """Wide and narrow borders, read straight, backwards, again and again, or not at all."""
+    x = np.random.default_rng(0).integers(0, 99, (2, 3, 70, 90)).astype(dtype)
+    pad = (20, 1, 2, 3)
+    out = torch.nn.functional.pad(torch.tensor(x), pad, mode)
+    assert len(torch.explain(out).kernels) == 1
+    width = [(0, 0), (0, 0), (2, 3), (20, 1)]
+    assert (out.numpy() == np.pad(x, width, _NUMPY.get(mode, "constant"))).all()
+
+
+@pytest.mark.parametrize("mode", _NUMPY)
+@pytest.mark.parametrize("pad", [(2, 1), (2, 0, 1, 3), (1, 1, 2, 1, 0, 2)])
+def test_gradients_fold_the_border_back_in_one_kernel(mode, pad):
+    k = len(pad) // 2
+    shape = (2, 3, 5, 6)[3 - k :] + (7,)
+    t = torch.zeros(shape, requires_grad=True)
+    out = torch.nn.functional.pad(t, pad, mode)
+    grad = np.random.default_rng(0).normal(size=tuple(out.shape)).astype(np.float32)
+    (got,) = torch.autograd.grad(out, t, torch.tensor(grad))
+    width = [(0, 0)] * (len(shape) - k) + [pad[2 * i : 2 * i + 2] for i in reversed(range(k))]
+    place = np.pad(np.arange(got.numel()).reshape(shape), width, _NUMPY[mode])
+    want = np.bincount(place.reshape(-1), grad.reshape(-1), got.numel()).reshape(shape)
+    np.testing.assert_allclose(got.numpy(), want, atol=1e-5)

@@ -37,10 +37,10 @@ def test_trigamma() -> None:
 @pytest.mark.parametrize("name", ["fmod", "atan2", "hypot", "nextafter"])
 def test_two_operands(name: str, dtype: str) -> None:
     rng = np.random.default_rng(2)
-    special = np.array([0.0, -0.0, 1, -1, 3, np.inf, -np.inf, np.nan, 1e-40, 3e38], dtype)
+    special = np.array([0.0, -0.0, 1, -1, 3, np.inf, -np.inf, np.nan, 1e-40, 3e38, 1e-310], dtype)
     size = np.float64(10) ** rng.uniform(-6, 6, 3000)
-    x = np.concatenate([rng.standard_normal(3000) * size, np.repeat(special, 10)]).astype(dtype)
-    y = np.concatenate([rng.standard_normal(3000), np.tile(special, 10)]).astype(dtype)
+    x = np.concatenate([rng.standard_normal(3000) * size, np.repeat(special, 11)]).astype(dtype)
+    y = np.concatenate([rng.standard_normal(3000), np.tile(special, 11)]).astype(dtype)
     reference = {"atan2": np.arctan2}.get(name) or getattr(np, name)
     with np.errstate(all="ignore"):
         want = reference(x, y)

@@ -152,3 +152,10 @@ def test_a_mask_without_dims_adds_a_dim():
     t[t > 1] += 4
     t[t > 100] = 0
     assert t == 6
+
+
+def test_casts_in_an_order_of_dims():
+    x = torch.randn(2, 3, 4, 5)
+    for cast in (x.half, x.double, x.int, x.float, x.bool, x.cfloat):
+        assert cast(memory_format=torch.channels_last).stride() == (60, 1, 15, 3)
+    assert torch.equal(x.double(memory_format=torch.channels_last), x.double())

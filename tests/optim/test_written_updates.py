@@ -84,13 +84,21 @@ def other_memory(k, ps, opt):
         ps[1].data = torch.randn(8)[4:]
 
 
+def gradients_are_views(k, ps, opt):
+    if k >= 3:
+        ps[0].grad = ps[0].grad[:]
+    if k == 5:
+        opt.shown = ps[1].grad.numpy()
+        opt.shown[0] = 7
+
+
 def new_state(k, ps, opt):
     if k == 4:
         opt.load_state_dict(opt.state_dict())
 
 
 CHANGES = [learning_rate, integer_rate, weight_decay, maximize, a_gradient_is_missing, frozen, pinned,
-           edited_in_place, other_memory, new_state]  # fmt: skip
+           edited_in_place, other_memory, gradients_are_views, new_state]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)

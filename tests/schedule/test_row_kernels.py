@@ -122,3 +122,9 @@ def test_layer_norm_backward_with_all_gradients():
     close(b.grad[:3], [196.0107, 195.9047, 195.7618])
     close(x.grad.abs().sum(), 5339.0405, 0.1)
     close(w.grad.abs().sum(), 64.0767, 0.01)
+
+
+@pytest.mark.parametrize(("shape", "count"), [((32, 25_088), 1), ((8, 65_536), 3)])
+def test_few_rows_are_cut_where_there_are_too_few_to_share_out(shape, count):
+    x = torch.tensor(np.ones(shape, np.float32))
+    assert len(torch.explain(x.sum(1)).kernels) == count

@@ -101,9 +101,10 @@ def test_a_bad_index_writes_nothing(name, bad):
     x = torch.arange(7.0)
     before = x.tolist()
     index, src = torch.tensor([1, 2, bad if name != "put_" or bad != -1 else -9]), torch.ones(3)
-    with pytest.raises(IndexError, match=f"index {index[2].item()} is out of bounds"):
+    said = f"index {index[2].item()} (is out of bounds|on a tensor of 7)"
+    with pytest.raises(IndexError, match=said):
         getattr(x, name)(*([] if name == "put_" else [0]), index, src).sum().item()
     assert x.tolist() == before
     y = torch.arange(7.0)
-    with pytest.raises(IndexError, match=f"index {index[2].item()} is out of bounds"):
+    with pytest.raises(IndexError, match=said):
         getattr(y, name.rstrip("_"))(*([] if name == "put_" else [0]), index, src).sum().item()

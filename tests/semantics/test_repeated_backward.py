@@ -11,10 +11,12 @@ from facula.graph.tape import LOCAL
 nn, F = torch.nn, torch.nn.functional
 
 
-@pytest.fixture(autouse=True)
-def _forget():
-    repeat._known.clear()
-    repeat._misses.clear()
+@pytest.fixture(autouse=True, params=[repeat.AGAIN, 1], ids=["", "read by readers"])
+def _forget(request, monkeypatch):
+    """Every test runs twice: with structures found out, and with readers written at once."""
+    monkeypatch.setattr(repeat, "AGAIN", request.param)
+    for table in (repeat._known, repeat._misses, repeat._readers):
+        table.clear()
 
 
 def replays() -> int:
@@ -328,3 +330,145 @@ def test_compiled_functions():
         assert torch.equal(model[5].bias.grad, 2 * twin[5].bias.grad)
         with pytest.raises(RuntimeError, match="second time"):
             loss.backward()
+
+
+def read_again(make, monkeypatch, times=3):
+    """What the readers found in graphs that make() gives, one after the other."""
+    monkeypatch.setattr(repeat, "AGAIN", 1)
+    for k in range(times):
+        loss = make(k)
+        found = [
+            read(loss._g) is not None for kept in repeat._readers.values() for read, *_ in kept
+        ]
+        yield found
+        loss.backward()
+
+
+def test_readers_know_their_structure(monkeypatch):
+    model = network()
+    x, y = batch()
+    made = lambda k: F.cross_entropy(model(x), y)
+    assert list(read_again(made, monkeypatch)) == [[], [True], [True]]
+
+
+@pytest.mark.parametrize("change", [
+    lambda w, v: (w, w),  # one leaf for two
+    lambda w, v: (w.detach().requires_grad_(), v.exp()),  # a node for a leaf
+    lambda w, v: (w, v.detach()),  # nothing wanted
+    lambda w, v: (w, v.double()),
+    lambda w, v: (w[:, :2].repeat(1, 2), v),
+    lambda w, v: (w.t().contiguous().t().detach().requires_grad_(), v),  # another layout
+])  # fmt: skip
+def test_readers_refuse_others(monkeypatch, change):
+    monkeypatch.setattr(repeat, "AGAIN", 1)
+    w, v = torch.rand(4, 4, requires_grad=True), torch.rand(4, 4, requires_grad=True)
+    loss = lambda w, v: ((w * v).exp() + w.tanh() * v).sum()
+    for _ in range(2):
+        loss(w, v).backward()
+    ((read, *_),) = repeat._readers.values()
+    assert read[0](loss(w, v)._g) is not None
+    other = loss(*change(w, v))
+    assert read[0](other._g) is None
+
+
+def test_readers_look_at_hooks_and_versions(monkeypatch):
+    monkeypatch.setattr(repeat, "AGAIN", 1)
+    x = torch.rand(4, requires_grad=True)
+
+    def make():
+        y = x.exp()
+        return y, (y.tanh() * y).sin().sum()
+
+    for _ in range(2):
+        make()[1].backward()
+    (((read, *_),),) = repeat._readers.values()
+    y, loss = make()
+    assert read(loss._g) is not None
+    y.register_hook(lambda g: g * 2)
+    assert read(loss._g) is None
+    y, loss = make()
+    with torch.no_grad():
+        y.mul_(2)
+    assert read(loss._g) is None
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    _, loss = make()
+    loss.backward()
+    assert read(loss._g) is None
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+def test_the_order_of_recording_counts(monkeypatch):
+    """Gradients are added in the order of the walk: another order is another structure."""
+
+    def work(first):
+        out = []
+        for k in range(4):
+            x = torch.linspace(0.1, 1, 5).requires_grad_()
+            make = {"exp": lambda x: (x * 1e4).exp().log(), "sin": lambda x: (x * 3).sin().tanh()}
+            names = ["exp", "sin"] if (k < 3) == first else ["sin", "exp"]
+            parts = {name: make[name](x) for name in names}
+            (parts["exp"].tanh() * parts["sin"]).sum().backward()
+            out.append(x.grad.numpy().tobytes())
+        return out
+
+    assert both(monkeypatch, lambda: (work(True), work(False))) == 2
+
+
+def test_the_gradient_of_one_stays_one():
+    """What a backward pass begins with is shared by passes that only read it: hooks must not see it."""
+    x = torch.rand(4, requires_grad=True)
+    w = torch.rand((), requires_grad=True)
+    through, grads = torch.compile(lambda w: w * 1.0), []
+    for k in range(4):
+        x.grad = w.grad = None
+        loss = (x.exp() * x).tanh().sum()
+        if k == 2:
+            loss.register_hook(lambda g: g.mul_(2))
+        loss.backward()
+        grads.append(x.grad.clone())
+        assert torch.equal(x.grad, grads[0] * 2 if k == 2 else grads[0])
+        result = through(w)
+        if k == 2:
+            w.register_hook(lambda g: g.mul_(4))
+        result.backward()
+        assert w.grad.item() == (4.0 if k >= 2 else 1.0)
+        w.grad.mul_(7)
+
+
+def test_long_chains_that_add_little(monkeypatch):
+    def work():
+        a = torch.tensor([0.1, 0.7], requires_grad=True)
+        x = a
+        for _ in range(50):
+            x = x + a
+        x.sum().backward()
+        return a.grad.tolist()
+
+    assert both(monkeypatch, lambda: [work() for _ in range(3)]) == 1
+
+
+def test_nodes_that_keep_many_values(monkeypatch):
+    def work():
+        torch.manual_seed(2)
+        lstm = nn.LSTM(3, 4, num_layers=2, bidirectional=True)
+        x = torch.randn(5, 2, 3)
+        for _ in range(3):
+            lstm(x)[0].pow(2).sum().backward()
+        return grads_of(lstm)
+
+    assert both(monkeypatch, work) == 1
+
+
+def test_readers_of_larger_graphs_are_written_later(monkeypatch):
+    monkeypatch.setattr(repeat, "AGAIN", 1)
+    a = torch.tensor([0.1, 0.7], requires_grad=True)
+    counts = []
+    for _ in range(5):
+        x = a
+        for _ in range(50):
+            x = x * a
+        x.sum().backward()
+        counts.append(sum(map(len, repeat._readers.values())))
+    assert counts == [0, 0, 0, 1, 1]

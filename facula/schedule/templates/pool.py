@@ -13,8 +13,9 @@ from facula.kernel.pool import (
     plan_bins_mean,
     plan_bins_mean_gradient,
     plan_max_pool,
+    plan_max_pool_gradient,
 )
-from facula.schedule.templates.common import planner, result
+from facula.schedule.templates.common import contiguous, planner, result
 from facula.schedule.templates.conv import flat_image, image_at, image_of, pair
 
 _TYPES = frozenset(("float32", "float64"))
@@ -57,6 +58,21 @@ def _max(builder: Any, v: Val) -> list[Any] | None:
     else:
         plan, pool = plan_bins_max, _bins(x.shape, v.arg[1][0], x.dtype.name)
     return got[0] + plan(pool, got[1], image_at(v.shape, values), where)
+
+
+@planner("max_pool_backward")
+def _max_gradient(builder: Any, v: Val) -> list[Any] | None:
+    """The gradient of the maxima's input."""
+    g, index = v.srcs
+    kernel, stride, padding, dilation, _ = v.arg[1]
+    to, got = result(builder, v), image_of(builder, g, True)
+    places = contiguous(builder, index)
+    if g.dtype.name not in _TYPES or g.ndim not in (3, 4) or None in (to, got, places):
+        return None
+    pool = _pool(v.shape, g.shape[2:], kernel, stride, padding, dilation, g.dtype.name)
+    image = image_at(v.shape, to)  # type: ignore[arg-type]
+    steps = plan_max_pool_gradient(pool, image, got[1], places[1:])  # type: ignore[index]
+    return [*got[0], *places[0], *steps]  # type: ignore[index]
 
 
 def _bins(image: tuple[int, ...], out: tuple[int, ...], dtype: str) -> Pool:

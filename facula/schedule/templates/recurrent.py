@@ -6,7 +6,7 @@ from typing import Any
 
 from facula.graph.ir import Val
 from facula.graph.reference_recurrent import Piece, pieces
-from facula.kernel.recurrent import GATES, StepSizes, pack_weights, plan_inputs
+from facula.kernel.recurrent import GATES, StepSizes, Sweep, pack_weights, plan_inputs, sweep_of
 from facula.llvm.target import Target
 from facula.schedule.templates.common import contiguous, planner, result
 
@@ -61,6 +61,20 @@ def _linked(link: int | None, first: int, start: At, rows: At, width: int) -> At
     return _past(start, first, width) if link is None else _past(rows, link, width)
 
 
+def _sweep(mode: str, backward: bool, sizes: Any, hidden: int, dtype: str, target: Target) -> Any:
+    """How to go through all times in one step; None if there must be one for each."""
+    if len(set(sizes)) > 1:
+        return None
+    return sweep_of(mode, backward, (len(sizes), sizes[0], hidden), dtype, target)
+
+
+def _time_steps(shared: StepSizes, cut: Sweep | None, a_row: int, times: list[Any]) -> list[Any]:
+    """The steps of all times, each given as its rows, what the weights are multiplied with, arrays."""
+    if cut is None:
+        return [shared.step(rows, a, a_row, arrays) for rows, a, arrays in times]
+    return [shared.sweep(cut, times[0][0], a_row, [(a, arrays) for _, a, arrays in times])]
+
+
 @planner("recurrent")
 def _forward(builder: Any, v: Val) -> list[Any] | None:
     """LSTM: out, c, gates; GRU: out, gates, share of the state; RNN: out."""
@@ -90,12 +104,15 @@ def _forward(builder: Any, v: Val) -> list[Any] | None:
     else:
         gates, cells = (out if n_gates == 1 else room.take(x.shape[0] * width)), None
     steps += product(gates).steps
+    cut = _sweep(mode, False, sizes, hidden, x.dtype.name, target)
     pack, packed, used = pack_weights(
-        *(mode, False, hidden, (*at_hh, hidden), x.dtype.name, room.slot, room.used, target)
+        *(mode, False, hidden, (*at_hh, hidden), x.dtype.name, room.slot, room.used, target),
+        cut.vectors if cut else 0,
     )
     room.take(used - room.used)
     steps.append(pack)
     shared = StepSizes(mode, False, x.dtype.name, hidden, packed, target)
+    times: list[Any] = []
     for p in pieces(sizes, reverse):
         h = _linked(p.before, p.first, at_h0, out, hidden)
         arrays = {"gates": _past(gates, p.at, width), "out": _past(out, p.at, hidden)}
@@ -107,8 +124,8 @@ def _forward(builder: Any, v: Val) -> list[Any] | None:
             arrays["linear"] = _past(cells, p.at, hidden)
             if has_bias:
                 arrays["bias"] = more[1]
-        steps.append(shared.step(p.rows, h, hidden, arrays))
-    return steps
+        times.append((p.rows, h, arrays))
+    return steps + _time_steps(shared, cut, hidden, times)
 
 
 @planner("recurrent_backward")
@@ -128,14 +145,17 @@ def _backward(builder: Any, v: Val) -> list[Any] | None:
     dout, dhn, dcn = (next(grads) if there else None for there in given)
     room = _Room(builder, w_hh.dtype.itemsize)
     results = [room.result(v, k) for k in range(len(v.arg[0]))]
+    cut = _sweep(mode, True, sizes, hidden, w_hh.dtype.name, target)
     pack, packed, used = pack_weights(
-        *(mode, True, hidden, (*at_hh, hidden), w_hh.dtype.name, room.slot, room.used, target)
+        *(mode, True, hidden, (*at_hh, hidden), w_hh.dtype.name, room.slot, room.used, target),
+        cut.vectors if cut else 0,
     )
     room.take(used - room.used)
     steps.append(pack)
     shared = StepSizes(mode, True, w_hh.dtype.name, hidden, packed, target)
     width = GATES[mode] * hidden
     ends = {"LSTM": (dhn, dcn), "GRU": (None, dhn)}.get(mode, (dhn, None))
+    times: list[Any] = []
     for p in reversed(pieces(sizes, reverse)):
         arrays = _backward_arrays(mode, p, hidden, width, (at_h0, at_out), kept, results)
         if dout:
@@ -152,8 +172,8 @@ def _backward(builder: Any, v: Val) -> list[Any] | None:
                 arrays["carry_in"] = _past(start, p.first, hidden)
         source = results[1] if mode == "GRU" else results[0]
         a = None if p.after is None else _past(source, p.after, width)
-        steps.append(shared.step(p.rows, a, width, arrays))
-    return steps
+        times.append((p.rows, a, arrays))
+    return steps + _time_steps(shared, cut, width, times)
 
 
 def _backward_arrays(mode: str, p: Piece, hidden: int, width: int, states: Any, kept: Any,

@@ -1,0 +1,38 @@
+"""Results that are PyTorch's (2.13, CPU) to the last bit."""
+
+from __future__ import annotations
+
+import pytest
+
+import facula as torch
+from facula import config
+
+native = pytest.mark.skipif(config.BACKEND != "native", reason="NumPy has an exp of its own")
+X = [0.3, -1.7, 2.2, 0.9, -0.4, 1.1, -3.2, 0.05, 1.9, -0.8]
+SOFTMAX = (
+    "0x1.bbc2ep-5 0x1.e073d2p-8 0x1.72de1ep-2 0x1.944afap-4 0x1.b8bb08p-6 0x1.edcdfp-4 0x1.acd05p-10 "
+    "0x1.599a04p-5 0x1.12bed8p-2 0x1.276e3cp-6"
+)
+SIGMOID = (
+    "0x1.261d54p-1 0x1.3c5848p-3 0x1.cced82p-1 0x1.6c0192p-1 0x1.9af1ap-2 0x1.802218p-1 0x1.40d878p-5 "
+    "0x1.06660ep-1 0x1.bd626ep-1 0x1.3d7754p-2"
+)
+
+
+def numbers(text):
+    return [float.fromhex(word) for word in text.split()]
+
+
+@native
+@pytest.mark.parametrize("rows", [1, 3, 200])
+def test_softmax_of_ten_classes(rows):
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip("rows of ten are longer than a vector of AVX2")
+    x = torch.tensor(X).repeat(rows, 1)
+    for row in x.softmax(1).tolist():
+        assert row == numbers(SOFTMAX)
+
+
+@native
+def test_sigmoid():
+    assert torch.tensor(X).sigmoid().tolist() == numbers(SIGMOID)
