@@ -88,6 +88,18 @@ def test_which_tensors_are_joined_builds_no_plans(join):
     assert plans_for(batch, range(10)) == 0
 
 
+def test_a_few_texts_of_new_lengths_build_no_plans():
+    def batch(seed):
+        g = random.Random(seed)
+        texts = [torch.tensor(range(1, 1 + n)) for n in (5, *[g.randint(1, 5) for _ in range(4)])]
+        x = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=-1)
+        assert x.shape == (5, 5)
+        assert x.tolist() == [[*range(1, 1 + len(t)), *[-1] * (5 - len(t))] for t in texts]
+        assert (x * 2).clamp(0).sum().item() == sum(len(t) * (len(t) + 1) for t in texts)
+
+    assert plans_for(batch, range(10)) == 0
+
+
 def episodes(lengths):
     torch.manual_seed(0)
     policy = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import namedtuple
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -261,6 +262,9 @@ def pad_packed_sequence(
     return padded, lengths
 
 
+_SMALL = 1 << 14  # elements
+
+
 def _scattered(rows: Tensor, places: np.ndarray, total: int, padding_value: float) -> Tensor:
     """`total` rows of padding, with `rows` at these places."""
     if len(places) == total and np.array_equal(places, np.arange(total)):
@@ -313,8 +317,14 @@ def pad_sequence(
     if padding_side == "left":
         step = step + (steps - sizes)[which]
     places = which * steps + step if batch_first else step * batch + which
-    rows = _scattered(facula.cat(sequences), places, steps * batch, padding_value)
-    return rows.reshape(*((batch, steps) if batch_first else (steps, batch)), *rest)
+    shape = (*((batch, steps) if batch_first else (steps, batch)), *rest)
+    if all(s.dtype is facula.int64 and type(s) is facula.Tensor and s.device.type == "cpu" for s in sequences) \
+            and math.prod(shape) <= _SMALL and padding_value == int(padding_value):  # fmt: skip
+        # token numbers: joined here, as their number is another in each batch and so would the plan be
+        filled = np.full((steps * batch, *rest), int(padding_value), np.int64)
+        filled[places] = [row for s in sequences for row in s.tolist()]
+        return facula.tensor(filled.reshape(shape))
+    return _scattered(facula.cat(sequences), places, steps * batch, padding_value).reshape(shape)
 
 
 def unpad_sequence(
