@@ -48,8 +48,10 @@ class _Taps:
         self.top = _by_dim(g, [n - 1.0 for n in sizes], d)
         self.count = _by_dim(g, sizes, d)
         x = self.lines(grid)
-        at = (x + 1.0) / 2.0 * self.top if align else ((x + 1.0) * self.count - 1.0) / 2.0
         self.slope = (self.top if align else self.count) / 2.0
+        # PyTorch's roundings: at pixels' middles they decide between the slopes to both sides
+        scale = g.expand(self.slope, x.shape)
+        at = (x + 1.0) * scale if align else g.fma(x + 1.0, scale, g.const(-0.5, d, x.shape))
         if self.mode != "bicubic":
             at, slope = self._inside(at, padding, align)
             self.slope = self.slope * slope
