@@ -497,13 +497,12 @@ Tensor.__invert__ = _invert  # type: ignore[attr-defined]
 
 def _extreme_backward(op: str) -> Any:
     def backward(ctx: Any, g: Tensor) -> tuple:
-        a, b = ctx.a, ctx.b
-        half = (a == b).to(g.meta.dtype) * 0.5
-        wins = (a > b if op == "max" else a < b).to(g.meta.dtype)
-        loses = (a < b if op == "max" else a > b).to(g.meta.dtype)
+        a, b, where = ctx.a, ctx.b, TORCH["where"]
+        less, more = (a < b, a > b) if op == "max" else (a > b, a < b)
+        shared = where(a == b, g / 2, g)  # beside a NaN both have all of it
         return (
-            g * (wins + half) if ctx.needs(0) else None,
-            g * (loses + half) if ctx.needs(1) else None,
+            where(less, 0.0, shared) if ctx.needs(0) else None,
+            where(more, 0.0, shared) if ctx.needs(1) else None,
         )
 
     return backward
@@ -517,7 +516,7 @@ def _fm_backward(op: str) -> Any:
     def backward(ctx: Any, g: Tensor) -> tuple:
         a, b = ctx.a, ctx.b
         first = ((a >= b) if op == "max" else (a <= b)) | TORCH["isnan"](b)
-        return TORCH["where"](first, g, g * 0), TORCH["where"](first, g * 0, g)
+        return TORCH["where"](first, g, 0.0), TORCH["where"](first, 0.0, g)
 
     return backward
 
