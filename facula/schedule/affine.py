@@ -7,7 +7,7 @@ of its own dims into those of its source.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides, view_strides
@@ -152,9 +152,7 @@ def through_view(v: Val, exprs: Sequence[Expr], sizes: Sequence[int]) -> tuple[E
     raise Unfusable
 
 
-def strided_base(
-    v: Val, stop: frozenset[int] | set[int]
-) -> tuple[Val, tuple[int, ...], int] | None:
+def strided_base(v: Val, stop: Set[int]) -> tuple[Val, tuple[int, ...], int] | None:
     """(base, strides, offset) if v is a strided view of a base: a value in `stop` or not a view."""
     chain = []
     base = v

@@ -96,6 +96,7 @@ class Writer:
         self.fetches: list[tuple[int, tuple[int, ...]]] = []  # picked place, coefs of the rest
         self.scalars: list[int] = []
         self.params: list[int] = []
+        self.checks: list[tuple[int, Val]] = []  # which parameters are numbers of checks
         self.ready: dict[int, int] = {}  # member -> first phase in which it can be read
         self.reduced: dict[int, int] = {}  # reduce member -> its statement
         self.uses_index: set[int] = set()
@@ -345,9 +346,15 @@ class Writer:
                 "where", dt.int64, (self.stmt("lt", dt.bool_, (index, zero)), below, index)
             )
         # its number is an argument: which operator it belongs to must not make another kernel
-        self.params.append(self.memory.check_number(v, tag, wrap))
+        self.checks.append((len(self.params), v))
+        self.params.append(self.check_number(v))
         number = self.stmt("param", dt.int64, (len(self.params) - 1,))
         return self.stmt("check", dt.int64, (index, limit, 0, number))
+
+    def check_number(self, v: Val) -> int:
+        """What a bad index found by a check is reported with."""
+        _, tag, wrap = v.arg
+        return self.memory.check_number(v, tag, wrap)
 
     def _do_pad(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
         lo, _ = v.arg
@@ -443,11 +450,12 @@ class Writer:
         place = None if v.id in self.members else self.memory.places.get(v.id)
         if place is not None:
             return place.slot, place.offset, place.strides or contiguous_strides(v.shape)
-        got = strided_base(v, set(self.memory.places) - {v.id})
-        if got is None or got[0].id not in self.memory.places:
+        places = self.memory.places
+        got = strided_base(v, places.keys() - {v.id} if v.id in places else places.keys())
+        if got is None or got[0].id not in places:
             raise Unfusable
         base, strides, offset = got
-        place = self.memory.places[base.id]
+        place = places[base.id]
         if place.strides is not None and base.op != "buffer_at":
             raise Unfusable
         return place.slot, place.offset + offset, strides

@@ -18,8 +18,9 @@ from facula.graph.meta import contiguous_strides
 from facula.kernel.matmul import Chain, Extra, stores_once
 from facula.kernel.program import Access, Program
 from facula.schedule.affine import Unfusable
-from facula.schedule.codegen import Call, Memory, Place, Writer
+from facula.schedule.codegen import Call, Memory, Place
 from facula.schedule.fuse import Group
+from facula.schedule.programs import group_call
 from facula.schedule.templates.conv import conv_epilogue_shape, images_in, plan_conv_product
 from facula.schedule.templates.matmul import is_planned, matmul_shape, plan_product
 
@@ -126,7 +127,7 @@ def _call(fusion: Any, group: Group, memory: Memory, stored: set[int], v: Val) -
     place = memory.places.get(v.id)
     memory.places[v.id] = Place(_PRODUCT, 0)
     try:
-        return Writer(fusion, group, memory, stored).write()
+        return group_call(fusion, group, memory, stored)
     finally:
         if place is None:
             del memory.places[v.id]
