@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +49,9 @@ class Block:
 
 # values made by replacing parts of another, their first operand
 REPLACING = frozenset(("write", "write_at", "put", "scatter"))
+
+
+_offset = operator.attrgetter("offset")
 
 
 @dataclass
@@ -370,21 +375,18 @@ class Builder:
 
     def _arena_now(self, blocks: list[Block]) -> None:
         """First fit by lifetime."""
-        placed: list[Block] = []
+        placed: list[Block] = []  # by offset
         top = 0
         for b in sorted(blocks, key=lambda b: (-b.size, b.first)):
-            at = 0
-            for other in sorted(placed, key=lambda o: o.offset):
-                if (
-                    other.first <= b.last
-                    and b.first <= other.last
-                    and at + b.size > other.offset
-                    and other.offset + other.size > at
-                ):
+            at, first, last, size = 0, b.first, b.last, b.size
+            for other in placed:
+                if other.offset >= at + size:
+                    break
+                if other.first <= last and first <= other.last and other.offset + other.size > at:
                     at = (other.offset + other.size + 63) // 64 * 64
             b.offset = at
-            placed.append(b)
-            top = max(top, at + b.size)
+            bisect.insort(placed, b, key=_offset)
+            top = max(top, at + size)
         self.arena_bytes = top
         self._placed = placed
 
