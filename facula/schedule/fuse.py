@@ -49,6 +49,7 @@ LOOKBACK = 12
 COLUMN_ROWS = 2048  # a stripe of columns this high has left the cache when its end is reached
 MAX_READS = 24  # operands of one kernel
 MAX_LOADS = 14  # of one value
+MAX_MEMBERS = 16  # of one kernel: what a loop has made many of gets kernels that come again
 
 
 def is_native(v: Val) -> bool:
@@ -616,7 +617,8 @@ class Fusion:
             group.axes = tuple(axes)
         elif not _fits(group, v):
             return False
-        if group.members and len(group.reads | {s.id for s in reads}) > MAX_READS:
+        full = len(group.members) >= MAX_MEMBERS
+        if full or (group.members and len(group.reads | {s.id for s in reads}) > MAX_READS):
             group.axes, group.cuts = before
             return False
         return self._settle(group, v, reads, *before)
