@@ -52,6 +52,11 @@ class Memory:
             self.checks.append(check)
         return self.checks.index(check)
 
+    def check_of(self, v: Val) -> int:
+        """The same, of a value that is a check."""
+        _, tag, wrap = v.arg
+        return self.check_number(v, tag, wrap)
+
     def constant(self, value: Any, floating: bool) -> int:
         """The scalar slot of a number known now."""
         key = ("d" if floating else "q", value)
@@ -137,6 +142,19 @@ class Writer:
                 for m in reduces:
                     self._store(m, self.reduced[m.id], self.group.places[m.id])
                 self._close()
+        return self._finish()
+
+    def write_store(self, v: Val, place: Place | None) -> Call:
+        """A program that computes one value and stores it at a place, if one is given."""
+        exprs = self.group.exprs()
+        self._open(False)
+        if place is not None:
+            self.store(v, place, exprs)
+        elif v.dtype.kind == "c":
+            self.pair(v, exprs, None)
+        else:
+            self.value(v, exprs, None)
+        self._close()
         return self._finish()
 
     def _phases(self) -> dict[int, int]:
@@ -347,14 +365,9 @@ class Writer:
             )
         # its number is an argument: which operator it belongs to must not make another kernel
         self.checks.append((len(self.params), v))
-        self.params.append(self.check_number(v))
+        self.params.append(self.memory.check_of(v))
         number = self.stmt("param", dt.int64, (len(self.params) - 1,))
         return self.stmt("check", dt.int64, (index, limit, 0, number))
-
-    def check_number(self, v: Val) -> int:
-        """What a bad index found by a check is reported with."""
-        _, tag, wrap = v.arg
-        return self.memory.check_number(v, tag, wrap)
 
     def _do_pad(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
         lo, _ = v.arg

@@ -6,7 +6,6 @@ and again: which memory they read and which numbers are arguments of a call and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +14,19 @@ from facula.schedule.codegen import Call, Memory, Place, Writer
 from facula.schedule.fuse import Fusion, Group
 
 MAX_KEPT = 4096  # structures
+_APART = (
+    1 << 40
+)  # elements between places while a program is written: more than any distance within one
 _known: dict[tuple, Written] = {}
 
 
 @dataclass
 class Written:
-    """A call whose slots and numbers are those of one structure: of its first, second, ... memory."""
+    """A call in the names of its structure: the first, second, ... slot, place and number."""
 
     call: Call
     slots: list[int]
+    offsets: list[tuple[int, int]]  # place, elements from there
     scalars: list[
         tuple[bool, Any]
     ]  # whether it is given at run time, and which; or the number itself
@@ -31,37 +34,52 @@ class Written:
 
 
 class Structure:
-    """What the program of a group depends on, with names of its own for memory and numbers."""
+    """What the program of a group depends on, with names of its own for memory and numbers.
+
+    `store`: a value that is to be stored at a place, or at none.
+    """
 
     def __init__(
-        self, fusion: Fusion, group: Group, memory: Memory, stored: set[int], store: Val | None
-    ) -> None:
+        self, fusion: Fusion, group: Group, memory: Memory, stored: set[int], store: Val | None = None,
+        place: Place | None = None,
+    ) -> None:  # fmt: skip
+        self.fusion, self.group, self.memory, self.stored = fusion, group, memory, stored
+        self.store = store
         self.values: dict[int, int] = {}  # id -> name
         self.order: list[Val] = []
         self.slots: dict[int, int] = {}
+        self.starts: dict[tuple[int, int], int] = {}  # (slot, offset) -> name
         self.scalars: dict[int, int] = {}
-        self._fusion, self._places, self._stored = fusion, memory.places, stored
-        self._members = {m.id for m in group.members}
+        self.places: dict[int, Place] = {}  # as the program is written: far apart
+        self.target = place and self._apart(place)
         roots = [*group.members, *group.columns.values()]
         if store is not None:
             roots.append(store)
+        described = self._described(roots)
+        # parts of complex numbers are twice as far from the beginning
+        self.parted = any(v.dtype.kind == "c" for v in self.order)
+        names = self.values
         self.key: tuple = (
             group.shape, group.axes, tuple(sorted(group.cuts.items())),
-            tuple([(m.op, group.places.get(m.id)) for m in group.members]),
-            tuple(self._described(roots)),
-            tuple([(self.values[m], self.values[x.id]) for m, x in group.columns.items()]),
-            store and self.values[store.id],
+            tuple([group.places.get(m.id) for m in group.members]), described,
+            tuple([(names[m], names[x.id]) for m, x in group.columns.items()]),
+            None if store is None else names[store.id], place and self._where(place),
         )  # fmt: skip
 
-    def slot(self, slot: int) -> int:
-        """The structure's name for a slot."""
-        return self.slots.setdefault(slot, len(self.slots))
+    def _apart(self, place: Place) -> Place:
+        start = self.starts.setdefault((place.slot, place.offset), len(self.starts))
+        return Place(place.slot, start * _APART, place.strides)
 
-    def _described(self, roots: list[Val]) -> Iterable[Any]:
+    def _where(self, place: Place) -> tuple[int, int, tuple[int, ...] | None]:
+        slot = self.slots.setdefault(place.slot, len(self.slots))
+        return slot, self.starts[place.slot, place.offset], place.strides
+
+    def _described(self, roots: list[Val]) -> tuple[Any, ...]:
         """Every value that is read, in an order that the structure alone decides."""
         values, order, scalars = self.values, self.order, self.scalars
-        places, members, stored = self._places, self._members, self._stored
-        candidates, heavy = self._fusion.candidates, self._fusion.heavy
+        places, stored = self.memory.places, self.stored
+        members = {m.id for m in self.group.members}
+        candidates, heavy = self.fusion.candidates, self.fusion.heavy
         out: list[Any] = []
         stack = roots[::-1]
         while stack:
@@ -78,84 +96,82 @@ class Structure:
                 arg = (scalars.setdefault(arg[0], len(scalars)), arg[1])
             elif v.op == "const":
                 arg = (type(arg), repr(arg))
+            elif v.op in ("buffer", "buffer_at") and place is not None:
+                arg = None  # which one: its place says all of it
             where = None
             if place is not None:
-                where = (self.slot(place.slot), place.offset, place.strides)
+                self.places[i] = self._apart(place)
+                where = self._where(place)
             own = (i in stored) if mine else (i in candidates or i in heavy)
             out.append((v.op, v.dtype, v.shape, len(v.srcs), arg, where, mine, own))
             if place is None or mine:
                 stack.extend(v.srcs[::-1])
-        return out
+        return tuple(out)
+
+    def written(self) -> Written:
+        """The program, written anew."""
+        m = self.memory
+        apart = Memory(self.places, m.scalar_slots, m.constants, m.n_scalars, m.checks)
+        writer = Writer(self.fusion, self.group, apart, self.stored)
+        call = writer.write() if self.store is None else writer.write_store(self.store, self.target)
+        scalars = [
+            (True, self.scalars[k]) if k < m.n_scalars else (False, m.constants[k - m.n_scalars])
+            for k in call.scalars
+        ]
+        return Written(
+            call,
+            [self.slots[s] for s in call.slots],
+            [_start_and_rest(k) for k in call.offsets],
+            scalars,
+            [(k, self.values[v.id]) for k, v in writer.checks],
+        )
+
+    def call(self, written: Written) -> Call:
+        """A call of a program of this structure."""
+        c, memory = written.call, self.memory
+        slots, numbers = list(self.slots), list(self.scalars)
+        starts = [offset for _, offset in self.starts]
+        params = list(c.params)
+        for k, name in written.checks:
+            params[k] = memory.check_of(self.order[name])
+        scalars = [
+            numbers[x] if given else memory.constant(x, isinstance(x, float))
+            for given, x in written.scalars
+        ]
+        offsets = [starts[k] + rest for k, rest in written.offsets]
+        return Call(c.program, [slots[k] for k in written.slots], offsets, c.outer, c.inner, c.strides,
+                    scalars, params)  # fmt: skip
+
+
+def _start_and_rest(offset: int) -> tuple[int, int]:
+    start = (offset + _APART // 2) // _APART
+    return start, offset - start * _APART
 
 
 def group_call(fusion: Fusion, group: Group, memory: Memory, stored: set[int]) -> Call:
     """The call that computes a group and stores those of its members."""
-    structure = Structure(fusion, group, memory, stored, None)
-    return _call(structure, structure.key, Writer(fusion, group, memory, stored))
+    structure = Structure(fusion, group, memory, stored)
+    if structure.parted:
+        return Writer(fusion, group, memory, stored).write()
+    return _call(structure)
 
 
 def store_call(fusion: Fusion, group: Group, memory: Memory, v: Val, place: Place | None) -> Call:
     """The call that computes a value and stores it at a place, if one is given."""
-    structure = Structure(fusion, group, memory, set(), v)
-    target = None if place is None else (structure.slot(place.slot), place.offset, place.strides)
-    key = (*structure.key, "store", target)
-    return _call(structure, key, StoreWriter(fusion, group, memory, v, place))
+    structure = Structure(fusion, group, memory, set(), v, place)
+    if structure.parted:
+        return Writer(fusion, group, memory, set()).write_store(v, place)
+    return _call(structure)
 
 
-def _call(structure: Structure, key: tuple, writer: Writer) -> Call:
-    memory = writer.memory
-    written = _known.get(key)
+def _call(structure: Structure) -> Call:
+    written = _known.get(structure.key)
     if written is None:
-        call = writer.write()
+        written = structure.written()
         if len(_known) >= MAX_KEPT:
             _known.clear()
-        _known[key] = _taken_apart(structure, call, writer)
-        return call
-    slots, numbers = list(structure.slots), list(structure.scalars)
-    c = written.call
-    params = list(c.params)
-    for k, name in written.checks:
-        params[k] = writer.check_number(structure.order[name])
-    scalars = [
-        numbers[x] if given else memory.constant(x, isinstance(x, float))
-        for given, x in written.scalars
-    ]
-    return Call(c.program, [slots[k] for k in written.slots], c.offsets, c.outer, c.inner, c.strides,
-                scalars, params)  # fmt: skip
-
-
-def _taken_apart(structure: Structure, call: Call, writer: Writer) -> Written:
-    memory = writer.memory
-    n = memory.n_scalars
-    scalars = [
-        (True, structure.scalars[k]) if k < n else (False, memory.constants[k - n])
-        for k in call.scalars
-    ]
-    return Written(call, [structure.slots[s] for s in call.slots], scalars,
-                   [(k, structure.values[v.id]) for k, v in writer.checks])  # fmt: skip
-
-
-class StoreWriter(Writer):
-    """Writes a program that computes one value and stores it at a place, if one is given."""
-
-    def __init__(
-        self, fusion: Fusion, group: Group, memory: Memory, v: Val, place: Place | None
-    ) -> None:
-        super().__init__(fusion, group, memory, set())
-        self.v, self.place = v, place
-
-    def write(self) -> Call:
-        """The program."""
-        exprs = self.group.exprs()
-        self._open(False)
-        if self.place is not None:
-            self.store(self.v, self.place, exprs)
-        elif self.v.dtype.kind == "c":
-            self.pair(self.v, exprs, None)
-        else:
-            self.value(self.v, exprs, None)
-        self._close()
-        return self._finish()
+        _known[structure.key] = written
+    return structure.call(written)
 
 
 __all__ = ["group_call", "store_call"]
