@@ -354,7 +354,7 @@ POW_STATIC = Op("pow", _static_infer, _static_expand,
 
 # 2 ** x, where the result is a float
 POW_OF_TWO = Op("pow", _static_infer, _of_two_expand,
-                lambda node, g: g * node.tensor(0) * math.log(2), saves="out", grad_name="PowBackward1")  # fmt: skip
+                lambda node, g: g * node.tensor(0) * math.log(2), saves="out", grad_name="PowBackward2")  # fmt: skip
 
 
 def power(input: Any, exponent: Any) -> Any:
