@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from facula.graph import dtypes as dt
@@ -307,7 +308,6 @@ def _not_negative(b: Tensor) -> Tensor:
 
 def _log_number(a: Any, like: Tensor) -> Any:
     import cmath
-    import math
 
     if a == 0:
         return -math.inf
@@ -342,15 +342,28 @@ def _static_expand(g: Any, a: Any, exponent: Any, kind: str) -> Any:
     return g.cast(_STATIC[exponent](g.cast(a, opmath(d))), d)
 
 
+def _of_two_expand(g: Any, b: Any, base: Any, kind: str) -> Any:
+    d = result_type((meta_of(b.dtype, b.shape),), (kind,))
+    return g.cast(g.cast(b, opmath(d)).exp2(), d)
+
+
 # exponents that have a short formula are part of the operator; others are run-time numbers
 POW_STATIC = Op("pow", _static_infer, _static_expand,
                 lambda node, g: sum_to(pow_gradient(node.tensor(0), node.params[0], g), node.inst.ins[0]),
                 saves="0")  # fmt: skip
 
+# 2 ** x, where the result is a float
+POW_OF_TWO = Op("pow", _static_infer, _of_two_expand,
+                lambda node, g: g * node.tensor(0) * math.log(2), saves="out", grad_name="PowBackward2")  # fmt: skip
+
 
 def power(input: Any, exponent: Any) -> Any:
     """input ** exponent."""
     x = _number_of(exponent)
+    if type(input) in (int, float) and input == 2 and isinstance(exponent, Tensor):
+        kind = "f" if type(input) is float else "i"
+        if _static_infer(exponent.meta, 2, kind).dtype.kind == "f":
+            return apply(POW_OF_TWO, (exponent,), (2, kind))
     if x is not None and isinstance(input, Tensor):
         d = input.meta.dtype
         kind = "f" if type(x) is float else "i"
