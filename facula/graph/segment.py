@@ -36,6 +36,25 @@ def as_geometry(g: Any, v: Any, m: Meta) -> Any:
     return g.view_of(v, tuple(m.shape), m.strides, 0)
 
 
+def expanded(g: Any, inst: Inst, operands: list[Any], numbers: list[Any]) -> list[Any]:
+    """The primitives of one operator, with each result's dims in the order that they lie in."""
+    op, orders = inst.op, inst.orders
+    alike = orders is not None and op.lies is not None and op.lies.elementwise
+    if orders is not None and alike:  # what is computed in the order of memory needs no turning
+        operands = [_in_order(g, v, orders[0]) for v in operands]
+    made = op.expand(g, *operands, *numbers, *inst.params)
+    values = list(made) if isinstance(made, (tuple, list)) else [made]
+    if orders is None or alike:
+        return values
+    return [g.permute(v, order) for v, order in zip(values, orders, strict=True)]
+
+
+def _in_order(g: Any, v: Any, order: tuple[int, ...]) -> Any:
+    if not v.ndim:  # its type counts for less than that of what has dims
+        return v
+    return g.permute(g.reshape(v, (1,) * (len(order) - v.ndim) + tuple(v.shape)), order)
+
+
 class Recorded:
     """One operator of a tape: its instance, inputs, first entry, and first run-time number."""
 
@@ -153,5 +172,4 @@ def _expand_one(g: Any, r: Recorded, values: list[Any], numbers: list[Any], offs
         m, start = inst.params
         return [g.write(values[0], values[1], m.shape, m.strides, start)]
     operands = [as_geometry(g, v, m) for v, m in zip(values, inst.ins, strict=True)]
-    made = op.expand(g, *operands, *numbers, *inst.params)
-    return list(made) if isinstance(made, (tuple, list)) else [made]
+    return expanded(g, inst, operands, numbers)

@@ -127,7 +127,7 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
     if op.marks:
         mark(tape, tape.n)
     storages = tape.record(inst, tuple(entries), scalars)
-    outs = tuple([wrap(s, m) for s, m in zip(storages, inst.outs, strict=True)])
+    outs = tuple([wrap(s, m) for s, m in zip(storages, inst.shown, strict=True)])
     if tape.grad and op.backward is not None:
         attach(op, inst, tensors, outs, scalars)
     if tape.budget < 0 or tape.n > MAX_NODES:
@@ -262,7 +262,7 @@ def _apply_meta(op: Op, tensors: Sequence[Tensor], params: tuple, scalars: tuple
     if op.name not in _ANY_DEVICE:
         check_devices(tensors)
     inst = op.inst(tuple([t.meta for t in tensors]), params, len(scalars))
-    outs = tuple([empty_meta(m) for m in inst.outs])
+    outs = tuple([empty_meta(m) for m in inst.shown])
     if LOCAL.tape.grad and op.backward is not None:
         attach(op, inst, tensors, outs, scalars)
     return outs if inst.multi else outs[0]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula.graph.blame import wrong_type
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
@@ -91,7 +92,7 @@ def pointwise(
         numbers = tuple(g.cast(v, w) for v in numbers)
         return g.cast(g.cast(grad, w) * slope(on_graph(g), g.cast(t, w), *numbers), t.dtype)
 
-    back = Op(name + "_backward", lambda grad, t: t.plain(), back_expand)
+    back = Op(name + "_backward", lambda grad, t: t.plain(), back_expand, lies=AS_OPERANDS)
 
     def backward(n: Any, grad: Tensor) -> Tensor:
         t = n.tensor(0)
@@ -100,7 +101,9 @@ def pointwise(
             return grad * (d.conj() if t.meta.dtype.kind == "c" else d)
         return apply(back, (grad, t), (), n.scalars)
 
-    return Op(name, infer, expand, backward, saves=saves, grad_name=grad_name)
+    return Op(
+        name, infer, expand, backward, saves=saves, grad_name=grad_name, lies=AS_OPERANDS
+    )
 
 
 def snapshot(t: Tensor) -> Tensor:
