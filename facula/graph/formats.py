@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from facula.graph.meta import Meta, contiguous_strides, meta
-from facula.graph.tape import Lies
 
 
 class layout:  # PyTorch's name
@@ -123,6 +122,23 @@ def _as_operands(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -
     return outs if found is None or found.order is None else (in_format(out, found.order),)
 
 
+def _as_images(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
+    found = channels_last(ins[0])
+    if found is None and len(ins) > 1:  # a convolution's weight
+        found = channels_last(ins[1])
+    if found is None or found.order is None:
+        return outs
+    n = len(found.order)
+    return tuple([in_format(m, found.order) if m.ndim == n else m for m in outs])
+
+
+def _as_all(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
+    found = channels_last(ins[0])
+    if found is None or found.order is None or any(channels_last(m) is not found for m in ins):
+        return outs
+    return (in_format(outs[0], found.order),)
+
+
 def _columns(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
     return tuple([as_columns(m) if m.ndim > 1 and m.ndim >= ins[0].ndim else m for m in outs])
 
@@ -133,6 +149,10 @@ def as_columns(m: Meta) -> Meta:
 
 
 # elementwise operators keep the format of their first operand that has the result's shape
-AS_OPERANDS = Lies(_as_operands, elementwise=True)
+AS_OPERANDS = _as_operands
+# convolutions, pooling and the like: images keep the format of those they are made from
+AS_IMAGES = _as_images
+# `cat` keeps a format that all have
+AS_ALL = _as_all
 # LAPACK works on columns: results that are matrices lie so
-COLUMNS = Lies(_columns)
+COLUMNS = _columns

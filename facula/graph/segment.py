@@ -37,22 +37,16 @@ def as_geometry(g: Any, v: Any, m: Meta) -> Any:
 
 
 def expanded(g: Any, inst: Inst, operands: list[Any], numbers: list[Any]) -> list[Any]:
-    """The primitives of one operator, with each result's dims in the order that they lie in."""
-    op, orders = inst.op, inst.orders
-    alike = orders is not None and op.lies is not None and op.lies.elementwise
-    if orders is not None and alike:  # what is computed in the order of memory needs no turning
-        operands = [_in_order(g, v, orders[0]) for v in operands]
-    made = op.expand(g, *operands, *numbers, *inst.params)
+    """The primitives of one operator, with each result's dims in the order that they lie in.
+
+    What reads the result turns them back. So inside of a plan the order is no matter: it is only
+    taken where the result gets memory that somebody sees.
+    """
+    made = inst.op.expand(g, *operands, *numbers, *inst.params)
     values = list(made) if isinstance(made, (tuple, list)) else [made]
-    if orders is None or alike:
+    if inst.orders is None:
         return values
-    return [g.permute(v, order) for v, order in zip(values, orders, strict=True)]
-
-
-def _in_order(g: Any, v: Any, order: tuple[int, ...]) -> Any:
-    if not v.ndim:  # its type counts for less than that of what has dims
-        return v
-    return g.permute(g.reshape(v, (1,) * (len(order) - v.ndim) + tuple(v.shape)), order)
+    return [g.permute(v, order) for v, order in zip(values, inst.orders, strict=True)]
 
 
 class Recorded:

@@ -80,13 +80,14 @@ class Op:
         materialize: bool = True,
         marks: bool = False,
         shows: str | Callable[[Any], Sequence[Any]] | None = None,
-        lies: Lies | None = None,
+        lies: Callable[..., tuple[Meta, ...]] | None = None,
     ) -> None:
         """`saves`: what the derivative reads: input numbers and 'out' (or out0, out1), as
         in "0 1 out". `marks`: it checks indices, so the tape notes where it is recorded.
         `shows`: what PyTorch's node has for `next_functions` where that is not an edge for each
         input: input numbers and '-' for None, or what gives the edges of a node.
-        `lies`: how the results' dims lie in memory, where that is not always row-major."""
+        `lies`: how results lie in memory, where that is not always row-major: (ins, outs, params) ->
+        outs with other strides, of the same dims without gaps in another order."""
         OPERATORS.append(self)
         self.name = name
         self.infer, self.expand, self.backward = infer, expand, backward
@@ -121,7 +122,7 @@ class Op:
         outs = out if isinstance(out, tuple) else (out,)
         if any(m.device is META for m in metas):
             outs = tuple([meta_of(m.dtype, m.shape, META) for m in outs])
-        shown = outs if self.lies is None else self.lies.shown(metas, outs, params)
+        shown = outs if self.lies is None else self.lies(metas, outs, params)
         found = Inst(self, metas, params, outs, n_scalars)
         if any(a is not b for a, b in zip(shown, outs, strict=True)):
             found.show(shown)
@@ -135,19 +136,6 @@ class Op:
         if len(self.calls) > MAX_KNOWN:
             self.calls.clear()
         self.calls[geometry, args] = found
-
-
-class Lies:
-    """How an operator's results lie in memory.
-
-    shown(ins, outs, params) gives the results' geometries, outs with other strides: each a permutation
-    of row-major ones. elementwise: what it expands to computes element by element and knows no dims.
-    """
-
-    __slots__ = ("elementwise", "shown")
-
-    def __init__(self, shown: Callable[..., tuple[Meta, ...]], elementwise: bool = False) -> None:
-        self.shown, self.elementwise = shown, elementwise
 
 
 def order_in_memory(m: Meta) -> tuple[int, ...]:

@@ -101,9 +101,7 @@ def pointwise(
             return grad * (d.conj() if t.meta.dtype.kind == "c" else d)
         return apply(back, (grad, t), (), n.scalars)
 
-    return Op(
-        name, infer, expand, backward, saves=saves, grad_name=grad_name, lies=AS_OPERANDS
-    )
+    return Op(name, infer, expand, backward, saves=saves, grad_name=grad_name, lies=AS_OPERANDS)
 
 
 def snapshot(t: Tensor) -> Tensor:

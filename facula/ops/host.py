@@ -14,7 +14,7 @@ import numpy as np
 from facula.graph.ir import Val
 from facula.graph.meta import meta_of
 from facula.graph.reference import encode
-from facula.graph.tape import Lies, Op
+from facula.graph.tape import Op
 from facula.random.native import in_parts
 from facula.random.scalar import Sampler
 from facula.tensor import Tensor, adopt_array
@@ -29,7 +29,7 @@ def host_op(
     saves: str = "",
     grad_name: str | None = None,
     materialize: bool = True,
-    lies: Lies | None = None,
+    lies: Callable[..., Any] | None = None,
 ) -> Op:
     """An operator that NumPy computes; results are rounded to what `infer` says."""
 
@@ -41,7 +41,13 @@ def host_op(
         return g.host(fn, [(m.dtype, tuple(m.shape)) for m in outs], vals, params)
 
     return Op(
-        name, infer, expand, backward, saves=saves, grad_name=grad_name, materialize=materialize,
+        name,
+        infer,
+        expand,
+        backward,
+        saves=saves,
+        grad_name=grad_name,
+        materialize=materialize,
         lies=lies,
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from facula.graph.formats import FORMATS, channels_last, in_format
 from facula.graph.meta import Meta
-from facula.graph.tape import Lies, Op
+from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.registry import TORCH
 from facula.tensor import Tensor
@@ -26,7 +26,7 @@ def _ordered_as(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) ->
 
 def _copy_op(name: str) -> Op:
     return Op("clone", lambda a, order: a.plain(), lambda g, a, order: a, lambda n, g: g,
-              grad_name=name, lies=Lies(_ordered_as))  # fmt: skip
+              grad_name=name, lies=_ordered_as)  # fmt: skip
 
 
 _CLONED, _CONVERTED = _copy_op("CloneBackward0"), _copy_op("ToCopyBackward0")
