@@ -406,7 +406,7 @@ def extent(m: Meta) -> int:
 def _lies_across(t: Tensor, o: Tensor) -> bool:
     """Whether two tensors that each fill a range of one storage meet without being the same."""
     a, b = t.meta, o.meta
-    if not a.numel or not b.numel or not (_fills_range(a) and _fills_range(b)):
+    if not a.numel or not b.numel or not (fills_range(a) and fills_range(b)):
         return False
     start, other = t._off * a.dtype.itemsize, o._off * b.dtype.itemsize
     end, other_end = start + a.numel * a.dtype.itemsize, other + b.numel * b.dtype.itemsize
@@ -415,7 +415,7 @@ def _lies_across(t: Tensor, o: Tensor) -> bool:
     return start < other_end and other < end
 
 
-def _fills_range(m: Meta) -> bool:
+def fills_range(m: Meta) -> bool:
     """Whether the elements lie side by side, in any order of dims."""
     if m.contiguous:
         return True
