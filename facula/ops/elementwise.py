@@ -8,6 +8,7 @@ from typing import Any
 from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -101,8 +102,10 @@ def _scaled_backward(sign: int) -> Any:
     return backward
 
 
-ADD_SCALED = Op("add", _scaled_infer(1), _scaled_expand(1), _scaled_backward(1))
-SUB_SCALED = Op("sub", _scaled_infer(-1), _scaled_expand(-1), _scaled_backward(-1))
+ADD_SCALED = Op("add", _scaled_infer(1), _scaled_expand(1), _scaled_backward(1),
+                lies=AS_OPERANDS)  # fmt: skip
+SUB_SCALED = Op("sub", _scaled_infer(-1), _scaled_expand(-1), _scaled_backward(-1),
+                lies=AS_OPERANDS)  # fmt: skip
 
 
 def _with_alpha(name: str, plain: Any, scaled: Op, sign: int) -> Any:
@@ -350,7 +353,7 @@ def _of_two_expand(g: Any, b: Any, base: Any, kind: str) -> Any:
 # exponents that have a short formula are part of the operator; others are run-time numbers
 POW_STATIC = Op("pow", _static_infer, _static_expand,
                 lambda node, g: sum_to(pow_gradient(node.tensor(0), node.params[0], g), node.inst.ins[0]),
-                saves="0")  # fmt: skip
+                saves="0", lies=AS_OPERANDS)  # fmt: skip
 
 # 2 ** x, where the result is a float
 POW_OF_TWO = Op("pow", _static_infer, _of_two_expand,

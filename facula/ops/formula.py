@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula.graph.blame import wrong_type
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
@@ -97,7 +98,7 @@ def pointwise(
         numbers = tuple(g.cast(v, w) for v in numbers)
         return g.cast(gradient(on_graph(g), g.cast(grad, w), g.cast(t, w), *numbers), t.dtype)
 
-    back = Op(name + "_backward", lambda grad, t: t.plain(), back_expand)
+    back = Op(name + "_backward", lambda grad, t: t.plain(), back_expand, lies=AS_OPERANDS)
 
     def backward(n: Any, grad: Tensor) -> Tensor:
         t = n.tensor(0)
@@ -107,7 +108,7 @@ def pointwise(
             return gradient(TENSORS, grad, t, *n.scalars)
         return apply(back, (grad, t), (), n.scalars)
 
-    return Op(name, infer, expand, backward, saves=saves, grad_name=grad_name)
+    return Op(name, infer, expand, backward, saves=saves, grad_name=grad_name, lies=AS_OPERANDS)
 
 
 def snapshot(t: Tensor) -> Tensor:
