@@ -21,6 +21,8 @@ from facula.graph.meta import META, Meta, meta_of
 
 # bounds on what is recorded before it is evaluated
 MAX_NODES = 6000
+MAX_PASSES = 4  # backward passes on one tape, if it is long
+MANY_NODES = 1000  # a tape with so many is long
 MAX_BYTES = 6 << 30
 MAX_KNOWN = 50_000  # what an operator keeps of geometries and arguments it has seen
 
@@ -58,6 +60,7 @@ class Op:
         "grad_class",
         "infer",
         "insts",
+        "lies",
         "marks",
         "materialize",
         "n_scalars",
@@ -79,11 +82,14 @@ class Op:
         materialize: bool = True,
         marks: bool = False,
         shows: str | Callable[[Any], Sequence[Any]] | None = None,
+        lies: Callable[..., tuple[Meta, ...]] | None = None,
     ) -> None:
         """`saves`: what the derivative reads: input numbers and 'out' (or out0, out1), as
         in "0 1 out". `marks`: it checks indices, so the tape notes where it is recorded.
         `shows`: what PyTorch's node has for `next_functions` where that is not an edge for each
-        input: input numbers and '-' for None, or what gives the edges of a node."""
+        input: input numbers and '-' for None, or what gives the edges of a node.
+        `lies`: how results lie in memory, where that is not always row-major: (ins, outs, params) ->
+        outs with other strides, of the same dims without gaps in another order."""
         OPERATORS.append(self)
         self.name = name
         self.infer, self.expand, self.backward = infer, expand, backward
@@ -96,6 +102,7 @@ class Op:
         self.materialize = materialize
         self.marks = marks
         self.shows = shows
+        self.lies = lies
         self.grad_class: Any = grad_name or (
             "".join(w[:1].upper() + w[1:] for w in name.strip("_").split("_")) + "Backward0"
         )
@@ -117,7 +124,10 @@ class Op:
         outs = out if isinstance(out, tuple) else (out,)
         if any(m.device is META for m in metas):
             outs = tuple([meta_of(m.dtype, m.shape, META) for m in outs])
+        shown = outs if self.lies is None else self.lies(metas, outs, params)
         found = Inst(self, metas, params, outs, n_scalars)
+        if any(a is not b for a, b in zip(shown, outs, strict=True)):
+            found.show(shown)
         if len(self.insts) > MAX_KNOWN:
             self.insts.clear()
         self.insts[key] = found
@@ -130,8 +140,17 @@ class Op:
         self.calls[geometry, args] = found
 
 
+def order_in_memory(m: Meta) -> tuple[int, ...]:
+    """The dims of a geometry without gaps, from the one that lies outermost."""
+    return tuple(sorted(range(m.ndim), key=lambda d: (-m.strides[d], d)))
+
+
 class Inst:
-    """An operator applied to geometries; what stands on tapes."""
+    """An operator applied to geometries; what stands on tapes.
+
+    Results are values in row-major order: `outs`. Where a result's dims lie in another order, its
+    tensor has the strides that say so (`shown`) and the value has its dims in that order (`orders`).
+    """
 
     __slots__ = (
         "fast",
@@ -142,9 +161,11 @@ class Inst:
         "n_scalars",
         "nbytes",
         "op",
+        "orders",
         "outs",
         "params",
         "record",
+        "shown",
         "types",
     )
 
@@ -165,6 +186,18 @@ class Inst:
         # what the short way of recording can do: operands are read as they lie
         self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))  # type: ignore[attr-defined]
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
+        self.shown = outs
+        self.orders: tuple[tuple[int, ...], ...] | None = None
+
+    def show(self, shown: tuple[Meta, ...]) -> None:
+        """Gives the results these geometries."""
+        self.shown, self.meta = shown, shown[0]
+        self.orders = tuple([order_in_memory(m) for m in shown])
+        self.outs = tuple(
+            [meta_of(m.dtype, [m.shape[d] for d in order], m.device)
+             for m, order in zip(shown, self.orders, strict=True)]
+        )  # fmt: skip
+        self.fast = False
 
     def __repr__(self) -> str:
         return f"<{self.op.name}{self.params or ''} {list(self.ins)} -> {list(self.outs)}>"
@@ -201,6 +234,7 @@ class Tape:
         "leaves",
         "marks",
         "n",
+        "passes",
         "rebound",
         "scalars",
         "values",
@@ -222,6 +256,7 @@ class Tape:
             tuple[Storage, int]
         ] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
+        self.passes = 0  # backward passes that were recorded whole, see `passed`
         self.budget = -1 if config.EAGER else MAX_BYTES
         self.grad = grad
         # whether what is recorded has sizes that are others every time: an optimizer's step then
@@ -373,6 +408,18 @@ def flush() -> None:
         ENGINE.flush(tape)
 
 
+def passed() -> None:
+    """Notes the end of a backward pass.
+
+    Where nobody looks at what a loop computes, its steps gather on one tape. A long one is evaluated
+    here, where a step's work is done and the next one's begins: then the same tape comes again.
+    """
+    tape = LOCAL.tape
+    tape.passes += 1
+    if tape.passes >= MAX_PASSES and tape.n > MANY_NODES and tape.watch is None:
+        ENGINE.flush(tape)
+
+
 def set_default_dtype(d: Any) -> None:
     """Sets the type that Python floats become. What was recorded before keeps the one before."""
     if d is dtypes.default_dtype():
@@ -404,4 +451,4 @@ def settle(s: Storage) -> None:
 
 
 __all__ = ["ENGINE", "LEAF", "LOCAL", "VIEW", "VIEW_AT", "WRITE", "WRITE_AT", "Inst", "Op",
-           "Storage", "Tape", "evaluate", "flush", "meta_of", "new_storage", "settle"]  # fmt: skip
+           "Storage", "Tape", "evaluate", "flush", "meta_of", "new_storage", "passed", "settle"]  # fmt: skip
