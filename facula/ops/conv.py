@@ -8,6 +8,7 @@ Templates (NumPy meaning in graph/reference_conv.py):
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -87,6 +88,32 @@ def _input_grad_infer(g: Meta, w: Meta, *rest: Any) -> Meta:
     return meta_of(g.dtype, (g.shape[0], w.shape[1] * groups, *size), g.device)
 
 
+_MANY_PHASES = 16  # of an input's positions modulo the stride
+
+
+def _apart(w: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> bool:
+    """Whether windows lie side by side, as patches of a picture do, and each of their taps would be a
+    product of its own with few rows."""
+    (channels, *kernel), plain = w.shape[1:], groups == 1 and not any(padding)
+    taps = math.prod(kernel)
+    if not plain or tuple(kernel) != tuple(stride) or any(d != 1 for d in dilation):
+        return False
+    return taps >= _MANY_PHASES and channels < 4 * taps
+
+
+def _laid_side_by_side(g: Any, grad: Any, w: Any, shape: Sizes) -> Any:
+    """The input's gradient where no two windows overlap: one product, whose results are moved."""
+    (n, o, *out), kernel = grad.shape, w.shape[2:]
+    k, rows = len(kernel), g.reshape(grad, (n, o, math.prod(out)))
+    y = g.matmul(g.permute(rows, (0, 2, 1)), g.reshape(w, (1, o, w.numel // o)))
+    y = g.reshape(y, (n, *out, shape[1], *kernel))
+    y = g.permute(y, (0, k + 1, *(j for i in range(k) for j in (i + 1, i + k + 2))))
+    full = [a * b for a, b in zip(out, kernel, strict=True)]
+    y = g.reshape(y, (n, shape[1], *full))
+    rest = [a - b for a, b in zip(shape[2:], full, strict=True)]
+    return g.pad(y, [0] * y.ndim, [0, 0, *rest], 0.0) if any(rest) else y
+
+
 def _input_grad_expand(g: Any, grad: Any, w: Any, *rest: Any) -> Any:
     *bias, stride, padding, dilation, groups, size = rest
     t = opmath(grad.dtype)
@@ -96,7 +123,9 @@ def _input_grad_expand(g: Any, grad: Any, w: Any, *rest: Any) -> Any:
     else:
         arg = (stride, padding, dilation, groups, size)
         grad_, w_ = g.cast(grad, t), g.cast(w, t)
-        if depth.is_deep(grad_):
+        if _apart(w, *arg[:4]):
+            y = _laid_side_by_side(g, grad_, w_, shape)
+        elif depth.is_deep(grad_):
             y = depth.conv_input_grad(g, grad_, w_, arg, shape)
         else:
             (y,) = g.template("conv_input_grad", [(t, shape)], (grad_, w_), arg)
