@@ -2,7 +2,7 @@
 
 Inside, tensors of the batch are `BatchedTensor`s: they look like one element, and operators called on
 them run on the whole batch (`batch_rules.py`). Operators without a rule run element by element. What
-looks at values (`item`, `if`) or goes past the rules makes the whole function run element by element
+looks at values (`tolist`) or goes past the rules makes the whole function run element by element
 instead; so it may be entered twice.
 """
 
