@@ -13,7 +13,7 @@ from typing import Any
 
 from facula.autograd.mode import set_grad_enabled
 from facula.autograd.node import FREED, SECOND_TIME, Node
-from facula.graph.tape import ENGINE, LOCAL, flush
+from facula.graph.tape import ENGINE, LOCAL, flush, passed
 
 
 class Ops:
@@ -292,6 +292,7 @@ def backward(tensors: Sequence[Any], grads: Sequence[Any], keep_graph: bool, cre
         once = not create_graph and len(tensors) == 1
         if not (once and repeated(tensors[0]._g, grads[0], keep_graph)):
             walk_from(tensors, grads, keep_graph, create_graph)
+        passed()
         return
     for tensor in inputs:
         if tensor._g is not None or not tensor._rg:
@@ -359,6 +360,8 @@ def gradients(outputs: Sequence[Any], grads: Sequence[Any], inputs: Sequence[Any
     for node in targets:
         walk.wanted[node] = node in passing
     _run(walk, outputs, grads)
+    if not create_graph:
+        passed()
     return [walk.captured.get(k) for k in keys]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 
@@ -42,11 +43,16 @@ class Size(tuple):
 
 def contiguous_strides(shape: Iterable[int]) -> tuple[int, ...]:
     """Row-major strides, in elements, as PyTorch computes them (sizes of 0 count as 1)."""
+    return _row_major(tuple(shape))
+
+
+@functools.lru_cache(4096)
+def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     strides = []
     step = 1
-    for n in reversed(tuple(shape)):
+    for n in reversed(shape):
         strides.append(step)
-        step *= max(n, 1)
+        step *= max(int(n), 1)
     return tuple(reversed(strides))
 
 

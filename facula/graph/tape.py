@@ -21,6 +21,8 @@ from facula.graph.meta import META, Meta, meta_of
 
 # bounds on what is recorded before it is evaluated
 MAX_NODES = 6000
+MAX_PASSES = 4  # backward passes on one tape, if it is long
+MANY_NODES = 1000  # a tape with so many is long
 MAX_BYTES = 6 << 30
 MAX_KNOWN = 50_000  # what an operator keeps of geometries and arguments it has seen
 
@@ -232,6 +234,7 @@ class Tape:
         "leaves",
         "marks",
         "n",
+        "passes",
         "rebound",
         "scalars",
         "values",
@@ -253,6 +256,7 @@ class Tape:
             tuple[Storage, int]
         ] = []  # leaves written in place: (storage, its entry before)
         self.n = 0
+        self.passes = 0  # backward passes that were recorded whole, see `passed`
         self.budget = -1 if config.EAGER else MAX_BYTES
         self.grad = grad
         # whether what is recorded has sizes that are others every time: an optimizer's step then
@@ -404,6 +408,18 @@ def flush() -> None:
         ENGINE.flush(tape)
 
 
+def passed() -> None:
+    """Notes the end of a backward pass.
+
+    Where nobody looks at what a loop computes, its steps gather on one tape. A long one is evaluated
+    here, where a step's work is done and the next one's begins: then the same tape comes again.
+    """
+    tape = LOCAL.tape
+    tape.passes += 1
+    if tape.passes >= MAX_PASSES and tape.n > MANY_NODES and tape.watch is None:
+        ENGINE.flush(tape)
+
+
 def set_default_dtype(d: Any) -> None:
     """Sets the type that Python floats become. What was recorded before keeps the one before."""
     if d is dtypes.default_dtype():
@@ -435,4 +451,4 @@ def settle(s: Storage) -> None:
 
 
 __all__ = ["ENGINE", "LEAF", "LOCAL", "VIEW", "VIEW_AT", "WRITE", "WRITE_AT", "Inst", "Op",
-           "Storage", "Tape", "evaluate", "flush", "meta_of", "new_storage", "settle"]  # fmt: skip
+           "Storage", "Tape", "evaluate", "flush", "meta_of", "new_storage", "passed", "settle"]  # fmt: skip

@@ -185,6 +185,14 @@ class Program:
     n_scalars: int
     phases: tuple[Phase, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        head = (self.n_outer, self.n_inner, self.vector, self.buffers, self.n_scalars)
+        return hash((head, self.phases))
+
     @functools.cached_property
     def stmts(self) -> tuple[Stmt, ...]:
         """All statements; the position is the id."""

@@ -6,8 +6,9 @@ of its own dims into those of its source.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides, view_strides
@@ -94,6 +95,16 @@ def reshaped(
     exprs: Sequence[Expr], out_shape: Sequence[int], src_shape: Sequence[int], sizes: Sequence[int]
 ) -> tuple[Expr, ...]:
     """Source coordinates of a reshape: matched in groups of dims with equal products."""
+    return _reshaped(tuple(exprs), tuple(out_shape), tuple(src_shape), tuple(sizes))
+
+
+@functools.lru_cache(4096)
+def _reshaped(
+    exprs: tuple[Expr, ...],
+    out_shape: tuple[int, ...],
+    src_shape: tuple[int, ...],
+    sizes: tuple[int, ...],
+) -> tuple[Expr, ...]:
     n = len(sizes)
     if 0 in out_shape:
         return tuple([zero(n)] * len(src_shape))
@@ -152,9 +163,7 @@ def through_view(v: Val, exprs: Sequence[Expr], sizes: Sequence[int]) -> tuple[E
     raise Unfusable
 
 
-def strided_base(
-    v: Val, stop: frozenset[int] | set[int]
-) -> tuple[Val, tuple[int, ...], int] | None:
+def strided_base(v: Val, stop: Set[int]) -> tuple[Val, tuple[int, ...], int] | None:
     """(base, strides, offset) if v is a strided view of a base: a value in `stop` or not a view."""
     chain = []
     base = v

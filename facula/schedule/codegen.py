@@ -52,6 +52,11 @@ class Memory:
             self.checks.append(check)
         return self.checks.index(check)
 
+    def check_of(self, v: Val) -> int:
+        """The same, of a value that is a check."""
+        _, tag, wrap = v.arg
+        return self.check_number(v, tag, wrap)
+
     def constant(self, value: Any, floating: bool) -> int:
         """The scalar slot of a number known now."""
         key = ("d" if floating else "q", value)
@@ -96,6 +101,7 @@ class Writer:
         self.fetches: list[tuple[int, tuple[int, ...]]] = []  # picked place, coefs of the rest
         self.scalars: list[int] = []
         self.params: list[int] = []
+        self.checks: list[tuple[int, Val]] = []  # which parameters are numbers of checks
         self.ready: dict[int, int] = {}  # member -> first phase in which it can be read
         self.reduced: dict[int, int] = {}  # reduce member -> its statement
         self.uses_index: set[int] = set()
@@ -136,6 +142,19 @@ class Writer:
                 for m in reduces:
                     self._store(m, self.reduced[m.id], self.group.places[m.id])
                 self._close()
+        return self._finish()
+
+    def write_store(self, v: Val, place: Place | None) -> Call:
+        """A program that computes one value and stores it at a place, if one is given."""
+        exprs = self.group.exprs()
+        self._open(False)
+        if place is not None:
+            self.store(v, place, exprs)
+        elif v.dtype.kind == "c":
+            self.pair(v, exprs, None)
+        else:
+            self.value(v, exprs, None)
+        self._close()
         return self._finish()
 
     def _phases(self) -> dict[int, int]:
@@ -345,7 +364,8 @@ class Writer:
                 "where", dt.int64, (self.stmt("lt", dt.bool_, (index, zero)), below, index)
             )
         # its number is an argument: which operator it belongs to must not make another kernel
-        self.params.append(self.memory.check_number(v, tag, wrap))
+        self.checks.append((len(self.params), v))
+        self.params.append(self.memory.check_of(v))
         number = self.stmt("param", dt.int64, (len(self.params) - 1,))
         return self.stmt("check", dt.int64, (index, limit, 0, number))
 
@@ -443,11 +463,12 @@ class Writer:
         place = None if v.id in self.members else self.memory.places.get(v.id)
         if place is not None:
             return place.slot, place.offset, place.strides or contiguous_strides(v.shape)
-        got = strided_base(v, set(self.memory.places) - {v.id})
-        if got is None or got[0].id not in self.memory.places:
+        places = self.memory.places
+        got = strided_base(v, places.keys() - {v.id} if v.id in places else places.keys())
+        if got is None or got[0].id not in places:
             raise Unfusable
         base, strides, offset = got
-        place = self.memory.places[base.id]
+        place = places[base.id]
         if place.strides is not None and base.op != "buffer_at":
             raise Unfusable
         return place.slot, place.offset + offset, strides

@@ -18,8 +18,9 @@ from facula.graph.meta import contiguous_strides
 from facula.kernel.matmul import Chain, Extra, stores_once
 from facula.kernel.program import Access, Program
 from facula.schedule.affine import Unfusable
-from facula.schedule.codegen import Call, Memory, Place, Writer
+from facula.schedule.codegen import Call, Memory, Place
 from facula.schedule.fuse import Group
+from facula.schedule.programs import group_call
 from facula.schedule.templates.conv import conv_epilogue_shape, images_in, plan_conv_product
 from facula.schedule.templates.matmul import is_planned, matmul_shape, plan_product
 
@@ -126,7 +127,7 @@ def _call(fusion: Any, group: Group, memory: Memory, stored: set[int], v: Val) -
     place = memory.places.get(v.id)
     memory.places[v.id] = Place(_PRODUCT, 0)
     try:
-        return Writer(fusion, group, memory, stored).write()
+        return group_call(fusion, group, memory, stored)
     finally:
         if place is None:
             del memory.places[v.id]
@@ -186,6 +187,8 @@ def _fitted(call: Call, v: Val, kept: Place | None) -> Fitted:
     if program.n_inner:
         raise _Misfit
     walks = _walks(call, shape)
+    if _streams(call, walks) - (kept is None) > _STREAMS:
+        raise _Misfit
     operands: list[tuple[str, str, Extra]] = []  # kind, dtype, where
     stmts: list[tuple[str, str, tuple]] = []
     places: dict[Any, int] = {}
@@ -229,6 +232,20 @@ def _fitted(call: Call, v: Val, kept: Place | None) -> Fitted:
     return _results(call, v, shape, kept, walks, operands, stmts, stores)
 
 
+def _streams(call: Call, walks: dict[int, tuple[int, ...]]) -> int:
+    """How many whole matrices a program reads beside the product, or stores."""
+    read: set[Access] = set()
+    stored = 0
+    for s in call.program.stmts:
+        if s.op == "store":
+            stored += 1
+        elif s.op == "load" and call.slots[s.args[0].buf] != _PRODUCT:
+            *_, row, col = walks[s.args[0].buf]
+            if row and col:
+                read.add(s.args[0])
+    return len(read) + stored
+
+
 def _results(call, v, shape, kept, walks, operands, stmts, stores) -> Fitted:
     """Decides what is stored as C; everything else is written on the side."""
     dtype = v.dtype.name
@@ -264,8 +281,6 @@ def _results(call, v, shape, kept, walks, operands, stmts, stores) -> Fitted:
         stmts[i] = ("store", stmts[value][1], (len(operands), value))
         where = Extra(call.slots[access.buf], row, tuple(batch), call.offsets[access.buf])
         operands.append(("out", call.program.buffers[access.buf], where))
-    if sum(kind in ("mn", "out") for kind, _, _ in operands) > _STREAMS:
-        raise _Misfit
     ops = [op for op, _, _ in stmts]
     heavy = len(ops) > _LIGHT or any(op in _DEAR for op in ops) or "store" in ops
     chain = Chain("chain", tuple(k for k, _, _ in operands), None, heavy,

@@ -8,6 +8,7 @@ with its domain, if everything it reads from that group is read at the very elem
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -48,6 +49,7 @@ LOOKBACK = 12
 COLUMN_ROWS = 2048  # a stripe of columns this high has left the cache when its end is reached
 MAX_READS = 24  # operands of one kernel
 MAX_LOADS = 14  # of one value
+MAX_MEMBERS = 16  # of one kernel: what a loop has made many of gets kernels that come again
 
 
 def is_native(v: Val) -> bool:
@@ -110,6 +112,8 @@ class Group:
     @property
     def loop_sizes(self) -> list[int]:
         """Sizes of the loop dims, in order."""
+        if not self.cuts:
+            return list(self.shape)
         out: list[int] = []
         for d, n in enumerate(self.shape):
             out.extend(self.cuts.get(d, (n,)))
@@ -125,8 +129,9 @@ class Group:
 
     def exprs(self) -> tuple[Expr, ...]:
         """The position along each domain dim."""
-        sizes = self.loop_sizes
-        n = len(sizes)
+        if not self.cuts:
+            return _units(len(self.shape))
+        n = len(self.loop_sizes)
         out: list[Expr] = []
         at = 0
         for d, size in enumerate(self.shape):
@@ -173,6 +178,12 @@ class Group:
             linear = dot(exprs, contiguous_strides(self.shape), n)
             return tuple(split(linear, v.shape, self.loop_sizes)) if v.shape else ()
         raise Unfusable
+
+
+@functools.lru_cache(64)
+def _units(n: int) -> tuple[Expr, ...]:
+    """The position along each of n loop dims."""
+    return tuple([(tuple([int(d == k) for k in range(n)]), 0) for d in range(n)])
 
 
 def _prod(xs: Iterable[int]) -> int:
@@ -234,14 +245,14 @@ class Fusion:
         self.forced: set[int] = set()
         self.partial: dict[int, Val] = {}  # sums over runs of rows -> of what
         self.made: dict[int, tuple[Val, ...]] = {}  # value -> what was made to come before it
-        self._inputs: dict[int, list[Val]] | None = None
+        self._inputs: dict[int, list[Val]] = {}
         while not self._placed():
             pass
-        self._inputs = {}  # from now on they are what they are
 
     def _placed(self) -> bool:
         """Places everything; False if a value turned out to need memory after it had been inlined."""
         self.candidates = self._candidates() | self.forced
+        self._inputs.clear()
         self.stage: dict[int, int] = {}  # candidate or heavy value -> number of its step
         self.steps: list[Group | Val] = []
         self.group_of: dict[int, Group] = {}
@@ -264,6 +275,7 @@ class Fusion:
         if v.id in self.inlined:
             raise _StartAgain
         self.candidates.add(v.id)
+        self._inputs.clear()
         self._place(v)
 
     # candidates
@@ -339,7 +351,7 @@ class Fusion:
             reads = sum(loads[s.id] for s in v.srcs)
             users = self.users.get(v.id, ())
             spread = any(u.op == "expand" or _picks(u, v) for u in users)
-            mean = spread and v.op in DEAR and any(s.op == "reduce" for s in v.srcs)
+            mean = spread and v.op in DEAR and any(_under_views(s).op == "reduce" for s in v.srcs)
             shared = len(users) > 1 or spread
             if v.op in POINTWISE and (
                 mean or (total > 10 and shared) or total > 200 or reads > MAX_LOADS
@@ -424,8 +436,6 @@ class Fusion:
 
     def inputs(self, v: Val) -> list[Val]:
         """Values with memory (or in groups) that computing v reads."""
-        if self._inputs is None:
-            return self._inputs_of(v)
         found = self._inputs.get(v.id)
         if found is None:
             found = self._inputs[v.id] = self._inputs_of(v)
@@ -551,6 +561,7 @@ class Fusion:
                 self.users[cut.id], self.users[part.id], self.users[whole.id] = [part], [whole], [v]
                 v.srcs = (whole,)
                 self.candidates.add(part.id)
+                self._inputs.clear()
                 self.made[v.id] = (cut, part, whole)
                 return True
         del self.partial[part.id]
@@ -606,7 +617,8 @@ class Fusion:
             group.axes = tuple(axes)
         elif not _fits(group, v):
             return False
-        if group.members and len(group.reads | {s.id for s in reads}) > MAX_READS:
+        full = len(group.members) >= MAX_MEMBERS
+        if full or (group.members and len(group.reads | {s.id for s in reads}) > MAX_READS):
             group.axes, group.cuts = before
             return False
         return self._settle(group, v, reads, *before)

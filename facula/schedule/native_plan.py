@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +25,10 @@ from facula.runtime.plan import NativePlan as NativeRun
 from facula.runtime.written_run import Slots, written_run
 from facula.schedule import direct, epilogue
 from facula.schedule.affine import strided_base
-from facula.schedule.codegen import Call, Memory, Place, Writer
+from facula.schedule.codegen import Call, Memory, Place
 from facula.schedule.fuse import Fusion, Group, stores
 from facula.schedule.lower import Lowered
+from facula.schedule.programs import group_call, store_call
 from facula.schedule.reference_plan import reachable, value_of
 from facula.schedule.templates import PLANNERS
 from facula.schedule.templates.boxes import one_step
@@ -46,6 +49,9 @@ class Block:
 
 # values made by replacing parts of another, their first operand
 REPLACING = frozenset(("write", "write_at", "put", "scatter"))
+
+
+_offset = operator.attrgetter("offset")
 
 
 @dataclass
@@ -369,21 +375,18 @@ class Builder:
 
     def _arena_now(self, blocks: list[Block]) -> None:
         """First fit by lifetime."""
-        placed: list[Block] = []
+        placed: list[Block] = []  # by offset
         top = 0
         for b in sorted(blocks, key=lambda b: (-b.size, b.first)):
-            at = 0
-            for other in sorted(placed, key=lambda o: o.offset):
-                if (
-                    other.first <= b.last
-                    and b.first <= other.last
-                    and at + b.size > other.offset
-                    and other.offset + other.size > at
-                ):
+            at, first, last, size = 0, b.first, b.last, b.size
+            for other in placed:
+                if other.offset >= at + size:
+                    break
+                if other.first <= last and first <= other.last and other.offset + other.size > at:
                     at = (other.offset + other.size + 63) // 64 * 64
             b.offset = at
-            placed.append(b)
-            top = max(top, at + b.size)
+            bisect.insort(placed, b, key=_offset)
+            top = max(top, at + size)
         self.arena_bytes = top
         self._placed = placed
 
@@ -430,7 +433,7 @@ class Builder:
                 m.id in self.stored and (m.id, m.id) not in self.stored_already
                 for m in step.members
             ):
-                made = [Writer(self.fusion, step, self.memory, self.stored).write()]
+                made = [group_call(self.fusion, step, self.memory, self.stored)]
             self.calls_of[number] = made
             if made:
                 self.descriptions.append((step, made))
@@ -455,12 +458,12 @@ class Builder:
     def store(self, v: Val, place: Place) -> Call:
         """Computes v and stores it, row-major, at a strided place."""
         group = self.fusion.store_group(v) or Group(-1, v.shape)
-        return StoreWriter(self.fusion, group, self.memory, v, place).write_store()
+        return store_call(self.fusion, group, self.memory, v, place)
 
     def checked(self, v: Val) -> Call:
         """Looks whether indices are in range, and writes nothing."""
         group = self.fusion.store_group(v) or Group(-1, v.shape)
-        return StoreWriter(self.fusion, group, self.memory, v, None).write_store()
+        return store_call(self.fusion, group, self.memory, v, None)
 
     def _cat(self, v: Val) -> list[Any]:
         out = self.memory.places[v.id]
@@ -516,7 +519,7 @@ class Builder:
         place = self.memory.places.get(v.id)
         if place is not None:
             return place.slot, place.offset, place.strides or contiguous_strides(v.shape)
-        got = strided_base(v, set(self.memory.places))
+        got = strided_base(v, self.memory.places.keys())
         if got is None or got[0].id not in self.memory.places:
             return None
         base, strides, offset = got
@@ -657,29 +660,6 @@ class Builder:
             (entry, self.blocks[self.low.values[entry].id].slot) for entry in self.low.wanted
         ]
         self.arena_bytes = max(self.arena_bytes, 64)
-
-
-class StoreWriter(Writer):
-    """Writes a program that computes one value and stores it at a place, if one is given."""
-
-    def __init__(
-        self, fusion: Fusion, group: Group, memory: Memory, v: Val, place: Place | None
-    ) -> None:
-        super().__init__(fusion, group, memory, set())
-        self.v, self.place = v, place
-
-    def write_store(self) -> Call:
-        """The program."""
-        exprs = self.group.exprs()
-        self._open(False)
-        if self.place is not None:
-            self.store(self.v, self.place, exprs)
-        elif self.v.dtype.kind == "c":
-            self.pair(self.v, exprs, None)
-        else:
-            self.value(self.v, exprs, None)
-        self._close()
-        return self._finish()
 
 
 def _same_walk(call: Call, leaf: int, slot: int) -> bool:
