@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from facula.autograd.mode import enable_grad
 from facula.autograd.node import AccumulateGrad, next_function
 from facula.ops.gradients import grad
+from facula.ops.printing import DUAL
 from facula.ops.registry import TORCH
 
 __all__ = [
@@ -34,6 +35,7 @@ def enter_dual_level() -> int:
     if _levels:
         raise RuntimeError("Nested forward mode AD is not supported at the moment")
     _levels.append([])
+    DUAL.append(_shown)
     return 0
 
 
@@ -42,6 +44,7 @@ def exit_dual_level(*, level: int | None = None) -> None:
     if not _levels:
         raise RuntimeError("Trying to exit a forward AD level that was not entered")
     _levels.pop()
+    DUAL.pop()
 
 
 class dual_level:
@@ -93,6 +96,21 @@ def _needed(tensor: Any, pairs: list[tuple[Any, Any, bool]]) -> bool:
             seen.add(id(node))
             todo.extend(n for n, _ in node.next_functions)
     return False
+
+
+def _shown(tensor: Any) -> tuple[Any, Any] | None:
+    """(value, tangent) for a dual tensor's repr."""
+    DUAL.clear()  # the parts are shown as they are
+    try:
+        value, tangent = unpack_dual(tensor)
+    finally:
+        DUAL.append(_shown)
+    if tangent is None:
+        return None
+    return (
+        value.detach() if value is tensor and not tensor.requires_grad else value,
+        tangent.detach(),
+    )
 
 
 def unpack_dual(tensor: Any, *, level: int | None = None) -> UnpackedDualTensor:

@@ -2,14 +2,16 @@
 
 Inside, tensors of the batch are `BatchedTensor`s: they look like one element, and operators called on
 them run on the whole batch (`batch_rules.py`). Operators without a rule run element by element. What
-looks at values (`item`, `if`) or goes past the rules makes the whole function run element by element
+looks at values (`tolist`) or goes past the rules makes the whole function run element by element
 instead; so it may be entered twice.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import facula as torch
@@ -22,6 +24,34 @@ Tensor = torch.Tensor
 
 class NeedsLoop(RuntimeError):
     """The function has to run element by element."""
+
+
+class LooksAtValues(NeedsLoop):
+    """The function itself decides on a value, or wants it as a number: PyTorch refuses."""
+
+
+_DECIDES = (
+    "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't support "
+    "that yet, please file an issue at https://github.com/pytorch/pytorch/issues ."
+)
+_ITEM = (
+    "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling .item() on a Tensor, "
+    "please try to rewrite what you're doing with other operations. If error is occurring somewhere inside PyTorch "
+    "internals, please file a bug report."
+)
+_REFUSED = {
+    "__bool__": _DECIDES,
+    **dict.fromkeys(("item", "__int__", "__float__", "__index__"), _ITEM),
+}
+_HOME = str(Path(__file__).parent.parent)
+
+
+def _asked_by_user() -> bool:
+    """Whether the operator that this level sees was called by code outside of facula."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename in (__file__, overrides.__file__):
+        frame = frame.f_back
+    return frame is not None and not frame.f_code.co_filename.startswith(_HOME)
 
 
 class _NoStorage:
@@ -144,6 +174,8 @@ class _Level(overrides.TorchFunctionMode):
         if name in _META:
             return getattr(func, "__wrapped__", func)(*args, **kwargs)
         if name in _LOOKS or (name.startswith("__") and name not in RULES and name != "__iter__"):
+            if name in _REFUSED and _asked_by_user():
+                raise LooksAtValues(_REFUSED[name])
             raise NeedsLoop(f"vmap: {name} looks at values")
         if name == "__iter__":
             return iter(args[0].unbind(0))
@@ -363,6 +395,8 @@ def vmap(func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
         state = torch.get_rng_state()
         try:
             return batched(func, leaves, dims, spec, kwargs, out_dims, randomness, n)
+        except LooksAtValues as refused:
+            raise RuntimeError(str(refused)) from None
         except NeedsLoop:
             torch.set_rng_state(state)
             return _looped(func, leaves, dims, spec, kwargs, out_dims, randomness, n)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.formats import AS_OPERANDS
+from facula.graph.formats import AS_OPERANDS, in_format
 from facula.graph.meta import META, Meta, Size, meta_of, wrap_dim
 from facula.graph.meta import broadcast_shapes as _broadcast
 from facula.graph.tape import Op
@@ -133,6 +133,8 @@ def _counts(t: Tensor) -> np.ndarray:
 def _roll_expand(g: Any, a: Any, shifts: tuple, dims: tuple) -> Any:
     if not a.numel:
         return a
+    if not dims:  # as if all elements were in one row
+        return g.reshape(_roll_expand(g, g.reshape(a, (a.numel,)), shifts, (0,)), a.shape)
     for shift, d in zip(shifts, dims):
         n = a.shape[d]
         k = shift % n if n else 0
@@ -160,7 +162,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     if not shifts:
         raise RuntimeError("`shifts` required")
     if not dims and len(shifts) == 1:
-        return apply(ROLL, (input.reshape(-1),), (shifts, (0,))).view(input.meta.shape)  # type: ignore[attr-defined]
+        return apply(ROLL, (input,), (shifts, ()))
     if not input.meta.ndim:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     if len(shifts) != len(dims):
@@ -168,6 +170,35 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
         )
     return apply(ROLL, (input,), (shifts, tuple(wrap_dim(d, input.meta.ndim) for d in dims)))
+
+
+def _rot90_expand(g: Any, a: Any, k: int, dims: tuple[int, int]) -> Any:
+    flipped = {0: (), 1: dims[1:], 2: dims, 3: dims[:1]}[k]
+    a = g.flip(a, flipped) if flipped else a
+    if k % 2 == 0:
+        return a
+    order = list(range(a.ndim))
+    order[dims[0]], order[dims[1]] = dims[1], dims[0]
+    return g.permute(a, order)
+
+
+def _rot90_infer(a: Meta, k: int, dims: tuple[int, int]) -> Meta:
+    shape = list(a.shape)
+    if k % 2:
+        shape[dims[0]], shape[dims[1]] = shape[dims[1]], shape[dims[0]]
+    return meta_of(a.dtype, shape, a.device)
+
+
+def _rot90_lies(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
+    k, dims = params  # what is turned by one quarter is a transposed copy
+    order = list(range(outs[0].ndim))
+    order[dims[0]], order[dims[1]] = dims[1], dims[0]
+    return (in_format(outs[0], tuple(order)),) if k % 2 else outs
+
+
+ROT90 = Op("rot90", _rot90_infer, _rot90_expand,
+           lambda n, g: apply(ROT90, (g,), (-n.params[0] % 4, n.params[1])),
+           lies=_rot90_lies)  # fmt: skip
 
 
 @both("rot90")
@@ -186,14 +217,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         raise RuntimeError(
             f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
         )
-    k %= 4
-    if k == 0:
-        return input.clone()  # type: ignore[attr-defined]
-    if k == 2:
-        return TORCH["flip"](input, (a, b))
-    if k == 1:
-        return TORCH["flip"](input, (b,)).transpose(a, b)
-    return TORCH["flip"](input, (a,)).transpose(a, b)
+    return apply(ROT90, (input,), (k % 4, (a, b)))
 
 
 @both("fliplr")

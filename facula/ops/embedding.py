@@ -399,9 +399,26 @@ def _check_bag(input: Tensor, weight: Tensor, offsets: Tensor | None, scale: Ten
             raise ValueError("offsets has to be a 1D Tensor but got None")
         if offsets.meta.ndim != 1:
             raise ValueError("offsets has to be a 1D Tensor")
+        _check_offsets(offsets, input.meta.numel)
     elif input.meta.ndim != 2:
         raise ValueError(
             f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.meta.ndim}"
+        )
+
+
+def _check_offsets(offsets: Tensor, n: int) -> None:
+    """RuntimeError where the bags' first and last place, if they are in memory, cannot be."""
+    if offsets._s.buf is None or not offsets.meta.numel or offsets.meta.dtype.kind not in "iu":
+        return
+    values = offsets._array()
+    if values[0] != 0:
+        raise RuntimeError(
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from "
+            f"position 0. However, got {values[0]}"
+        )
+    if values[-1] > n:
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length {n} but got offsets[-1] of {values[-1]}"
         )
 
 

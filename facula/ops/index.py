@@ -151,7 +151,7 @@ def _put_backward(n: Any, g: Tensor) -> tuple:
 
 _INDEX_PUT = {
     k: Op("index_put", _put_infer, _put_expand, _put_backward, saves=" ".join(str(i + 2) for i in range(k)),
-          grad_name="IndexPutBackward0", marks=True)
+          grad_name="IndexPutBackward0", marks=True, shows="0 1")
     for k in range(1, 9)
 }  # fmt: skip
 

@@ -25,8 +25,8 @@ def snapshot(t: Tensor) -> Tensor:
     """t as it is now, on a storage of its own that later writes to t do not reach."""
     s = t._s
     if s.pin is not None or not t.meta.numel:  # a write of no elements gives t no new value
-        old = t.clone()._s  # type: ignore[attr-defined]
-        kept = wrap(old, t.meta.plain())
+        copy = t.clone()  # type: ignore[attr-defined]
+        kept = wrap(copy._s, copy.meta)
     else:
         old = Storage()
         old.tape, old.i, old.buf, old.meta, old.version, old.pin = (

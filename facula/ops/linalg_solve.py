@@ -30,6 +30,7 @@ class LinAlgError(RuntimeError):
 
 
 LinAlgError.__module__ = "torch._C"
+LinAlgError.__name__ = LinAlgError.__qualname__ = "_LinAlgError"  # as PyTorch shows it
 LINALG["LinAlgError"] = LinAlgError
 
 

@@ -426,10 +426,19 @@ def binary_cross_entropy(
         )
     if x.dtype is not t.dtype:
         raise RuntimeError(f"Found dtype {t.dtype.short} but expected {x.dtype.short}")
+    if input._s.buf is not None:
+        _check_probabilities(input)
     operands = [input, target]
     if weight is not None:
         operands.append(_expanded(weight, tuple(x.shape)))
     return apply(_BCE[weight is not None], operands, (reduction,))
+
+
+def _check_probabilities(input: Tensor) -> None:
+    """RuntimeError where values that are in memory are no probabilities; nan is none."""
+    values = input._values()
+    if values.size and not (values.min() >= 0 and values.max() <= 1):
+        raise RuntimeError("all elements of input should be between 0 and 1")
 
 
 @functional("binary_cross_entropy_with_logits")

@@ -17,7 +17,7 @@ from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply, apply_known, record
 from facula.ops.pointwise import need_tensors, number_type, opmath, sum_to
 from facula.ops.registry import TORCH, both, functional, to_out
-from facula.ops.shape import unsafe_view
+from facula.ops.shape import SQUEEZE_ROW, make_view, unsafe_view
 from facula.tensor import SparseOperand, Tensor
 
 
@@ -261,7 +261,10 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
     if nb == 1 and na == 2:
         return mv(a, b)
     if na == 1:
-        return _matmul(a.unsqueeze(0), b).squeeze(-2)  # type: ignore[attr-defined]
+        rows = _matmul(a.unsqueeze(0), b)  # type: ignore[attr-defined]
+        m = rows.meta
+        return make_view(SQUEEZE_ROW, rows, (*m.shape[:-2], m.shape[-1]),
+                         (*m.strides[:-2], m.strides[-1]), rows._off)  # fmt: skip
     if nb == 1:
         lead = a.meta.shape[:-1]
         rows = a.reshape(math.prod(lead), a.meta.shape[-1])  # type: ignore[attr-defined]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from facula.graph import dtypes as dt
 from facula.graph.meta import META
 from facula.ops.registry import TORCH
@@ -23,6 +25,10 @@ def show(t: Tensor, tensor_contents: str | None = None) -> str:
     meta = m.device is META
     kind = type(t)
     plain = kind is Tensor
+    if DUAL and t._rg:
+        dual = DUAL[0](t)
+        if dual is not None:
+            return _show_dual(*dual, tensor_contents)
     parameter = not plain and kind.__name__ == "Parameter"
     return format_tensor(
         None if meta else t.detach()._values(),
@@ -35,6 +41,24 @@ def show(t: Tensor, tensor_contents: str | None = None) -> str:
         is_parameter=parameter,
         class_name=None if plain or parameter else kind.__name__,
         tensor_contents=tensor_contents,
+    )
+
+
+# what tells the value and the tangent of a tensor; there while a level of forward-mode derivatives is
+DUAL: list[Callable[[Tensor], tuple[Tensor, Tensor] | None]] = []
+
+
+def _show_dual(value: Tensor, tangent: Tensor, tensor_contents: str | None) -> str:
+    m = value.meta
+    return format_tensor(
+        value.detach()._values(),
+        m.dtype.name,
+        shape=tuple(m.shape),
+        default_dtype=dt.default_dtype().name,
+        requires_grad=value._rg,
+        grad_fn=grad_fn_text(value),
+        tensor_contents=tensor_contents,
+        tangent=show(tangent),
     )
 
 

@@ -67,7 +67,7 @@ def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     for x, name in ((input, "self"), (vec2, "vec2")):
         if x.meta.ndim != 1:
             raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {x.meta.ndim}-D")
-    return to_out(input.unsqueeze(1) * vec2, out)  # type: ignore[attr-defined]
+    return to_out(input.view(input.meta.numel, 1) * vec2, out)  # type: ignore[attr-defined]
 
 
 @both("addr")

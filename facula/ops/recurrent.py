@@ -256,7 +256,14 @@ def _op(mode: str, bias: bool, packed: bool) -> Op:
         saves=" ".join(saves),
         grad_name="MkldnnRnnLayerBackward0" if mode == "LSTM" else "StackBackward0",
         materialize=False,
+        shows=_lstm_shows if mode == "LSTM" and not packed else None,
     )
+
+
+def _lstm_shows(n: Any) -> tuple:
+    """PyTorch's layer takes the weights before the two states."""
+    x, h, c, *weights = n.edges
+    return (x, *weights, h, c)
 
 
 OPS = {

@@ -557,6 +557,7 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 SQUEEZE = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward0")
 SQUEEZE_DIM = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward1")
 SQUEEZE_DIMS = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward2")
+SQUEEZE_ROW = _view_op("squeeze", _reshaped, "SqueezeBackward4")  # of a vector times a matrix
 UNSQUEEZE = _view_op(
     "unsqueeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "UnsqueezeBackward0"
 )
@@ -664,8 +665,9 @@ EMBED = Op("slice_backward", _embed_infer, _embed_expand,
 SLICE = _view_op("slice", _slice_backward, "SliceBackward0")
 SPLIT_PART = _view_op("split", _slice_backward, "SplitBackward0")
 SPLIT_SIZES = _view_op("split_with_sizes", _slice_backward, "SplitWithSizesBackward0")
-SELECT = _view_op(
-    "select", lambda n, g: _slice_backward(n, unsqueeze(g, n.params[0])), "SelectBackward0"
+SELECT, UNBIND = (
+    _view_op("select", lambda n, g: _slice_backward(n, unsqueeze(g, n.params[0])), name)
+    for name in ("SelectBackward0", "UnbindBackward0")
 )
 
 
@@ -739,6 +741,16 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     i = i + n if i < 0 else i
     return make_view(SELECT, input, m.shape[:d] + m.shape[d + 1 :], m.strides[:d] + m.strides[d + 1 :],
                      input._off + i * m.strides[d], (d, i, 1, 1), args)  # fmt: skip
+
+
+def unbound(input: Tensor, d: int, i: int) -> Tensor:
+    """Slice i along dim d, as `unbind` gives it."""
+    got = known_view(UNBIND, input, (d, i))
+    if got is not None:
+        return got
+    m = input.meta
+    return make_view(UNBIND, input, m.shape[:d] + m.shape[d + 1 :], m.strides[:d] + m.strides[d + 1 :],
+                     input._off + i * m.strides[d], (d, i, 1, 1), (d, i))  # fmt: skip
 
 
 __all__ = ["META", "Size", "meta"]

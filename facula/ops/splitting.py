@@ -7,7 +7,7 @@ from typing import Any
 from facula.graph.blame import wrong_type
 from facula.graph.meta import wrap_dim
 from facula.ops.registry import TORCH, both
-from facula.ops.shape import SPLIT_PART, SPLIT_SIZES, _narrowed, select
+from facula.ops.shape import SPLIT_PART, SPLIT_SIZES, _narrowed, unbound
 from facula.tensor import Tensor
 
 
@@ -63,7 +63,8 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All slices along a dim."""
     if input.meta.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    parts = [select(input, dim, i) for i in range(input.meta.shape[wrap_dim(dim, input.meta.ndim)])]
+    d = wrap_dim(dim, input.meta.ndim)
+    parts = [unbound(input, d, i) for i in range(input.meta.shape[d])]
     for part in parts:
         part._made = "multi"
     return tuple(parts)

@@ -182,3 +182,20 @@ def test_out_lies_as_the_result():
     kept = torch.empty(2, 4, 6, 6)
     torch.exp(x, out=kept)
     assert kept.is_contiguous() and torch.equal(kept, out)
+
+
+def test_turned_by_quarters():
+    x = torch.arange(24.0).view(2, 3, 4).requires_grad_()
+    for k, want in (
+        (0, x),
+        (1, x.flip(2).mT),
+        (2, x.flip(1, 2)),
+        (3, x.flip(1).mT),
+        (-1, x.flip(1).mT),
+    ):
+        got = torch.rot90(x, k, (1, 2))
+        assert torch.equal(got, want) and got.stride() == want.stride()
+        (g,) = torch.autograd.grad((got * torch.arange(24.0).view(got.shape)).sum(), x)
+        (h,) = torch.autograd.grad((want * torch.arange(24.0).view(want.shape)).sum(), x)
+        assert torch.equal(g, h)
+    assert torch.equal(torch.roll(x, 5), x.reshape(-1)[[*range(19, 24), *range(19)]].view(2, 3, 4))

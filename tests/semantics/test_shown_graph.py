@@ -24,6 +24,11 @@ def spoken(fn):
     return name.replace("Backward", "") + (f"({inner})" if inner else "")
 
 
+def written(x):
+    x[TARGET] = 1.0
+    return x
+
+
 TARGET = torch.tensor([0, 1])
 CASES = {
     "linear": (lambda: nn.Linear(3, 2)(leaf(4, 3)), "Addmm0(*,*,T0(*))"),
@@ -51,6 +56,12 @@ CASES = {
         "Squeeze1(MaxPool2DWithIndices0(Unsqueeze0(*)))",
     ),
     "index": (lambda: leaf(3, 2)[TARGET], "Index0(*)"),
+    "index put": (lambda: written(leaf(2, 3) * 1), "IndexPut0(Mul0(*,-),-)"),
+    "unbind": (lambda: leaf(2, 3).unbind(1)[2], "Unbind0(*)"),
+    "rot90": (lambda: torch.rot90(leaf(2, 3)), "Rot900(*)"),
+    "roll": (lambda: leaf(2, 3).roll(1), "Roll0(*)"),
+    "vector and matrix": (lambda: leaf(3) @ leaf(3, 2), "Squeeze4(Mm0(Unsqueeze0(*),*))"),
+    "outer": (lambda: torch.outer(leaf(3), leaf(2)), "Mul0(View0(*),*)"),
     "columns": (lambda: leaf(3, 2)[:, 0:1], "Slice0(*)"),
     "where": (lambda: torch.where(torch.ones(2) > 0, leaf(2), 0.0), "Where0(*,-)"),
     "matmul": (lambda: leaf(4, 2, 3) @ leaf(3, 5), "UnsafeView0(Mm0(View0(*),*))"),
@@ -79,3 +90,31 @@ def test_what_is_shown_stays_the_same():
     assert first is second
     with pytest.raises(NotImplementedError, match="LogSoftmaxBackward0 is computed within another"):
         first.register_hook(print)
+
+
+def test_names_of_things_shown():
+    """What prints shows as PyTorch has it: an error's type, tables of hooks, a dual tensor."""
+    assert repr(nn.Linear(1, 1)._forward_hooks) == "OrderedDict()"
+    with pytest.raises(torch.linalg.LinAlgError) as raised:
+        torch.linalg.inv(torch.zeros(2, 2))
+    assert (type(raised.value).__module__, type(raised.value).__name__) == (
+        "torch._C",
+        "_LinAlgError",
+    )
+    forward = torch.autograd.forward_ad
+    with forward.dual_level():
+        dual = forward.make_dual(torch.ones(2), torch.zeros(2))
+        assert repr(dual * 2) == "tensor([2., 2.], tangent=tensor([0., 0.]))"
+        assert repr(torch.ones(2)) == "tensor([1., 1.])"
+
+
+def test_values_in_memory_are_looked_at():
+    one = torch.ones(1)
+    for bad in ([1.5], [-0.5], [float("nan")]):
+        with pytest.raises(RuntimeError, match="all elements of input should be between 0 and 1"):
+            F.binary_cross_entropy(torch.tensor(bad), one)
+    rows, places = torch.ones(5, 2), torch.tensor([1, 2, 3])
+    with pytest.raises(RuntimeError, match=r"offsets\[0\] has to be 0, i.e., .*However, got 1"):
+        F.embedding_bag(places, rows, torch.tensor([1, 2]))
+    with pytest.raises(RuntimeError, match=r"input's length 3 but got offsets\[-1\] of 5"):
+        F.embedding_bag(places, rows, torch.tensor([0, 5]))

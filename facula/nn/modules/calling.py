@@ -28,6 +28,9 @@ class HookTable(OrderedDict):
         leave_plain_calls()
         super().__setitem__(key, hook)
 
+    def __repr__(self):
+        return repr(OrderedDict(self))  # as PyTorch's tables are shown
+
     def __deepcopy__(self, memo):
         memo[id(self)] = twin = HookTable()
         for key, hook in self.items():
