@@ -54,7 +54,7 @@ class Node:
     @property
     def _input_metadata(self) -> tuple:
         """Geometries of the recorded operator's results: what `backward` gets gradients of."""
-        return self.inst.outs
+        return self.inst.shown
 
     @property
     def metadata(self) -> dict:

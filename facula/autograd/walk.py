@@ -176,7 +176,7 @@ class Walk:
         for i, g in slots.items():
             grads[i] = g
         if type(node).op is not None and node.op.materialize:  # type: ignore[union-attr]
-            outs = node.inst.outs
+            outs = node.inst.shown
             grads = [OPS.zeros(outs[i]) if g is None else g for i, g in enumerate(grads)]
         return node.backward(*grads)
 

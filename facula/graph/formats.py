@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from facula.graph.meta import Meta, contiguous_strides, meta
+
 
 class layout:  # PyTorch's name
     """How elements are stored; only `strided` is."""
@@ -93,3 +95,64 @@ def _layout(name: str) -> layout:
 
 def _format(name: str) -> memory_format:
     return FORMATS[name]
+
+
+def in_format(m: Meta, order: tuple[int, ...]) -> Meta:
+    """The geometry of m's shape and dtype whose dims lie in memory in this order."""
+    inner = contiguous_strides([m.shape[d] for d in order])
+    strides = tuple([inner[order.index(d)] for d in range(m.ndim)])
+    return meta(m.dtype, m.shape, strides, m.device)
+
+
+_LAST = {len(f.order): f for f in FORMATS.values() if f.order is not None}
+
+
+def channels_last(m: Meta) -> memory_format | None:
+    """The format of a geometry whose channels lie innermost, and that is not row-major as well."""
+    if m.contiguous:
+        return None
+    found = _LAST.get(m.ndim)
+    return found if found is not None and found.matches(m) else None
+
+
+def _as_operands(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
+    (out,) = outs
+    first = next((m for m in ins if m.shape == out.shape), out)
+    found = channels_last(first)
+    return outs if found is None or found.order is None else (in_format(out, found.order),)
+
+
+def _as_images(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
+    found = channels_last(ins[0])
+    if found is None and len(ins) > 1:  # a convolution's weight
+        found = channels_last(ins[1])
+    if found is None or found.order is None:
+        return outs
+    n = len(found.order)
+    return tuple([in_format(m, found.order) if m.ndim == n else m for m in outs])
+
+
+def _as_all(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
+    found = channels_last(ins[0])
+    if found is None or found.order is None or any(channels_last(m) is not found for m in ins):
+        return outs
+    return (in_format(outs[0], found.order),)
+
+
+def _columns(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
+    return tuple([as_columns(m) if m.ndim > 1 and m.ndim >= ins[0].ndim else m for m in outs])
+
+
+def as_columns(m: Meta) -> Meta:
+    """The geometry of matrices that lie in memory column by column."""
+    return in_format(m, (*range(m.ndim - 2), m.ndim - 1, m.ndim - 2))
+
+
+# elementwise operators keep the format of their first operand that has the result's shape
+AS_OPERANDS = _as_operands
+# convolutions, pooling and the like: images keep the format of those they are made from
+AS_IMAGES = _as_images
+# `cat` keeps a format that all have
+AS_ALL = _as_all
+# LAPACK works on columns: results that are matrices lie so
+COLUMNS = _columns

@@ -264,7 +264,7 @@ UNARY: dict[str, Callable[[Array], Array]] = {
     "exponent": lambda x: np.frexp(x)[1].astype(x.dtype),
     "not": lambda x: np.logical_not(x) if x.dtype.kind == "b" else np.invert(x),
     "isnan": np.isnan, "isinf": np.isinf,
-    "relu": lambda x: np.where(np.isnan(x), x, np.maximum(x, 0)) if x.dtype.kind == "f" else np.maximum(x, 0),
+    "relu": lambda x: np.where(x < 0, 0, x).astype(x.dtype),
 }  # fmt: skip
 
 BINARY: dict[str, Callable[[Array, Array], Array]] = {

@@ -36,6 +36,19 @@ def as_geometry(g: Any, v: Any, m: Meta) -> Any:
     return g.view_of(v, tuple(m.shape), m.strides, 0)
 
 
+def expanded(g: Any, inst: Inst, operands: list[Any], numbers: list[Any]) -> list[Any]:
+    """The primitives of one operator, with each result's dims in the order that they lie in.
+
+    What reads the result turns them back. So inside of a plan the order is no matter: it is only
+    taken where the result gets memory that somebody sees.
+    """
+    made = inst.op.expand(g, *operands, *numbers, *inst.params)
+    values = list(made) if isinstance(made, (tuple, list)) else [made]
+    if inst.orders is None:
+        return values
+    return [g.permute(v, order) for v, order in zip(values, inst.orders, strict=True)]
+
+
 class Recorded:
     """One operator of a tape: its instance, inputs, first entry, and first run-time number."""
 
@@ -153,5 +166,4 @@ def _expand_one(g: Any, r: Recorded, values: list[Any], numbers: list[Any], offs
         m, start = inst.params
         return [g.write(values[0], values[1], m.shape, m.strides, start)]
     operands = [as_geometry(g, v, m) for v, m in zip(values, inst.ins, strict=True)]
-    made = op.expand(g, *operands, *numbers, *inst.params)
-    return list(made) if isinstance(made, (tuple, list)) else [made]
+    return expanded(g, inst, operands, numbers)

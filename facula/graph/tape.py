@@ -60,6 +60,7 @@ class Op:
         "grad_class",
         "infer",
         "insts",
+        "lies",
         "marks",
         "materialize",
         "n_scalars",
@@ -81,11 +82,14 @@ class Op:
         materialize: bool = True,
         marks: bool = False,
         shows: str | Callable[[Any], Sequence[Any]] | None = None,
+        lies: Callable[..., tuple[Meta, ...]] | None = None,
     ) -> None:
         """`saves`: what the derivative reads: input numbers and 'out' (or out0, out1), as
         in "0 1 out". `marks`: it checks indices, so the tape notes where it is recorded.
         `shows`: what PyTorch's node has for `next_functions` where that is not an edge for each
-        input: input numbers and '-' for None, or what gives the edges of a node."""
+        input: input numbers and '-' for None, or what gives the edges of a node.
+        `lies`: how results lie in memory, where that is not always row-major: (ins, outs, params) ->
+        outs with other strides, of the same dims without gaps in another order."""
         OPERATORS.append(self)
         self.name = name
         self.infer, self.expand, self.backward = infer, expand, backward
@@ -98,6 +102,7 @@ class Op:
         self.materialize = materialize
         self.marks = marks
         self.shows = shows
+        self.lies = lies
         self.grad_class: Any = grad_name or (
             "".join(w[:1].upper() + w[1:] for w in name.strip("_").split("_")) + "Backward0"
         )
@@ -119,7 +124,10 @@ class Op:
         outs = out if isinstance(out, tuple) else (out,)
         if any(m.device is META for m in metas):
             outs = tuple([meta_of(m.dtype, m.shape, META) for m in outs])
+        shown = outs if self.lies is None else self.lies(metas, outs, params)
         found = Inst(self, metas, params, outs, n_scalars)
+        if any(a is not b for a, b in zip(shown, outs, strict=True)):
+            found.show(shown)
         if len(self.insts) > MAX_KNOWN:
             self.insts.clear()
         self.insts[key] = found
@@ -132,8 +140,17 @@ class Op:
         self.calls[geometry, args] = found
 
 
+def order_in_memory(m: Meta) -> tuple[int, ...]:
+    """The dims of a geometry without gaps, from the one that lies outermost."""
+    return tuple(sorted(range(m.ndim), key=lambda d: (-m.strides[d], d)))
+
+
 class Inst:
-    """An operator applied to geometries; what stands on tapes."""
+    """An operator applied to geometries; what stands on tapes.
+
+    Results are values in row-major order: `outs`. Where a result's dims lie in another order, its
+    tensor has the strides that say so (`shown`) and the value has its dims in that order (`orders`).
+    """
 
     __slots__ = (
         "fast",
@@ -144,9 +161,11 @@ class Inst:
         "n_scalars",
         "nbytes",
         "op",
+        "orders",
         "outs",
         "params",
         "record",
+        "shown",
         "types",
     )
 
@@ -167,6 +186,18 @@ class Inst:
         # what the short way of recording can do: operands are read as they lie
         self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))  # type: ignore[attr-defined]
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
+        self.shown = outs
+        self.orders: tuple[tuple[int, ...], ...] | None = None
+
+    def show(self, shown: tuple[Meta, ...]) -> None:
+        """Gives the results these geometries."""
+        self.shown, self.meta = shown, shown[0]
+        self.orders = tuple([order_in_memory(m) for m in shown])
+        self.outs = tuple(
+            [meta_of(m.dtype, [m.shape[d] for d in order], m.device)
+             for m, order in zip(shown, self.orders, strict=True)]
+        )  # fmt: skip
+        self.fast = False
 
     def __repr__(self) -> str:
         return f"<{self.op.name}{self.params or ''} {list(self.ins)} -> {list(self.outs)}>"

@@ -160,7 +160,7 @@ def _sign(v: Lanes, dtype: str, x: str) -> str:
 
 
 def _relu(v: Lanes, dtype: str, x: str) -> str:
-    return v.select(v.cmp("ole", x, v.c(0.0)), v.c(0.0), x)
+    return v.select(v.cmp("olt", x, v.c(0.0)), v.c(0.0), x)  # -0 stays, as in PyTorch
 
 
 def _float_mod(v: Lanes, dtype: str, x: str, y: str) -> str:

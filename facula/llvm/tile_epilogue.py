@@ -68,9 +68,9 @@ class Chain(Fused):
 
 
 def _relu(b: Emit, n: int, ty: str, v: str) -> str:
-    # A NaN stays: the comparison is false for it.
+    # NaN and -0 stay: the comparison is false for them.
     t = vec(n, ty)
-    compare = "fcmp ole" if ty in ("float", "double") else "icmp sle"
+    compare = "fcmp olt" if ty in ("float", "double") else "icmp slt"
     low = b.let(f"{compare} {t} {v}, zeroinitializer")
     return b.let(f"select <{n} x i1> {low}, {t} zeroinitializer, {t} {v}")
 

@@ -92,15 +92,6 @@ def _hard_sigmoid(k: Any, x: Any) -> Any:
     return k.where(x > 3.0, k.like(x, 6.0), (x + 3.0).relu()) / 6.0
 
 
-def _hard_swish_slope(k: Any, x: Any) -> Any:
-    middle = k.where(x < 3.0, x / 3.0 + 0.5, k.like(x, 1.0))
-    return k.where(x <= -3.0, k.like(x, 0.0), middle)
-
-
-def _one_where(k: Any, x: Any, c: Any) -> Any:
-    return k.where(c, k.like(x, 1.0), k.like(x, 0.0))
-
-
 def _soft_sign(k: Any, x: Any) -> Any:
     return x / (x.abs() + 1.0)
 
@@ -132,24 +123,33 @@ LOG_SIGMOID = pointwise("log_sigmoid", _log_sigmoid, lambda k, x: (-x).sigmoid()
 HARD_SIGMOID = pointwise(
     "hardsigmoid",
     _hard_sigmoid,
-    lambda k, x: _one_where(k, x, _inside(k, x, -3.0, 3.0)) / 6.0,
+    lambda k, x: k.like(x, 1 / 6),
+    passes=lambda k, x: _inside(k, x, -3.0, 3.0),
 )
-HARD_SWISH = pointwise("hardswish", lambda k, x: x * _hard_sigmoid(k, x), _hard_swish_slope)
+HARD_SWISH = pointwise(
+    "hardswish",
+    lambda k, x: x * _hard_sigmoid(k, x),
+    lambda k, x: k.where(x >= 3.0, k.like(x, 1.0), x / 3.0 + 0.5),
+    passes=lambda k, x: (x > -3.0) | x.ne(x),
+)
 HARD_TANH = pointwise(
     "hardtanh",
     _clamped,
-    lambda k, x, low, high: _one_where(k, x, _inside(k, x, low, high)),
+    None,
+    passes=_inside,
     kinds="fiu",
 )
 HARD_SHRINK = pointwise(
     "hardshrink",
     lambda k, x, l: k.where((x >= -l) & (x <= l), k.like(x, 0.0), x),
-    lambda k, x, l: _one_where(k, x, (x < -l) | (x > l) | x.ne(x)),
+    None,
+    passes=lambda k, x, l: (x < -l) | (x > l),
 )
 SOFT_SHRINK = pointwise(
     "softshrink",
     lambda k, x, l: k.where(x > l, x - l, k.where(x < -l, x + l, x * 0.0)),
-    lambda k, x, l: _one_where(k, x, (x < -l) | (x > l)),
+    None,
+    passes=lambda k, x, l: (x < -l) | (x > l),
 )
 LEAKY_RELU = pointwise(
     "leaky_relu",
@@ -164,7 +164,8 @@ RRELU_MEAN = pointwise(
 THRESHOLD = pointwise(
     "threshold",
     lambda k, x, limit, value: k.where(x <= limit, k.like(x, 0) + value, x),
-    lambda k, x, limit, value: _one_where(k, x, x > limit),
+    None,
+    passes=lambda k, x, limit, value: (x > limit) | x.ne(x),
     kinds="fiu",
 )
 SOFT_SIGN = pointwise("softsign", _soft_sign, _soft_sign_slope, grad_name="DivBackward0")

@@ -127,7 +127,7 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
     if op.marks:
         mark(tape, tape.n)
     storages = tape.record(inst, tuple(entries), scalars)
-    outs = tuple([wrap(s, m) for s, m in zip(storages, inst.outs, strict=True)])
+    outs = tuple([wrap(s, m) for s, m in zip(storages, inst.shown, strict=True)])
     if tape.grad and op.backward is not None:
         attach(op, inst, tensors, outs, scalars)
     if tape.budget < 0 or tape.n > MAX_NODES:
@@ -262,7 +262,7 @@ def _apply_meta(op: Op, tensors: Sequence[Tensor], params: tuple, scalars: tuple
     if op.name not in _ANY_DEVICE:
         check_devices(tensors)
     inst = op.inst(tuple([t.meta for t in tensors]), params, len(scalars))
-    outs = tuple([empty_meta(m) for m in inst.outs])
+    outs = tuple([empty_meta(m) for m in inst.shown])
     if LOCAL.tape.grad and op.backward is not None:
         attach(op, inst, tensors, outs, scalars)
     return outs if inst.multi else outs[0]
@@ -406,7 +406,7 @@ def extent(m: Meta) -> int:
 def _lies_across(t: Tensor, o: Tensor) -> bool:
     """Whether two tensors that each fill a range of one storage meet without being the same."""
     a, b = t.meta, o.meta
-    if not a.numel or not b.numel or not (_fills_range(a) and _fills_range(b)):
+    if not a.numel or not b.numel or not (fills_range(a) and fills_range(b)):
         return False
     start, other = t._off * a.dtype.itemsize, o._off * b.dtype.itemsize
     end, other_end = start + a.numel * a.dtype.itemsize, other + b.numel * b.dtype.itemsize
@@ -415,7 +415,7 @@ def _lies_across(t: Tensor, o: Tensor) -> bool:
     return start < other_end and other < end
 
 
-def _fills_range(m: Meta) -> bool:
+def fills_range(m: Meta) -> bool:
     """Whether the elements lie side by side, in any order of dims."""
     if m.contiguous:
         return True

@@ -6,6 +6,7 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
@@ -71,7 +72,15 @@ def _clamp_backward(n: Any, g: Tensor) -> Tensor:
 
 
 CLAMP = {
-    name: Op("clamp", _clamp_infer, _clamp_expand, _clamp_backward, saves="0", grad_name=grad)
+    name: Op(
+        "clamp",
+        _clamp_infer,
+        _clamp_expand,
+        _clamp_backward,
+        saves="0",
+        grad_name=grad,
+        lies=AS_OPERANDS,
+    )
     for name, grad in (
         ("clamp", "ClampBackward1"),
         ("clamp_min", "ClampMinBackward0"),
@@ -119,9 +128,9 @@ def _clamp_tensors_backward(n: Any, g: Tensor) -> tuple:
 
 CLAMP_TENSORS = {
     1: Op("clamp", _clamp_tensors_infer, _clamp_tensors_expand, _clamp_tensors_backward,
-          saves="0 1", grad_name="ClampBackward0"),
+          saves="0 1", grad_name="ClampBackward0", lies=AS_OPERANDS),
     2: Op("clamp", _clamp_tensors_infer, _clamp_tensors_expand, _clamp_tensors_backward,
-          saves="0 1 2", grad_name="ClampBackward0"),
+          saves="0 1 2", grad_name="ClampBackward0", lies=AS_OPERANDS),
 }  # fmt: skip
 
 
@@ -212,9 +221,11 @@ def _fill_tensor_backward(n: Any, g: Tensor) -> tuple:
     return (*_fill_backward(n, g), gv)
 
 
-MASKED_FILL = Op("masked_fill", _fill_infer, _fill_expand, _fill_backward, saves="1", shows="0")
+MASKED_FILL = Op("masked_fill", _fill_infer, _fill_expand, _fill_backward, saves="1", shows="0",
+                 lies=AS_OPERANDS)  # fmt: skip
 MASKED_FILL_TENSOR = Op("masked_fill", _fill_infer, _fill_expand, _fill_tensor_backward,
-                        saves="1", grad_name="MaskedFillBackward1", shows="0 2")  # fmt: skip
+                        saves="1", grad_name="MaskedFillBackward1", shows="0 2",
+                        lies=AS_OPERANDS)  # fmt: skip
 
 
 @both("masked_fill")
@@ -311,7 +322,7 @@ def _nan_backward(n: Any, g: Tensor) -> Tensor:
     return TORCH["where"](TORCH["isfinite"](n.tensor(0)), g, 0.0)
 
 
-NAN_TO_NUM = Op("nan_to_num", _nan_infer, _nan_expand, _nan_backward, saves="0")
+NAN_TO_NUM = Op("nan_to_num", _nan_infer, _nan_expand, _nan_backward, saves="0", lies=AS_OPERANDS)
 
 
 @both("nan_to_num")
@@ -374,9 +385,9 @@ def _lerp_backward(n: Any, g: Tensor) -> tuple:
     return ga, gb, sum_to(g * conj_of(n.tensor(2) - n.tensor(1)), ins[2]) if n.needs(2) else None
 
 
-LERP = Op("lerp", _lerp_infer, _lerp_expand, _lerp_backward)
+LERP = Op("lerp", _lerp_infer, _lerp_expand, _lerp_backward, lies=AS_OPERANDS)
 LERP_TENSOR = Op("lerp", _lerp_infer, _lerp_expand, _lerp_backward, saves="2 0 1",
-                 grad_name="LerpBackward1")  # fmt: skip
+                 grad_name="LerpBackward1", lies=AS_OPERANDS)  # fmt: skip
 
 
 @both("lerp")
@@ -450,9 +461,9 @@ def _addcdiv_backward(n: Any, g: Tensor) -> tuple:
 
 
 ADDCMUL = Op("addcmul", _addc_infer("addcmul"), _addc_expand("addcmul"), _addcmul_backward,
-             saves="1 2")  # fmt: skip
+             saves="1 2", lies=AS_OPERANDS)  # fmt: skip
 ADDCDIV = Op("addcdiv", _addc_infer("addcdiv"), _addc_expand("addcdiv"), _addcdiv_backward,
-             saves="1 2")  # fmt: skip
+             saves="1 2", lies=AS_OPERANDS)  # fmt: skip
 
 
 @both("addcmul")

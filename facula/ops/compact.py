@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facula.random.scalar import i32s, i64, i64s, sampler, u8s
+from facula.random.scalar import f32s, i32s, i64, i64s, sampler, u8s
 
 
 @sampler
@@ -57,6 +57,52 @@ def selected1(x: u8s, mask: u8s, n: i64, out: u8s) -> None:
 _SELECTED = {8: selected8, 4: selected4, 1: selected1}
 
 
+@sampler
+def runs_i64(x: i64s, n: i64, out: i64s, found: i64s) -> None:
+    """The first of each run of equal elements, and how many there are."""
+    last = x[0]
+    out[0] = last
+    k = 1
+    for i in range(1, n):
+        now = x[i]
+        out[k] = now
+        if now != last:
+            k = k + 1
+        last = now
+    found[0] = k
+
+
+@sampler
+def runs_i32(x: i32s, n: i64, out: i32s, found: i64s) -> None:
+    last = x[0]
+    out[0] = last
+    k = 1
+    for i in range(1, n):
+        now = x[i]
+        out[k] = now
+        if now != last:
+            k = k + 1
+        last = now
+    found[0] = k
+
+
+@sampler
+def runs_f32(x: f32s, n: i64, out: f32s, found: i64s) -> None:
+    last = x[0]
+    out[0] = last
+    k = 1
+    for i in range(1, n):
+        now = x[i]
+        out[k] = now
+        if now != last:
+            k = k + 1
+        last = now
+    found[0] = k
+
+
+_RUNS = {"int64": runs_i64, "int32": runs_i32, "float32": runs_f32}
+
+
 def _bytes(x: np.ndarray) -> np.ndarray:
     mask = x if x.dtype == np.bool_ else x != 0
     return np.ascontiguousarray(mask).view(np.uint8)
@@ -81,6 +127,19 @@ def selected(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     out = np.empty(count + 1, x.dtype)
     copy(x.ctypes.data, mask.ctypes.data, mask.size, out.ctypes.data)
     return out[:count]
+
+
+def first_of_runs(x: np.ndarray) -> np.ndarray | None:
+    """Elements of a vector that differ from the one before; None for types that have no loop."""
+    find = _RUNS.get(x.dtype.name)
+    if find is None or not x.size:
+        return None
+    x = np.ascontiguousarray(x)
+    out = np.empty(x.size + 1, x.dtype)
+    found = np.zeros(1, np.int64)
+    find(x.ctypes.data, x.size, out.ctypes.data, found.ctypes.data)
+    k = int(found[0])
+    return out[:k] if 2 * k > x.size else out[:k].copy()
 
 
 def coordinates(x: np.ndarray) -> np.ndarray:
@@ -113,4 +172,4 @@ def index_arrays(x: np.ndarray) -> tuple[np.ndarray, ...]:
     return row[:count], column[:count]
 
 
-__all__ = ["coordinates", "index_arrays", "places", "selected"]
+__all__ = ["coordinates", "first_of_runs", "index_arrays", "places", "selected"]

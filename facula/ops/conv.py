@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from facula.graph import reference_conv
+from facula.graph.formats import AS_IMAGES
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops import depth
@@ -75,7 +76,7 @@ def _conv_backward(n: Any, g: Tensor) -> tuple:
     return (gx, gw, *_bias_grad(n, g))
 
 
-CONV = Op("convolution", _conv_infer, _conv_expand, _conv_backward, saves="0 1")
+CONV = Op("convolution", _conv_infer, _conv_expand, _conv_backward, saves="0 1", lies=AS_IMAGES)
 
 
 # its adjoint in the input: the transposed convolution --------------------------------------------
@@ -117,7 +118,12 @@ def _input_grad_backward(n: Any, g: Tensor) -> tuple:
 
 
 CONV_INPUT_GRAD = Op(
-    "convolution", _input_grad_infer, _input_grad_expand, _input_grad_backward, saves="0 1"
+    "convolution",
+    _input_grad_infer,
+    _input_grad_expand,
+    _input_grad_backward,
+    saves="0 1",
+    lies=AS_IMAGES,
 )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype as Dtype
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import CPU, META, Device, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op, flush
 from facula.ops.apply import (
@@ -32,7 +33,7 @@ def _to_backward(n: Any, g: Tensor) -> Tensor:
 
 
 TO = Op("_to_copy", lambda a, d: meta_of(d, a.shape, a.device), lambda g, a, d: g.cast(a, d), _to_backward,
-        grad_name="ToCopyBackward0")  # fmt: skip
+        grad_name="ToCopyBackward0", lies=AS_OPERANDS)  # fmt: skip
 
 
 def cast(t: Tensor, d: Dtype, copy: bool = False) -> Tensor:

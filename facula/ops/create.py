@@ -518,13 +518,13 @@ def _linspace_values(start: float, end: float, steps: int, d: Dtype) -> np.ndarr
 
 
 def _linspace_expand(g: Any, start: Any, end: Any, step: Any, m: Meta) -> Any:
-    """The same as `_linspace_values`, for floats."""
+    """The same as `_linspace_values`, for floats; PyTorch's float64 is multiplied and added at once."""
     i = g.iota(m.shape, 0)
     up = g.cast(i, dt.float64)
     down = g.cast(m.numel - 1 - i, dt.float64)
     start, end, step = (g.cast(v, dt.float64) for v in (start, end, step))
     half = max(m.numel // 2, 1)
-    line = g.where(i < half, start + step * up, end - step * down)
+    line = g.where(i < half, g.fma(step, up, start), g.fma(-step, down, end))
     return g.cast(line if m.dtype is dt.float64 else g.cast(line, dt.float32), m.dtype)
 
 

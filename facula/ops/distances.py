@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -43,7 +44,7 @@ def p_norm_slope(x: Tensor, norm: Tensor, g: Tensor, p: float, dims: tuple[int, 
     if p == 1:
         return g * x.sgn()  # type: ignore[attr-defined]
     if p == 2:
-        return where(norm == 0, zero, x * (g / norm))
+        return x * where(norm == 0, zero, g / norm)  # a factor for each row
     if math.isinf(p):
         hit = (x.abs() == norm).to(x.meta.dtype)  # type: ignore[attr-defined]
         return x.sgn() * hit * (g / hit.sum(dims, keepdim=True))  # type: ignore[attr-defined]
@@ -240,10 +241,18 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
         pairs = m.shape[0] * (m.shape[0] - 1) // 2
         return (input * 0).sum() * TORCH["zeros"](pairs, dtype=m.dtype, device=m.device)  # type: ignore[operator]
     if m.device is META:
-        i = j = on_meta(dt.int64, (m.shape[0] * (m.shape[0] - 1) // 2,))
+        upper = on_meta(dt.int64, (m.shape[0] * (m.shape[0] - 1) // 2,))
     else:
-        i, j = (adopt_array(np.ascontiguousarray(k)) for k in np.triu_indices(m.shape[0], 1))
-    return p_norm(input.index_select(0, i) - input.index_select(0, j), p, -1, False)  # type: ignore[attr-defined]
+        upper = adopt_array(_upper(m.shape[0]))
+    # twice the distances, but no row is picked for a pair, nor has its gradient to be put back
+    full = apply(CDIST, (input, input), (float(p),))
+    return full.reshape(-1).index_select(0, upper)  # type: ignore[attr-defined]
+
+
+@functools.lru_cache(maxsize=8)
+def _upper(n: int) -> np.ndarray:
+    """Flat places of the upper triangle of (n, n)."""
+    return np.flatnonzero(np.triu(np.ones((n, n), bool), 1))
 
 
 TORCH["pdist"] = FUNCTIONAL["pdist"] = pdist

@@ -12,7 +12,7 @@ from facula.graph.meta import wrap_dim
 from facula.graph.reference import encode
 from facula.graph.tape import LOCAL
 from facula.ops.apply import apply
-from facula.ops.compact import places, selected
+from facula.ops.compact import first_of_runs, places, selected
 from facula.ops.pointwise import need_tensors
 from facula.ops.registry import TORCH, both
 from facula.ops.sorting import SORT
@@ -62,6 +62,10 @@ def _unique_sorted(flat: Tensor, consecutive: bool, inverse: bool, count: bool) 
     """(values, inverse, counts), the latter None if not wanted, by sorting, or of runs as they are."""
     n = flat.meta.numel
     order = None
+    if consecutive and not (inverse or count):
+        firsts = first_of_runs(flat._array())
+        if firsts is not None:
+            return adopt_array(firsts, flat.meta.dtype), None, None
     if not consecutive:
         flat, order = apply(SORT, (flat,), (0, False))
     new = TORCH["ones"](n, dtype=dt.bool_)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -59,6 +60,7 @@ DROPOUT = Op(
     _dropout_expand,
     lambda n, g: (apply(DROPOUT, (g, n.tensor(0)), (), n.scalars), None),
     saves="1",
+    lies=AS_OPERANDS,
 )
 
 
@@ -81,7 +83,8 @@ def _alpha_backward(n: Any, g: Tensor) -> tuple:
     return g * (n.tensor(0).to(g.meta.dtype) * a), None  # type: ignore[attr-defined]
 
 
-ALPHA_DROPOUT = Op("add", lambda x, mask: x.plain(), _alpha_expand, _alpha_backward, saves="1")
+ALPHA_DROPOUT = Op("add", lambda x, mask: x.plain(), _alpha_expand, _alpha_backward, saves="1",
+                   lies=AS_OPERANDS)  # fmt: skip
 _ALPHA = 1.7580993408473766  # minus the value that selu saturates at
 
 

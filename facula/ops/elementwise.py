@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -100,8 +102,10 @@ def _scaled_backward(sign: int) -> Any:
     return backward
 
 
-ADD_SCALED = Op("add", _scaled_infer(1), _scaled_expand(1), _scaled_backward(1))
-SUB_SCALED = Op("sub", _scaled_infer(-1), _scaled_expand(-1), _scaled_backward(-1))
+ADD_SCALED = Op("add", _scaled_infer(1), _scaled_expand(1), _scaled_backward(1),
+                lies=AS_OPERANDS)  # fmt: skip
+SUB_SCALED = Op("sub", _scaled_infer(-1), _scaled_expand(-1), _scaled_backward(-1),
+                lies=AS_OPERANDS)  # fmt: skip
 
 
 def _with_alpha(name: str, plain: Any, scaled: Op, sign: int) -> Any:
@@ -307,7 +311,6 @@ def _not_negative(b: Tensor) -> Tensor:
 
 def _log_number(a: Any, like: Tensor) -> Any:
     import cmath
-    import math
 
     if a == 0:
         return -math.inf
@@ -342,15 +345,28 @@ def _static_expand(g: Any, a: Any, exponent: Any, kind: str) -> Any:
     return g.cast(_STATIC[exponent](g.cast(a, opmath(d))), d)
 
 
+def _of_two_expand(g: Any, b: Any, base: Any, kind: str) -> Any:
+    d = result_type((meta_of(b.dtype, b.shape),), (kind,))
+    return g.cast(g.cast(b, opmath(d)).exp2(), d)
+
+
 # exponents that have a short formula are part of the operator; others are run-time numbers
 POW_STATIC = Op("pow", _static_infer, _static_expand,
                 lambda node, g: sum_to(pow_gradient(node.tensor(0), node.params[0], g), node.inst.ins[0]),
-                saves="0")  # fmt: skip
+                saves="0", lies=AS_OPERANDS)  # fmt: skip
+
+# 2 ** x, where the result is a float
+POW_OF_TWO = Op("pow", _static_infer, _of_two_expand,
+                lambda node, g: g * node.tensor(0) * math.log(2), saves="out", grad_name="PowBackward2")  # fmt: skip
 
 
 def power(input: Any, exponent: Any) -> Any:
     """input ** exponent."""
     x = _number_of(exponent)
+    if type(input) in (int, float) and input == 2 and isinstance(exponent, Tensor):
+        kind = "f" if type(input) is float else "i"
+        if _static_infer(exponent.meta, 2, kind).dtype.kind == "f":
+            return apply(POW_OF_TWO, (exponent,), (2, kind))
     if x is not None and isinstance(input, Tensor):
         d = input.meta.dtype
         kind = "f" if type(x) is float else "i"
@@ -497,13 +513,12 @@ Tensor.__invert__ = _invert  # type: ignore[attr-defined]
 
 def _extreme_backward(op: str) -> Any:
     def backward(ctx: Any, g: Tensor) -> tuple:
-        a, b = ctx.a, ctx.b
-        half = (a == b).to(g.meta.dtype) * 0.5
-        wins = (a > b if op == "max" else a < b).to(g.meta.dtype)
-        loses = (a < b if op == "max" else a > b).to(g.meta.dtype)
+        a, b, where = ctx.a, ctx.b, TORCH["where"]
+        less, more = (a < b, a > b) if op == "max" else (a > b, a < b)
+        shared = where(a == b, g / 2, g)  # beside a NaN both have all of it
         return (
-            g * (wins + half) if ctx.needs(0) else None,
-            g * (loses + half) if ctx.needs(1) else None,
+            where(less, 0.0, shared) if ctx.needs(0) else None,
+            where(more, 0.0, shared) if ctx.needs(1) else None,
         )
 
     return backward
@@ -517,7 +532,7 @@ def _fm_backward(op: str) -> Any:
     def backward(ctx: Any, g: Tensor) -> tuple:
         a, b = ctx.a, ctx.b
         first = ((a >= b) if op == "max" else (a <= b)) | TORCH["isnan"](b)
-        return TORCH["where"](first, g, g * 0), TORCH["where"](first, g * 0, g)
+        return TORCH["where"](first, g, 0.0), TORCH["where"](first, 0.0, g)
 
     return backward
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from facula.graph.blame import wrong_type
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
@@ -64,8 +65,9 @@ def recording() -> bool:
 def pointwise(
     name: str,
     value: Callable[..., Any],
-    slope: Callable[..., Any],
+    slope: Callable[..., Any] | None,
     *,
+    passes: Callable[..., Any] | None = None,
     kinds: str = "f",
     saves: str = "0",
     grad_name: str | None = None,
@@ -74,7 +76,8 @@ def pointwise(
     """An elementwise operator of one tensor and run-time numbers.
 
     value(k, x, *numbers); slope(k, t, *numbers) is its derivative in x, where t is what `saves`
-    says. `kinds` are the dtypes it is for, `kernel` the name PyTorch's error shows.
+    says. Where passes(k, t, *numbers) does not hold the gradient is 0, whatever comes (infinity and
+    NaN are not multiplied with a slope of 0); no `slope` is one of 1. `kinds` are the dtypes it is for, `kernel` the name PyTorch's error shows.
     """
 
     def infer(a: Meta, *_: Any) -> Meta:
@@ -86,21 +89,26 @@ def pointwise(
         w = opmath(x.dtype)
         return g.cast(value(on_graph(g), g.cast(x, w), *[g.cast(v, w) for v in numbers]), x.dtype)
 
+    def gradient(k: Any, grad: Any, t: Any, *numbers: Any) -> Any:
+        out = grad if slope is None else grad * slope(k, t, *numbers)
+        return out if passes is None else k.where(passes(k, t, *numbers), out, k.like(t, 0.0))
+
     def back_expand(g: Any, grad: Any, t: Any, *numbers: Any) -> Any:
         w = opmath(t.dtype)
         numbers = tuple(g.cast(v, w) for v in numbers)
-        return g.cast(g.cast(grad, w) * slope(on_graph(g), g.cast(t, w), *numbers), t.dtype)
+        return g.cast(gradient(on_graph(g), g.cast(grad, w), g.cast(t, w), *numbers), t.dtype)
 
-    back = Op(name + "_backward", lambda grad, t: t.plain(), back_expand)
+    back = Op(name + "_backward", lambda grad, t: t.plain(), back_expand, lies=AS_OPERANDS)
 
     def backward(n: Any, grad: Tensor) -> Tensor:
         t = n.tensor(0)
-        if recording() or t.meta.dtype.kind == "c":
-            d = slope(TENSORS, t, *n.scalars)
-            return grad * (d.conj() if t.meta.dtype.kind == "c" else d)
+        if t.meta.dtype.kind == "c" and slope is not None:
+            return grad * slope(TENSORS, t, *n.scalars).conj()
+        if recording():
+            return gradient(TENSORS, grad, t, *n.scalars)
         return apply(back, (grad, t), (), n.scalars)
 
-    return Op(name, infer, expand, backward, saves=saves, grad_name=grad_name)
+    return Op(name, infer, expand, backward, saves=saves, grad_name=grad_name, lies=AS_OPERANDS)
 
 
 def snapshot(t: Tensor) -> Tensor:

@@ -228,7 +228,7 @@ class _Place:
     def __init__(self, edge: Any) -> None:
         node, number = edge[:2]
         self._g = node if len(node.inst.outs) == 1 else (node, number)
-        self.meta = node.inst.outs[number]
+        self.meta = node.inst.shown[number]
 
     @staticmethod
     def of(given: Any) -> Any:

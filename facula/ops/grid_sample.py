@@ -48,8 +48,8 @@ class _Taps:
         self.top = _by_dim(g, [n - 1.0 for n in sizes], d)
         self.count = _by_dim(g, sizes, d)
         x = self.lines(grid)
-        at = (x + 1.0) / 2.0 * self.top if align else ((x + 1.0) * self.count - 1.0) / 2.0
         self.slope = (self.top if align else self.count) / 2.0
+        at = self._positions(x, align)
         if self.mode != "bicubic":
             at, slope = self._inside(at, padding, align)
             self.slope = self.slope * slope
@@ -61,6 +61,14 @@ class _Taps:
         if self.mode == "bicubic":
             pixel, _ = self._inside(low + (self.tap - 1.0), padding, align)
         self.pixel = pixel
+
+    def _positions(self, x: Any, align: bool) -> Any:
+        """With PyTorch's roundings: at pixels' middles they decide between the slopes to both sides."""
+        g, more = self.g, x + 1.0
+        if len(self.sizes) > 2:
+            return more / 2.0 * self.top if align else (more * self.count - 1.0) / 2.0
+        scale = g.expand(self.slope, x.shape)
+        return more * scale if align else g.fma(more, scale, g.const(-0.5, self.d, x.shape))
 
     def lines(self, grid: Any) -> Any:
         """What has a grid's shape as (N, dims, 1, points): a grid names the last dim first."""

@@ -29,6 +29,7 @@ def host_op(
     saves: str = "",
     grad_name: str | None = None,
     materialize: bool = True,
+    lies: Callable[..., Any] | None = None,
 ) -> Op:
     """An operator that NumPy computes; results are rounded to what `infer` says."""
 
@@ -40,7 +41,14 @@ def host_op(
         return g.host(fn, [(m.dtype, tuple(m.shape)) for m in outs], vals, params)
 
     return Op(
-        name, infer, expand, backward, saves=saves, grad_name=grad_name, materialize=materialize
+        name,
+        infer,
+        expand,
+        backward,
+        saves=saves,
+        grad_name=grad_name,
+        materialize=materialize,
+        lies=lies,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, apply_known, check_writable, overwrite, record
@@ -471,7 +472,8 @@ def _where_backward(n: Any, g: Tensor) -> tuple:
     return None, ga, gb
 
 
-WHERE = Op("where", _where_infer, _where_expand, _where_backward, saves="0", shows="1 2")
+WHERE = Op("where", _where_infer, _where_expand, _where_backward, saves="0", shows="1 2",
+           lies=AS_OPERANDS)  # fmt: skip
 
 
 def where(

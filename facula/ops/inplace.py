@@ -9,7 +9,7 @@ from facula.autograd.node import Node
 from facula.graph.dtypes import can_cast, dtype
 from facula.graph.meta import META, meta_of
 from facula.graph.tape import LOCAL, Storage, new_storage
-from facula.ops.apply import check_writable, overwrite
+from facula.ops.apply import check_writable, fills_range, overwrite
 from facula.tensor import Tensor, wrap
 
 
@@ -125,12 +125,15 @@ def copy_out(result: Any, out: Any) -> Any:
                 UserWarning,
                 stacklevel=3,
             )
-        resize(out, tuple(result.meta.shape))
+        lies = result.meta.strides if fills_range(result.meta) else None
+        resize(out, tuple(result.meta.shape), lies)
     return overwrite(out, result)
 
 
-def resize(t: Tensor, shape: tuple[int, ...]) -> None:
-    """Gives t another shape; keeps its storage where that is large enough."""
+def resize(t: Tensor, shape: tuple[int, ...], strides: tuple[int, ...] | None = None) -> None:
+    """Gives t another shape; keeps its storage where that is large enough.
+
+    `strides`: of a tensor without gaps. Without them it is row-major."""
     from facula.graph.tape import evaluate
     from facula.runtime.buffers import alloc
 
@@ -146,7 +149,7 @@ def resize(t: Tensor, shape: tuple[int, ...]) -> None:
             t._s.buf, t._s.meta, t._s.tape = buf, whole, None
     from facula.graph.meta import meta
 
-    t.meta = meta(m.dtype, m.shape, m.strides, m.device, t._off != 0)
+    t.meta = meta(m.dtype, m.shape, strides or m.strides, m.device, t._off != 0)
 
 
 __all__ = ["check_result_type", "copy_out", "new_storage", "resize", "write_back"]

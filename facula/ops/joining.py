@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph.blame import wrong_type
+from facula.graph.formats import AS_ALL, AS_OPERANDS
 from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
@@ -53,7 +54,7 @@ def _cat_backward(n: Any, g: Tensor) -> tuple:
     return tuple(parts)
 
 
-CAT = Op("cat", _cat_infer, _cat_expand, _cat_backward)
+CAT = Op("cat", _cat_infer, _cat_expand, _cat_backward, lies=AS_ALL)
 _MANY = 8  # tensors
 _SMALL = 1 << 14  # elements
 
@@ -171,7 +172,8 @@ def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
 TORCH["stack"] = stack
 
 FLIP = Op("flip", lambda a, dims: meta_of(a.dtype, a.shape, a.device),
-          lambda g, a, dims: g.flip(a, dims), lambda n, g: apply(FLIP, (g,), n.params))  # fmt: skip
+          lambda g, a, dims: g.flip(a, dims), lambda n, g: apply(FLIP, (g,), n.params),
+          lies=AS_OPERANDS)  # fmt: skip
 
 
 @both("flip")

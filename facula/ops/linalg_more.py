@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from facula.graph import dtypes as dt
+from facula.graph.formats import COLUMNS
 from facula.graph.meta import Meta, meta_of
 from facula.ops import linalg_numpy as ln
 from facula.ops.apply import apply
@@ -143,7 +144,7 @@ def _geqrf_infer(a: Meta) -> tuple[Meta, Meta]:
     return a.plain(), meta_of(a.dtype, (*a.shape[:-2], min(a.shape[-2:])), a.device)
 
 
-GEQRF = host_op("geqrf", ln.geqrf, _geqrf_infer)
+GEQRF = host_op("geqrf", ln.geqrf, _geqrf_infer, lies=COLUMNS)
 
 
 @both("geqrf")

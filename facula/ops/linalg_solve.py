@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
+from facula.graph.formats import COLUMNS
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.ops import linalg_numpy as ln
 from facula.ops.apply import apply
@@ -111,7 +112,7 @@ def _inv_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
 
 
 INV = host_op("linalg_inv_ex", ln.inv_ex, lambda a: (a.plain(), _info(a)), _inv_backward, saves="out0",
-              materialize=False)  # fmt: skip
+              materialize=False, lies=COLUMNS)  # fmt: skip
 _INV_EX = return_type("linalg_inv_ex", "inverse", "info")
 _SINGULAR = "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular."
 
@@ -246,7 +247,13 @@ def _solve_backward(n: Any, g: Tensor, _: Any = None) -> tuple:
 
 
 SOLVE = host_op(
-    "linalg_solve_ex", ln.solve_ex, _solve_infer, _solve_backward, saves="0 out0", materialize=False
+    "linalg_solve_ex",
+    ln.solve_ex,
+    _solve_infer,
+    _solve_backward,
+    saves="0 out0",
+    materialize=False,
+    lies=COLUMNS,
 )
 _SOLVE_EX = return_type("linalg_solve_ex", "result", "info")
 
@@ -332,7 +339,12 @@ def _tri_backward(n: Any, g: Tensor) -> tuple:
 
 
 TRIANGULAR = host_op(
-    "linalg_solve_triangular", ln.solve_triangular, _tri_infer, _tri_backward, saves="0 out"
+    "linalg_solve_triangular",
+    ln.solve_triangular,
+    _tri_infer,
+    _tri_backward,
+    saves="0 out",
+    lies=COLUMNS,
 )
 
 
@@ -385,7 +397,7 @@ def _cholesky_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
 
 
 CHOLESKY = host_op("linalg_cholesky_ex", ln.cholesky_ex, lambda a, upper: (a.plain(), _info(a)), _cholesky_backward,
-                   saves="out0", materialize=False)  # fmt: skip
+                   saves="out0", materialize=False, lies=COLUMNS)  # fmt: skip
 _CHOLESKY_EX = return_type("linalg_cholesky_ex", "L", "info")
 _NOT_POSITIVE = (
     "The factorization could not be completed because the input is not positive-definite (the leading minor of "
@@ -438,7 +450,7 @@ def _cholesky_solve_backward(n: Any, g: Tensor) -> tuple:
 
 
 CHOLESKY_SOLVE = host_op("cholesky_solve", ln.cholesky_solve, lambda b, low, upper: _solve_infer(low, b)[0],
-                         _cholesky_solve_backward, saves="1 out")  # fmt: skip
+                         _cholesky_solve_backward, saves="1 out", lies=COLUMNS)  # fmt: skip
 
 
 @both("cholesky_solve")
@@ -536,6 +548,7 @@ LU = host_op(
     _lu_backward,
     saves="out0 out1",
     materialize=False,
+    lies=COLUMNS,
 )
 _ZERO_PIVOT = (
     "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still "
@@ -669,7 +682,8 @@ def lu_solve_old(
 
 
 LDL = host_op("linalg_ldl_factor_ex", ln.ldl_factor,
-              lambda a, hermitian: (a.plain(), meta_of(dt.int32, a.shape[:-1], a.device), _info(a)))  # fmt: skip
+              lambda a, hermitian: (a.plain(), meta_of(dt.int32, a.shape[:-1], a.device), _info(a)),
+              lies=COLUMNS)  # fmt: skip
 _LDL_FACTOR = return_type("linalg_ldl_factor", "LD", "pivots")
 _LDL_FACTOR_EX = return_type("linalg_ldl_factor_ex", "LD", "pivots", "info")
 
@@ -691,7 +705,8 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False, out: Any = None) -> Any:
 
 
 LDL_SOLVE = host_op("linalg_ldl_solve", ln.ldl_solve,
-                    lambda ld, p, b, h: meta_of(b.dtype, (*broadcast_shapes(ld.shape[:-2], b.shape[:-2]), *b.shape[-2:]), b.device))  # fmt: skip
+                    lambda ld, p, b, h: meta_of(b.dtype, (*broadcast_shapes(ld.shape[:-2], b.shape[:-2]), *b.shape[-2:]), b.device),
+                    lies=COLUMNS)  # fmt: skip
 
 
 @linalg

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
+from facula.graph.formats import COLUMNS
 from facula.graph.meta import META, Meta, meta_of, wrap_dim
 from facula.ops import linalg_numpy as ln
 from facula.ops.apply import apply
@@ -84,7 +85,7 @@ def _qr_backward(n: Any, gq: Tensor, gr: Tensor) -> Tensor:
     return TORCH["cat"]([first, q @ g2], -1)
 
 
-QR = host_op("linalg_qr", ln.qr, _qr_infer, _qr_backward, saves="out0 out1")
+QR = host_op("linalg_qr", ln.qr, _qr_infer, _qr_backward, saves="out0 out1", lies=COLUMNS)
 _QR, _QR_OLD = return_type("linalg_qr", "Q", "R"), return_type("qr", "Q", "R")
 
 
@@ -139,7 +140,7 @@ def _eigh_backward(n: Any, gl: Any, gv: Any) -> Tensor:
 
 
 EIGH = host_op("linalg_eigh", ln.eigh, _eigh_infer, _eigh_backward, saves="out0 out1", materialize=False,
-               grad_name="LinalgEighBackward0")  # fmt: skip
+               grad_name="LinalgEighBackward0", lies=COLUMNS)  # fmt: skip
 _EIGH, _EIG = (
     return_type("linalg_eigh", "eigenvalues", "eigenvectors"),
     return_type("linalg_eig", "eigenvalues", "eigenvectors"),
@@ -208,7 +209,8 @@ def _eig_backward(n: Any, gl: Any, gv: Any) -> Tensor:
     return got if n.inst.ins[0].dtype.kind == "c" else real_part(got)
 
 
-EIG = host_op("linalg_eig", ln.eig, _eig_infer, _eig_backward, saves="out0 out1", materialize=False)
+EIG = host_op("linalg_eig", ln.eig, _eig_infer, _eig_backward, saves="out0 out1", materialize=False,
+              lies=COLUMNS)  # fmt: skip
 
 
 EIGVALS = host_op("linalg_eigvals", ln.eigvals, lambda a: _eig_infer(a)[0])
@@ -295,7 +297,13 @@ def _off(a: Tensor) -> Tensor:
 
 
 SVD = host_op(
-    "linalg_svd", ln.svd, _svd_infer, _svd_backward, saves="out0 out1 out2", materialize=False
+    "linalg_svd",
+    ln.svd,
+    _svd_infer,
+    _svd_backward,
+    saves="out0 out1 out2",
+    materialize=False,
+    lies=COLUMNS,
 )
 _SVD, _SVD_OLD = return_type("linalg_svd", "U", "S", "Vh"), return_type("svd", "U", "S", "V")
 SVDVALS = host_op(

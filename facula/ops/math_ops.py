@@ -22,6 +22,15 @@ def _sigmoid(g: Any, a: Any) -> Any:
 
 
 # name: (expansion, derivative, saved, rule); `t` is the saved tensor, conjugated where complex
+def _nothing(n: Any, g: Tensor) -> Tensor:
+    return TORCH["zeros_like"](g)
+
+
+def _relu_backward(n: Any, g: Tensor) -> Tensor:
+    """0 where the result is 0, whatever comes (sqrt's infinite slope in sqrt(relu(x))); NaN lets it by."""
+    return TORCH["where"](n.tensor(0) <= 0, 0.0, g)
+
+
 _TABLE: dict[str, tuple[Any, Any, str, str]] = {
     "exp": (lambda g, a: a.exp(), lambda n, g: g * _x(n), "out", FLOAT),
     "exp2": (lambda g, a: a.exp2(), lambda n, g: g * _x(n) * math.log(2), "out", FLOAT),
@@ -52,12 +61,12 @@ _TABLE: dict[str, tuple[Any, Any, str, str]] = {
     "sigmoid": (_sigmoid, lambda n, g: g * ((1 - _x(n)) * _x(n)), "out", FLOAT),
     "neg": (lambda g, a: -a, lambda n, g: -g, "", "same"),
     "abs": (lambda g, a: a.abs(), lambda n, g: g * n.tensor(0).sgn(), "0", "same"),
-    "sign": (lambda g, a: a if a.dtype.kind == "b" else a.sign(), lambda n, g: g * 0, "", "same"),
-    "floor": (lambda g, a: a if a.dtype.kind in "iu" else a.floor(), lambda n, g: g * 0, "", "same"),
-    "ceil": (lambda g, a: a if a.dtype.kind in "iu" else a.ceil(), lambda n, g: g * 0, "", "same"),
-    "trunc": (lambda g, a: a if a.dtype.kind in "iu" else a.trunc(), lambda n, g: g * 0, "", "same"),
+    "sign": (lambda g, a: a if a.dtype.kind == "b" else a.sign(), _nothing, "", "same"),
+    "floor": (lambda g, a: a if a.dtype.kind in "iu" else a.floor(), _nothing, "", "same"),
+    "ceil": (lambda g, a: a if a.dtype.kind in "iu" else a.ceil(), _nothing, "", "same"),
+    "trunc": (lambda g, a: a if a.dtype.kind in "iu" else a.trunc(), _nothing, "", "same"),
     "square": (lambda g, a: a * a, lambda n, g: g * (_x(n) * 2), "0", COUNT),
-    "relu": (lambda g, a: a.relu(), lambda n, g: g * (n.tensor(0) > 0), "out", "same"),
+    "relu": (lambda g, a: a.relu(), _relu_backward, "out", "same"),
 }  # fmt: skip
 
 _ALIASES = {

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from facula.graph.dtypes import dtype
+from facula.graph.formats import AS_IMAGES
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, write_value
@@ -166,6 +167,7 @@ BN_TRAIN = {
         saves="0 1 out1 out2" if has_w else "0 out1 out2",
         materialize=False,
         shows=affine_shows(1, 0),
+        lies=AS_IMAGES,
     )
     for has_w in (True, False)
 }
@@ -216,6 +218,7 @@ BN_EVAL = {
         _bn_eval_backward,
         saves="0 1 2 3" if has_w else "0 1 2",
         shows=affine_shows(3, 0),
+        lies=AS_IMAGES,
     )
     for has_w in (True, False)
 }
@@ -594,6 +597,7 @@ GROUP_NORM = {
         saves="0 1 out1 out2" if has_w else "0 out1 out2",
         materialize=False,
         shows=affine_shows(1, 1),
+        lies=AS_IMAGES,
     )
     for has_w in (True, False)
 }

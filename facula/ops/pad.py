@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from facula.graph.blame import wrong_type
+from facula.graph.formats import AS_IMAGES
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -70,7 +71,8 @@ def _constant_backward(n: Any, g: Tensor) -> Tensor:
     return apply(PAD, (g,), (pairs, ""))
 
 
-PAD = Op("constant_pad_nd", _constant_infer, _constant_expand, _constant_backward)
+PAD = Op("constant_pad_nd", _constant_infer, _constant_expand, _constant_backward,
+         lies=AS_IMAGES)  # fmt: skip
 
 
 def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor:

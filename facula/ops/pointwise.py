@@ -13,6 +13,7 @@ from facula.autograd.node import FREED, SECOND_TIME, grad_class, shown
 from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
 from facula.graph.dtypes import default_dtype, dtype, promote_types
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage, next_seq
@@ -167,7 +168,8 @@ class Unary:
                 return fn(g, a)
             return _compute(rule, fn, g, a.dtype, [a], *params)
 
-        self.op = Op(name, infer, expand, backward, saves=saves, grad_name=grad_name)
+        self.op = Op(name, infer, expand, backward, saves=saves, grad_name=grad_name,
+                     lies=AS_OPERANDS)  # fmt: skip
 
 
 def _refusal(words: str) -> RuntimeError:
@@ -284,12 +286,13 @@ class Binary:
             )
             return g.cast(out, dt.bool_ if rule is BOOL else apply_rule(rule, d))
 
-        self.op = Op(name, infer, expand, backward, saves=saves, grad_name=grad_name)
+        self.op = Op(name, infer, expand, backward, saves=saves, grad_name=grad_name,
+                     lies=AS_OPERANDS)  # fmt: skip
         # with a number for the right operand, and for the left one
         numbers = _NUMBER_GRADS.get(name, ((grad_name, None, None),) * 2)
         self.number_ops = [
             Op(name, infer_number, expand_number, saves=_number_saves(saves) if kept is None else kept,
-               grad_name=node, shows=shows)
+               grad_name=node, shows=shows, lies=AS_OPERANDS)
             for node, shows, kept in numbers
         ]  # fmt: skip
 

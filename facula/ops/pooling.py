@@ -16,6 +16,7 @@ from typing import Any
 
 from facula.autograd.node import shown
 from facula.graph import dtypes as dt
+from facula.graph.formats import AS_IMAGES
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops import depth
@@ -204,6 +205,7 @@ def _max_op(name: str, grad_name: str, shows: Callable | None = None) -> Op:
         materialize=False,
         grad_name=grad_name,
         shows=shows,
+        lies=AS_IMAGES,
     )
 
 
@@ -355,6 +357,7 @@ AVG_POOL = {
         lambda n, g: apply(AVG_BACKWARD, (g,), (tuple(n.inst.ins[0].shape), *n.params)),
         grad_name="SqueezeBackward1" if k == 1 else f"AvgPool{k}DBackward0",
         shows=_squeezed("AvgPool2DBackward0") if k == 1 else None,
+        lies=AS_IMAGES,
     )
     for k in (1, 2, 3)
 }
@@ -587,6 +590,7 @@ ADAPTIVE_AVG = {
         if one
         else f"AdaptiveAvgPool{k}DBackward0",
         shows=_squeezed("AdaptiveAvgPool2DBackward0") if k == 1 else None,
+        lies=AS_IMAGES,
     )
     for k in (1, 2, 3)
     for one in (False, True)

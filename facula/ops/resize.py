@@ -12,6 +12,7 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
+from facula.graph.formats import AS_IMAGES
 from facula.graph.meta import meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -181,6 +182,7 @@ _OPS = {
         _expand,
         lambda n, g: apply(BACKWARD, (g,), n.params),
         grad_name=name + "Backward0",
+        lies=AS_IMAGES,
     )
     for key, name in _names().items()
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -23,27 +24,53 @@ _DEGREE = 48  # of the interpolation, before what is too small to matter is drop
 
 @functools.cache
 def coefficients(f: Callable[[Array], Array], low: float, high: float, single: bool) -> tuple:
-    """Of f's Chebyshev series on (low, high), as many as the type can tell."""
+    """Of f's Chebyshev series on (low, high), as many as the type and f's own rounding can tell."""
     n = _DEGREE + 1
-    angle = np.pi * (np.arange(n) + 0.5) / n
+    odd = 2 * np.arange(n) + 1
     with np.errstate(all="ignore"):
-        values = f(low + (high - low) * (np.cos(angle) + 1) / 2)
-    c = np.array([(2 / n) * float(values @ np.cos(k * angle)) for k in range(n)])
+        values = f(low + (high - low) * (np.cos(np.pi / (2 * n) * odd) + 1) / 2)
+    # less whole turns, which would cost digits
+    angles = np.pi / (2 * n) * (np.outer(np.arange(n), odd) % (4 * n))
+    c = (2 / n) * (np.cos(angles) @ values)
     c[0] /= 2
-    least = (1e-8 if single else 2e-16) * float(np.abs(c).max())
-    last = max(int(np.flatnonzero(np.abs(c) > least)[-1]), 2)
+    size = np.abs(c)
+    # the last are f's rounding and nothing else, if the series has converged
+    noise = min(8 * float(np.median(size[-12:])), 1e-13 * float(size.max()))
+    least = max((1e-8 if single else 2e-16) * float(size.max()), noise)
+    last = max(int(np.flatnonzero(size > least)[-1]), 2)
     return tuple(c[: last + 1])
 
 
+@functools.cache
+def powers(f: Callable[[Array], Array], low: float, high: float, single: bool) -> tuple:
+    """The same series in powers, which is as exact where the coefficients fall fast."""
+    c = coefficients(f, low, high, single)
+    total = np.array([Fraction(0)] * (len(c) + 1))
+    before, now = total, np.array([Fraction(1)] + [Fraction(0)] * len(c))
+    for k, a in enumerate(c):
+        total = total + Fraction(a) * now
+        before, now = now, (2 if k else 1) * np.roll(now, 1) - before
+    return tuple(map(float, total[:-1]))
+
+
 def series(g: Any, z: Any, f: Callable[[Array], Array], low: float, high: float) -> Any:
-    """f(z) for z within (low, high), by Clenshaw's recurrence."""
-    c = coefficients(f, low, high, z.dtype is dt.float32)
+    """f(z) for z within (low, high): four short polynomials in t^4, none of which waits for another."""
+    c = powers(f, low, high, z.dtype is dt.float32)
     t = z * (2 / (high - low)) - (high + low) / (high - low)
-    twice = t + t
-    b1, b2 = twice * c[-1] + c[-2], g.const(c[-1], z.dtype, z.shape)
-    for a in c[-3:0:-1]:
-        b1, b2 = twice * b1 - b2 + a, b1
-    return t * b1 - b2 + c[0]
+    square = t * t
+    fourth = square * square
+    parts = [_horner(g, fourth, c[k::4]) for k in range(min(len(c), 4))]
+    got = parts[0] + parts[1] * t
+    return got + _horner(g, t, tuple(parts[2:])) * square if len(parts) > 2 else got
+
+
+def _horner(g: Any, z: Any, terms: tuple[Any, ...]) -> Any:
+    got = terms[-1]
+    if isinstance(got, float):
+        got = g.const(got, z.dtype, z.shape)
+    for a in terms[-2::-1]:
+        got = got * z + a
+    return got
 
 
 def _constant(g: Any, x: Any, value: float) -> Any:
@@ -256,17 +283,29 @@ def log_ndtr(g: Any, x: Any) -> Any:
     return g.where(x < -1.0, tail, body)
 
 
-_EDGE = 0.15  # ndtri: below, in 1 / sqrt(-2 log p)
+_EDGE = 0.15  # ndtri: below, in (root - _BEND) / (root + _BEND), root = sqrt(-2 log p)
+_BEND = 2.0
 
 
-def _tail_ndtri(u: Array) -> Array:
-    """By Newton's method on log_ndtr, from an asymptotic start."""
-    goal, t = -0.5 / (u * u), 1 / u
-    x = -(t - np.log(t * math.sqrt(2 * math.pi)) / t)
+def _tail_ndtri(t: Array) -> Array:
+    """ndtri / root, by Newton's method on log_ndtr from an asymptotic start."""
+    root = _BEND * (1 + t) / (1 - t)
+    goal = -0.5 * root * root
+    x = -(root - np.log(root * math.sqrt(2 * math.pi)) / root)
     for _ in range(8):
         value = sn.log_ndtr(x)
         x = x - (value - goal) * np.exp(value + x * x / 2) * math.sqrt(2 * math.pi)
-    return x * u
+    return x / root
+
+
+def _body_ndtri(z: Array) -> Array:
+    """ndtri(1/2 + h) / h with z = h^2: Newton's method on erf, which is exact near 0."""
+    h = np.sqrt(z)
+    y = math.sqrt(math.pi) * h
+    for _ in range(8):
+        gap = np.array([math.erf(a) for a in y]) - 2 * h
+        y = y - gap * (math.sqrt(math.pi) / 2) * np.exp(y * y)
+    return math.sqrt(2) * y / h
 
 
 def ndtri(g: Any, p: Any) -> Any:
@@ -275,9 +314,11 @@ def ndtri(g: Any, p: Any) -> Any:
     q = g.where(upper, 1.0 - p, p)
     least = 1e-45 if p.dtype is dt.float32 else 5e-324
     root = (q.minimum(_EDGE).maximum(least).log() * -2.0).sqrt()
-    top = 1 / math.sqrt(-2 * math.log(_EDGE))
-    tail = series(g, 1.0 / root, _tail_ndtri, 0.0258, top) * root
-    body = (q + q - 1.0).erfinv() * math.sqrt(2.0)
+    first = math.sqrt(-2 * math.log(_EDGE))
+    low, high = ((r - _BEND) / (r + _BEND) for r in (first, 38.7))
+    tail = series(g, (root - _BEND) / (root + _BEND), _tail_ndtri, low, high) * root
+    h = q.maximum(_EDGE) - 0.5
+    body = series(g, h * h, _body_ndtri, 0.0, (0.5 - _EDGE) ** 2) * h
     x = g.where(q <= _EDGE, tail, body)
     x = g.where(q.eq(0.0), _constant(g, p, -math.inf), x)
     x = g.where(upper, -x, x)

@@ -136,7 +136,9 @@ def _coordinates(n: int, align: bool, d: Any, device: Any) -> Tensor:
     if n <= 1:
         return TORCH["zeros"](n, dtype=d, device=device)
     line = TORCH["linspace"](-1, 1, n, dtype=d, device=device)
-    return line if align else line * ((n - 1) / n)
+    # Multiplied and then divided, as PyTorch does: the identity's places are the pixels' very middles,
+    # where one rounding decides between the slopes to the left and to the right.
+    return line if align else line * (n - 1) / n
 
 
 @functional("affine_grid")

@@ -351,7 +351,7 @@ class Fusion:
             reads = sum(loads[s.id] for s in v.srcs)
             users = self.users.get(v.id, ())
             spread = any(u.op == "expand" or _picks(u, v) for u in users)
-            mean = spread and v.op in DEAR and any(s.op == "reduce" for s in v.srcs)
+            mean = spread and v.op in DEAR and any(_under_views(s).op == "reduce" for s in v.srcs)
             shared = len(users) > 1 or spread
             if v.op in POINTWISE and (
                 mean or (total > 10 and shared) or total > 200 or reads > MAX_LOADS

@@ -9,7 +9,7 @@ from facula.graph import dtypes as dt
 from facula.graph.dtypes import dtype
 from facula.graph.ir import VIEWS, Graph, Val
 from facula.graph.meta import Meta
-from facula.graph.segment import as_geometry, decode
+from facula.graph.segment import as_geometry, decode, expanded
 from facula.graph.tape import LEAF, VIEW, VIEW_AT, WRITE, WRITE_AT, Inst
 
 
@@ -72,13 +72,13 @@ def lower(key: list[Any], live: tuple[bool, ...], scalars: list[Any]) -> Lowered
             values.append(g.write(values[ins[0]], values[ins[1]], m.shape, m.strides, offset))
             continue
         operands = [as_geometry(g, values[i], m) for i, m in zip(ins, inst.ins, strict=True)]
+        numbers = []
         for x in scalars[slot : slot + inst.n_scalars]:
             d, floating = _number_dtype(x)
-            operands.append(g.scalar(slot, d, floating))
+            numbers.append(g.scalar(slot, d, floating))
             slot += 1
         g.entry = len(values)
-        made = op.expand(g, *operands, *inst.params)
-        made = list(made) if isinstance(made, (tuple, list)) else [made]
+        made = expanded(g, inst, operands, numbers)
         for v, m in zip(made, inst.outs, strict=True):
             if v.shape != tuple(m.shape) or v.dtype is not m.dtype:
                 raise AssertionError(f"{inst!r} expands to {v!r}, not to {m!r}")

@@ -82,6 +82,16 @@ def test_float32(op: str) -> None:
     assert error.max() <= LIMITS[op], f"at {x[finite][error.argmax()]!r}"
 
 
+@pytest.mark.parametrize("op", ["erf", "tanh"])
+def test_what_saturates_is_one(op: str) -> None:
+    """Not the number before: gelu multiplies what is left of 1 with its argument."""
+    x = np.array([4, 5, 6, 10, 20, 104, 1e10, 3e38, np.inf] * 4, np.float32)
+    if op == "tanh":
+        x = x[x > 9]
+    got, _ = native_and_reference(op, np.concatenate([x, -x]))
+    np.testing.assert_array_equal(got, np.repeat(np.float32([1, -1]), x.size))
+
+
 @pytest.mark.parametrize(
     "op", ["exp", "log", "log1p", "expm1", "sin", "cos", "tanh", "log2", "erf"]
 )

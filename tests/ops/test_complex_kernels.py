@@ -117,3 +117,18 @@ def test_parts_of_views_are_read_where_they_are() -> None:
         plain = view(z) * 2.0
         assert str(torch.explain(plain)).startswith("1 kernel,")
         np.testing.assert_array_equal(plain.numpy(), part * 2)
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (1000,), (9, 5, 13), (130, 2, 9), (0, 3)])
+def test_products_of_all_and_along_each_dim(shape):
+    x = np.exp(1j * _RNG.uniform(0, 6, shape))
+    for dim in (None, *range(len(shape))):
+        got = torch.tensor(x).transpose(0, -1).prod(*(() if dim is None else (dim,)))
+        want = np.prod(x.swapaxes(0, -1), axis=dim)
+        assert tuple(got.shape) == want.shape
+        np.testing.assert_allclose(got.numpy(), want, rtol=1e-12)
+
+
+def test_a_large_product_takes_few_kernels():
+    x = torch.tensor(_numbers((300, 400), "complex64"))
+    assert len(torch.explain(x.prod()).kernels) <= 9

@@ -274,3 +274,40 @@ def test_same_bits_on_any_number_of_threads(channels, dtype):
     torch.set_num_threads(before)
     for a, b in zip(*got, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def middles(n, dtype, align):
+    """The identity's places along a line of n pixels."""
+    theta = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]], dtype=dtype)
+    return F.affine_grid(theta, (1, 1, n, n), align_corners=align)
+
+
+@pytest.mark.parametrize("n", [3, 7, 11, 19, 28, 100])
+@pytest.mark.parametrize("align", [False, True])
+def test_the_identity_has_pytorchs_bits(n, align):
+    """A line from -1 to 1 from both ends, times n - 1, by n: each rounded once."""
+    i, step = np.arange(n), np.float64(np.float32(2) / np.float32(n - 1))
+    line = np.where(i < n // 2, -1 + step * i, 1 - step * (n - 1 - i)).astype(np.float32)
+    if not align:
+        line = line * np.float32(n - 1) / np.float32(n)
+    got = middles(n, torch.float32, align)[0]
+    np.testing.assert_array_equal(got[0, :, 0].numpy(), line)
+    np.testing.assert_array_equal(got[:, 0, 1].numpy(), line)
+
+
+@pytest.mark.parametrize("n", [7, 11, 28, 29, 100])
+def test_slopes_at_the_middles_of_pixels(n):
+    """Where the slope jumps, the fused position says to which side a place belongs."""
+    grid = middles(n, torch.float32, False).requires_grad_()
+    image = (torch.arange(n, dtype=torch.float32) ** 2).expand(1, 1, n, n).contiguous()
+    F.grid_sample(image, grid, align_corners=False).sum().backward()
+    x = grid.detach()[0, 0, :, 0].numpy() + np.float32(1)
+    low = np.floor(np.float32(np.float64(x) * (n / 2) - 0.5))
+    inner = slice(1, n - 1)
+    slopes = grid.grad[0, n // 2, :, 0].numpy() / (n / 2)
+    np.testing.assert_allclose(slopes[inner], 2 * low[inner] + 1, rtol=1e-4)
+
+
+def test_a_line_in_float64_is_rounded_once():
+    line = torch.linspace(-1, 1, 7, dtype=torch.float64)
+    assert line[3].item() == 2.0**-54

@@ -1,10 +1,14 @@
 """The series of special functions against the slow, exact NumPy functions they were made from."""
 
+import functools
+import math
+
 import numpy as np
 import pytest
 
 import facula as torch
 from facula.ops import special_numpy as sn
+from facula.ops import special_series as series
 from facula.ops.special_series import FORMULAS
 from tests.ops import zeta_oracle as oracle
 
@@ -130,3 +134,35 @@ def test_complex_numbers_in_many_runs() -> None:
     np.testing.assert_allclose((s[:, ::2].exp() * t[0, ::2]).numpy(), np.exp(a[:, ::2]) * b[0, ::2], rtol=1e-13)  # fmt: skip
     s.mul_(s.clone()).add_(t)
     np.testing.assert_allclose(s.numpy(), a * a + b, rtol=1e-12)
+
+
+def test_series_hold_no_terms_of_rounding() -> None:
+    # of 49 terms only so many say something in float64
+    near = functools.partial(series._near_j, 0)
+    for f, high, most in (
+        (series._body_ndtri, 0.1225, 24),
+        (series._far_i0, 1.0, 24),
+        (near, 64.0, 20),
+    ):
+        terms = series.powers(f, 0.0, high, False)
+        assert len(terms) <= most
+        t = np.linspace(-0.98, 0.98, 99)
+        got = np.polyval(terms[::-1], t)
+        np.testing.assert_allclose(got, f(high * (t + 1) / 2), rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_ndtri_far_out_and_in_the_middle(dtype: str) -> None:
+    p = torch.tensor([0.0, 0.5, 1.0, -0.1, 1.1, math.nan], dtype=getattr(torch, dtype))
+    got = torch.special.ndtri(p)
+    assert got[:3].tolist() == [-math.inf, 0.0, math.inf] and bool(got[3:].isnan().all())
+    assert math.copysign(1.0, got[1].item()) == 1.0
+    x = np.concatenate([[-8.0, -5.0, -2.0, 1.5], np.linspace(-0.9, 0.9, 31) ** 3])
+    p = torch.tensor(sn.ndtr(x).astype(dtype))
+    got, exact = torch.special.ndtri(p).numpy(), sn.ndtr(x)
+    slope = np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+    rounding = np.abs(p.numpy().astype(np.float64) - exact) / slope
+    unit = np.finfo(dtype).eps
+    assert (np.abs(got - x) <= 1.1 * rounding + 8 * unit * np.abs(x) + unit).all()
+    small = torch.special.ndtri(torch.tensor([1e-300, 5e-324], dtype=torch.float64))
+    np.testing.assert_allclose(small.numpy(), [-37.0471, -38.467405617144344], rtol=1e-6)
