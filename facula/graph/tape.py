@@ -21,8 +21,8 @@ from facula.graph.meta import META, Meta, meta_of
 
 # bounds on what is recorded before it is evaluated
 MAX_NODES = 6000
-MAX_PASSES = 4  # backward passes on one tape, if it is long
 MANY_NODES = 1000  # a tape with so many is long
+MAX_PASSES = 4  # backward passes on a long tape; fewer on one that is longer by as much
 MAX_BYTES = 6 << 30
 MAX_KNOWN = 50_000  # what an operator keeps of geometries and arguments it has seen
 
@@ -416,8 +416,9 @@ def passed() -> None:
     """
     tape = LOCAL.tape
     tape.passes += 1
-    if tape.passes >= MAX_PASSES and tape.n > MANY_NODES and tape.watch is None:
-        ENGINE.flush(tape)
+    if tape.passes > 1 and tape.n > MANY_NODES and tape.watch is None:
+        if tape.passes * tape.n > MAX_PASSES * MANY_NODES:
+            ENGINE.flush(tape)
 
 
 def set_default_dtype(d: Any) -> None:

@@ -145,3 +145,20 @@ def test_short_tapes_are_one_plan():
     assert Counters.plans_run == run
     model.weight.grad.tolist()
     assert Counters.plans_run == run + 1
+
+
+def test_long_steps_are_evaluated_after_the_second():
+    w = torch.rand(8, requires_grad=True)
+
+    def step():
+        h = torch.zeros(2, 8)
+        for _ in range(150):
+            h = torch.tanh(h * w + 0.5).exp()
+        return torch.autograd.grad(h.sum(), w)[0]
+
+    run = Counters.plans_run
+    first = step()
+    assert Counters.plans_run == run
+    second = step()
+    assert Counters.plans_run == run + 1
+    assert torch.equal(first, second)
