@@ -249,7 +249,10 @@ def adaptive_max_pool(x: Array, out: Sizes) -> list[Array]:
     for windows_ in itertools.product(*bounds):
         at = tuple(i for i, _ in windows_)
         part = x[(slice(None), slice(None), *[slice(a, b) for _, (a, b) in windows_])]
-        best = np.argmax(part.reshape(*x.shape[:2], -1), axis=2)
+        line = part.reshape(*x.shape[:2], -1)
+        best = np.argmax(line, axis=2)
+        nan = np.isnan(line)[..., ::-1]  # of several the last one, as in PyTorch
+        best = np.where(nan.any(2), line.shape[2] - 1 - np.argmax(nan, axis=2), best)
         flat = np.zeros(best.shape, np.int64)
         for n, (_, (a, _)), place in zip(
             size, windows_, np.unravel_index(best, part.shape[2:]), strict=True

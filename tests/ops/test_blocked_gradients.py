@@ -63,3 +63,12 @@ def test_minus_nothing_stays(layer):
         got = torch.relu(x if layer is None else layer(x))
     assert got.tolist() == [[0], [0], [0]]
     assert layer is not None or torch.signbit(got).tolist() == [[True], [False], [False]]
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_the_last_nan_of_a_window_is_its_maximum(dims):
+    x = torch.zeros(8)
+    x[1] = x[6] = nan
+    x = x.reshape(1, 1, *([8], [2, 4], [2, 2, 2])[dims - 1])
+    pool = getattr(F, f"adaptive_max_pool{dims}d")
+    assert pool(x, 1, return_indices=True)[1].item() == 6
