@@ -185,7 +185,8 @@ def tiling(p: Problem, target: Target) -> Tiling:
     large = p.work >= _PACK_AHEAD
     followed = _FOLLOWED_512 if target.vector_bytes == 64 else _FOLLOWED
     in_rows = number.is_plain and p.a_unit == "k" and p.k >= followed
-    ahead_a = _packs_a(p) or (large and p.m > 1 and not in_rows and blocks_n >= 3)
+    columns = p.a_unit == "p" and not _long(p)
+    ahead_a = large and p.m > 1 and not in_rows and (blocks_n >= 3 or columns)
     ahead_b = large and blocks_m >= 3
     part = 0 if ahead_a or ahead_b else _part_of_k(p, blocks_m * blocks_n)
     block_k = _even(max(part or p.k, 1), _LONG_K, 8) if p.held.is_plain else max(part or p.k, 1)
@@ -220,11 +221,6 @@ def _streamed(p: Problem, rows: int, vectors: int, cols: int) -> Tiling:
     parts = min(-(-16 // tasks), p.k // 128) if tasks < 8 else 1
     part = _even(p.k, -(-p.k // parts), 8) if parts > 1 else 0
     return Tiling(rows, vectors, rows, block_n, 32, rows, True, True, part=part)
-
-
-def _packs_a(p: Problem) -> bool:
-    """Whether A lies by columns and is packed in a step of its own, whatever the blocks are."""
-    return p.a_unit == "p" and p.m > 1 and p.work >= _PACK_AHEAD and not _long(p)
 
 
 def _long(p: Problem) -> bool:
@@ -286,16 +282,13 @@ def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
         return block_m, block_n
     if _long(p):
         return block_m, block_n
-    ahead = _packs_a(p)
     # Enough tasks for a few dozen cores, but none below some tens of microseconds. Cores do not run at
     # one speed: of long tasks more are needed, so that all end together.
-    # A that is packed ahead is read by every task: few and tall ones read B less often.
-    least, enough = 800_000, 24 if p.work >= _LARGE and not ahead else 12
+    least, enough = 800_000, 24 if p.work >= _LARGE else 12
     while p.count * -(-p.m // block_m) * -(-p.n // block_n) < enough:
         if block_m * block_n * p.k < 2 * least or (block_m <= rows and block_n <= cols):
             break
-        # each row of A is packed by one task
-        if not ahead and p.n <= 512 and block_m > 5 * rows and p.m > p.n:
+        if p.n <= 512 and block_m > 5 * rows and p.m > p.n:  # each row of A is packed by one task
             block_m = _even(p.m, block_m // 2, rows)
             continue
         if p.k <= 128 and p.n > p.m and block_m > 5 * rows:  # mostly C is moved: by long rows

@@ -229,7 +229,7 @@ def test_relu_gradient(rng):
     np.testing.assert_allclose(c, np.where(x > 0, a @ b, 0), atol=1e-5)
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(512, 512, 4096), (64, 64, 8192), (768, 768, 4096)])
+@pytest.mark.parametrize(("m", "n", "k"), [(512, 512, 4096), (64, 64, 8192)])
 def test_a_long_product_of_columns_is_shared_out(m, n, k):
     """The gradient of a weight over many rows, whose A lies by columns: no core does most of it alone."""
     a, b, c = Mat(0, 1, m), Mat(1, n, 1), Mat(2, n, 1)
