@@ -289,9 +289,18 @@ def frombuffer(
 # pickling ---------------------------------------------------------------------------------------------
 
 
-def rebuild(cls: type, array: np.ndarray, name: str, requires_grad: bool, state: dict) -> Tensor:
+def rebuild(
+    cls: type,
+    array: np.ndarray,
+    name: str,
+    requires_grad: bool,
+    state: dict,
+    dims: tuple[int, ...] = (),
+) -> Tensor:
     """A tensor from what `__reduce_ex__` gave."""
     made = adopt_array(np.array(array, copy=True, order="C"), dt.by_name(name))
+    if dims:
+        made = made.permute(dims)  # type: ignore[attr-defined]
     out = made if cls is Tensor else wrap(made._s, made.meta, made._off, cls)
     if requires_grad:
         out._rg = True
@@ -305,7 +314,13 @@ def _reduce_ex(self: Tensor, proto: Any) -> tuple:
     state = {k: v for k, v in self.__dict__.items() if not k.startswith("_") and k != "meta"}
     if self.meta.device is META:
         return _rebuild_meta, (type(self), tuple(self.meta.shape), self.meta.dtype, self._rg)
-    array = np.ascontiguousarray(self._array()).reshape(self.meta.shape)
+    array = self._array()
+    order = sorted(range(array.ndim), key=lambda d: -array.strides[d])
+    there = array.transpose(order)
+    if array.size and not array.flags.c_contiguous and there.flags.c_contiguous:
+        dims = tuple(order.index(d) for d in range(array.ndim))  # it lies in another order
+        return rebuild, (type(self), there, self.meta.dtype.name, self._rg, state, dims)
+    array = np.ascontiguousarray(array).reshape(self.meta.shape)
     return rebuild, (type(self), array, self.meta.dtype.name, self._rg, state)
 
 

@@ -1,5 +1,7 @@
 """How results lie in memory: strides are PyTorch's, values do not depend on them."""
 
+import pickle
+
 import pytest
 
 import facula as torch
@@ -199,3 +201,14 @@ def test_turned_by_quarters():
         (h,) = torch.autograd.grad((want * torch.arange(24.0).view(want.shape)).sum(), x)
         assert torch.equal(g, h)
     assert torch.equal(torch.roll(x, 5), x.reshape(-1)[[*range(19, 24), *range(19)]].view(2, 3, 4))
+
+
+def test_pickled_tensors_lie_as_they_lay():
+    x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_()
+    y = pickle.loads(pickle.dumps(x))
+    assert y.stride() == x.stride() == (60, 1, 15, 3)
+    assert y.requires_grad and y.is_leaf and torch.equal(x, y)
+    y.pow(2).sum().backward()
+    assert torch.equal(y.grad, 2 * x)
+    t = pickle.loads(pickle.dumps(torch.arange(6).reshape(2, 3).t()))
+    assert t.stride() == (1, 3) and t.tolist() == [[0, 3], [1, 4], [2, 5]]
