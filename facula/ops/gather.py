@@ -87,6 +87,17 @@ def _scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta
     return x.plain()
 
 
+def index_and_source(g: Any, index: Any, src: Any) -> tuple[Any, Any]:
+    """With at least one dim, the source no larger than the index."""
+    if not index.ndim:
+        index = g.reshape(index, (1,))
+    if not src.ndim:
+        src = g.reshape(src, (1,))
+    if src.shape != index.shape:
+        src = g.slice(src, [0] * src.ndim, index.shape, [1] * src.ndim)
+    return index, src
+
+
 def _scatter_expand(g: Any, x: Any, index: Any, src: Any, dim: int, mode: str) -> Any:
     if not index.numel:
         return x
@@ -98,12 +109,7 @@ def _scatter_expand(g: Any, x: Any, index: Any, src: Any, dim: int, mode: str) -
     if not x.ndim:
         x1, i1, s1 = (g.reshape(v, (v.numel,)) for v in (x, index, src))
         return g.reshape(g.scatter(x1, i1, s1, 0, mode), ())
-    if not index.ndim:
-        index = g.reshape(index, (1,))
-    if not src.ndim:
-        src = g.reshape(src, (1,))
-    if src.shape != index.shape:
-        src = g.slice(src, [0] * src.ndim, index.shape, [1] * src.ndim)
+    index, src = index_and_source(g, index, src)
     return g.scatter(x, index, src, dim, mode)
 
 

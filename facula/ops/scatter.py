@@ -12,7 +12,14 @@ from facula.graph.meta import META, broadcast_shapes, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.bounds import need_along, need_in_range
-from facula.ops.gather import _scatter_infer, gather, index_add, index_copy, scatter_op
+from facula.ops.gather import (
+    _scatter_infer,
+    gather,
+    index_add,
+    index_and_source,
+    index_copy,
+    scatter_op,
+)
 from facula.ops.index import masked_by_meta, put_at, put_somewhere
 from facula.ops.pointwise import opmath
 from facula.ops.registry import TORCH, both, check_out, inplace, only_torch, to_out, zeros_as
@@ -89,12 +96,7 @@ def _reduce_expand(
             g, *[g.reshape(v, (v.numel,)) for v in (x, index, src)], 0, reduce, include_self, w
         )
         return g.cast(g.reshape(out, ()), d)
-    if not index.ndim:
-        index = g.reshape(index, (1,))
-    if not src.ndim:
-        src = g.reshape(src, (1,))
-    if src.shape != index.shape:
-        src = g.slice(src, [0] * src.ndim, index.shape, [1] * src.ndim)
+    index, src = index_and_source(g, index, src)
     return g.cast(_reduce_values(g, x, index, src, dim, reduce, include_self, w), d)
 
 
