@@ -385,6 +385,10 @@ class Graph:
         self, x: Val, shape: Sequence[int], strides: Sequence[int], offset: int = 0
     ) -> Val:
         """Any strided view of x's elements in row-major order."""
+        if x.op == "buffer_at" and not _same_strides(
+            x.shape, x.arg[0], contiguous_strides(x.shape)
+        ):
+            x = self.make("copy", x.dtype, x.shape, (x,))  # it lies in another order
         return self.make("as_strided", x.dtype, shape, (x,), (tuple(strides), offset))
 
     def pad(self, x: Val, lo: Sequence[int], hi: Sequence[int], value: Any = 0) -> Val:

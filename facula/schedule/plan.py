@@ -40,7 +40,6 @@ def _uncollected() -> Iterator[None]:
 def _build(
     key: list[Any], live: tuple[bool, ...], free: tuple[bool, ...], scalars: list[Any]
 ) -> Plan:
-    from facula.schedule.affine import Unfusable
     from facula.schedule.lower import lower
     from facula.schedule.native_plan import Builder
     from facula.schedule.reference_plan import ReferencePlan
@@ -48,9 +47,4 @@ def _build(
     low = lower(key, live, scalars)
     if config.BACKEND == "reference":
         return ReferencePlan(low)
-    try:
-        return Builder(low, free, scalars).build()
-    except Unfusable:
-        # A view of a view that no kernel of this plan can reach: such programs are rare (one random
-        # one in ten thousand), and right values late are better than none.
-        return ReferencePlan(lower(key, live, scalars))
+    return Builder(low, free, scalars).build()
