@@ -9,6 +9,8 @@ import numpy as np
 from facula.graph import dtypes as dt
 from facula.graph.meta import CPU, META
 from facula.graph.reference import decode, encode
+from facula.graph.tape import order_in_memory
+from facula.ops.apply import fills_range
 from facula.ops.create import as_array, device_of, from_numpy
 from facula.ops.registry import TORCH, both, only_method, only_torch
 from facula.ops.storage import TypedStorage, UntypedStorage
@@ -314,13 +316,12 @@ def _reduce_ex(self: Tensor, proto: Any) -> tuple:
     state = {k: v for k, v in self.__dict__.items() if not k.startswith("_") and k != "meta"}
     if self.meta.device is META:
         return _rebuild_meta, (type(self), tuple(self.meta.shape), self.meta.dtype, self._rg)
-    array = self._array()
-    order = sorted(range(array.ndim), key=lambda d: -array.strides[d])
-    there = array.transpose(order)
-    if array.size and not array.flags.c_contiguous and there.flags.c_contiguous:
-        dims = tuple(order.index(d) for d in range(array.ndim))  # it lies in another order
-        return rebuild, (type(self), there, self.meta.dtype.name, self._rg, state, dims)
-    array = np.ascontiguousarray(array).reshape(self.meta.shape)
+    m, array = self.meta, self._array()
+    if not m.contiguous and fills_range(m):
+        order = order_in_memory(m)
+        dims = tuple(map(order.index, range(m.ndim)))
+        return rebuild, (type(self), array.transpose(order), m.dtype.name, self._rg, state, dims)
+    array = np.ascontiguousarray(array).reshape(m.shape)
     return rebuild, (type(self), array, self.meta.dtype.name, self._rg, state)
 
 
