@@ -164,7 +164,6 @@ class Lanes:
         self.b = self.type("i1")
         self.let = builder.let
         self.suffix = self._suffix(kind)
-        self.isuffix = self._suffix(self.ikind)
 
     def _suffix(self, kind: str) -> str:
         short = _SUFFIX.get(kind, kind)

@@ -7,7 +7,6 @@ from typing import Any
 
 from facula.graph import dtypes as dt
 from facula.graph import reference_bag  # noqa: F401  (the meaning of the template)
-from facula.graph.blame import wrong_type
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
@@ -160,12 +159,7 @@ def embedding(
     """
     padding = _padding_row(padding_idx, weight.meta.shape[0] if weight.meta.ndim else 0)
     if weight.meta.ndim == 2:
-        try:
-            need_in_range(input, weight.meta.shape[0], "self")
-        except AttributeError:
-            if not isinstance(input, Tensor):
-                raise wrong_type(input, "Tensor") from None
-            raise
+        need_in_range(input, weight.meta.shape[0], "self")
     if max_norm is not None:
         renorm_rows(weight, input, max_norm, norm_type)
     return apply(EMBEDDING, (weight, input), (padding, bool(scale_grad_by_freq), bool(sparse)))

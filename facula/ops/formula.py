@@ -77,7 +77,8 @@ def pointwise(
 
     value(k, x, *numbers); slope(k, t, *numbers) is its derivative in x, where t is what `saves`
     says. Where passes(k, t, *numbers) does not hold the gradient is 0, whatever comes (infinity and
-    NaN are not multiplied with a slope of 0); no `slope` is one of 1. `kinds` are the dtypes it is for, `kernel` the name PyTorch's error shows.
+    NaN are not multiplied with a slope of 0); no `slope` is one of 1. `kinds` are the dtypes it is
+    for, `kernel` the name PyTorch's error shows.
     """
 
     def infer(a: Meta, *_: Any) -> Meta:

@@ -300,6 +300,3 @@ def index_copy(
     dim = wrap_dim(dim, input.meta.ndim)
     need_along(index, input.meta, dim, "copy")
     return to_out(apply(INDEX_COPY, (input, index, source), (dim, "set")), out)
-
-
-# where -----------------------------------------------------------------------------------------------

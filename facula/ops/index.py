@@ -447,6 +447,9 @@ def _check_fits(value: Tensor, view: Tensor) -> None:
         )
 
 
+# where -----------------------------------------------------------------------------------------------
+
+
 def _where_infer(c: Meta, a: Meta, b: Meta) -> Meta:
     from facula.ops.pointwise import result_type
 

@@ -21,7 +21,6 @@ def _sigmoid(g: Any, a: Any) -> Any:
     return ((-a).exp() + 1).reciprocal() if a.dtype.kind == "c" else a.sigmoid()
 
 
-# name: (expansion, derivative, saved, rule); `t` is the saved tensor, conjugated where complex
 def _nothing(n: Any, g: Tensor) -> Tensor:
     return TORCH["zeros_like"](g)
 
@@ -31,6 +30,7 @@ def _relu_backward(n: Any, g: Tensor) -> Tensor:
     return TORCH["where"](n.tensor(0) <= 0, 0.0, g)
 
 
+# name: (expansion, derivative, saved, rule); `t` is the saved tensor, conjugated where complex
 _TABLE: dict[str, tuple[Any, Any, str, str]] = {
     "exp": (lambda g, a: a.exp(), lambda n, g: g * _x(n), "out", FLOAT),
     "exp2": (lambda g, a: a.exp2(), lambda n, g: g * _x(n) * math.log(2), "out", FLOAT),
