@@ -86,6 +86,24 @@ class Sparse(Tensor):
 
     neg = negative = __neg__
 
+    def sub(self, other: Any, *, alpha: Any = 1) -> Any:
+        """Minus another tensor."""
+        return self.add(other, alpha=-alpha)
+
+    def matmul(self, other: Any) -> Any:
+        """The product with a matrix or a vector."""
+        return torch.sparse.mm(self, other) if other.dim() > 1 else self.mv(other)
+
+    def mv(self, vec: Any) -> Any:
+        """The product with a dense vector."""
+        return torch.sparse.mm(self, vec.unsqueeze(1)).squeeze(1)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return torch.sparse.mm(self.t(), other.t()).t()
+
+    mm = __matmul__ = matmul
+    __sub__ = sub
+
 
 def shaped(x: Any, values: Any, shape: Any) -> Any:
     """x, with the values and the shape that it shows."""

@@ -213,23 +213,11 @@ class CompressedTensor(Sparse):
         total = self.to_sparse_coo().add(other.to_sparse_coo(), alpha=alpha)
         return total.to_sparse(layout=self.layout, blocksize=self._blocksize())
 
-    def sub(self, other: Any, *, alpha: Any = 1) -> Any:
-        """Minus another tensor."""
-        return self.add(other, alpha=-alpha)
-
     def __rsub__(self, other: Any) -> Any:
         return other - self.to_dense()
 
     def _blocksize(self) -> Any:
         return self._grid()[3] if LAYOUTS[self._kind][1] else None
-
-    def matmul(self, other: Any) -> Any:
-        """The product with a matrix or a vector."""
-        return torch.sparse.mm(self, other) if other.dim() > 1 else self.mv(other)
-
-    def mv(self, vec: Any) -> Any:
-        """The product with a dense vector."""
-        return torch.sparse.mm(self, vec.unsqueeze(1)).squeeze(1)
 
     def mul_(self, other: Any) -> CompressedTensor:
         """Times a number, in place."""
@@ -241,14 +229,9 @@ class CompressedTensor(Sparse):
         self._val.zero_()
         return self
 
-    mm = __matmul__ = matmul
     multiply = __mul__ = __rmul__ = mul
     divide = true_divide = __truediv__ = div
     __add__ = __radd__ = add
-    __sub__ = sub
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return torch.sparse.mm(self.t(), other.t()).t()
 
     def __len__(self) -> int:
         return self.shape[0]

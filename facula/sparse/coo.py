@@ -167,26 +167,10 @@ class SparseTensor(Sparse):
         values = torch.cat([self._val, alpha * other._val])
         return made(at, values, self.shape, False).coalesce()
 
-    def sub(self, other: Any, *, alpha: Any = 1) -> Any:
-        """Minus another tensor."""
-        return self.add(other, alpha=-alpha)
-
-    def matmul(self, other: Any) -> Any:
-        """The product with a matrix or a vector."""
-        return torch.sparse.mm(self, other) if other.dim() > 1 else self.mv(other)
-
-    def mv(self, vec: Any) -> Any:
-        """The product with a dense vector."""
-        return torch.sparse.mm(self, vec.unsqueeze(1)).squeeze(1)
-
-    mm = smm = __matmul__ = matmul
+    smm = Sparse.matmul
     multiply = __mul__ = __rmul__ = mul
     divide = true_divide = __truediv__ = div
     __add__ = __radd__ = add
-    __sub__ = sub
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return torch.sparse.mm(self.t(), other.t()).t()
 
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         def part(name: str, t: Any) -> str:
