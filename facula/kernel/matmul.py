@@ -154,6 +154,8 @@ _LONG_K = 1024
 _FOLLOWED = 320  # along rows of A at least so long the micro-kernel goes without packing,
 _FOLLOWED_512 = 48  # or so long, where registers are wide and many
 _FAR = 2_000_000  # bytes of B that come from beyond the caches of a core
+_WAYS = 8  # lines of a first cache, the smallest, that may lie a multiple of this
+_PERIOD = 4096  # many bytes apart
 _SMALL = 200_000  # products of a few microseconds
 
 
@@ -232,7 +234,10 @@ def _streamed(p: Problem, rows: int, vectors: int, cols: int) -> Tiling:
     tasks = p.count * -(-p.n // block_n)
     parts = min(-(-16 // tasks), p.k // 128) if tasks < 8 else 1
     part = _even(p.k, -(-p.k // parts), 8) if parts > 1 else 0
-    return Tiling(rows, vectors, rows, block_n, 32, rows, True, True, part=part)
+    # As many rows of B at a time as stay in a first cache together, wherever they begin.
+    period = math.gcd(p.b_strides[0] * NUMBERS[p.dtype].bytes, _PERIOD)
+    block_k = _WAYS * min(2, _PERIOD // period)
+    return Tiling(rows, vectors, rows, block_n, block_k, rows, True, True, part=part)
 
 
 def _long(p: Problem) -> bool:
@@ -297,7 +302,7 @@ def _micro_tile(p: Problem, lanes: int, target: Target, in_rows: bool) -> tuple[
         if rows > 6 and p.work <= _SMALL:
             rows += rows & 1  # half as many kernels where lengths change, for a row that is wasted
     if p.m <= 2 and p.n >= registers * lanes:  # long stretches of B's rows: they come from memory
-        vectors = registers // 2 // rows
+        vectors = min(registers // 2 // rows, 8 if target.halves else registers)
     elif rows <= 6 and p.n > 2 * lanes and registers == 32 and vectors == 2:
         vectors = 4
     return max(rows, 1), vectors

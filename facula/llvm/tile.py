@@ -50,7 +50,7 @@ NUMBERS = {
     "int16": Number("int16", "i16", 2, "i16", 2),
 }
 
-_BYTES = {"float": 4, "double": 8, "half": 2, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "ptr": 8}
+BYTES = {"float": 4, "double": 8, "half": 2, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "ptr": 8}
 _MANGLED = {"float": "f32", "double": "f64", "half": "f16"}
 
 
@@ -186,10 +186,10 @@ class Emit:
         return ptr if index == 0 else self.let(f"getelementptr {ty}, ptr {ptr}, i64 {index}")
 
     def load(self, ty: str, ptr: str, elem: str | None = None) -> str:
-        return self.let(f"load {ty}, ptr {ptr}, align {_BYTES[elem or ty]}")
+        return self.let(f"load {ty}, ptr {ptr}, align {BYTES[elem or ty]}")
 
     def store(self, ty: str, value: Value, ptr: str, elem: str | None = None) -> None:
-        self.do(f"store {ty} {value}, ptr {ptr}, align {_BYTES[elem or ty]}")
+        self.do(f"store {ty} {value}, ptr {ptr}, align {BYTES[elem or ty]}")
 
     def prefetch(self, ptr: str, write: bool = True, level: int = 1) -> None:
         """Begin to bring a line that will be written (or read) into a cache; harmless for any address."""
@@ -234,7 +234,7 @@ class Emit:
         v, m = vec(n, ty), f"<{n} x i1>"
         name = f"llvm.masked.load.{mangled(n, ty)}.p0"
         self.declare(f"{v} @{name}(ptr, i32, {m}, {v})")
-        call = f"call {v} @{name}(ptr {ptr}, i32 {_BYTES[ty]}, {m} {mask}, {v} zeroinitializer)"
+        call = f"call {v} @{name}(ptr {ptr}, i32 {BYTES[ty]}, {m} {mask}, {v} zeroinitializer)"
         if self.target.has_mask or self.target.vector_bytes > 16:
             return self.let(call)
         # Without an instruction for it, masked lanes are loaded one by one: seldom, then.
@@ -252,7 +252,7 @@ class Emit:
         self.declare(f"{v} @{name}(<{n} x ptr>, i32, {m}, {v})")
         index = self.let(f"sext <{n} x i32> {places} to {wide}")
         at = self.let(f"getelementptr {ty}, ptr {ptr}, {wide} {index}")
-        of = f"<{n} x ptr> {at}, i32 {_BYTES[ty]}, {m} {mask}, {v} zeroinitializer"
+        of = f"<{n} x ptr> {at}, i32 {BYTES[ty]}, {m} {mask}, {v} zeroinitializer"
         return self.let(f"call {v} @{name}({of})")
 
     def deal(self, n: int, ty: str, value: str, ptr: str, places: str, mask: str) -> None:
@@ -262,13 +262,13 @@ class Emit:
         self.declare(f"void @{name}({v}, {at}, i32, {m})")
         index = self.let(f"sext <{n} x i32> {places} to {wide}")
         to = self.let(f"getelementptr {ty}, ptr {ptr}, {wide} {index}")
-        self.do(f"call void @{name}({v} {value}, {at} {to}, i32 {_BYTES[ty]}, {m} {mask})")
+        self.do(f"call void @{name}({v} {value}, {at} {to}, i32 {BYTES[ty]}, {m} {mask})")
 
     def masked_store(self, n: int, ty: str, value: str, ptr: str, mask: str) -> None:
         v, m = vec(n, ty), f"<{n} x i1>"
         name = f"llvm.masked.store.{mangled(n, ty)}.p0"
         self.declare(f"void @{name}({v}, ptr, i32, {m})")
-        call = f"call void @{name}({v} {value}, ptr {ptr}, i32 {_BYTES[ty]}, {m} {mask})"
+        call = f"call void @{name}({v} {value}, ptr {ptr}, i32 {BYTES[ty]}, {m} {mask})"
         if self.target.has_mask:
             self.do(call)
             return

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from facula.llvm import vmath
 from facula.llvm.build import MEMORY, REGISTER, dtype_literal
 from facula.llvm.elementwise import Values
-from facula.llvm.tile import Emit, MathHost, Number, Value, lanes, vec, zero
+from facula.llvm.tile import BYTES, Emit, MathHost, Number, Value, lanes, vec, zero
+
+_LINE = 64  # bytes that come from memory together
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,22 @@ class EpilogueWriter:
     def start_tile(self) -> None:
         """Forget what was loaded: a new piece of straight code begins."""
         self._seen = {}
+
+    def bring(self, at: tuple[Value, Value], size: tuple[int, int], wanted: str) -> None:
+        """Ask for what the epilogue of a tile reads and writes beside C, while the tile is computed."""
+        b = self.b
+        matrices = [x for x in self.operands if x.kind in ("mn", "out")]
+        if not matrices:
+            return
+        with b.when(wanted):
+            for x in matrices:
+                held = MEMORY[x.dtype] if x.dtype else self.number.stored
+                step = _LINE // BYTES[held]
+                row = b.at(x.base, b.add(b.mul(at[0], x.stride), at[1]), held)
+                for _ in range(size[0]):
+                    for j in range(0, size[1], step):
+                        b.prefetch(b.at(row, j, held), write=x.kind == "out")
+                    row = b.at(row, x.stride, held)
 
     def _fetch(self, n: int, operand: _Operand, row: Value, col: Value, mask: str | None) -> str:
         b, number = self.b, self.number

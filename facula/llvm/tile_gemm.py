@@ -318,6 +318,9 @@ class GemmWriter:
             for j in range(self.shape.vectors):
                 b.prefetch(b.at(row_of_c, j * self.lanes, self.out.stored))
             row_of_c = b.at(row_of_c, self.arg("cs_m"), self.out.stored)
+        if not self._late:
+            here = b.add(self.m0, row), b.add(self.n0, col)
+            self.epilogue.bring(here, (self.rows, self.cols), self.last)
         start = self._start(b.both(whole, b.let(f"xor i1 {self.first}, true")), c)
         acc = micro_kernel(
             *(b, self.ty, self.lanes, self.rows, self.shape.vectors),

@@ -1,5 +1,6 @@
 """Matrix products against NumPy in float64."""
 
+import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import native
 
 from facula.kernel.matmul import Extra, Mat, plan_matmul
+from facula.llvm.target import Target
 from facula.llvm.tile_dot import DotShape
 from facula.llvm.tile_epilogue import (
     ADD,
@@ -163,6 +165,41 @@ def test_rows_that_one_row_meets_are_read_in_long_stretches():
     assert isinstance(adding.kernel.shape, ReduceShape)
     assert product.args[HEADER.index("block_n")] == 4096
     assert product.ntasks == 16
+
+
+def test_narrow_panels_are_packed_by_several_tasks(rng):
+    """A stretch of k that is packed late leaves the next one, which another task packed, as it is."""
+    for m in (5, 7, 20, 21):
+        a, b = rng.standard_normal((m, 1000)), rng.standard_normal((1000, 3300))
+        check(layout(a.astype(np.float32), "t"), b.astype(np.float32), np.float32)
+
+
+WIDE = Target("x86_64-unknown-linux-gnu", "", "", 64, 32, True, True)
+
+
+@pytest.mark.parametrize("target", [WIDE, dataclasses.replace(WIDE, halves=True)])
+def test_tiles_suit_a_first_cache_and_cover_the_columns(target):
+    def tile(m, n, k, kinds):
+        a = Mat(0, k, 1) if kinds[0] == "n" else Mat(0, 1, m)
+        b = Mat(1, n, 1) if kinds[1] == "n" else Mat(1, 1, k)
+        plan = plan_matmul(m, n, k, (), a, b, Mat(2, n, 1), target=target)
+        shape = plan.steps[-1].kernel.shape
+        return shape.a_unit, shape.rows, 16 * shape.vectors
+
+    for n in (48, 64, 96, 160, 384, 1024, 1152):
+        unit, rows, cols = tile(1024, n, 1024, "nn")
+        assert unit == "rows" and rows <= 8
+        assert n % cols == 0  # each of these is a multiple of 32, 48 or 64
+        assert tile(1024, n, 1024, "tn")[2] in (32, 48, 64)
+    assert tile(1024, 48, 256, "tn")[2] == 48
+
+
+def test_rows_of_b_that_are_followed_at_once_fit_a_first_cache():
+    """Rows a multiple of 4096 bytes apart begin on the same lines of it, of which there are 8."""
+    for n, most in ((4096, 8), (2048, 8), (2304, 16)):
+        mats = Mat(0, 4096, 1), Mat(1, n, 1), Mat(2, n, 1)
+        product = plan_matmul(1, n, 4096, (), *mats).steps[0]
+        assert product.args[HEADER.index("block_k")] == most
 
 
 def test_batches(rng):
