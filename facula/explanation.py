@@ -15,8 +15,10 @@ from typing import Any
 
 from facula.graph.ir import Val
 from facula.graph.tape import LOCAL, Storage
+from facula.schedule.candidates import LEAVES, VIEWS
 from facula.schedule.codegen import Call
-from facula.schedule.fuse import LEAVES, VIEWS, Fusion, Group
+from facula.schedule.fuse import Fusion
+from facula.schedule.group import Group
 from facula.schedule.native_plan import Builder, HostStep
 from facula.tensor import Tensor
 

@@ -243,7 +243,6 @@ class Backward:
     def __init__(self, region: Region, segment: Segment, seeds: list[int], grads: list[Any],
                  tape: Any) -> None:  # fmt: skip
         self.region, self.segment = region, segment
-        self.n_seeds = len(seeds)
         number_of = {e: k for k, e in enumerate(seeds)}
         # where inputs come from: a gradient (negative), or a place among what is kept
         self.inputs: list[int] = []

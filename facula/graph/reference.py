@@ -247,10 +247,6 @@ def _shift(fn: Callable, fill_sign: bool) -> Callable[[Array, Array], Array]:
     return shift
 
 
-def _complex_abs(x: Array) -> Array:
-    return np.abs(x)
-
-
 UNARY: dict[str, Callable[[Array], Array]] = {
     "neg": np.negative, "abs": np.abs, "sign": _sign, "exp": np.exp, "exp2": np.exp2,
     "expm1": np.expm1, "log": np.log, "log2": np.log2, "log10": np.log10, "log1p": np.log1p,

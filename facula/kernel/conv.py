@@ -21,7 +21,7 @@ from facula.kernel.matmul import (
     plan_matmul,
 )
 from facula.kernel.step import Step
-from facula.kernel.written import kernel_name
+from facula.kernel.written import written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_conv import ConvShape, ConvWriter, PatchShape, write_patches
@@ -152,26 +152,6 @@ class Job:
     def field_rows(self, rows: int) -> int:
         """The rows of a phase plane, for so many output rows."""
         return -(-((rows - 1) * self.stride[0] + self.taps[0].reach) // self.stride[0])
-
-
-@dataclass(frozen=True)
-class ConvKernel:
-    """The code of a convolution."""
-
-    shape: ConvShape | PatchShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        if isinstance(self.shape, PatchShape):
-            return name, write_patches(self.shape, target, name)
-        return name, ConvWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(ConvKernel)
 
 
 @dataclass(frozen=True)
@@ -513,7 +493,15 @@ def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> Ma
     )
     cost = 2.0 * m * columns * k * -(-job.n // cut.images) * job.groups / 120 + 500
     count = tasks_m * tasks_n * -(-job.n // cut.images) * job.groups
-    steps.append(Step(_kernel(shape), args, count, room["total"] * number.compute_bytes, cost))
+    steps.append(
+        Step(
+            written_kernel(shape, ConvWriter),
+            args,
+            count,
+            room["total"] * number.compute_bytes,
+            cost,
+        )
+    )
     return MatmulPlan(steps, used * number.compute_bytes)
 
 
@@ -560,7 +548,8 @@ def _pack_patches(job: Job, cut: _Cut, cols: int, lanes: int, image: Image, x_st
     shape = PatchShape(job.dtype, cut.vectors, 2, _stride_kind(job), runs)
     total = field + share * plane + cols + 4 * lanes
     cost = 0.5 * lot * blocks
-    step = Step(_kernel(shape), args, chunks * blocks, total * number.compute_bytes, cost)
+    kernel = written_kernel(shape, write_patches)
+    step = Step(kernel, args, chunks * blocks, total * number.compute_bytes, cost)
     return step, lot
 
 
