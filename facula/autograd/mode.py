@@ -91,7 +91,15 @@ class no_grad(_Plain):
 
 
 class enable_grad(no_grad):
-    """Derivatives are recorded inside. Also a decorator."""
+    """Derivatives are recorded inside. Also a decorator.
+
+    >>> import facula as torch
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> with torch.no_grad(), torch.enable_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    True
+    """
 
     flag = True
 

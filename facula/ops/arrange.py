@@ -77,7 +77,12 @@ def tile(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
 @both("repeat_interleave")
 def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *,
                       output_size: int | None = None) -> Tensor:  # fmt: skip
-    """Elements (slices along dim) repeated one after another."""
+    """Elements (slices along dim) repeated one after another.
+
+    >>> import facula as torch
+    >>> torch.repeat_interleave(torch.tensor([1, 2]), torch.tensor([3, 1]))
+    tensor([1, 1, 1, 2])
+    """
     if repeats is None:
         return _repeated_places(input, None, output_size)
     if dim is None:
@@ -436,7 +441,14 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 @only_torch()
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
-    """Coordinates of a grid: each vector varies along a dim of its own."""
+    """Coordinates of a grid: each vector varies along a dim of its own.
+
+    >>> import facula as torch
+    >>> rows, columns = torch.meshgrid(torch.arange(2), torch.arange(3), indexing="ij")
+    >>> rows
+    tensor([[0, 0, 0],
+            [1, 1, 1]])
+    """
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     if not tensors:

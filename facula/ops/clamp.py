@@ -161,7 +161,12 @@ def _clamped(name: str, input: Tensor, min: Any, max: Any) -> Tensor:
 
 @both("clamp", "clip")
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
-    """Elements moved into [min, max]; bounds are numbers or tensors."""
+    """Elements moved into [min, max]; bounds are numbers or tensors.
+
+    >>> import facula as torch
+    >>> torch.clamp(torch.tensor([-2, 0, 5]), min=-1, max=3)
+    tensor([-1,  0,  3])
+    """
     return to_out(_clamped("clamp", input, min, max), out)
 
 

@@ -98,7 +98,12 @@ def at_least(x: Tensor, low: float) -> Tensor:
 def normalize(
     input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
 ) -> Tensor:
-    """input / max(its p-norm along dim, eps)."""
+    """input / max(its p-norm along dim, eps).
+
+    >>> import facula as torch
+    >>> torch.nn.functional.normalize(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
     return to_out(input / at_least(p_norm(input, p, dim, True), eps), out)  # type: ignore[operator]
 
 

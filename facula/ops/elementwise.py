@@ -383,7 +383,12 @@ def power(input: Any, exponent: Any) -> Any:
 
 
 def pow(self: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
-    """input ** exponent, elementwise."""
+    """input ** exponent, elementwise.
+
+    >>> import facula as torch
+    >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2)
+    tensor([1., 4., 9.])
+    """
     operands("pow", self, exponent)
     return to_out(power(self, exponent), out)
 

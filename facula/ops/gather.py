@@ -57,7 +57,14 @@ GATHER = Op(
 def gather(
     input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None
 ) -> Tensor:
-    """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims."""
+    """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims.
+
+    >>> import facula as torch
+    >>> x = torch.tensor([[1, 2], [3, 4]])
+    >>> torch.gather(x, 1, torch.tensor([[0], [1]]))
+    tensor([[1],
+            [4]])
+    """
     dim = wrap_dim(dim, input.meta.ndim)
     need_along(index, input.meta, dim, "gather")
     got = apply(GATHER, (input, index), (dim,))
@@ -208,7 +215,13 @@ INDEX_SELECT = Op(
 
 @both("index_select")
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Slices of input along dim, in the order of index."""
+    """Slices of input along dim, in the order of index.
+
+    >>> import facula as torch
+    >>> torch.index_select(torch.eye(3), 0, torch.tensor([2, 0]))
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
     check_out(out, input, index)
     dim = wrap_dim(dim, input.meta.ndim)
     need_along(index, input.meta, dim, "self")

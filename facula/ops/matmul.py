@@ -78,7 +78,13 @@ MM = Op("mm", _mm_infer, product, _mm_backward, saves="0 1")
 
 @both("mm")
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Product of two matrices: (n, m) @ (m, p)."""
+    """Product of two matrices: (n, m) @ (m, p).
+
+    >>> import facula as torch
+    >>> torch.mm(torch.eye(2), torch.tensor([[1.0], [2.0]]))
+    tensor([[1.],
+            [2.]])
+    """
     try:
         return to_out(apply(MM, (input, mat2)), out)
     except SparseOperand:
@@ -114,7 +120,12 @@ BMM = Op("bmm", _bmm_infer, product, _bmm_backward, saves="0 1")
 
 @both("bmm")
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Products of matrices in a batch: (b, n, m) @ (b, m, p)."""
+    """Products of matrices in a batch: (b, n, m) @ (b, m, p).
+
+    >>> import facula as torch
+    >>> torch.bmm(torch.ones(5, 2, 3), torch.ones(5, 3, 4)).shape
+    torch.Size([5, 2, 4])
+    """
     return to_out(apply(BMM, (input, mat2)), out)
 
 
@@ -289,7 +300,18 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
 
 @both("matmul")
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Matrix product of tensors: vectors, matrices, or batches of matrices."""
+    """Matrix product of tensors: vectors, matrices, or batches of matrices.
+
+    Shapes: (n) @ (n) -> (); (n, m) @ (m) -> (n); (..., n, m) @ (..., m, p) -> (..., n, p), with the
+    leading dims broadcast. RuntimeError where the inner sizes or the dtypes differ.
+
+    >>> import facula as torch
+    >>> a, b = torch.ones(2, 3), torch.ones(3)
+    >>> torch.matmul(a, b)
+    tensor([3., 3.])
+    >>> torch.matmul(torch.ones(5, 2, 3), torch.ones(3, 4)).shape
+    torch.Size([5, 2, 4])
+    """
     if not isinstance(other, Tensor):
         raise TypeError(
             f"matmul(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
@@ -513,6 +535,10 @@ def linear(
     """input @ weight.T + bias; weight is (out_features, in_features).
 
     Shapes: input (..., in_features) -> (..., out_features).
+
+    >>> import facula as torch
+    >>> torch.nn.functional.linear(torch.ones(1, 2), torch.eye(2), torch.tensor([0.5, 0.0]))
+    tensor([[1.5000, 1.0000]])
     """
     if out is not None:
         return to_out(linear(input, weight, bias), out)

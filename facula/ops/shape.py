@@ -375,7 +375,12 @@ def view_as(self: Tensor, other: Tensor) -> Tensor:
 
 @both("flatten")
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dims start_dim..end_dim as one."""
+    """Dims start_dim..end_dim as one.
+
+    >>> import facula as torch
+    >>> torch.flatten(torch.zeros(2, 3, 4), 1).shape
+    torch.Size([2, 12])
+    """
     shape = input.meta.shape
     if start_dim == 0 and end_dim == -1 and len(shape) > 1:
         return reshape(input, -1) if input.meta.numel else reshape(input, 0)

@@ -460,7 +460,12 @@ def _as_norm_input(t: Tensor) -> Tensor:
 @both("norm")
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Tensor | None = None,
          dtype: Any = None) -> Tensor:  # fmt: skip
-    """The p-norm of the elements, along dims; "fro" and "nuc" are matrix norms."""
+    """The p-norm of the elements, along dims; "fro" and "nuc" are matrix norms.
+
+    >>> import facula as torch
+    >>> torch.norm(torch.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
     _as_norm_input(input)
     if p == "nuc":
         if dim is None:
