@@ -414,7 +414,8 @@ def _slice(
     return x[tuple(index)]
 
 
-def _cast(x: Array, d: dtype) -> Array:
+def cast(x: Array, d: dtype) -> Array:
+    """An array as values of another dtype, as they are computed with."""
     if d.kind == "b":
         return x != 0
     if x.dtype.kind == "c" and d.kind != "c":
@@ -453,7 +454,7 @@ _SIMPLE: dict[str, Callable[[Val, list[Array]], Array]] = {
     "copy": lambda v, a: a[0],
     "where": lambda v, a: np.where(a[0], a[1], a[2]),
     "fma": lambda v, a: _fma(*a),
-    "cast": lambda v, a: _cast(a[0], v.dtype),
+    "cast": lambda v, a: cast(a[0], v.dtype),
     "const": lambda v, a: np.asarray(v.arg, compute_type(v.dtype)),
     "iota": lambda v, a: np.arange(max(v.shape, default=1) if v.shape else 1, dtype=np.int64)[: v.numel].reshape(v.shape),
     "bitcast": lambda v, a: decode(np.ascontiguousarray(encode(a[0], v.srcs[0].dtype)).reshape(-1).view(v.dtype.storage).reshape(v.shape), v.dtype),

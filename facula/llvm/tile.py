@@ -59,6 +59,7 @@ def vec(n: int, ty: str) -> str:
 
 
 def zero(ty: str) -> str:
+    """The literal 0 of a scalar type."""
     return "0.0" if ty in ("float", "double") else "0"
 
 

@@ -565,4 +565,5 @@ class BackwardWriter(AttentionWriter):
 
 @functools.cache
 def writer_of(kind: str) -> type[AttentionWriter]:
+    """The class that writes kernels of a kind."""
     return {"forward": ForwardWriter, "delta": DeltaWriter, "backward": BackwardWriter}[kind]

@@ -58,6 +58,7 @@ class ConvShape:
 
 
 def conv_arguments(n_batch: int, fused: tuple[Fused, ...]) -> list[str]:
+    """The names of a convolution's step arguments, in order."""
     names = gemm_arguments(n_batch, ())
     return [*names, *IMAGE, *epilogue_arguments(fused, n_batch)]
 

@@ -22,6 +22,7 @@ HEADER = (
 
 
 def dot_arguments(n_batch: int, fused: tuple[Fused, ...]) -> list[str]:
+    """The names of the step arguments, in order."""
     names = [*HEADER, *(f"batch{d}" for d in range(n_batch))]
     names += [f"{x}_batch{d}" for x in OPERANDS for d in range(n_batch)]
     return names + epilogue_arguments(fused, n_batch)

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from facula.llvm import vmath
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
-from facula.llvm.tile_epilogue import _relu as relu
-from facula.llvm.tile_epilogue import _relu_gradient as relu_gradient
+from facula.llvm.tile_epilogue import relu, relu_gradient
 from facula.llvm.tile_gemm import UNROLL, TaskFrame
 from facula.llvm.tile_pack import lanes_of
 

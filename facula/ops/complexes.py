@@ -11,7 +11,7 @@ from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import BOOL, FLOAT, need_tensors, opmath, sum_to, unary
 from facula.ops.registry import TORCH, both, inplace, only_torch, to_out
-from facula.ops.shape import ALIAS, _remember, give_history, make_view
+from facula.ops.shape import ALIAS, give_history, make_view, remember_view
 from facula.tensor import Tensor, view
 
 # on primitive values ------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def _shared_view(op: Op, t: Tensor, shape: tuple, strides: tuple, offset: int, d
     if LOCAL.tape.grad:
         if t._rg:
             give_history(op, t, out, ())
-        _remember(out._base, out)
+        remember_view(out._base, out)
     return out
 
 
@@ -219,6 +219,7 @@ Tensor.imag = property(imag, _set_part(imag))  # type: ignore[attr-defined]
 
 
 def conj_val(g: Any, a: Any) -> Any:
+    """The conjugate of a value of the primitive graph."""
     re, im = parts(g, a)
     return joined(g, re, -im)
 
