@@ -282,7 +282,7 @@ def _reduce(kind: str, x: Array, axes: tuple[int, ...]) -> Array:
         return np.sum(x, axis=axes, keepdims=True, dtype=wide).astype(x.dtype)
     if kind == "prod":
         return np.prod(x, axis=axes, keepdims=True, dtype=x.dtype)
-    fn = {"max": np.max, "min": np.min, "any": np.any, "all": np.all}[kind]
+    fn: Any = {"max": np.max, "min": np.min, "any": np.any, "all": np.all}[kind]
     return fn(x, axis=axes, keepdims=True)
 
 
@@ -359,14 +359,14 @@ def _take(x: Array, index: Array, axis: int, tag: Any) -> Array:
 def _gather(x: Array, index: Array, axis: int, tag: Any) -> Array:
     if x.ndim == 0:
         return np.broadcast_to(x, index.shape)
-    where = list(np.indices(index.shape, sparse=True))
+    where: list[Any] = list(np.indices(index.shape, sparse=True))
     where[axis] = checked(index, x.shape[axis], tag)
     return x[tuple(where)]
 
 
 def _put(x: Array, index: Array, src: Array, axis: int, mode: str, tag: Any) -> Array:
     out = x.copy()
-    where = (slice(None),) * axis + (checked(index, x.shape[axis], tag),)
+    where: Any = (slice(None),) * axis + (checked(index, x.shape[axis], tag),)
     if mode == "set":
         out[where] = src
     else:
@@ -378,7 +378,7 @@ def _scatter(x: Array, index: Array, src: Array, axis: int, mode: str, tag: Any)
     out = x.copy()
     if x.ndim == 0:
         out, src, index = out.reshape(1), src.reshape(1), index.reshape(1)
-    where = list(np.indices(index.shape, sparse=True))
+    where: list[Any] = list(np.indices(index.shape, sparse=True))
     where[axis] = checked(index, out.shape[axis], tag)
     src = src[tuple(slice(n) for n in index.shape)]
     if mode == "set":

@@ -401,7 +401,7 @@ class Emit:
         after = self.block
         following = self.let(f"add nsw i64 {i}, {step}")
         self.do(f"br label %{tag}.head")
-        phis = [("i64", i, lo, following)]
+        phis: list[tuple[str, str, Value, Value]] = [("i64", i, lo, following)]
         phis += [
             (ty, name, init, new)
             for (ty, init), name, new in zip(carried, names, open_loop.next, strict=True)

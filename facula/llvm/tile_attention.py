@@ -473,8 +473,8 @@ class BackwardWriter(AttentionWriter):
         self.place_block(q0, k0, keys)
         self.score_block(kv[0], arg("k_t"), keys, self.packed_q, self.p, True)
         self.score_block(kv[1], arg("v_t"), keys, self.packed_do, self.ds, False)
-        for j in range(self.shape.vectors):
-            self._differentiate(j)
+        for register in range(self.shape.vectors):
+            self._differentiate(register)
         self._add_keys(self.dv, self.p, do, arg("dout_t"), keys, count)
         self._add_keys(self.dk, self.ds, q, arg("q_t"), keys, count)
         dq = self.row(self.base("dq", batch, head), "dq", q0)

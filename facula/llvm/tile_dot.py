@@ -96,7 +96,7 @@ class DotWriter:
         v, count = vec(n, ty), shape.rows * shape.cols
         whole = b.mul(b.div(self.arg("k"), n), n)
         with b.loop(0, whole, n, [(v, "zeroinitializer")] * count) as k:
-            k.next = self._products(k.vars, a_rows, b_rows, k.i, None)
+            k.next = [*self._products(k.vars, a_rows, b_rows, k.i, None)]
         acc = k.vars
         with b.choose(b.test("slt", whole, self.arg("k"))) as way:
             with way.yes:
