@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from facula.llvm import vmath
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
-from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_pack import lanes_of, pack, sums
+from facula.llvm.tile_task import TaskFrame
 
 _NAMES = ("q", "k", "v", "out", "lse", "mask")
 FORWARD = (

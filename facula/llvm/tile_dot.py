@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_gemm import OPERANDS, TaskFrame
+from facula.llvm.tile_gemm import OPERANDS
 from facula.llvm.tile_pack import lanes_of, sums
+from facula.llvm.tile_task import TaskFrame
 
 HEADER = (
     *("a", "a_off", "b", "b_off", "c", "c_off", "m", "n", "k"),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import Emit, Value, splat_text, vec
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 ARGUMENTS = (
     *("x", "x_off", "y", "y_off", "places", "places_off", "x_a", "x_i", "x_b"),
@@ -77,11 +77,11 @@ class SortWriter:
     def write(self) -> str:
         b, arg = self.b, self.arg
         arg.load_all()
-        self.x = b.at(b.buffer(arg("x")), arg("x_off"), self.ty)
+        self.x = arg.base("x", self.ty)
         if self.shape.values:
-            self.y = b.at(b.buffer(arg("y")), arg("y_off"), self.ty)
+            self.y = arg.base("y", self.ty)
         if self.shape.places:
-            self.places = b.at(b.buffer(arg("places")), arg("places_off"), "i64")
+            self.places = arg.base("places", "i64")
         self.counts = "%scratch"
         self.room = arg("room")
         self.one = b.at("%scratch", (1 << DIGIT) // 2, "i64")  # counts are 32 bits
