@@ -94,6 +94,11 @@ def at_least(x: Tensor, low: float) -> Tensor:
     )
 
 
+def raised(x: Tensor, low: float) -> Tensor:
+    """max(x, low), where the bound counts for the value but not for the gradient."""
+    return TORCH["where"](x < low, x - x.detach() + low, x)  # type: ignore[operator]
+
+
 @functional("normalize")
 def normalize(
     input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
@@ -124,9 +129,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     x1, x2 = (x.to(d).expand(shape) for x in (x1, x2))  # type: ignore[attr-defined]
     unit = []
     for x in (x1, x2):
-        norm = p_norm(x, 2, dim, True)
-        # the bound counts for the value but not for the gradient
-        unit.append(x / (norm + (at_least(norm, eps) - norm).detach()))
+        unit.append(x / raised(p_norm(x, 2, dim, True), eps))  # type: ignore[operator]
     return (unit[0] * unit[1]).sum(dim)
 
 

@@ -267,7 +267,7 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
         )
     if na == 2 and nb == 2:
         inst = MM.insts.get(((a.meta, b.meta), ()))
-        return apply(MM, (a, b)) if inst is None or not inst.fast else record(MM, inst, (a, b))
+        return apply(MM, (a, b)) if inst is None or not inst.reads else record(MM, inst, (a, b))
     if na == 1 and nb == 1:
         return dot(a, b)
     if nb == 1 and na == 2:

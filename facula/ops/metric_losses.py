@@ -15,7 +15,7 @@ from facula.graph.dtypes import promote_types
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
-from facula.ops.distances import at_least, pairwise_distance
+from facula.ops.distances import at_least, pairwise_distance, raised
 from facula.ops.formula import TENSORS
 from facula.ops.losses import CODES, elementwise_loss, reduce_tensor
 from facula.ops.nn_ops import check_reduction, legacy_reduction
@@ -191,8 +191,7 @@ def gaussian_nll_loss(
         ):
             raise ValueError("var is of incorrect size")
     check_reduction_word(reduction)
-    # the bound counts for the value but not for the gradient
-    var = var + (at_least(var, eps) - var).detach()
+    var = raised(var, eps)
     loss = 0.5 * (var.log() + (input - target) ** 2 / var)  # type: ignore[attr-defined, operator]
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
@@ -214,7 +213,7 @@ def check_reduction_word(reduction: str) -> None:
 
 
 def _hinge(k: Any, x: Any, t: Any, margin: Any) -> Any:
-    far, zero = (margin - x).relu(), x * 0.0
+    far, zero = (margin - x).relu(), k.like(x, 0.0)
     return k.where(_is(t, 1.0), zero, far) + k.where(_is(t, -1.0), zero, x)
 
 

@@ -187,7 +187,7 @@ def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
 
     def record(a: Tensor) -> Tensor:
         inst = insts.get(((a.meta,), ()))
-        if inst is None or not inst.fast:
+        if inst is None or not inst.reads:
             return apply(op, (a,))
         write = inst.record
         return record_inst(op, inst, (a,)) if write is None else write((a,), ())
@@ -450,7 +450,7 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
         params = (number_type(x), left)
         out = apply(number_op, (t,), params, (x,))
         inst = number_op.insts.get(((t.meta,), params))
-        if inst is not None and inst.fast and (kind is float or kind is int):
+        if inst is not None and inst.reads and (kind is float or kind is int):
             number_op.remember(t.meta, kind, inst)
         return out
 

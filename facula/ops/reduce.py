@@ -195,21 +195,31 @@ def _extreme_expand(kind: str) -> Any:
 
 
 def extreme_backward(n: Any, g: Tensor) -> Tensor:
-    """Shared evenly among equal extremes."""
+    """Shared evenly among equal extremes; where the extreme is NaN, none equals it: NaN."""
     x, y = n.tensor(0), n.tensor(1)
     m = n.inst.ins[0]
     dims, keepdim = n.params
     g, y = expand_back(g, m, dims, keepdim), expand_back(y, m, dims, keepdim)
-    mask = ((x == y) | ((x != x) & (y != y))).to(g.meta.dtype)
+    return _shared(g, x == y, dims)
+
+
+def _shared(g: Tensor, mask: Tensor, dims: tuple) -> Tensor:
+    mask = mask.to(g.meta.dtype)
     return g * mask / mask.sum(dims, keepdim=True)
+
+
+def _extreme_of_all_backward(n: Any, g: Tensor) -> Tensor:
+    """Shared evenly among equal extremes, of which NaN is one."""
+    x, y = n.tensor(0), n.tensor(1)
+    return _shared(g, (x == y) | ((x != x) & (y != y)), n.params[0])
 
 
 AMAX = Op("amax", _extreme_infer("amax"), _extreme_expand("max"), extreme_backward, saves="0 out")
 AMIN = Op("amin", _extreme_infer("amin"), _extreme_expand("min"), extreme_backward, saves="0 out")
-MAX_ALL = Op("max", _extreme_infer("max"), _extreme_expand("max"), extreme_backward, saves="0 out",
-             grad_name="MaxBackward1")  # fmt: skip
-MIN_ALL = Op("min", _extreme_infer("min"), _extreme_expand("min"), extreme_backward, saves="0 out",
-             grad_name="MinBackward1")  # fmt: skip
+MAX_ALL = Op("max", _extreme_infer("max"), _extreme_expand("max"), _extreme_of_all_backward,
+             saves="0 out", grad_name="MaxBackward1")  # fmt: skip
+MIN_ALL = Op("min", _extreme_infer("min"), _extreme_expand("min"), _extreme_of_all_backward,
+             saves="0 out", grad_name="MinBackward1")  # fmt: skip
 
 
 @both("amax")
