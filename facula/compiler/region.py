@@ -188,6 +188,7 @@ class Region:
 
 
 def leaf_buffers(tape: Any) -> list[tuple[int, tuple[Any, Meta]]]:
+    """Of each leaf its entry, with its buffer and its geometry."""
     text = [r for r in read_tape(tape.key) if r.inst.op is LEAF]
     return [(r.first, (buf, r.metas[0])) for r, buf in zip(text, tape.leaves, strict=True)]
 

@@ -149,9 +149,7 @@ def as_iterated(ins: Sequence[Meta], out: Meta) -> Meta:
     return out if made.contiguous else made
 
 
-def _lies_inside(
-    a: int, b: int, all_strides: Sequence[Sequence[int]], shape: Sequence[int]
-) -> int:
+def _lies_inside(a: int, b: int, all_strides: Sequence[Sequence[int]], shape: Sequence[int]) -> int:
     """1 where dim a has to lie inside of dim b, -1 where not, 0 where no operand says."""
     for strides in all_strides:
         sa, sb = strides[a], strides[b]

@@ -382,6 +382,7 @@ def _by_winograd(conv: Conv, c: int, m: int, out: tuple[int, int]) -> bool:
 
 
 def triple(image: Image) -> tuple[int, int, tuple[int, int, int]]:
+    """An image as (slot, offset, strides)."""
     return image.slot, image.offset, image.strides
 
 

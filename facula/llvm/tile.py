@@ -59,6 +59,7 @@ def vec(n: int, ty: str) -> str:
 
 
 def zero(ty: str) -> str:
+    """The literal 0 of a scalar type."""
     return "0.0" if ty in ("float", "double") else "0"
 
 
@@ -410,7 +411,7 @@ class Emit:
         after = self.block
         following = self.let(f"add nsw i64 {i}, {step}")
         self.do(f"br label %{tag}.head")
-        phis = [("i64", i, lo, following)]
+        phis: list[tuple[str, str, Value, Value]] = [("i64", i, lo, following)]
         phis += [
             (ty, name, init, new)
             for (ty, init), name, new in zip(carried, names, open_loop.next, strict=True)

@@ -18,7 +18,7 @@ from facula.ops.apply import apply
 from facula.ops.joining import check_elements
 from facula.ops.pointwise import sum_to
 from facula.ops.registry import TORCH, both, only_method, only_torch, to_out, zeros_as
-from facula.ops.shape import _view_op, known_view, make_view, sizes_of
+from facula.ops.shape import known_view, make_view, sizes_of, view_op
 from facula.ops.without_values import on_meta
 from facula.tensor import Tensor, adopt_array
 
@@ -570,7 +570,7 @@ def _unfold_backward(n: Any, g: Tensor) -> Tensor:
     return index_add(zeros, dim, window_places(count, size, step, g.meta.device), flat)
 
 
-UNFOLD = _view_op("unfold", _unfold_backward, "UnfoldBackward0")
+UNFOLD = view_op("unfold", _unfold_backward, "UnfoldBackward0")
 
 
 @only_method("unfold")

@@ -256,9 +256,9 @@ def _check_sizes(q: Meta, k: Meta, v: Meta, mask: Meta | None) -> None:
 
 
 def _c(m: Meta) -> str:
-    from facula.ops.matmul import _c_name
+    from facula.ops.matmul import c_name
 
-    return _c_name(m.dtype)
+    return c_name(m.dtype)
 
 
 def scaled_dot_product_attention(

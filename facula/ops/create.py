@@ -325,10 +325,10 @@ def as_array(data: Any, asked: Dtype | None) -> tuple[np.ndarray, Dtype]:
 
 
 def _converted(array: np.ndarray, d: Dtype, asked: Dtype) -> np.ndarray:
-    from facula.graph.reference import _cast, compute_type
+    from facula.graph.reference import cast, compute_type
 
     with np.errstate(all="ignore"):
-        return encode(np.asarray(_cast(np.asarray(array), asked), compute_type(asked)), asked)
+        return encode(np.asarray(cast(np.asarray(array), asked), compute_type(asked)), asked)
 
 
 @only_torch()

@@ -127,9 +127,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         )
     shape = broadcast_shapes(x1.meta.shape, x2.meta.shape)
     x1, x2 = (x.to(d).expand(shape) for x in (x1, x2))  # type: ignore[attr-defined]
-    unit = []
-    for x in (x1, x2):
-        unit.append(x / raised(p_norm(x, 2, dim, True), eps))  # type: ignore[operator]
+    unit = [x / raised(p_norm(x, 2, dim, True), eps) for x in (x1, x2)]  # type: ignore[operator]
     return (unit[0] * unit[1]).sum(dim)
 
 

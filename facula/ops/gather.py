@@ -73,7 +73,8 @@ def gather(
     return to_out(got, out)
 
 
-def _scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
+def scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
+    """The geometry of a scatter's result; raises where dtypes or sizes do not go together."""
     if index.dtype not in (dt.int64, dt.int32) and index.numel:
         raise RuntimeError("scatter(): Expected dtype int32/int64 for index")
     if src.dtype is not x.dtype:
@@ -144,7 +145,7 @@ def _scatter_backward(n: Any, g: Tensor) -> tuple:
 
 SCATTER = Op(
     "scatter",
-    _scatter_infer,
+    scatter_infer,
     _scatter_expand,
     _scatter_backward,
     saves="1",
@@ -153,7 +154,7 @@ SCATTER = Op(
 )
 SCATTER_ADD = Op(
     "scatter_add",
-    _scatter_infer,
+    scatter_infer,
     _scatter_expand,
     _scatter_backward,
     saves="1",

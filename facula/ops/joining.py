@@ -12,7 +12,7 @@ from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.registry import TORCH, both
-from facula.ops.shape import _narrowed, select, sizes_of
+from facula.ops.shape import narrowed, select, sizes_of
 from facula.tensor import Tensor, adopt_array
 
 # joining ----------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ def _cat_backward(n: Any, g: Tensor) -> tuple:
         size = m.shape[dim]
         part = None
         if n.needs(i):
-            part = _narrowed(g, dim, start, size, 1)
+            part = narrowed(g, dim, start, size, 1)
             part = part if m.dtype is g.meta.dtype else part.to(m.dtype)  # type: ignore[attr-defined]
         parts.append(part)
         start += size

@@ -27,7 +27,7 @@ def same_dtype(name: str, *metas: Meta) -> dtype:
     for m in metas[1:]:
         if m.dtype is not d:
             raise RuntimeError(
-                f"expected m1 and m2 to have the same dtype, but got: {_c_name(d)} != {_c_name(m.dtype)}"
+                f"expected m1 and m2 to have the same dtype, but got: {c_name(d)} != {c_name(m.dtype)}"
             )
     return d
 
@@ -37,7 +37,8 @@ _C = {"float32": "float", "float64": "double", "int64": "long int", "int32": "in
       "complex64": "c10::complex<float>", "complex128": "c10::complex<double>"}  # fmt: skip
 
 
-def _c_name(d: dtype) -> str:
+def c_name(d: dtype) -> str:
+    """A dtype's name in PyTorch's C++ code, as its messages have it."""
     return _C.get(d.name, d.name)
 
 

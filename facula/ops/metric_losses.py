@@ -87,7 +87,7 @@ def kl_div(
 
 
 def _torch_kl_div(
-    input: Tensor, target: Tensor, reduction: int = 1, *, log_target: bool = False
+    input: Tensor, target: Tensor, reduction: int = 0, *, log_target: bool = False
 ) -> Tensor:
     """`nn.functional.kl_div`; reduction 0 none, 1 mean, 2 sum."""
     return _kl_div(input, target, _word(reduction), log_target)
@@ -550,20 +550,22 @@ def ctc_loss(
 
 
 # names under torch: reduction is a number there --------------------------------------------------
+#
+# and is 0 if left out: PyTorch's argument parser reads the default `Mean` of their declarations so.
 
 
-def _hinge_torch(input: Tensor, target: Tensor, margin: float = 1.0, reduction: Any = 1) -> Tensor:
+def _hinge_torch(input: Tensor, target: Tensor, margin: float = 1.0, reduction: Any = 0) -> Tensor:
     return hinge_loss(input, target, margin, _word(reduction))
 
 
 def _ranking_torch(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 1
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 0
 ) -> Tensor:
     return ranking_loss(input1, input2, target, margin, _word(reduction))
 
 
 def _cosine_torch(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 1
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 0
 ) -> Tensor:
     return cosine_loss(input1, input2, target, margin, _word(reduction))
 
@@ -576,7 +578,7 @@ def _triplet_torch(
     p: float = 2,
     eps: float = 1e-6,
     swap: bool = False,
-    reduction: Any = 1,
+    reduction: Any = 0,
 ) -> Tensor:
     return _triplet(anchor, positive, negative, margin, p, eps, swap, _word(reduction))
 
@@ -587,7 +589,7 @@ def _ctc_torch(
     input_lengths: Any,
     target_lengths: Any,
     blank: int = 0,
-    reduction: Any = 1,
+    reduction: Any = 0,
     zero_infinity: bool = False,
 ) -> Tensor:
     return ctc_loss_of(

@@ -63,7 +63,9 @@ def _written(
     if marks:
         say("mark(tape, tape.n)")
     say("s = new(Storage)")
-    say("s.tape, s.i, s.buf, s.meta, s.version, s.pin = tape, tape.n, None, natural, tape.born, None")
+    say(
+        "s.tape, s.i, s.buf, s.meta, s.version, s.pin = tape, tape.n, None, natural, tape.born, None"
+    )
     say("tape.n += 1")
     say("tape.values.append(s)")
     say("tape.budget -= nbytes")

@@ -194,7 +194,7 @@ def _extreme_expand(kind: str) -> Any:
     return expand
 
 
-def _extreme_backward(n: Any, g: Tensor) -> Tensor:
+def extreme_backward(n: Any, g: Tensor) -> Tensor:
     """Shared evenly among equal extremes; where the extreme is NaN, none equals it: NaN."""
     x, y = n.tensor(0), n.tensor(1)
     m = n.inst.ins[0]
@@ -214,8 +214,8 @@ def _extreme_of_all_backward(n: Any, g: Tensor) -> Tensor:
     return _shared(g, (x == y) | ((x != x) & (y != y)), n.params[0])
 
 
-AMAX = Op("amax", _extreme_infer("amax"), _extreme_expand("max"), _extreme_backward, saves="0 out")
-AMIN = Op("amin", _extreme_infer("amin"), _extreme_expand("min"), _extreme_backward, saves="0 out")
+AMAX = Op("amax", _extreme_infer("amax"), _extreme_expand("max"), extreme_backward, saves="0 out")
+AMIN = Op("amin", _extreme_infer("amin"), _extreme_expand("min"), extreme_backward, saves="0 out")
 MAX_ALL = Op("max", _extreme_infer("max"), _extreme_expand("max"), _extreme_of_all_backward,
              saves="0 out", grad_name="MaxBackward1")  # fmt: skip
 MIN_ALL = Op("min", _extreme_infer("min"), _extreme_expand("min"), _extreme_of_all_backward,

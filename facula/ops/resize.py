@@ -313,6 +313,7 @@ def resize_to(
     align: bool,
     antialias: bool,
 ) -> Tensor:
+    """Images of the sizes `out`, by the kind of interpolation."""
     shape = tuple(input.meta.shape)
     if min(out) < 1 or not all(shape[1:]):
         raise RuntimeError(

@@ -7,7 +7,7 @@ from typing import Any
 from facula.graph.blame import wrong_type
 from facula.graph.meta import wrap_dim
 from facula.ops.registry import TORCH, both
-from facula.ops.shape import SPLIT_PART, SPLIT_SIZES, _narrowed, unbound
+from facula.ops.shape import SPLIT_PART, SPLIT_SIZES, narrowed, unbound
 from facula.tensor import Tensor
 
 
@@ -40,7 +40,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         op = SPLIT_SIZES
     parts, start = [], 0
     for size in sizes:
-        parts.append(_narrowed(tensor, d, start, size, 1, op))
+        parts.append(narrowed(tensor, d, start, size, 1, op))
         parts[-1]._made = "multi"
         start += size
     return tuple(parts)

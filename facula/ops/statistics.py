@@ -15,9 +15,9 @@ from facula.ops.elementwise import conj_of
 from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.reduce import (
     SUM,
-    _extreme_backward,
     dims_of,
     expand_back,
+    extreme_backward,
     reduced,
     reduction,
     return_type,
@@ -338,7 +338,7 @@ class _OneOf:
 
 
 def _aminmax_backward(n: Any, lo: Tensor, hi: Tensor) -> Tensor:
-    return _extreme_backward(_OneOf(n, 0), lo) + _extreme_backward(_OneOf(n, 1), hi)
+    return extreme_backward(_OneOf(n, 0), lo) + extreme_backward(_OneOf(n, 1), hi)
 
 
 AMINMAX = Op("aminmax", _aminmax_infer, _aminmax_expand, _aminmax_backward, saves="0 out0 out1")
