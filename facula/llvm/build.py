@@ -26,6 +26,12 @@ MEMORY = REGISTER | {"bool": "i8"}
 _SUFFIX = {"half": "f16", "float": "f32", "double": "f64"}
 
 
+def suffix(n: int, kind: str) -> str:
+    """How names of intrinsics call n lanes of a scalar type (n=0: the scalar)."""
+    short = _SUFFIX.get(kind, kind)
+    return f"v{n}{short}" if n else short
+
+
 class Builder:
     """The text of one module with one kernel function; `block` is the block being written."""
 
@@ -163,11 +169,7 @@ class Lanes:
         self.i = self.type(self.ikind)
         self.b = self.type("i1")
         self.let = builder.let
-        self.suffix = self._suffix(kind)
-
-    def _suffix(self, kind: str) -> str:
-        short = _SUFFIX.get(kind, kind)
-        return f"v{self.n}{short}" if self.n else short
+        self.suffix = suffix(n, kind)
 
     def type(self, kind: str) -> str:
         """The type of these lanes of scalar type `kind`."""
@@ -280,10 +282,6 @@ class Lanes:
     def iselect(self, condition: str, x: str, y: str) -> str:
         return self.let(f"select {self.b} {condition}, {self.i} {x}, {self.i} {y}")
 
-    def to_int(self, x: str) -> str:
-        """Truncate; the argument must be in range."""
-        return self.let(f"fptosi {self.f} {x} to {self.i}")
-
     def to_float(self, x: str) -> str:
         return self.let(f"sitofp {self.i} {x} to {self.f}")
 
@@ -291,15 +289,19 @@ class Lanes:
         """and, or, xor of truth values."""
         return self.let(f"{op} {self.b} {x}, {y}")
 
+    def any(self, truth: str) -> str:
+        """Whether a truth value holds in some lane, as an i1."""
+        if not self.n:
+            return truth
+        full = f"llvm.vector.reduce.or.v{self.n}i1"
+        return self.let(self.builder.intrinsic(full, "i1", [(self.b, truth)]))
+
     def where(self, rare: str, usual: str, other: Callable[[], str]) -> str:
         """`usual`, and in lanes where `rare` holds what `other` writes, run if there are any.
 
         Lane by lane, so that a lane's value does not depend on its neighbours.
         """
-        builder, some = self.builder, rare
-        if self.n:
-            full = f"llvm.vector.reduce.or.v{self.n}i1"
-            some = self.let(builder.intrinsic(full, "i1", [(self.b, rare)]))
+        builder, some = self.builder, self.any(rare)
         cold, done, before = builder.label("cold"), builder.label("done"), builder.block
         builder.do(f"br i1 {some}, label %{cold}, label %{done}")
         builder.begin(cold)

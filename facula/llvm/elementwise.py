@@ -369,9 +369,7 @@ def _integer_pow(v: Lanes, dtype: str, x: str, y: str) -> str:
     builder.do(f"{base2} = mul {v.f} {base}, {base}")
     builder.do(f"{left2} = lshr {v.f} {left}, {one}")
     more = v.icmp("ne", left2, zero)
-    if v.n:
-        name = f"llvm.vector.reduce.or.v{v.n}i1"
-        more = v.let(builder.intrinsic(name, "i1", [(v.b, more)]))
+    more = v.any(more)
     builder.do(f"br i1 {more}, label %{head}, label %{done}")
     builder.begin(done)
     odd = v.icmp("ne", v.integer("and", y, one), zero)

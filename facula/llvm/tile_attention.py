@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from facula.llvm import vmath, vmath_log
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
-from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_pack import lanes_of, pack, sums
+from facula.llvm.tile_task import TaskFrame
 
 _NAMES = ("q", "k", "v", "out", "lse", "mask")
 FORWARD = (
@@ -473,8 +473,8 @@ class BackwardWriter(AttentionWriter):
         self.place_block(q0, k0, keys)
         self.score_block(kv[0], arg("k_t"), keys, self.packed_q, self.p, True)
         self.score_block(kv[1], arg("v_t"), keys, self.packed_do, self.ds, False)
-        for j in range(self.shape.vectors):
-            self._differentiate(j)
+        for register in range(self.shape.vectors):
+            self._differentiate(register)
         self._add_keys(self.dv, self.p, do, arg("dout_t"), keys, count)
         self._add_keys(self.dk, self.ds, q, arg("q_t"), keys, count)
         dq = self.row(self.base("dq", batch, head), "dq", q0)
@@ -565,4 +565,5 @@ class BackwardWriter(AttentionWriter):
 
 @functools.cache
 def writer_of(kind: str) -> type[AttentionWriter]:
+    """The class that writes kernels of a kind."""
     return {"forward": ForwardWriter, "delta": DeltaWriter, "backward": BackwardWriter}[kind]
