@@ -165,10 +165,11 @@ def narrowed(v: Lanes, x: str) -> tuple[str, str]:
         odd = f"shufflevector <16 x i1> {odd_low}, <16 x i1> {odd_high}, <32 x i32> <{order}>"
         return _joined(short, [low, high]), v.let(odd)
     name = "llvm.x86.avx512bf16.cvtneps2bf16.512"
-    short = v.let(v.builder.intrinsic(name, "<16 x bfloat>", [(v.f, x)]))
-    name, odd = "llvm.x86.avx512.fpclass.ps.512", str(0x01 | 0x80 | 0x20)
-    rare = v.let(v.builder.intrinsic(name, v.b, [(v.f, x), ("i32", odd)]))
-    return v.let(f"bitcast <16 x bfloat> {short} to <16 x i16>"), rare
+    rounded = v.let(v.builder.intrinsic(name, "<16 x bfloat>", [(v.f, x)]))
+    classes = str(0x01 | 0x80 | 0x20)  # both kinds of NaN, denormal
+    name = "llvm.x86.avx512.fpclass.ps.512"
+    rare = v.let(v.builder.intrinsic(name, v.b, [(v.f, x), ("i32", classes)]))
+    return v.let(f"bitcast <16 x bfloat> {rounded} to <16 x i16>"), rare
 
 
 def root_and_rest(v: Lanes, x: str) -> tuple[str, str]:

@@ -64,7 +64,7 @@ def test_softmax_of_doubles():
 @native
 @pytest.mark.parametrize("start", [0x00000000, 0x007F0000, 0x3F7F0000, 0x7F7F0000, 0x80000000])
 def test_bfloat16_is_rounded_to_even(start):
-    """Denormals, numbers, what rounds to infinity: 65 between every two, among them the ties."""
+    """Denormals, numbers, what rounds to infinity; ties, and the numbers beside them."""
     bits = start + np.arange(0, 0x20000, 0x400, dtype=np.uint32)
     bits = np.sort(np.concatenate([bits, bits + 1, bits - (bits > start)]))
     x = bits.view(np.float32)
