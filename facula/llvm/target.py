@@ -36,3 +36,13 @@ class Target:
             width, registers, fma, mask = 16, 16, False, False
         name = llvm.get_host_cpu_name()
         return Target(triple, name, features.flatten(), width, registers, fma, mask)
+
+    @property
+    def has_avx512(self) -> bool:
+        """Whether there are the instructions of `estimate`."""
+        return self.has_mask and self.triple.startswith("x86_64")
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether an instruction rounds vectors to bfloat16."""
+        return self.has_avx512 and "+avx512bf16" in self.features.split(",")
