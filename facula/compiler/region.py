@@ -188,6 +188,7 @@ class Region:
 
 
 def leaf_buffers(tape: Any) -> list[tuple[int, tuple[Any, Meta]]]:
+    """Of each leaf its entry, with its buffer and its geometry."""
     text = [r for r in read_tape(tape.key) if r.inst.op is LEAF]
     return [(r.first, (buf, r.metas[0])) for r, buf in zip(text, tape.leaves, strict=True)]
 
@@ -244,7 +245,6 @@ class Backward:
     def __init__(self, region: Region, segment: Segment, seeds: list[int], grads: list[Any],
                  tape: Any) -> None:  # fmt: skip
         self.region, self.segment = region, segment
-        self.n_seeds = len(seeds)
         number_of = {e: k for k, e in enumerate(seeds)}
         # where inputs come from: a gradient (negative), or a place among what is kept
         self.inputs: list[int] = []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 from facula.kernel.matmul import MatmulPlan, extra_arguments, kernel_of
 from facula.kernel.step import Step
-from facula.kernel.written import kernel_name
+from facula.kernel.written import written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile_epilogue import Fused
 from facula.llvm.tile_gemm import ReduceShape
@@ -21,38 +20,12 @@ from facula.llvm.tile_winograd_turn import TurnShape, TurnWriter
 from facula.llvm.tile_winograd_weight import WeightProductShape, WeightProductWriter
 
 Placed = tuple[int, int, tuple[int, int, int]]  # (slot, offset, strides of images, channels, rows)
-_TURNED = (
-    1_000_000  # turned numbers of an operand that are kept at a time; images take turns beyond
-)
+# turned numbers of an operand that are kept at a time; images take turns beyond
+_TURNED = 1_000_000
 _TILES = 64  # of a task
 _MOST_ROWS = {32: 12, 16: 5}  # of a register tile whose rows lie apart, and side by side
 _PRODUCT_ROWS = {32: (14, 2), 16: (6, 2)}
 _CHANNELS = 64  # channels, and result channels, of a task of the weight's gradient
-
-
-@dataclass(frozen=True)
-class WinogradKernel:
-    """The code of the convolution, of turning its operands, or of its weight's gradient."""
-
-    shape: TurnShape | TurnWeightShape | ProductShape | WeightProductShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        match self.shape:
-            case TurnShape():
-                return name, TurnWriter(self.shape, target, name).write()
-            case ProductShape():
-                return name, ProductWriter(self.shape, target, name).write()
-            case TurnWeightShape():
-                return name, write_turn_weights(self.shape, target, name)
-        return name, WeightProductWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(WinogradKernel)
 
 
 def pays(n: int, c: int, m: int, out: tuple[int, int]) -> bool:
@@ -116,7 +89,8 @@ def turn_images(
     args += [slot, room.offset, room.row, room.plane]
     scratch = 4 * (4 * block + halo) * pitch * lanes
     cost = 80.0 * n * tiles[0] * tiles[1] * blocks_c
-    return Step(_kernel(TurnShape(gradient)), args, n * blocks_h * blocks_c, scratch, cost)
+    kernel = written_kernel(TurnShape(gradient), TurnWriter)
+    return Step(kernel, args, n * blocks_h * blocks_c, scratch, cost)
 
 
 def plan_weight_gradient(
@@ -149,7 +123,7 @@ def plan_weight_gradient(
     row = -(-block_m // (vectors * lanes)) * vectors * lanes
     plane = _plane(-(-block_c // rows) * rows * row)
     total = 36 * plane + (9 * block_c + lanes) * lanes
-    kernel = _kernel(WeightProductShape(rows, vectors))
+    kernel = written_kernel(WeightProductShape(rows, vectors), WeightProductWriter)
     steps: list[Step] = []
     done = 0
     for first in range(0, n, images):
@@ -222,7 +196,8 @@ def plan_winograd(
         u_row = tasks_m * cols
         u_plane = _plane(c * u_row)
         args = [*weight, m, c, slot, end, u_row, u_plane]
-        steps.append(Step(_kernel(TurnWeightShape(flip)), args, -(-m // lanes), 0, 1.5 * m * c))
+        turning = written_kernel(TurnWeightShape(flip), write_turn_weights)
+        steps.append(Step(turning, args, -(-m // lanes), 0, 1.5 * m * c))
         u, products = (slot, end), 0
         end += 36 * u_plane + 64
     else:
@@ -233,7 +208,7 @@ def plan_winograd(
     merged = out[1] % 4 == 0 and y[2][2] == out[1]
     pitch = 4 * tiles[1]
     total = stage + 4 * pitch * lanes + 2 * lanes * lanes
-    kernel = _kernel(ProductShape(rows, vectors, flip, ahead, epilogue))
+    kernel = written_kernel(ProductShape(rows, vectors, flip, ahead, epilogue), ProductWriter)
     for first in range(0, n, images):
         count = min(images, n - first)
         xs = (x[0], x[1] + first * x[2][0], x[2])

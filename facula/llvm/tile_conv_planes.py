@@ -13,7 +13,7 @@ from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, vec
 from facula.llvm.tile_conv import IMAGE, Field, Spreader
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 N_BATCH = 2  # images, groups
 ARGUMENTS = (

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from facula.llvm import vmath
 from facula.llvm.build import MEMORY, REGISTER, dtype_literal
 from facula.llvm.elementwise import Values
-from facula.llvm.tile import Emit, MathHost, Number, Value, lanes, vec, zero
+from facula.llvm.tile import Emit, MathHost, Number, Value, lanes, vec
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,6 @@ class Fused:
     @property
     def key(self) -> str:
         return f"{self.name}({','.join(self.kinds)})"
-
-    @property
-    def n_arrays(self) -> int:
-        return sum(kind != "s" for kind in self.kinds)
 
 
 @dataclass(frozen=True)
@@ -67,15 +63,15 @@ class Chain(Fused):
         return f"{self.name}({operands}) {lines} -> {self.result}"
 
 
-def _relu(b: Emit, n: int, ty: str, v: str) -> str:
-    # NaN and -0 stay: the comparison is false for them.
+def relu(b: Emit, n: int, ty: str, v: str) -> str:
+    """max(v, 0); NaN and -0 stay, for which the comparison is false."""
     t = vec(n, ty)
     compare = "fcmp olt" if ty in ("float", "double") else "icmp slt"
     low = b.let(f"{compare} {t} {v}, zeroinitializer")
     return b.let(f"select <{n} x i1> {low}, {t} zeroinitializer, {t} {v}")
 
 
-def _relu_gradient(b: Emit, n: int, ty: str, v: str, x: str) -> str:
+def relu_gradient(b: Emit, n: int, ty: str, v: str, x: str) -> str:
     """v where x (relu's argument or result) is positive."""
     t = vec(n, ty)
     compare = "fcmp ole" if ty in ("float", "double") else "icmp sle"
@@ -102,8 +98,8 @@ def _silu(b: Emit, n: int, ty: str, v: str) -> str:
 
 
 EPILOGUES: dict[str, Callable[..., str]] = {
-    "relu": _relu,
-    "relu_gradient": _relu_gradient,
+    "relu": relu,
+    "relu_gradient": relu_gradient,
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
     "silu": _silu,
@@ -120,7 +116,6 @@ BIAS_N = Fused("add", ("n",))
 BIAS_M = Fused("add", ("m",))
 ADD = Fused("add", ("mn",))
 ADD_SCALED = Fused("add_scaled", ("mn", "s"))
-MUL = Fused("mul", ("mn",))
 RELU = Fused("relu")
 RELU_GRADIENT = Fused("relu_gradient", ("mn",))
 GELU, GELU_TANH = Fused("gelu", heavy=True), Fused("gelu_tanh", heavy=True)
@@ -287,7 +282,3 @@ def epilogue_arguments(fused: tuple[Fused, ...], n_batch: int) -> list[str]:
                 names += [f"e{index}_batch{d}" for d in range(n_batch)]
             index += 1
     return names
-
-
-def zeros(n: int, ty: str) -> str:
-    return "zeroinitializer" if n > 1 else zero(ty)

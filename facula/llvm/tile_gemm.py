@@ -14,6 +14,7 @@ from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
 from facula.llvm.tile_pack import lanes_of, pack, pack_panels
+from facula.llvm.tile_task import TaskFrame
 
 OPERANDS = ("a", "b", "c")
 UNROLL = 4  # how many of k the micro-kernel's loop does at a time
@@ -57,41 +58,6 @@ class GemmShape:
             f"gemm {self.dtype}{self.out and '>' + self.out} a{self.a_unit} b{self.b_unit} {self.rows}x{self.vectors} "
             f"batch{self.n_batch}{' split' if self.split else ''} [{ends}]"
         )
-
-
-class TaskFrame:
-    """Arguments, batch offsets: what kernels over blocks of C have in common."""
-
-    def __init__(self, b: Emit, names: list[str], n_batch: int) -> None:
-        self.b, self.n_batch = b, n_batch
-        self._index = {name: i for i, name in enumerate(names)}
-        self._read: dict[str, str] = {}
-        self.batch: list[Value] = []
-
-    def load_all(self) -> None:
-        """Read every argument once, in the entry block."""
-        self._read = {name: self.b.arg(i) for name, i in self._index.items()}
-
-    def __call__(self, name: str) -> str:
-        return self._read[name]
-
-    def place_batch(self, index: Value) -> None:
-        """Split a batch index over the batch dimensions."""
-        self.batch = [0] * self.n_batch
-        for d in reversed(range(1, self.n_batch)):
-            index, self.batch[d] = self.b.divmod(index, self(f"batch{d}"))
-        if self.n_batch:
-            self.batch[0] = index
-
-    def batch_offset(self, name: str) -> Value:
-        offset: Value = 0
-        for d, i in enumerate(self.batch):
-            offset = self.b.add(offset, self.b.mul(i, self(f"{name}_batch{d}")))
-        return offset
-
-    def pointer(self, name: str, number: Number) -> str:
-        offset = self.b.add(self(f"{name}_off"), self.batch_offset(name))
-        return self.b.at(self.b.buffer(self(name)), offset, number.stored)
 
 
 class GemmWriter:

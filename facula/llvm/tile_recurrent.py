@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from facula.llvm import vmath
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
-from facula.llvm.tile_epilogue import _relu as relu
-from facula.llvm.tile_epilogue import _relu_gradient as relu_gradient
-from facula.llvm.tile_gemm import UNROLL, TaskFrame
+from facula.llvm.tile_epilogue import relu, relu_gradient
+from facula.llvm.tile_gemm import UNROLL
 from facula.llvm.tile_pack import lanes_of
+from facula.llvm.tile_task import TaskFrame
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 

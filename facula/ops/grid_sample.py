@@ -371,6 +371,7 @@ _MODES, _PADDINGS = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "ref
 
 
 def warn_align(name: str) -> None:
+    """PyTorch's warning where align_corners is left out."""
     warnings.warn(
         f"Default {name} and {'affine_grid' if name == 'grid_sample' else 'grid_sample'} behavior "
         "has changed to "

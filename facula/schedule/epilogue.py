@@ -19,7 +19,7 @@ from facula.kernel.matmul import Chain, Extra, stores_once
 from facula.kernel.program import Access, Program
 from facula.schedule.affine import Unfusable
 from facula.schedule.codegen import Call, Memory, Place
-from facula.schedule.fuse import Group
+from facula.schedule.group import Group
 from facula.schedule.programs import group_call
 from facula.schedule.templates.conv import conv_epilogue_shape, images_in, plan_conv_product
 from facula.schedule.templates.matmul import is_planned, matmul_shape, plan_product
@@ -27,7 +27,6 @@ from facula.schedule.templates.matmul import is_planned, matmul_shape, plan_prod
 _PRODUCT = -7  # the slot that stands for the product's result, which may have no memory
 _HALVES = ("float16", "bfloat16")
 _FLOATS = ("float32", "float64")
-_OTHER = frozenset(("load", "store", "scalar", "const"))
 _FLOAT_OPS = frozenset(
     "neg abs sign relu sqrt rsqrt reciprocal floor ceil trunc round isnan isinf add sub mul div fma maximum "
     "minimum fmax fmin copysign eq ne lt le gt ge where exp exp2 expm1 log log2 log10 log1p tanh sigmoid erf".split()
