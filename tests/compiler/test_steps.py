@@ -171,13 +171,14 @@ def test_gradients_are_zeroed_in_place():
     alike(make, between=between)
 
 
-def test_gradients_are_new_tensors_and_clipped():
+@pytest.mark.parametrize("gather", [iter, list])
+def test_gradients_are_new_tensors_and_clipped(gather):
     def make(c):
         def step(x, y):
             c.opt.zero_grad()
             loss = F.cross_entropy(c.model(x), y)
             loss.backward()
-            nn.utils.clip_grad_norm_(c.model.parameters(), 0.05)
+            nn.utils.clip_grad_norm_(gather(c.model.parameters()), 0.05)
             c.opt.step()
             return loss
 
@@ -420,9 +421,8 @@ def test_the_calls_are_named_as_their_code_is():
     assert names == set(CALLS)
     code = [
         inspect.unwrap(torch.Tensor.detach),
-        nn.Module.__getattr__,
-        buffers._Small.__del__,
-        buffers._Large.__del__,
+        *(nn.Module.__getattr__, nn.Module.parameters, nn.Module.named_parameters),
+        *(buffers._Small.__del__, buffers._Large.__del__),
     ]
     assert {f.__code__.co_qualname for f in code} == HARMLESS
 
