@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 
 
+_IN_HALVES = ("znver4",)  # AVX-512 on units of 256 bits: one multiply-add a cycle
+
+
 @dataclass(frozen=True)
 class Target:
     """What a code generator has to know about a CPU."""
@@ -19,6 +22,7 @@ class Target:
     n_vector_registers: int
     has_fma: bool
     has_mask: bool
+    halves: bool = False  # the widest registers are computed in two halves
 
     @staticmethod
     @functools.cache
@@ -35,7 +39,8 @@ class Target:
         else:
             width, registers, fma, mask = 16, 16, False, False
         name = llvm.get_host_cpu_name()
-        return Target(triple, name, features.flatten(), width, registers, fma, mask)
+        halves = mask and name in _IN_HALVES
+        return Target(triple, name, features.flatten(), width, registers, fma, mask, halves)
 
     @property
     def has_avx512(self) -> bool:
