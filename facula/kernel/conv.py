@@ -294,7 +294,7 @@ def plan_conv(
     """The forward pass. `weight` is (slot, offset); `y`'s images must be contiguous in (H, W).
 
     An epilogue sees a result as a matrix (channel of the group, pixel), batched over (N, groups):
-    a bias is BIAS_M with batch strides (0, channels per group).
+    a bias is one number per row ("m") with batch strides (0, channels per group).
     """
     k = conv.c_in * conv.window
     if _is_product(conv, x):
@@ -378,7 +378,7 @@ def plan_conv_input_gradient(
 
     The phases are independent of each other. All of `dx` is written but for phases that no tap
     reaches (`leaves_gaps`): those the caller fills with zeros beforehand. This is also a transposed
-    convolution, whose bias is the epilogue BIAS_M; an epilogue of a strided one may have no
+    convolution, whose bias is one number per row; an epilogue of a strided one may have no
     operands that run along pixels.
     """
     k = conv.c_in * conv.window

@@ -8,11 +8,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import native
+from epilogues import BIAS_M, RELU, SILU
 
 from facula.kernel.conv import Conv, Image, leaves_gaps, plan_conv, plan_conv_input_gradient
 from facula.kernel.conv_weight import plan_conv_weight_gradient
 from facula.kernel.matmul import Extra
-from facula.llvm.tile_epilogue import BIAS_M, RELU, SILU
 
 CASES = [
     Conv(2, 3, 9, 11, 5, (3, 3), (1, 1), (1, 1)),
