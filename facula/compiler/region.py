@@ -107,6 +107,7 @@ class Region:
     code: Any = None  # the function's, for errors that kernels report
     floats: Any = ()  # arguments that are run-time numbers
 
+    # spec: how outputs are put together; None: they are given as a list
     def __init__(self, name: str, forward: Segment, outputs: list[Output], spec: Any,
                  order: dict[int, int], place_of: dict[int, int], tape: Any, watch: Any) -> None:  # fmt: skip
         self.name, self.forward, self.outputs, self.spec = name, forward, outputs, spec
@@ -177,7 +178,7 @@ class Region:
                         pass
                 o.tensor = None
         self._leaves = {}
-        self.single = len(self.outputs) == 1 and self.spec.is_leaf()
+        self.single = self.spec is not None and len(self.outputs) == 1 and self.spec.is_leaf()
         tools = {"write": _write, "output": _output, "old": _old, "at_hand": _at_hand,
                  "unflatten": tree_unflatten, "next_seq": next_seq,
                  "Derivative": CompiledFunctionBackward}  # fmt: skip

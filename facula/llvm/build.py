@@ -127,7 +127,7 @@ class Builder:
 def literal(kind: str, number: float | int | bool) -> str:
     """A number as an LLVM literal of scalar type `kind`."""
     if kind == "float":
-        number = _round32(float(number))
+        number = round32(float(number))
         return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
     if kind == "double":
         return f"0x{struct.unpack('<Q', struct.pack('<d', float(number)))[0]:016X}"
@@ -141,12 +141,12 @@ def literal(kind: str, number: float | int | bool) -> str:
 def dtype_literal(dtype: str, number: float | int | bool) -> str:
     """A number as a literal of the scalar register type of a dtype."""
     if dtype == "bfloat16":
-        bits = struct.unpack("<I", struct.pack("<f", _round32(float(number))))[0]
+        bits = struct.unpack("<I", struct.pack("<f", round32(float(number))))[0]
         return str((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 if not math.isnan(number) else 0x7FC0)
     return literal(REGISTER[dtype], number)
 
 
-def _round32(number: float) -> float:
+def round32(number: float) -> float:
     try:
         return struct.unpack("<f", struct.pack("<f", number))[0]
     except OverflowError:
@@ -246,6 +246,23 @@ class Lanes:
         square = self.mul(x, x)
         odd = self.poly(square, coefficients[1::2])
         return self.fma(odd, x, self.poly(square, coefficients[::2]))
+
+    def poly_tree(self, x: str, coefficients: tuple[float, ...]) -> str:
+        """The same by Estrin's rule: chains as long as the logarithm, for a square a level."""
+        if len(coefficients) == 1:
+            return self.c(coefficients[0])
+        powers = {1: x}
+        while 2 * max(powers) < len(coefficients):
+            top = max(powers)
+            powers[2 * top] = self.mul(powers[top], powers[top])
+
+        def part(terms: tuple[float, ...]) -> str:
+            if len(terms) == 1:
+                return self.c(terms[0])
+            cut = max(power for power in powers if power < len(terms))
+            return self.fma(powers[cut], part(terms[cut:]), part(terms[:cut]))
+
+        return part(coefficients)
 
     # integers of the float's size
 

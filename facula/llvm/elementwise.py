@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from facula.kernel.program import ITEMSIZE, UNSIGNED
-from facula.llvm import estimate, vmath, vmath_more, vmath_pow
+from facula.llvm import estimate, vmath, vmath_log, vmath_more, vmath_pow
 from facula.llvm.build import REGISTER, Builder, Lanes
 
 # dtype of the operands, dtype of the result, lanes of the operands' type, names -> name
@@ -239,10 +239,10 @@ FLOAT: dict[str, Writer] = {
     "exp": _vector(vmath.exp),
     "exp2": _vector(vmath.exp2),
     "expm1": _vector(vmath.expm1),
-    "log": _vector(vmath.log),
-    "log2": _vector(vmath.log2),
-    "log10": _vector(vmath.log10),
-    "log1p": _vector(vmath.log1p),
+    "log": _vector(vmath_log.log),
+    "log2": _vector(vmath_log.log2),
+    "log10": _vector(vmath_log.log10),
+    "log1p": _vector(vmath_log.log1p),
     "sin": _vector(vmath.sin),
     "cos": _vector(vmath.cos),
     "tan": _vector(vmath.tan),
@@ -251,7 +251,7 @@ FLOAT: dict[str, Writer] = {
     "tanh": _vector(vmath.tanh),
     "sigmoid": _vector(vmath.sigmoid),
     "erf": _vector(vmath.erf),
-    "digamma": _vector(vmath.digamma),
+    "digamma": _vector(vmath_more.digamma),
     "pow": _vector(vmath_pow.pow),
     **{name: _vector(getattr(vmath_more, name)) for name in _MORE},
 }

@@ -327,9 +327,12 @@ class LoopEmitter:
 
     def _slots(self, p: int, copies: int) -> list[tuple[int, int]]:
         """The accumulators of a phase: (statement, copy)."""
-        return [
-            (i, u) for i in self._reductions(p) for u in range(copies if self._reduced(i)[2] else 1)
-        ]
+        return [(i, u) for i in self._reductions(p) for u in range(self._chains(i, copies))]
+
+    def _chains(self, i: int, copies: int) -> int:
+        """How many accumulators a reduction has; a row_sum has one, as PyTorch's softmax."""
+        kind, _, lanes = self._reduced(i)
+        return copies if lanes and (self.outer_mode or kind != "row_sum") else 1
 
     def _carried(self, slots: list[tuple[int, int]]) -> list[tuple[str, str]]:
         """(type, present value) of accumulators."""
@@ -364,7 +367,7 @@ class LoopEmitter:
     def _finish(self, i: int, copies: int) -> None:
         """The value of a reduction from its accumulators."""
         kind, dtype, lanes = self._reduced(i)
-        names = [self.accumulators[i, u] for u in range(copies if lanes else 1)]
+        names = [self.accumulators[i, u] for u in range(self._chains(i, copies))]
         if self.outer_mode:
             results = [parts[-1] for parts in names]
             self.values[i] = results if lanes else results[0]
@@ -585,11 +588,12 @@ class LoopEmitter:
     def _accumulate(self, i: int, s: Stmt) -> None:
         kind, dtype, lanes = self._reduced(i)
         values = self.vector if lanes else self.scalar
+        chains = self._chains(i, self.copies)
         for u in range(self.copies if lanes else 1):
             new = [self.get(s.args[1], u if lanes else None)]
             if kind in ("argmax", "argmin"):
                 new.append(self._linear_index(u if lanes else None))
-            old = self.accumulators[i, u]
+            old = self.accumulators[i, u % chains]
             both = reductions.combine(values, kind, dtype, old, new, ties=False)
             if lanes and self.mask is not None and not self.outer_mode:
                 both = [
@@ -599,7 +603,7 @@ class LoopEmitter:
                     )
                     for part, x, y in zip(reductions.parts(kind, dtype), old, both, strict=True)
                 ]
-            self.accumulators[i, u] = both
+            self.accumulators[i, u % chains] = both
 
     def _linear_index(self, u: int | None) -> str:
         if u is None:

@@ -174,6 +174,16 @@ class Emit:
         """
         return self.let(f'call ptr asm "", "=r,0"(ptr {ptr})')
 
+    def clear_registers(self) -> None:
+        """No vector stays in a register past here.
+
+        LLVM keeps the constants of one loop (the order of a shuffle) in registers all through another
+        that has none to spare, and moves that one's own numbers to memory and back instead.
+        """
+        letter = "v" if self.target.triple.startswith(("aarch64", "arm64")) else "xmm"
+        names = ",".join(f"~{{{letter}{i}}}" for i in range(self.target.n_vector_registers))
+        self.do(f'call void asm sideeffect "", "{names}"()')
+
     # -- memory ------------------------------------------------------------------------------
 
     def at(self, ptr: str, index: Value, ty: str) -> str:

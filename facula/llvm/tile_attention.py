@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from facula.llvm import vmath
+from facula.llvm import vmath, vmath_log
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
 from facula.llvm.tile_pack import lanes_of, pack, sums
@@ -342,7 +342,7 @@ class ForwardWriter(AttentionWriter):
             some = math.logic("or", some, math.cmp("uno", total, total))
             inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
             self.save(inverse, self.factor, j)
-            value = math.add(self.load(self.m, j), vmath.log(math, total))
+            value = math.add(self.load(self.m, j), vmath_log.log(math, total))
             b.masked_store(n, ty, value, b.at(lse, j, ty), b.mask(n, b.sub(count, j)))
 
     def _accumulate(self, v: str, scores: str, out: str, keys: Value, count: Value, at) -> None:

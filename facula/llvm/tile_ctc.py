@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from facula.llvm import vmath
+from facula.llvm import vmath, vmath_log
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
 from facula.llvm.tile_task import TaskFrame
@@ -158,7 +158,7 @@ class CtcWriter:
         total = vmath.exp(m, m.sub(ways[0], top))
         for way in ways[1:]:
             total = m.add(total, vmath.exp(m, m.sub(way, top)))
-        return m.add(vmath.log(m, total), top)
+        return m.add(vmath_log.log(m, total), top)
 
     # -- forwards ----------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class CtcWriter:
                 top = m.upper(*last)
                 top = m.select(m.cmp("oeq", top, m.c(-math.inf)), m.c(0.0), top)
                 both = m.add(*(vmath.exp(m, m.sub(x, top)) for x in last))
-                value = m.add(vmath.log(m, both), top)
+                value = m.add(vmath_log.log(m, both), top)
                 # without labels the state before is in front of all
                 found = b.let(f"extractelement <1 x double> {value}, i64 0")
             with way.no:

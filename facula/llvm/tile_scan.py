@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from facula.llvm import vmath
+from facula.llvm import vmath, vmath_log
 from facula.llvm.build import Lanes
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Number, Value, lanes, vec
@@ -124,7 +124,7 @@ class ScanWriter:
         top, low = m.select(above, old, new), m.select(above, new, old)
         equal = m.cmp("oeq", top, low)
         gap = m.select(equal, m.c(0.0), m.sub(low, top))
-        total = m.add(top, vmath.log1p(m, vmath.exp(m, gap)))
+        total = m.add(top, vmath_log.log1p(m, vmath.exp(m, gap)))
         return m.select(m.cmp("uno", old, new), m.add(old, new), total)
 
     def _state(self, n: int, value: str, index: str) -> list[str]:

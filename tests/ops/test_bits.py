@@ -36,3 +36,25 @@ def test_softmax_of_ten_classes(rows):
 @native
 def test_sigmoid():
     assert torch.tensor(X).sigmoid().tolist() == numbers(SIGMOID)
+
+
+@native
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_of_a_long_row(dtype):
+    """All vectors of a row are added up in turn; elements 0, 77 and 199 of PyTorch's result."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip("recorded with vectors of AVX-512")
+    want = {
+        "float32": "0x1.ed312ep-15 0x1.ca1b94p-13 0x1.1c5004p-6",
+        "float64": "0x1.ed312dc798888p-15 0x1.ca1b9501ed076p-13 0x1.1c5002d8370e6p-6",
+    }
+    x = torch.tensor([(37 * k % 101 - 50) / 16 for k in range(200)], dtype=getattr(torch, dtype))
+    assert x.softmax(0)[[0, 77, 199]].tolist() == numbers(want[dtype])
+
+
+@native
+def test_softmax_of_doubles():
+    """A row shorter than any vector: PyTorch's result."""
+    x = torch.tensor(X[:3], dtype=torch.float64)
+    want = "0x1.05d9f5bdc66c9p-3 0x1.1b807ac8bd0a2p-6 0x1.b5ad7eba487c9p-1"
+    assert x.softmax(0).tolist() == numbers(want)
