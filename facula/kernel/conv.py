@@ -356,9 +356,9 @@ def plan_conv(
         shape = (conv.c_out, conv.c_in)
         return _plan_product(conv, shape, (k, 1), x, weight, y, (epilogue, extras), workspace_slot)
     if _by_winograd(conv, conv.c, conv.o, conv.out):
+        minimal = winograd.Minimal(conv.n, conv.c, conv.o, (conv.h, conv.w), conv.out, conv.padding)
         return winograd.plan_winograd(
-            *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
-            *((*weight, k, 9), False, triple(x), triple(y), workspace_slot),
+            *(minimal, winograd.Weights(*weight, k, 9), triple(x), triple(y), workspace_slot),
             *(epilogue, extras, target or Target.host()),
         )
     job = _forward_job(conv)
@@ -444,10 +444,10 @@ def plan_conv_input_gradient(
         )
     if _by_winograd(conv, conv.o, conv.c, (conv.h, conv.w)):
         padding = (2 - conv.padding[0], 2 - conv.padding[1])
+        minimal = winograd.Minimal(conv.n, conv.o, conv.c, conv.out, (conv.h, conv.w), padding)
         return winograd.plan_winograd(
-            *((conv.n, conv.o, conv.c), conv.out, (conv.h, conv.w), padding),
-            *((*weight, 9, k), True, triple(dy), triple(dx), workspace_slot),
-            *(epilogue, extras, target or Target.host()),
+            *(minimal, winograd.Weights(*weight, 9, k, True), triple(dy), triple(dx)),
+            *(workspace_slot, epilogue, extras, target or Target.host()),
         )
     layout = (conv.window, k, conv.c_out * k)
     steps, used = [], 0
