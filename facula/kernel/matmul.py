@@ -19,8 +19,6 @@ from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Number
 from facula.llvm.tile_dot import DotShape, DotWriter
-from facula.llvm.tile_epilogue import BIAS_N as BIAS_N
-from facula.llvm.tile_epilogue import Chain as Chain
 from facula.llvm.tile_epilogue import Fused as Fused
 from facula.llvm.tile_gemm import (
     HEADER,

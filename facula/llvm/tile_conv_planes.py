@@ -55,7 +55,7 @@ class PlanesWriter:
         self.arg = TaskFrame(self.b, names, N_BATCH)
         self.spreader = Spreader(self.b, self.arg, self.number, shape.stride_w)
         self.n, self.ty = self.spreader.n, self.spreader.ty
-        self.epilogue = EpilogueWriter(self.b, self.number, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, shape.fused)
 
     def write(self) -> str:
         b, arg = self.b, self.arg
