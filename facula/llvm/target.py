@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
-
 _IN_HALVES = ("znver4",)  # AVX-512 on units of 256 bits: one multiply-add a cycle
 
 
