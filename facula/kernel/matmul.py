@@ -12,14 +12,13 @@ import dataclasses
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from facula.kernel.step import Step
-from facula.kernel.written import kernel_name
+from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Number
 from facula.llvm.tile_dot import DotShape, DotWriter
-from facula.llvm.tile_epilogue import BIAS_N as BIAS_N
-from facula.llvm.tile_epilogue import Chain as Chain
 from facula.llvm.tile_epilogue import Fused as Fused
 from facula.llvm.tile_gemm import (
     HEADER,
@@ -56,31 +55,17 @@ class Extra:
 AnyShape = GemmShape | PackShape | DotShape | ReduceShape
 
 
-@dataclass(frozen=True)
-class GemmKernel:
-    """The code of a product, of a packing step, or of dot products."""
-
-    shape: AnyShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        match self.shape:
-            case GemmShape():
-                return name, GemmWriter(self.shape, target, name).write()
-            case DotShape():
-                return name, DotWriter(self.shape, target, name).write()
-            case ReduceShape():
-                return name, write_reduce(self.shape, target, name)
-        return name, write_pack(self.shape, target, name)
+_WRITERS: dict[type, Any] = {
+    GemmShape: GemmWriter,
+    DotShape: DotWriter,
+    ReduceShape: write_reduce,
+    PackShape: write_pack,
+}
 
 
-@functools.cache
-def kernel_of(shape: AnyShape) -> GemmKernel:
-    return GemmKernel(shape)
+def kernel_of(shape: AnyShape) -> WrittenKernel:
+    """The code of a product, of dot products, of adding up parts, or of a packing step."""
+    return written_kernel(shape, _WRITERS[type(shape)])
 
 
 @dataclass(frozen=True)

@@ -40,3 +40,13 @@ class Target:
         name = llvm.get_host_cpu_name()
         halves = mask and name in _IN_HALVES
         return Target(triple, name, features.flatten(), width, registers, fma, mask, halves)
+
+    @property
+    def has_avx512(self) -> bool:
+        """Whether there are the instructions of `estimate`."""
+        return self.has_mask and self.triple.startswith("x86_64")
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether an instruction rounds vectors to bfloat16."""
+        return self.has_avx512 and "+avx512bf16" in self.features.split(",")
