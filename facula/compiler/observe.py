@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from facula.compiler.steps import CALLS, HARMLESS
+from facula.compiler.steps import CALLS, HARMLESS, ITEM
 
 _BY_STRING = frozenset(("getattr", "vars", "attrgetter", "__dict__", "__getattribute__"))
 _HOME = str(Path(__file__).resolve().parent.parent) + "/"
@@ -66,8 +66,10 @@ class Observer:
                     within = frame
                     watch.called(frame)
                     return
-                if watch.late and _comes_in(frame) and code.co_qualname not in HARMLESS:
-                    watch.defeat(f"it calls {code.co_qualname}() after backward()")
+                name = code.co_qualname
+                if watch.late and name not in HARMLESS and _comes_in(frame):
+                    if name != ITEM or not watch.looked(frame):
+                        watch.defeat(f"it calls {name}() after backward()")
                 if code not in self._seen:
                     self._note(code, frame.f_globals)
                 if code.co_filename.startswith(_TALKS) and _by_user(frame.f_back):
