@@ -24,6 +24,7 @@ _FROZEN = "<frozen "  # parts of the standard library come without a file: impor
 _TALKS = tuple(
     _STANDARD + name for name in ("logging/", "warnings.py", "threading.py", "subprocess.py")
 )
+_WRAPPED = "_wrap.<locals>.run"  # of overrides
 _FORBIDDEN = {
     id(f): f.__name__
     for f in (
@@ -66,8 +67,7 @@ class Observer:
                     within = frame
                     watch.called(frame)
                     return
-                name = code.co_qualname
-                if watch.late and name not in HARMLESS and _comes_in(frame):
+                if watch.late and _comes_in(frame) and (name := _called(frame)) not in HARMLESS:
                     if name != ITEM or not watch.looked(frame):
                         watch.defeat(f"it calls {name}() after backward()")
                 if code not in self._seen:
@@ -124,6 +124,12 @@ def _by_user(frame: Any) -> bool:
             return True
         frame = frame.f_back
     return True
+
+
+def _called(frame: Any) -> str:
+    """The name of what is called, which programs that had a class or mode that is asked have wrapped."""
+    name: str = frame.f_code.co_qualname
+    return frame.f_locals["fn"].__qualname__ if name == _WRAPPED else name
 
 
 def _comes_in(frame: Any) -> bool:

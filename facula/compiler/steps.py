@@ -85,7 +85,8 @@ class Steps:
         after = [i for i in dis.get_instructions(code) if i.offset > frame.f_back.f_lasti]
         if not after or after[0].opname != "RETURN_VALUE":
             return False
-        self.looked = frame.f_locals["self"]
+        given = frame.f_locals
+        self.looked = given["self"] if "self" in given else given["args"][0]  # of a wrapped one
         return True
 
     def note(self, frame: Any) -> None:

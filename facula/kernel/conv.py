@@ -349,16 +349,16 @@ def plan_conv(
     """The forward pass. `weight` is (slot, offset); `y`'s images must be contiguous in (H, W).
 
     An epilogue sees a result as a matrix (channel of the group, pixel), batched over (N, groups):
-    a bias is BIAS_M with batch strides (0, channels per group).
+    a bias is one number per row ("m") with batch strides (0, channels per group).
     """
     k = conv.c_in * conv.window
     if _is_product(conv, x):
         shape = (conv.c_out, conv.c_in)
         return _plan_product(conv, shape, (k, 1), x, weight, y, (epilogue, extras), workspace_slot)
     if _by_winograd(conv, conv.c, conv.o, conv.out):
+        minimal = winograd.Minimal(conv.n, conv.c, conv.o, (conv.h, conv.w), conv.out, conv.padding)
         return winograd.plan_winograd(
-            *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
-            *((*weight, k, 9), False, triple(x), triple(y), workspace_slot),
+            *(minimal, winograd.Weights(*weight, k, 9), triple(x), triple(y), workspace_slot),
             *(epilogue, extras, target or Target.host()),
         )
     job = _forward_job(conv)
@@ -433,7 +433,7 @@ def plan_conv_input_gradient(
 
     The phases are independent of each other. All of `dx` is written but for phases that no tap
     reaches (`leaves_gaps`): those the caller fills with zeros beforehand. This is also a transposed
-    convolution, whose bias is the epilogue BIAS_M; an epilogue of a strided one may have no
+    convolution, whose bias is one number per row; an epilogue of a strided one may have no
     operands that run along pixels.
     """
     k = conv.c_in * conv.window
@@ -444,10 +444,10 @@ def plan_conv_input_gradient(
         )
     if _by_winograd(conv, conv.o, conv.c, (conv.h, conv.w)):
         padding = (2 - conv.padding[0], 2 - conv.padding[1])
+        minimal = winograd.Minimal(conv.n, conv.o, conv.c, conv.out, (conv.h, conv.w), padding)
         return winograd.plan_winograd(
-            *((conv.n, conv.o, conv.c), conv.out, (conv.h, conv.w), padding),
-            *((*weight, 9, k), True, triple(dy), triple(dx), workspace_slot),
-            *(epilogue, extras, target or Target.host()),
+            *(minimal, winograd.Weights(*weight, 9, k, True), triple(dy), triple(dx)),
+            *(workspace_slot, epilogue, extras, target or Target.host()),
         )
     layout = (conv.window, k, conv.c_out * k)
     steps, used = [], 0

@@ -101,9 +101,9 @@ def plan_conv_weight_gradient(
     if job.m == job.c == 1 and job.groups >= 8 and window <= target.n_vector_registers - 7:
         return MatmulPlan([_depthwise_step(job, x, dy, weight, target)])
     if by_tiles(conv) and winograd.pays(conv.n, conv.c, conv.o, conv.out):
+        minimal = winograd.Minimal(conv.n, conv.c, conv.o, (conv.h, conv.w), conv.out, conv.padding)
         return winograd.plan_weight_gradient(
-            *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
-            *(triple(x), triple(dy), weight, workspace_slot, target),
+            minimal, triple(x), triple(dy), weight, workspace_slot, target
         )
     cut = _cut(job, target)
     number = NUMBERS[job.dtype]

@@ -20,7 +20,7 @@ from facula.kernel.step import Step
 from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
-from facula.llvm.tile_epilogue import BIAS_N
+from facula.llvm.tile_epilogue import bias as bias_of
 from facula.llvm.tile_gemm import UNROLL
 from facula.llvm.tile_recurrent import GATES, RecurrentShape, RecurrentWriter, arrays_of
 from facula.llvm.tile_sweep import SweepShape, SweepWriter
@@ -102,7 +102,7 @@ def plan_inputs(
     mats = (Mat(x[0], k, 1, (), x[1]), Mat(w[0], 1, k, (), w[1]), Mat(out[0], n, 1, (), out[1]))
     return plan_matmul(
         *(m, n, k, (), *mats, dtype),
-        (BIAS_N,) if bias else (),
+        (bias_of("n", dtype),) if bias else (),
         (Extra(bias[0], 0, (), bias[1]),) if bias else (),
         workspace_slot=workspace_slot,
     )

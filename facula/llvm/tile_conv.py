@@ -433,7 +433,7 @@ class ConvWriter(GemmWriter):
             super()._finish()
             return
         b, arg = self.b, self.arg
-        epilogue = EpilogueWriter(b, self.number, self.conv.fused)
+        epilogue = EpilogueWriter(b, self.conv.fused)
         block, *groups = arg.batch
         y = b.at(b.buffer(arg("c")), arg("c_off"), self.number.stored)
         if groups:

@@ -57,7 +57,7 @@ class DotWriter:
         self.ty = self.number.compute
         self.lanes = lanes_of(self.b, self.number)
         self.arg = TaskFrame(self.b, dot_arguments(shape.n_batch, shape.fused), shape.n_batch)
-        self.epilogue = EpilogueWriter(self.b, self.out, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, shape.fused)
 
     def write(self) -> str:
         self.arg.load_all()

@@ -72,7 +72,7 @@ class GemmWriter:
         self.lanes = lanes_of(self.b, self.number)
         self.rows, self.cols = shape.rows, shape.vectors * self.lanes
         self.arg = TaskFrame(self.b, gemm_arguments(shape.n_batch, shape.fused), shape.n_batch)
-        self.epilogue = EpilogueWriter(self.b, self.out, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, shape.fused)
         self.b_in_turn = False  # panels of B are packed when they are first met
 
     def write(self) -> str:
@@ -625,7 +625,7 @@ def write_reduce(shape: ReduceShape, target: Target, name: str) -> str:
     n, ty, held = lanes_of(b, number), number.compute, NUMBERS[COMPUTED[number.compute]]
     arg = TaskFrame(b, reduce_arguments(shape.n_batch, shape.fused), shape.n_batch)
     arg.load_all()
-    epilogue = EpilogueWriter(b, number, shape.fused)
+    epilogue = EpilogueWriter(b, shape.fused)
     with b.loop("%t0", "%t1") as t:
         index, tm = b.divmod(t.i, arg("tasks"))
         arg.place_batch(index)

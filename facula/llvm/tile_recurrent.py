@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from facula.llvm import vmath
+from facula.llvm.elementwise import FLOAT
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
-from facula.llvm.tile_epilogue import relu, relu_gradient
 from facula.llvm.tile_gemm import UNROLL
 from facula.llvm.tile_pack import lanes_of
 from facula.llvm.tile_task import TaskFrame
@@ -311,6 +311,10 @@ def _tanh_slope(m, value: str, result: str) -> str:
     return m.mul(value, m.sub(m.c(1.0), m.mul(result, result)))
 
 
+def _relu_slope(m, value: str, result: str) -> str:
+    return m.select(m.cmp("ole", result, m.c(0.0)), m.c(0.0), value)
+
+
 def _lstm_backward(w: RecurrentWriter, sums: list[str]) -> None:
     m = w.math
     dh = m.add(m.add(sums[0], w.optional("dout")), w.optional("extra"))
@@ -357,7 +361,7 @@ def _rnn(w: RecurrentWriter, sums: list[str]) -> None:
     m = w.math
     x = m.add(sums[0], w.load("gates"))
     tanh = w.shape.mode == "RNN_TANH"
-    w.save(vmath.tanh(m, x) if tanh else relu(w.b, w.n, w.ty, x), "out")
+    w.save(vmath.tanh(m, x) if tanh else FLOAT["relu"](m, w.shape.dtype, x), "out")
 
 
 def _rnn_backward(w: RecurrentWriter, sums: list[str]) -> None:
@@ -365,7 +369,7 @@ def _rnn_backward(w: RecurrentWriter, sums: list[str]) -> None:
     dh = m.add(m.add(sums[0], w.optional("dout")), w.optional("extra"))
     h = w.load("out")
     tanh = w.shape.mode == "RNN_TANH"
-    w.save(_tanh_slope(m, dh, h) if tanh else relu_gradient(w.b, w.n, w.ty, dh, h), "dgates")
+    w.save(_tanh_slope(m, dh, h) if tanh else _relu_slope(m, dh, h), "dgates")
 
 
 STEPS = {

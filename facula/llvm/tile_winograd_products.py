@@ -121,7 +121,7 @@ class ProductWriter:
         names = [*ARGUMENTS, "batch0", "groups", *epilogue_arguments(shape.fused, 2)]
         self.arg = TaskFrame(self.b, names, 2)
         self.turner = Turner(self.b, self.n, self.ty)
-        self.epilogue = EpilogueWriter(self.b, self.number, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, shape.fused)
 
     def write(self) -> str:
         self.arg.load_all()
