@@ -56,6 +56,10 @@ class Watch:
         if self.steps is not None:
             self.steps.note(frame)
 
+    def looked(self, frame: Any) -> bool:
+        """Whether `item()` is about to give what the function returns, after `backward()`."""
+        return self.steps is not None and self.steps.looks(frame)
+
     @property
     def late(self) -> bool:
         """Whether the function has called `backward()`, and nothing was amiss."""
@@ -173,6 +177,7 @@ class Attempt:
 
     def __init__(self, fn: Callable, observer: Observer, earlier: Sample | None = None) -> None:
         self.fn, self.observer = fn, observer
+        self.code = getattr(getattr(fn, "__func__", fn), "__code__", None)
         self.earlier = earlier  # of a capture for other floats
         self.sample: Sample | None = None
         self.dynamic = False  # whether floats among the arguments are run-time numbers
@@ -501,7 +506,7 @@ class Attempt:
         forward.inputs += [w[3] for w in writes if w[3] not in forward.inputs]
         region = Region(self._name(), forward, outputs, spec, order, place_of, tape, self.watch)
         region.edges, region.edge_metas = edges, [sources[k].meta for k in edges]
-        region.code = getattr(getattr(self.fn, "__func__", self.fn), "__code__", None)
+        region.code = self.code
         for o in outputs:
             if o.kind == "alias":
                 o.off -= sources[o.place]._off

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from facula.compiler.steps import CALLS, HARMLESS
+from facula.compiler.steps import CALLS, HARMLESS, ITEM
 
 _BY_STRING = frozenset(("getattr", "vars", "attrgetter", "__dict__", "__getattribute__"))
 _HOME = str(Path(__file__).resolve().parent.parent) + "/"
@@ -68,7 +68,8 @@ class Observer:
                     watch.called(frame)
                     return
                 if watch.late and _comes_in(frame) and (name := _called(frame)) not in HARMLESS:
-                    watch.defeat(f"it calls {name}() after backward()")
+                    if name != ITEM or not watch.looked(frame):
+                        watch.defeat(f"it calls {name}() after backward()")
                 if code not in self._seen:
                     self._note(code, frame.f_globals)
                 if code.co_filename.startswith(_TALKS) and _by_user(frame.f_back):

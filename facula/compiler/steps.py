@@ -5,11 +5,13 @@ not captured but made again. What the function recorded before `backward()` is i
 that region, then the same calls in the same order. So hooks, accumulated gradients and schedules are as always.
 
 The run that captures makes the calls, too: at `backward()` the derivative is recorded and taken off the tape
-again, and the tape goes on as an ordinary one. After that nothing may happen but such calls.
+again, and the tape goes on as an ordinary one. After that nothing may happen but such calls, and
+`return loss.item()`.
 """
 
 from __future__ import annotations
 
+import dis
 import types
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +25,7 @@ from facula.tensor import Tensor
 from facula.utils._pytree import tree_flatten, tree_unflatten
 
 BACKWARD = "tensor_backward"
+ITEM = "Tensor.item"
 _ZERO = ("Optimizer.zero_grad", "ConversionMixin.zero_grad")  # the latter: of modules
 _STEP = "_hooked_step.<locals>.hooked"
 # by the name of their code: the attribute or the global that is called
@@ -72,6 +75,19 @@ class Steps:
         self.loss: Output | None = None
         self.entry = -1  # the loss's
         self.grads: Any = None
+        self.looked: Tensor | None = None  # whose value is returned
+
+    def looks(self, frame: Any) -> bool:
+        """Whether a call of `item()` does nothing but give what the function returns."""
+        code = self.attempt.code
+        if code is None or frame.f_back is None or frame.f_back.f_code is not code:
+            return False
+        after = [i for i in dis.get_instructions(code) if i.offset > frame.f_back.f_lasti]
+        if not after or after[0].opname != "RETURN_VALUE":
+            return False
+        given = frame.f_locals
+        self.looked = given["self"] if "self" in given else given["args"][0]  # of a wrapped one
+        return True
 
     def note(self, frame: Any) -> None:
         """One of `CALLS` is about to run."""
@@ -167,7 +183,7 @@ class Steps:
         assert page is not None and loss is not None
         if loss.tensor._s.tape is not self.attempt.tape or loss.tensor._s.i != self.entry:
             raise Unsupported(_CHANGED)
-        leaves, spec = tree_flatten(result)
+        leaves, spec = tree_flatten(result if self.looked is None else self.looked)
         made, places = [loss], []
         for x in leaves:
             if x is loss.tensor:
@@ -216,7 +232,8 @@ class Steps:
                 for x in args
             ]
             text.say(f"{text.const(called)}({', '.join(given)})")
-        row = ", ".join(f"values[{k}]" for k in places)
+        look = "" if self.looked is None else ".item()"
+        row = ", ".join(f"values[{k}]{look}" for k in places)
         text.say(f"return {row}" if spec.is_leaf() else f"return unflatten([{row}], spec)")
         return text.function("replay")
 
@@ -228,4 +245,4 @@ class Parameters:
         self.module, self.recurse = module, recurse
 
 
-__all__ = ["BACKWARD", "CALLS", "HARMLESS", "Page", "Steps"]
+__all__ = ["BACKWARD", "CALLS", "HARMLESS", "ITEM", "Page", "Steps"]

@@ -124,6 +124,39 @@ def test_random_numbers_and_what_is_returned():
     alike(make, lambda: Case(dropout=0.3))
 
 
+@pytest.mark.parametrize("part", [lambda t: t, lambda t: t.detach()])
+def test_the_value_of_the_loss_may_be_returned(part):
+    def make(c):
+        def step(x, y):
+            c.opt.zero_grad()
+            loss = F.cross_entropy(c.model(x), y)
+            loss.backward()
+            c.opt.step()
+            return part(loss).item()
+
+        return step
+
+    assert type(alike(make)(*(lambda c: (c.x, c.y))(Case()))) is float
+
+
+def test_the_value_of_a_parameter_may_be_returned():
+    """It is the one after the step."""
+
+    def make(c):
+        scale = torch.ones(1, requires_grad=True)
+        opt = torch.optim.SGD([scale], lr=0.1)
+
+        def step(x, y):
+            opt.zero_grad()
+            (F.cross_entropy(c.model(x).detach() * scale, y) + 0).backward()
+            opt.step()
+            return scale.item()
+
+        return step
+
+    alike(make)
+
+
 def test_after_a_mode():
     """A class or mode that is asked about operators leaves them wrapped: steps are captured all the same."""
 
@@ -135,6 +168,7 @@ def test_after_a_mode():
         torch.ones(2).neg()
     assert overrides._wrap(len).__code__.co_qualname == observe._WRAPPED
     test_random_numbers_and_what_is_returned()
+    test_the_value_of_the_loss_may_be_returned(lambda t: t)
     test_what_cannot_be_replayed_runs_as_always(_looks)
 
 
@@ -264,7 +298,8 @@ def _looks(c):
         loss = F.cross_entropy(c.model(x), y)
         loss.backward()
         c.opt.step()
-        return loss.item()
+        value = loss.item()
+        return value if value > 1.05 else 0.0
 
     return step
 
@@ -365,7 +400,7 @@ def _with_history(c):
 
 @pytest.mark.parametrize(
     "make",
-    [_looks, _reads_parameters, _reads_gradients, _twice, _steps_first, _counts,
+    [_looks,  _reads_parameters, _reads_gradients, _twice, _steps_first, _counts,
      _asks_the_optimizer, _own_optimizer, _with_history],
 )  # fmt: skip
 def test_what_cannot_be_replayed_runs_as_always(make):
