@@ -22,7 +22,7 @@ from facula.kernel.matmul import (
     plan_matmul,
 )
 from facula.kernel.step import Step
-from facula.kernel.written import kernel_name
+from facula.kernel.written import written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_conv import ConvShape, ConvWriter, PatchShape, write_patches
@@ -157,26 +157,6 @@ class Job:
     def field_rows(self, rows: int) -> int:
         """The rows of a phase plane, for so many output rows."""
         return -(-((rows - 1) * self.stride[0] + self.taps[0].reach) // self.stride[0])
-
-
-@dataclass(frozen=True)
-class ConvKernel:
-    """The code of a convolution."""
-
-    shape: ConvShape | PatchShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        if isinstance(self.shape, PatchShape):
-            return name, write_patches(self.shape, target, name)
-        return name, ConvWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(ConvKernel)
 
 
 @dataclass(frozen=True)
@@ -369,16 +349,16 @@ def plan_conv(
     """The forward pass. `weight` is (slot, offset); `y`'s images must be contiguous in (H, W).
 
     An epilogue sees a result as a matrix (channel of the group, pixel), batched over (N, groups):
-    a bias is BIAS_M with batch strides (0, channels per group).
+    a bias is one number per row ("m") with batch strides (0, channels per group).
     """
     k = conv.c_in * conv.window
     if _is_product(conv, x):
         shape = (conv.c_out, conv.c_in)
         return _plan_product(conv, shape, (k, 1), x, weight, y, (epilogue, extras), workspace_slot)
     if _by_winograd(conv, conv.c, conv.o, conv.out):
+        minimal = winograd.Minimal(conv.n, conv.c, conv.o, (conv.h, conv.w), conv.out, conv.padding)
         return winograd.plan_winograd(
-            *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
-            *((*weight, k, 9), False, triple(x), triple(y), workspace_slot),
+            *(minimal, winograd.Weights(*weight, k, 9), triple(x), triple(y), workspace_slot),
             *(epilogue, extras, target or Target.host()),
         )
     job = _forward_job(conv)
@@ -402,6 +382,7 @@ def _by_winograd(conv: Conv, c: int, m: int, out: tuple[int, int]) -> bool:
 
 
 def triple(image: Image) -> tuple[int, int, tuple[int, int, int]]:
+    """An image as (slot, offset, strides)."""
     return image.slot, image.offset, image.strides
 
 
@@ -452,7 +433,7 @@ def plan_conv_input_gradient(
 
     The phases are independent of each other. All of `dx` is written but for phases that no tap
     reaches (`leaves_gaps`): those the caller fills with zeros beforehand. This is also a transposed
-    convolution, whose bias is the epilogue BIAS_M; an epilogue of a strided one may have no
+    convolution, whose bias is one number per row; an epilogue of a strided one may have no
     operands that run along pixels.
     """
     k = conv.c_in * conv.window
@@ -463,10 +444,10 @@ def plan_conv_input_gradient(
         )
     if _by_winograd(conv, conv.o, conv.c, (conv.h, conv.w)):
         padding = (2 - conv.padding[0], 2 - conv.padding[1])
+        minimal = winograd.Minimal(conv.n, conv.o, conv.c, conv.out, (conv.h, conv.w), padding)
         return winograd.plan_winograd(
-            *((conv.n, conv.o, conv.c), conv.out, (conv.h, conv.w), padding),
-            *((*weight, 9, k), True, triple(dy), triple(dx), workspace_slot),
-            *(epilogue, extras, target or Target.host()),
+            *(minimal, winograd.Weights(*weight, 9, k, True), triple(dy), triple(dx)),
+            *(workspace_slot, epilogue, extras, target or Target.host()),
         )
     layout = (conv.window, k, conv.c_out * k)
     steps, used = [], 0
@@ -569,7 +550,8 @@ def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> Ma
     count = tasks_w * -(-job.n // cut.images) * job.groups
     cost = 2.0 * m * columns * k * count / 120 + 500
     count *= tasks_m * tasks_n
-    steps.append(Step(_kernel(shape), args, count, room["total"] * number.compute_bytes, cost))
+    kernel = written_kernel(shape, ConvWriter)
+    steps.append(Step(kernel, args, count, room["total"] * number.compute_bytes, cost))
     return MatmulPlan(steps, used * number.compute_bytes)
 
 
@@ -617,7 +599,8 @@ def _pack_patches(job: Job, cut: _Cut, cols: int, lanes: int, image: Image, x_st
     shape = PatchShape(job.dtype, cut.vectors, 2, _stride_kind(job), runs)
     total = field + share * plane + cols + 4 * lanes
     cost = 0.5 * lot * blocks
-    step = Step(_kernel(shape), args, chunks * blocks, total * number.compute_bytes, cost)
+    kernel = written_kernel(shape, write_patches)
+    step = Step(kernel, args, chunks * blocks, total * number.compute_bytes, cost)
     return step, lot
 
 

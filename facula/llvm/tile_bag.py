@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, vec
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 ARGUMENTS = (
     *("table", "table_off", "row", "index", "index_off", "offsets", "offsets_off"),
@@ -50,8 +50,8 @@ class BagWriter:
     def write(self) -> str:
         b, arg = self.b, self.arg
         arg.load_all()
-        self.table = self._base("table", self.number.stored)
-        self.index, self.offsets = self._base("index", "i64"), self._base("offsets", "i64")
+        self.table = self.arg.base("table", self.number.stored)
+        self.index, self.offsets = self.arg.base("index", "i64"), self.arg.base("offsets", "i64")
         with b.loop("%t0", "%t1") as t:
             lot, block = b.divmod(t.i, arg("blocks"))
             first = b.mul(lot, arg("per_task"))
@@ -62,16 +62,13 @@ class BagWriter:
                 self._bag(bag.i, low, high)
         return b.module()
 
-    def _base(self, name: str, ty: str) -> str:
-        return self.b.at(self.b.buffer(self.arg(name)), self.arg(f"{name}_off"), ty)
-
     def _bag(self, bag: Value, low: Value, high: Value) -> None:
         b, arg = self.b, self.arg
         start = self._start(bag)
         following = b.least(b.add(bag, 1), b.sub(arg("bags"), 1))
         is_last = b.test("eq", b.add(bag, 1), arg("bags"))
         end = b.pick(is_last, "i64", arg("size"), self._start(following))
-        out = self._base("out", self.result.stored)
+        out = self.arg.base("out", self.result.stored)
         out = b.at(out, b.mul(bag, arg("columns")), self.result.stored)
         done = low
         for registers in _WIDE:
@@ -136,7 +133,7 @@ class BagWriter:
 
     @property
     def _scale(self) -> str:
-        return self._base("scale", self.number.compute)
+        return self.arg.base("scale", self.number.compute)
 
     def _count(self, bag: Value, start: Value, end: Value) -> None:
         b, ty = self.b, self.result.compute
@@ -145,4 +142,4 @@ class BagWriter:
             one = b.let(f"zext i1 {b.test('ne', place, self.arg('skip'))} to i64")
             i.next = [b.add(i.vars[0], one)]
         count = b.let(f"sitofp i64 {i.vars[0]} to {ty}")
-        b.store(ty, count, b.at(self._base("count", ty), bag, ty))
+        b.store(ty, count, b.at(self.arg.base("count", ty), bag, ty))

@@ -13,15 +13,9 @@ from dataclasses import dataclass
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_gemm import (
-    GemmShape,
-    GemmWriter,
-    Taps,
-    TaskFrame,
-    gemm_arguments,
-    micro_kernel,
-)
+from facula.llvm.tile_gemm import GemmShape, GemmWriter, Taps, gemm_arguments, micro_kernel
 from facula.llvm.tile_pack import lanes_of
+from facula.llvm.tile_task import TaskFrame
 
 IMAGE = (
     *("height", "width", "x_c", "x_h", "channels", "kh", "kw", "sh", "sw", "top", "left"),
@@ -66,6 +60,7 @@ class ConvShape:
 
 
 def conv_arguments(n_batch: int, fused: tuple[Fused, ...]) -> list[str]:
+    """The names of a convolution's step arguments, in order."""
     names = gemm_arguments(n_batch, ())
     return [*names, *IMAGE, *CUT, *epilogue_arguments(fused, n_batch)]
 
@@ -438,7 +433,7 @@ class ConvWriter(GemmWriter):
             super()._finish()
             return
         b, arg = self.b, self.arg
-        epilogue = EpilogueWriter(b, self.number, self.conv.fused)
+        epilogue = EpilogueWriter(b, self.conv.fused)
         block, *groups = arg.batch
         y = b.at(b.buffer(arg("c")), arg("c_off"), self.number.stored)
         if groups:

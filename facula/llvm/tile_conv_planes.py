@@ -13,7 +13,7 @@ from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, vec
 from facula.llvm.tile_conv import IMAGE, Field, Spreader
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 N_BATCH = 2  # images, groups
 ARGUMENTS = (
@@ -55,7 +55,7 @@ class PlanesWriter:
         self.arg = TaskFrame(self.b, names, N_BATCH)
         self.spreader = Spreader(self.b, self.arg, self.number, shape.stride_w)
         self.n, self.ty = self.spreader.n, self.spreader.ty
-        self.epilogue = EpilogueWriter(self.b, self.number, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, shape.fused)
 
     def write(self) -> str:
         b, arg = self.b, self.arg

@@ -524,7 +524,13 @@ ONE_HOT = Op(
 
 @functional("one_hot")
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """1 at the class that each element names, 0 elsewhere, along a new last dim."""
+    """1 at the class that each element names, 0 elsewhere, along a new last dim.
+
+    >>> import facula as torch
+    >>> torch.nn.functional.one_hot(torch.tensor([0, 2]), 3)
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
     need_tensors("one_hot", input=tensor)
     m = tensor.meta
     if m.dtype is not dt.int64:

@@ -296,6 +296,11 @@ def interpolate(
     """Images (N, C, *space) resized to `size` or by `scale_factor`.
 
     mode: nearest, nearest-exact, linear (3D input), bilinear, bicubic (4D), trilinear (5D), area.
+
+    >>> import facula as torch
+    >>> x = torch.tensor([[[1.0, 2.0]]])
+    >>> torch.nn.functional.interpolate(x, scale_factor=2)
+    tensor([[[1., 1., 2., 2.]]])
     """
     if mode in ("nearest", "area", "nearest-exact"):
         if align_corners is not None:
@@ -342,6 +347,7 @@ def resize_to(
     align: bool,
     antialias: bool,
 ) -> Tensor:
+    """Images of the sizes `out`, by the kind of interpolation."""
     shape = tuple(input.meta.shape)
     if min(out) < 1 or not all(shape[1:]):
         raise RuntimeError(

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import llvmlite.binding as llvm
 import native
+from epilogues import BIAS_M, RELU, SILU
 
 from facula.kernel.conv import (
     Conv,
@@ -23,7 +24,6 @@ from facula.kernel.conv_weight import plan_conv_weight_gradient
 from facula.kernel.matmul import Extra
 from facula.llvm.target import Target
 from facula.llvm.tile_conv import ConvShape, ConvWriter
-from facula.llvm.tile_epilogue import BIAS_M, RELU, SILU
 from facula.llvm.tile_gemm import UNROLL
 from facula.runtime.llvmc import target_machine
 
