@@ -88,7 +88,9 @@ def _patches_product(g: Any, x: Any, w: Any, shape: Sizes) -> Any:
     x = g.reshape(x, (*x.shape[:2], *pairs))
     x = g.permute(x, (0, *range(2, 2 * k + 2, 2), 1, *range(3, 2 * k + 3, 2)))
     many, depth_ = shape[0] * math.prod(out), w.numel // w.shape[0]
-    y = g.matmul(g.reshape(x, (many, depth_)), g.permute(g.reshape(w, (w.shape[0], depth_)), (1, 0)))
+    y = g.matmul(
+        g.reshape(x, (many, depth_)), g.permute(g.reshape(w, (w.shape[0], depth_)), (1, 0))
+    )
     return g.permute(g.reshape(y, (shape[0], *out, shape[1])), (0, k + 1, *range(1, k + 1)))
 
 
@@ -118,9 +120,7 @@ def _input_grad_infer(g: Meta, w: Meta, *rest: Any) -> Meta:
 _LINE, _REGISTER, _RUN, _NEAR, _FAR = 12.0, 3.0, 9.0, 0.5, 1.0
 
 
-def _apart(
-    grad: Any, w: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
-) -> bool:
+def _apart(grad: Any, w: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> bool:
     """Whether windows lie side by side, and one product whose results are moved costs less than
     copying the gradient for each of their taps, which has a product of its own."""
     kernel = w.shape[2:]
