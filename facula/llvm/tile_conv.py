@@ -239,6 +239,8 @@ class Spreader:
             there = b.mask(n, b.ceil_div(b.most(b.sub(self.arg("width"), at), 0), sw))
             before = b.mask(n, b.ceil_div(b.most(b.sub(0, at), 0), sw))
             there = b.let(f"and <{n} x i1> {there}, {b.let(f'xor <{n} x i1> {before}, {there}')}")
+            # past the row's end zeros: what is there may have been written before, and for good
+            there = b.let(f"and <{n} x i1> {there}, {b.mask(n, b.sub(length, j.i))}")
             value = b.collect(n, ty, b.at(line, at, ty), apart, there)
             b.store(vec(n, ty), value, b.at(row, j.i, ty), ty)
 

@@ -60,11 +60,38 @@ def _conv_expand(g: Any, x: Any, w: Any, *rest: Any) -> Any:
         y = g.const(0, t, shape)
     else:
         x_, w_, arg = g.cast(x, t), g.cast(w, t), (stride, padding, dilation, groups)
-        if depth.is_deep(x_):
+        if _lie_apart(w, stride, padding, dilation, groups) and w.shape[-1] >= _LONG_RUN:
+            y = _patches_product(g, x_, w_, shape)
+        elif depth.is_deep(x_):
             y = depth.conv(g, x_, w_, arg, shape)
         else:
             (y,) = g.template("conv", [(t, shape)], (x_, w_), arg)
     return g.cast(_bias_add(g, y, bias), x.dtype)
+
+
+_LONG_RUN = 8  # numbers of an image side by side, so that moving them pays
+
+
+def _lie_apart(w: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> bool:
+    """Whether windows lie side by side, as patches of a picture do."""
+    plain = groups == 1 and not any(padding) and all(d == 1 for d in dilation)
+    return plain and tuple(w.shape[2:]) == tuple(stride)
+
+
+def _patches_product(g: Any, x: Any, w: Any, shape: Sizes) -> Any:
+    """The convolution where no two windows overlap: patches as rows, and one product for all."""
+    kernel, out, k = w.shape[2:], shape[2:], len(shape) - 2
+    used = (*x.shape[:2], *(a * b for a, b in zip(out, kernel, strict=True)))
+    if used != tuple(x.shape):
+        x = g.slice(x, (0,) * len(used), used, (1,) * len(used))
+    pairs = (size for pair in zip(out, kernel, strict=True) for size in pair)
+    x = g.reshape(x, (*x.shape[:2], *pairs))
+    x = g.permute(x, (0, *range(2, 2 * k + 2, 2), 1, *range(3, 2 * k + 3, 2)))
+    many, depth_ = shape[0] * math.prod(out), w.numel // w.shape[0]
+    y = g.matmul(
+        g.reshape(x, (many, depth_)), g.permute(g.reshape(w, (w.shape[0], depth_)), (1, 0))
+    )
+    return g.permute(g.reshape(y, (shape[0], *out, shape[1])), (0, k + 1, *range(1, k + 1)))
 
 
 def _conv_backward(n: Any, g: Tensor) -> tuple:
@@ -88,17 +115,20 @@ def _input_grad_infer(g: Meta, w: Meta, *rest: Any) -> Meta:
     return meta_of(g.dtype, (g.shape[0], w.shape[1] * groups, *size), g.device)
 
 
-_MANY_PHASES = 16  # of an input's positions modulo the stride
+# Cycles for a number: of an image's line copied for each of a window's taps, of a run moved to its
+# place in an image, of results dealt out to every other place of a row, and to ones further apart.
+_LINE, _REGISTER, _RUN, _NEAR, _FAR = 12.0, 3.0, 9.0, 0.5, 1.0
 
 
-def _apart(w: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> bool:
-    """Whether windows lie side by side, as patches of a picture do, and each of their taps would be a
-    product of its own with few rows."""
-    (channels, *kernel), plain = w.shape[1:], groups == 1 and not any(padding)
-    taps = math.prod(kernel)
-    if not plain or tuple(kernel) != tuple(stride) or any(d != 1 for d in dilation):
+def _apart(grad: Any, w: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> bool:
+    """Whether windows lie side by side, and one product whose results are moved costs less than
+    copying the gradient for each of their taps, which has a product of its own."""
+    kernel = w.shape[2:]
+    if not _lie_apart(w, stride, padding, dilation, groups) or math.prod(kernel) == 1:
         return False
-    return taps >= _MANY_PHASES and channels < 4 * taps
+    width, run = grad.shape[-1], kernel[-1]
+    copied = grad.shape[1] * (_LINE + _REGISTER * -(-width // 16)) / width
+    return copied > w.shape[1] * (_RUN / run - (_NEAR if run == 2 else _FAR))
 
 
 def _laid_side_by_side(g: Any, grad: Any, w: Any, shape: Sizes) -> Any:
@@ -123,7 +153,7 @@ def _input_grad_expand(g: Any, grad: Any, w: Any, *rest: Any) -> Any:
     else:
         arg = (stride, padding, dilation, groups, size)
         grad_, w_ = g.cast(grad, t), g.cast(w, t)
-        if _apart(w, *arg[:4]):
+        if _apart(grad_, w, *arg[:4]):
             y = _laid_side_by_side(g, grad_, w_, shape)
         elif depth.is_deep(grad_):
             y = depth.conv_input_grad(g, grad_, w_, arg, shape)

@@ -61,6 +61,7 @@ CASES = [
     Conv(2, 3, 20, 67, 9, (3, 4), (1, 3), (2, 3), (2, 2), groups=3),
     Conv(1, 2, 200, 210, 2, (3, 3), (1, 1), (1, 1), groups=2),
     Conv(2, 3, 1, 300, 3, (1, 31), (1, 1), (0, 15), groups=3),
+    Conv(2, 3, 20, 37, 3, (4, 8), (4, 8), (2, 4), groups=3),
     # parts of one long row of the result, whose last is shorter; results in parts as well
     Conv(1, 64, 1, 3001, 40, (1, 3), (1, 2), (0, 1)),
     Conv(1, 16, 2, 2000, 120, (2, 10), (1, 5), (1, 4), (1, 2)),

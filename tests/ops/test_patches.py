@@ -53,3 +53,19 @@ def test_the_gradient_is_a_product():
     (got,) = torch.autograd.grad(y, x, torch.rand(2, 8, 4, 4))
     kernels = [str(kernel) for kernel in torch.explain(got).kernels]
     assert len(kernels) == 2 and "matmul" in kernels[0]
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "product"),
+    [((1, 512, 8, 8), (512, 3, 2, 2), True), ((1, 8, 32, 32), (8, 64, 2, 2), False),
+     ((2, 8, 4, 4), (8, 64, 16, 16), True)],
+)  # fmt: skip
+def test_what_has_to_be_copied_or_moved_decides(x, w, product):
+    """A gradient with many channels is copied for each tap, many results of short runs are moved."""
+    got = F.conv_transpose2d(torch.rand(*x), torch.rand(*w), stride=w[2])
+    assert any("matmul" in str(kernel) for kernel in torch.explain(got).kernels) == product
+
+
+def test_patches_with_long_rows_are_a_product():
+    y = F.conv2d(torch.rand(2, 3, 35, 32), torch.rand(8, 3, 8, 8), stride=8)
+    assert any("matmul" in str(kernel) for kernel in torch.explain(y).kernels)
