@@ -117,9 +117,47 @@ def channels_last(m: Meta) -> memory_format | None:
 
 def _as_operands(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
     (out,) = outs
-    first = next((m for m in ins if m.shape == out.shape), out)
-    found = channels_last(first)
-    return outs if found is None or found.order is None else (in_format(out, found.order),)
+    if all(m.contiguous for m in ins):
+        return outs
+    order = iteration_order(ins, out)
+    return outs if order == tuple(range(out.ndim)) else (in_format(out, order),)
+
+
+def iteration_order(ins: tuple[Meta, ...], out: Meta) -> tuple[int, ...]:
+    """The dims of a result, outermost first, as PyTorch's elementwise loops go through memory.
+
+    The first operand in which two dims have steps decides which lies further in; `TensorIterator`.
+    """
+    steps = [
+        [0] * (out.ndim - m.ndim)
+        + [
+            0 if n == 1 != whole else s
+            for n, s, whole in zip(m.shape, m.strides, out.shape[out.ndim - m.ndim :])
+        ]
+        for m in ins
+        if m.ndim <= out.ndim
+    ]
+
+    def further_out(a: int, b: int) -> int:
+        for step in steps:
+            if step[a] and step[b]:
+                if step[a] != step[b]:
+                    return 1 if step[a] > step[b] else -1
+                if out.shape[a] > out.shape[b]:
+                    return 1
+        return 0
+
+    order = list(reversed(range(out.ndim)))  # the innermost first
+    for i in range(1, out.ndim):
+        at = i
+        for k in reversed(range(i)):
+            found = further_out(order[k], order[at])
+            if found < 0:
+                break
+            if found > 0:
+                order[k], order[at] = order[at], order[k]
+                at = k
+    return tuple(reversed(order))
 
 
 def _as_images(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
