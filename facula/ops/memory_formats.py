@@ -87,7 +87,7 @@ def _ordered(name: str, fill: str | None = None) -> None:
     make = TORCH[name]
 
     def function(input: Tensor, *args: Any, memory_format: Any = None, **kwargs: Any) -> Tensor:
-        if memory_format is None and input.meta.contiguous:
+        if not isinstance(input, Tensor) or (memory_format is None and input.meta.contiguous):
             return make(input, *args, **kwargs)
         order = _order_of(input, memory_format)
         if order is None:
