@@ -146,9 +146,6 @@ class BackwardCFunction(Node, FunctionCtx):
             )
         return g.sum_to_size(shape)  # type: ignore[attr-defined]
 
-    def _materializes(self) -> bool:
-        return bool(self.__dict__.get("materialize_grads", True))
-
 
 class _Meta(type):
     """Gives every Function its node class, `<name>Backward`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from facula.graph.meta import Meta, contiguous_strides, meta
@@ -116,48 +117,53 @@ def channels_last(m: Meta) -> memory_format | None:
 
 
 def _as_operands(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
-    (out,) = outs
-    if all(m.contiguous for m in ins):
+    if all(m.strides == contiguous_strides(m.shape) for m in ins):
         return outs
-    order = iteration_order(ins, out)
-    return outs if order == tuple(range(out.ndim)) else (in_format(out, order),)
+    return tuple([as_iterated(ins, out) for out in outs])
 
 
-def iteration_order(ins: tuple[Meta, ...], out: Meta) -> tuple[int, ...]:
-    """The dims of a result, outermost first, as PyTorch's elementwise loops go through memory.
+def as_iterated(ins: Sequence[Meta], out: Meta) -> Meta:
+    """A geometry of out's shape in the order that PyTorch's elementwise loops walk operands in."""
+    made = in_format(out, iteration_order(ins, out))
+    return out if made.contiguous else made
 
-    The first operand in which two dims have steps decides which lies further in; `TensorIterator`.
+
+def iteration_order(ins: Sequence[Meta], out: Meta) -> tuple[int, ...]:
+    """The dims of a result, outermost first, as PyTorch's elementwise loops walk operands.
+
+    That is the first operand's order; another one decides on dims where those before it have no
+    say, being broadcast there.
     """
-    steps = [
-        [0] * (out.ndim - m.ndim)
-        + [
-            0 if n == 1 != whole else s
-            for n, s, whole in zip(m.shape, m.strides, out.shape[out.ndim - m.ndim :])
-        ]
-        for m in ins
-        if m.ndim <= out.ndim
-    ]
-
-    def further_out(a: int, b: int) -> int:
-        for step in steps:
-            if step[a] and step[b]:
-                if step[a] != step[b]:
-                    return 1 if step[a] > step[b] else -1
-                if out.shape[a] > out.shape[b]:
-                    return 1
-        return 0
-
-    order = list(reversed(range(out.ndim)))  # the innermost first
-    for i in range(1, out.ndim):
+    ndim, shape = out.ndim, out.shape
+    all_strides = []
+    for m in ins:
+        lead = ndim - m.ndim
+        steps = [0 if n == 1 != shape[lead + d] else s
+                 for d, (n, s) in enumerate(zip(m.shape, m.strides, strict=True))]  # fmt: skip
+        all_strides.append([0] * lead + steps)
+    order = list(range(ndim))  # from the outermost
+    for i in range(ndim - 2, -1, -1):  # an insertion into what is sorted behind
         at = i
-        for k in reversed(range(i)):
-            found = further_out(order[k], order[at])
-            if found < 0:
+        for k in range(i + 1, ndim):
+            verdict = _lies_inside(order[at], order[k], all_strides, shape)
+            if verdict < 0:
                 break
-            if found > 0:
-                order[k], order[at] = order[at], order[k]
+            if verdict > 0:
+                order[at], order[k] = order[k], order[at]
                 at = k
-    return tuple(reversed(order))
+    return tuple(order)
+
+
+def _lies_inside(a: int, b: int, all_strides: Sequence[Sequence[int]], shape: Sequence[int]) -> int:
+    """1 where dim a has to lie inside of dim b, -1 where not, 0 where no operand says."""
+    for strides in all_strides:
+        sa, sb = strides[a], strides[b]
+        if sa and sb:
+            if sa != sb:
+                return 1 if sa < sb else -1
+            if shape[b] > shape[a]:
+                return 1
+    return 0
 
 
 def _as_images(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
@@ -186,7 +192,7 @@ def as_columns(m: Meta) -> Meta:
     return in_format(m, (*range(m.ndim - 2), m.ndim - 1, m.ndim - 2))
 
 
-# elementwise operators keep the format of their first operand that has the result's shape
+# elementwise operators keep the order of their operands
 AS_OPERANDS = _as_operands
 # convolutions, pooling and the like: images keep the format of those they are made from
 AS_IMAGES = _as_images

@@ -265,9 +265,9 @@ def _check_sizes(q: Meta, k: Meta, v: Meta, mask: Meta | None) -> None:
 
 
 def _c(m: Meta) -> str:
-    from facula.ops.matmul import _c_name
+    from facula.ops.matmul import c_name
 
-    return _c_name(m.dtype)
+    return c_name(m.dtype)
 
 
 def scaled_dot_product_attention(
@@ -285,6 +285,11 @@ def scaled_dot_product_attention(
     Shapes: query (..., L, E), key (..., S, E), value (..., S, Ev) -> (..., L, Ev). A bool mask is
     true where a key counts; enable_gqa lets several heads of queries share one of keys and values.
     Source: Vaswani et al., "Attention is all you need", 2017.
+
+    >>> import facula as torch
+    >>> q = torch.ones(2, 4, 5, 8)
+    >>> torch.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True).shape
+    torch.Size([2, 4, 5, 8])
     """
     repeat = _check(query, key, value, attn_mask, enable_gqa)
     width = query.meta.shape[-1]

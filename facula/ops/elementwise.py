@@ -16,10 +16,10 @@ from facula.ops.apply import apply
 from facula.ops.pointwise import (
     BOOL,
     FLOAT,
-    _number_of,
     apply_rule,
     binary,
     need_tensors,
+    number_of,
     operands,
     opmath,
     publish,
@@ -120,7 +120,7 @@ def _with_alpha(name: str, plain: Any, scaled: Op, sign: int) -> Any:
         ):
             return plain(input, other)
         operands(name, input, other)
-        number = alpha.item() if isinstance(alpha, Tensor) else _number_of(alpha)
+        number = alpha.item() if isinstance(alpha, Tensor) else number_of(alpha)
         if number is None:
             raise wrong_type(alpha, "Number")
         alpha = number
@@ -387,7 +387,7 @@ POW_OF_TWO = Op("pow", _static_infer, _of_two_expand,
 
 def power(input: Any, exponent: Any) -> Any:
     """input ** exponent."""
-    x = _number_of(exponent)
+    x = number_of(exponent)
     if type(input) in (int, float) and input == 2 and isinstance(exponent, Tensor):
         kind = "f" if type(input) is float else "i"
         if _static_infer(exponent.meta, 2, kind).dtype.kind == "f":
@@ -408,7 +408,12 @@ def power(input: Any, exponent: Any) -> Any:
 
 
 def pow(self: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
-    """input ** exponent, elementwise."""
+    """input ** exponent, elementwise.
+
+    >>> import facula as torch
+    >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2)
+    tensor([1., 4., 9.])
+    """
     operands("pow", self, exponent)
     return to_out(power(self, exponent), out)
 

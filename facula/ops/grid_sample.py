@@ -371,6 +371,7 @@ _MODES, _PADDINGS = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "ref
 
 
 def warn_align(name: str) -> None:
+    """PyTorch's warning where align_corners is left out."""
     warnings.warn(
         "Default grid_sample and affine_grid behavior has changed to "
         "align_corners=False since 1.3.0. Please specify align_corners=True if the old behavior "

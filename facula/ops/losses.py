@@ -146,6 +146,11 @@ def _soft_margin(k: Any, x: Any, t: Any) -> Any:
     return _softplus_of(-t * x)
 
 
+def _l1_sign(k: Any, d: Any) -> Any:
+    # 0 at NaN, as `sign` is
+    return k.where(d > 0.0, k.like(d, 1.0), k.where(d < 0.0, k.like(d, -1.0), k.like(d, 0.0)))
+
+
 def _l1_shows(n: Any) -> tuple:
     if n.params[0] == "none":
         return (shown("SubBackward0", *n.edges),)
@@ -157,7 +162,7 @@ _L1 = {
     reduction: elementwise_loss(
         "l1_loss",
         lambda k, x, t: (x - t).abs(),
-        (lambda k, x, t: _sign(k, x - t), lambda k, x, t: _sign(k, t - x)),
+        (lambda k, x, t: _l1_sign(k, x - t), lambda k, x, t: _l1_sign(k, t - x)),
         grad_name=name,
         shows=_l1_shows,
     )
@@ -493,7 +498,7 @@ def _torch_bce_logits(
     target: Tensor,
     weight: Tensor | None = None,
     pos_weight: Tensor | None = None,
-    reduction: int = 1,
+    reduction: int = 0,
 ) -> Tensor:
     """`nn.functional.binary_cross_entropy_with_logits`; reduction 0 none, 1 mean, 2 sum."""
     return _bce_logits(input, target, weight, pos_weight, _word(reduction))

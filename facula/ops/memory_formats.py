@@ -46,7 +46,7 @@ def _order_of(input: Tensor, fmt: Any) -> tuple[int, ...] | None:
     """The order that a copy of input gets: fmt's, or that of input where fmt keeps it."""
     if fmt is None or fmt is _PRESERVE:
         m = input.meta
-        order = iteration_order((m,), m)
+        order = None if m.contiguous else iteration_order((m,), m)
         return None if order == tuple(range(m.ndim)) else order
     return fmt.order if _wants_order(input, fmt) else None
 

@@ -187,7 +187,7 @@ def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
 
     def record(a: Tensor) -> Tensor:
         inst = insts.get(((a.meta,), ()))
-        if inst is None or not inst.fast:
+        if inst is None or not inst.reads:
             return apply(op, (a,))
         write = inst.record
         return record_inst(op, inst, (a,)) if write is None else write((a,), ())
@@ -415,7 +415,7 @@ def _pair_backward(pair: Callable | None) -> Callable | None:
     return backward
 
 
-def _number_of(x: Any) -> Any:
+def number_of(x: Any) -> Any:
     """A Python number of x, or None."""
     kind = type(x)
     if kind is float or kind is int or kind is bool or kind is complex:
@@ -450,7 +450,7 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
         params = (number_type(x), left)
         out = apply(number_op, (t,), params, (x,))
         inst = number_op.insts.get(((t.meta,), params))
-        if inst is not None and inst.fast and (kind is float or kind is int):
+        if inst is not None and inst.reads and (kind is float or kind is int):
             number_op.remember(t.meta, kind, inst)
         return out
 
@@ -465,9 +465,9 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
                     op.inst((ma, mb))  # not seen before: now it is
                     return record(a, c)
                 return apply(op, (a, c))
-            x = _number_of(c)
+            x = number_of(c)
             return NotImplemented if x is None else with_number(a, x, False)
-        x = _number_of(a)
+        x = number_of(a)
         if x is None or not isinstance(c, Tensor):
             return NotImplemented
         return with_number(c, x, True)
@@ -625,7 +625,7 @@ def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), met
 def operands(name: str, input: Any, other: Any) -> None:
     """TypeError in PyTorch's words where an operand is neither tensor nor number."""
     for place, arg, x in ((1, "input", input), (2, "other", other)):
-        if not isinstance(x, Tensor) and _number_of(x) is None:
+        if not isinstance(x, Tensor) and number_of(x) is None:
             raise TypeError(
                 f"{name}(): argument '{arg}' (position {place}) must be Tensor, not {type(x).__name__}"
             )
