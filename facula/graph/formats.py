@@ -123,7 +123,13 @@ def _as_operands(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -
 
 
 def as_iterated(ins: Sequence[Meta], out: Meta) -> Meta:
-    """A geometry of out's shape in the order that PyTorch's elementwise loops walk operands in.
+    """A geometry of out's shape in the order that PyTorch's elementwise loops walk operands in."""
+    made = in_format(out, iteration_order(ins, out))
+    return out if made.contiguous else made
+
+
+def iteration_order(ins: Sequence[Meta], out: Meta) -> tuple[int, ...]:
+    """The dims of a result, outermost first, as PyTorch's elementwise loops walk operands.
 
     That is the first operand's order; another one decides on dims where those before it have no
     say, being broadcast there.
@@ -145,8 +151,7 @@ def as_iterated(ins: Sequence[Meta], out: Meta) -> Meta:
             if verdict > 0:
                 order[at], order[k] = order[k], order[at]
                 at = k
-    made = in_format(out, tuple(order))
-    return out if made.contiguous else made
+    return tuple(order)
 
 
 def _lies_inside(a: int, b: int, all_strides: Sequence[Sequence[int]], shape: Sequence[int]) -> int:

@@ -509,7 +509,11 @@ def gumbel_softmax(
     logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
     """Differentiable samples of categories; hard: one-hot ones, with soft gradients."""
-    noise = -TORCH["empty_like"](logits).exponential_().log()
+    noise = (
+        -TORCH["empty"](logits.meta.shape, dtype=logits.meta.dtype, device=logits.meta.device)
+        .exponential_()
+        .log()
+    )
     soft = ((logits + noise) / tau).softmax(dim)
     if not hard:
         return soft

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.formats import AS_OPERANDS, in_format
+from facula.graph.formats import AS_ALL, in_format
 from facula.graph.meta import META, Meta, Size, meta_of, wrap_dim
 from facula.graph.meta import broadcast_shapes as _broadcast
 from facula.graph.tape import Op
@@ -156,7 +156,7 @@ def _roll_expand(g: Any, a: Any, shifts: tuple, dims: tuple) -> Any:
 
 ROLL = Op("roll", lambda a, shifts, dims: a.plain(), _roll_expand,
           lambda n, g: apply(ROLL, (g,), (tuple(-s for s in n.params[0]), n.params[1])),
-          lies=AS_OPERANDS)  # fmt: skip
+          lies=AS_ALL)  # fmt: skip
 
 
 @both("roll")

@@ -226,11 +226,9 @@ def _fill_tensor_backward(n: Any, g: Tensor) -> tuple:
     return (*_fill_backward(n, g), gv)
 
 
-MASKED_FILL = Op("masked_fill", _fill_infer, _fill_expand, _fill_backward, saves="1", shows="0",
-                 lies=AS_OPERANDS)  # fmt: skip
+MASKED_FILL = Op("masked_fill", _fill_infer, _fill_expand, _fill_backward, saves="1", shows="0")
 MASKED_FILL_TENSOR = Op("masked_fill", _fill_infer, _fill_expand, _fill_tensor_backward,
-                        saves="1", grad_name="MaskedFillBackward1", shows="0 2",
-                        lies=AS_OPERANDS)  # fmt: skip
+                        saves="1", grad_name="MaskedFillBackward1", shows="0 2")  # fmt: skip
 
 
 @both("masked_fill")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.formats import AS_OPERANDS
+from facula.graph.formats import AS_OPERANDS, iteration_order
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -21,27 +20,14 @@ from facula.random import draws
 from facula.tensor import Tensor, adopt_array, empty_meta
 
 
-def _memory_order(m: Meta) -> Sequence[int] | None:
-    """Dims from slowest to fastest where a tensor is dense in an order of its own."""
-    if m.contiguous:
-        return None
-    order = sorted(range(m.ndim), key=lambda i: -m.strides[i])
-    step = 1
-    for i in reversed(order):
-        if m.shape[i] > 1 and m.strides[i] != step:
-            return None
-        step *= m.shape[i]
-    return order
-
-
 @redrawable
 def draw_mask(m: Meta, keep: float) -> Tensor:
     """True with probability `keep`, drawn in the order of memory of a tensor like m."""
     if m.device is META:
         return empty_meta(meta_of(dt.bool_, m.shape, META))
     mask = draws.bernoulli(default_generator, m.numel, keep, "bool")
-    order = _memory_order(m)
-    if order is None:
+    order = iteration_order((m,), m)
+    if order == tuple(range(m.ndim)):
         return adopt_array(mask.reshape(tuple(m.shape)))
     mask = mask.reshape([m.shape[i] for i in order]).transpose(np.argsort(order))
     return adopt_array(np.ascontiguousarray(mask))

@@ -13,6 +13,7 @@ from facula import random as _module
 from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
 from facula.graph.dtypes import dtype as Dtype
+from facula.graph.formats import iteration_order
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import LOCAL, Op, settle
 from facula.ops.apply import apply, check_devices, check_writable
@@ -545,7 +546,9 @@ def _categories(input: Tensor, num_samples: int, replacement: bool, generator: A
     g = generator_of(generator)
     if replacement and num_samples > 1:
         return adopt_array(np.ascontiguousarray(draws.multinomial(g, p, num_samples)))
-    shares = adopt_array(np.ascontiguousarray(draws.race(g, p, input.meta.dtype.name)))
+    order = iteration_order((input.meta,), input.meta)  # the draws are those of a tensor like input
+    shares = draws.race(g, p.transpose(order), input.meta.dtype.name).transpose(np.argsort(order))
+    shares = adopt_array(np.ascontiguousarray(shares))
     return TORCH["topk"](shares, num_samples, -1)[1]
 
 

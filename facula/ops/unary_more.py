@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from facula.graph import dtypes as dt
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -39,7 +40,8 @@ def _round_expand(g: Any, a: Any, decimals: int) -> Any:
     return g.cast(x, a.dtype)
 
 
-ROUND = Op("round", _round_infer, _round_expand, lambda n, g: TORCH["zeros_like"](g))
+ROUND = Op("round", _round_infer, _round_expand, lambda n, g: TORCH["zeros_like"](g),
+           lies=AS_OPERANDS)  # fmt: skip
 
 
 @both("round")

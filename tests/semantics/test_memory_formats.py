@@ -28,7 +28,6 @@ KEPT = {
     "where": lambda x: torch.where(x > 0, x, 0.0),
     "gelu": F.gelu,
     "clamp": lambda x: x.clamp(-1, 1),
-    "masked_fill": lambda x: x.masked_fill(x > 0, 1.0),
     "double": lambda x: x.double(),
     "clone": lambda x: x.clone(),
     "copy": lambda x: x.to(torch.float32, copy=True),
@@ -212,3 +211,63 @@ def test_pickled_tensors_lie_as_they_lay():
     assert torch.equal(y.grad, 2 * x)
     t = pickle.loads(pickle.dumps(torch.arange(6).reshape(2, 3).t()))
     assert t.stride() == (1, 3) and t.tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+# strides that PyTorch 2.13 gives results of x of shape (4, 3), which lies column by column, and y, which does not
+TRANSPOSED = [
+    (lambda x, y: x + 1, (1, 4)),
+    (lambda x, y: x + y, (1, 4)),
+    (lambda x, y: y + x, (3, 1)),
+    (lambda x, y: x * y[0], (1, 4)),
+    (lambda x, y: y[0] * x, (1, 4)),
+    (lambda x, y: torch.where(x > 0, y, x), (1, 4)),
+    (lambda x, y: x[::2].exp(), (1, 2)),
+    (lambda x, y: x.expand(2, 4, 3) + 1, (12, 1, 4)),
+    (lambda x, y: x.unsqueeze(0) * 2, (4, 1, 4)),
+    (lambda x, y: x[:, :1] + y[:1], (3, 1)),
+    (lambda x, y: x.clone(), (1, 4)),
+    (lambda x, y: x.double(), (1, 4)),
+    (lambda x, y: x.round(), (1, 4)),
+    (lambda x, y: torch.rand_like(x), (1, 4)),
+    (lambda x, y: torch.zeros_like(x), (1, 4)),
+    (lambda x, y: x.masked_fill(x > 0, 1.0), (3, 1)),
+    (lambda x, y: x.roll(1, 0), (3, 1)),
+    (lambda x, y: x.contiguous(), (3, 1)),
+    (lambda x, y: x.softmax(-1), (3, 1)),
+]
+
+
+@pytest.mark.parametrize("number", range(len(TRANSPOSED)))
+def test_elementwise_results_lie_as_their_operands(number):
+    make, strides = TRANSPOSED[number]
+    plain, y = images(4, 3), torch.ones(4, 3)
+    x = plain.T.contiguous().T
+    got = make(x, y)
+    assert got.stride() == strides
+    if make(plain, y).equal(make(plain, y)):  # no random numbers
+        torch.testing.assert_close(got, make(plain, y), check_stride=False)
+
+
+DRAWS = {
+    "rand_like": torch.rand_like,
+    "randn_like": torch.randn_like,
+    "randint_like": lambda t: torch.randint_like(t, 100),
+    "dropout": lambda t: F.dropout(torch.ones_like(t), 0.5),
+    "in place": lambda t: (t * 2).uniform_(),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_random_numbers_come_in_the_order_of_memory(name):
+    x = images(3, 4)
+    torch.manual_seed(0)
+    plain = DRAWS[name](x)
+    torch.manual_seed(0)
+    assert torch.equal(DRAWS[name](x.T), plain.T)
+
+
+def test_multinomial_draws_in_the_order_of_its_weights():
+    torch.manual_seed(0)  # PyTorch 2.13 gives these
+    assert torch.multinomial(torch.ones(3, 4).T, 1).flatten().tolist() == [2, 2, 1, 2]
+    torch.manual_seed(0)
+    assert torch.multinomial(torch.ones(4, 3), 1).flatten().tolist() == [2, 1, 0, 2]
