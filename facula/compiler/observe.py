@@ -24,6 +24,7 @@ _FROZEN = "<frozen "  # parts of the standard library come without a file: impor
 _TALKS = tuple(
     _STANDARD + name for name in ("logging/", "warnings.py", "threading.py", "subprocess.py")
 )
+_WRAPPED = "_wrap.<locals>.run"  # of overrides
 _FORBIDDEN = {
     id(f): f.__name__
     for f in (
@@ -66,8 +67,8 @@ class Observer:
                     within = frame
                     watch.called(frame)
                     return
-                if watch.late and _comes_in(frame) and code.co_qualname not in HARMLESS:
-                    watch.defeat(f"it calls {code.co_qualname}() after backward()")
+                if watch.late and _comes_in(frame) and (name := _called(frame)) not in HARMLESS:
+                    watch.defeat(f"it calls {name}() after backward()")
                 if code not in self._seen:
                     self._note(code, frame.f_globals)
                 if code.co_filename.startswith(_TALKS) and _by_user(frame.f_back):
@@ -122,6 +123,12 @@ def _by_user(frame: Any) -> bool:
             return True
         frame = frame.f_back
     return True
+
+
+def _called(frame: Any) -> str:
+    """The name of what is called, which programs that had a class or mode that is asked have wrapped."""
+    name: str = frame.f_code.co_qualname
+    return frame.f_locals["fn"].__qualname__ if name == _WRAPPED else name
 
 
 def _comes_in(frame: Any) -> bool:

@@ -38,7 +38,10 @@ CALLS = {
     "clip_grad_norm_": "clip_grad_norm_",
 }
 # what of ours may run after backward(): it neither reads values nor records anything
-HARMLESS = frozenset(("Tensor.detach", "Module.__getattr__", "_Small.__del__", "_Large.__del__"))
+HARMLESS = frozenset(
+    ("Tensor.detach", "Module.__getattr__", "TraversalMixin.parameters",
+     "TraversalMixin.named_parameters", "_Small.__del__", "_Large.__del__")
+)  # fmt: skip
 _PLAIN = (int, float, bool, str, type(None))
 _CHANGED = "a tensor is used after backward()"
 

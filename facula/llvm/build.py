@@ -43,6 +43,7 @@ class Builder:
         self.fma = fma
         self.mask = mask
         self.avx512 = False  # whether there are the instructions of `estimate`
+        self.bfloat16 = False  # whether there is one that rounds to bfloat16
         self._n = 0
 
     def let(self, text: str) -> str:

@@ -105,6 +105,13 @@ def _from_bfloat16(values: Values, x: str) -> str:
 def _to_bfloat16(values: Values, x: str) -> str:
     """Round to nearest, ties to even; NaN stays NaN."""
     full, half = values["float32"], values["int16"]
+    if not estimate.can_narrow(full):
+        return _to_bfloat16_by_bits(full, half, x)
+    short, rare = estimate.narrowed(full, x)
+    return half.where(rare, short, lambda: _to_bfloat16_by_bits(full, half, x))
+
+
+def _to_bfloat16_by_bits(full: Lanes, half: Lanes, x: str) -> str:
     bits = full.bits(x)
     odd = full.integer("and", full.integer("lshr", bits, full.ci(16)), full.ci(1))
     rounded = full.integer("add", full.integer("add", bits, full.ci(0x7FFF)), odd)

@@ -62,7 +62,7 @@ class LoopEmitter:
         self.n_dims = program.n_outer + program.n_inner
         self.vector_dim = program.n_outer - 1 if self.outer_mode else self.n_dims - 1
         self.b = Builder(target.has_fma, target.has_mask)
-        self.b.avx512 = target.has_mask and target.triple.startswith("x86_64")
+        self.b.avx512, self.b.bfloat16 = target.has_avx512, target.has_bfloat16
         lanes = self.shape.lanes
         self.vector = Values(self.b, lanes)
         self.scalar = Values(self.b, 0)

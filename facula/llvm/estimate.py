@@ -149,6 +149,29 @@ def look_up(v: Lanes, index: str, table: Sequence[float]) -> str:
     return v.let(v.builder.intrinsic(name, v.f, operands))
 
 
+def can_narrow(v: Lanes) -> bool:
+    """Whether `narrowed` is possible."""
+    return v.builder.bfloat16 and v.kind == "float" and v.n in (16, 32)
+
+
+def narrowed(v: Lanes, x: str) -> tuple[str, str]:
+    """float32 rounded to bfloat16, as <n x i16>, and where that is wrong: of NaN and what is denormal."""
+    if v.n == 32:
+        half = Lanes(v.builder, 16, v.kind)
+        parts = [narrowed(half, part) for part in _halves(v, v.f, x)]
+        short = Lanes(v.builder, 16, "i16")
+        order = ", ".join(f"i32 {k}" for k in range(32))
+        (low, odd_low), (high, odd_high) = parts
+        odd = f"shufflevector <16 x i1> {odd_low}, <16 x i1> {odd_high}, <32 x i32> <{order}>"
+        return _joined(short, [low, high]), v.let(odd)
+    name = "llvm.x86.avx512bf16.cvtneps2bf16.512"
+    rounded = v.let(v.builder.intrinsic(name, "<16 x bfloat>", [(v.f, x)]))
+    classes = str(0x01 | 0x80 | 0x20)  # both kinds of NaN, denormal
+    name = "llvm.x86.avx512.fpclass.ps.512"
+    rare = v.let(v.builder.intrinsic(name, v.b, [(v.f, x), ("i32", classes)]))
+    return v.let(f"bitcast <16 x bfloat> {rounded} to <16 x i16>"), rare
+
+
 def root_and_rest(v: Lanes, x: str) -> tuple[str, str]:
     """Of float32: g, which is nearly sqrt(x), and sqrt(x) - g; NaN below 0, 0 for 0."""
     half, least = v.c(0.5), v.c(1e-30)

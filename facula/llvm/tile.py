@@ -496,7 +496,7 @@ class MathHost:
         self.emit = emit
         self.let = emit.let
         self.fma = emit.target.has_fma
-        self.avx512 = emit.target.has_mask and emit.target.triple.startswith("x86_64")
+        self.avx512, self.bfloat16 = emit.target.has_avx512, emit.target.has_bfloat16
         self.helpers: dict[str, str] = {}
         self.do = emit.do
         self.label = emit.fresh

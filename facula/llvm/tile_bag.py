@@ -18,7 +18,8 @@ ARGUMENTS = (
     *("scale", "scale_off", "out", "out_off", "count", "count_off"),
     *("bags", "size", "rows", "columns", "skip", "per_task", "block", "blocks"),
 )
-_WIDE = 8  # registers of columns at a time
+_WIDE = (8, 4, 2)  # registers of columns at a time, as long as there are so many
+_AHEAD = 12  # rows: a row is asked for before its turn, as nobody can guess where it lies
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,14 @@ class BagWriter:
         end = b.pick(is_last, "i64", arg("size"), self._start(following))
         out = self.arg.base("out", self.result.stored)
         out = b.at(out, b.mul(bag, arg("columns")), self.result.stored)
-        wide = _WIDE * self.n
-        whole = b.add(low, b.mul(b.div(b.sub(high, low), wide), wide))
-        with b.loop(low, whole, wide) as j:
-            self._columns(start, end, out, j.i, _WIDE, None)
-        with b.loop(whole, high, self.n) as j:
+        done = low
+        for registers in _WIDE:
+            wide = registers * self.n
+            whole = b.add(done, b.mul(b.div(b.sub(high, done), wide), wide))
+            with b.loop(done, whole, wide) as j:
+                self._columns(start, end, out, j.i, registers, None)
+            done = whole
+        with b.loop(done, high, self.n) as j:
             mask = b.mask(self.n, b.sub(high, j.i))
             self._columns(start, end, out, j.i, 1, mask)
         if self.shape.counted:
@@ -92,7 +96,9 @@ class BagWriter:
         """The sums of a few registers of columns."""
         b, n, ty = self.b, self.n, self.number.compute
         v, stored = vec(n, ty), self.number.stored
+        final = b.sub(end, 1)
         with b.loop(start, end, 1, [(v, "zeroinitializer")] * registers) as i:
+            self._ask(b.least(b.add(i.i, _AHEAD), final), j, registers)
             place = b.load("i64", b.at(self.index, i.i, "i64"))
             good = b.test("ult", place, self.arg("rows"))  # a bad one is reported elsewhere
             good = b.both(good, b.test("ne", place, self.arg("skip")))
@@ -109,6 +115,14 @@ class BagWriter:
         for k, total in enumerate(i.vars):
             place = b.at(out, b.add(j, k * n), self.result.stored)
             b.put(n, self.result, total, place, mask)
+
+    def _ask(self, i: Value, j: Value, registers: int) -> None:
+        """Begin to bring what a row to come has of some columns."""
+        b, stored = self.b, self.number.stored
+        place = b.load("i64", b.at(self.index, i, "i64"))
+        row = b.at(b.at(self.table, b.mul(place, self.arg("row")), stored), j, stored)
+        for k in range(0, registers * self.n, max(1, 64 // self.number.bytes)):
+            b.prefetch(b.at(row, k, stored), write=False)
 
     def _added(self, total: str, value: str, i: str) -> str:
         b, n, ty = self.b, self.n, self.number.compute

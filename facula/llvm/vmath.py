@@ -348,13 +348,34 @@ def _tan_of_single(w: Lanes, x: str) -> str:
     z = w.mul(r, r)
     t = w.fma(w.mul(r, z), w.poly(z, TAN_SINGLE), r)
     odd = w.icmp("ne", w.integer("and", low_bits, w.ci(1)), w.ci(0))
-    result = w.select(odd, w.neg(estimate.rough_inverse(w, t)), t)
-    return _or_libm(w, x, "tan", result)
+    return w.select(odd, w.neg(estimate.rough_inverse(w, t)), t)
+
+
+# The same, |r| <= pi/32; sines and cosines of multiples of pi/16, where tan has its zero -0, so that
+# tan(-0) is, and where it has its pole exactly 0
+TAN_NEAR = (0.3333333339488452, 0.1333321840823998, 0.05428582550701087)
+SINES = (-0.0, *(math.sin(k * math.pi / 16) for k in range(1, 16)))
+COSINES = tuple(math.cos(k * math.pi / 16) if k != 8 else 0.0 for k in range(16))
+
+
+def _tan_by_table(w: Lanes, x: str) -> str:
+    """By the sum of angles: (s + c t) / (c - s t), t the tan of what is left."""
+    k, index = _round_to_multiple(w, x, 16.0 / math.pi)
+    r = x
+    for piece in FORMATS["double"].half_pi[:2]:
+        r = w.fma(k, w.c(-piece / 8), r)
+    z = w.mul(r, r)
+    t = w.fma(w.mul(r, z), w.poly(z, TAN_NEAR), r)
+    s, c = estimate.look_up(w, index, SINES), estimate.look_up(w, index, COSINES)
+    return w.mul(w.fma(c, t, s), estimate.rough_inverse(w, w.fma(w.neg(s), t, c)))
 
 
 def tan(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, _tan_of_single, x)
+        by_table = estimate.possible(v.widen())
+        result = by_double(v, _tan_by_table if by_table else _tan_of_single, x)
+        far = v.cmp("oge", v.abs(x), v.c(FORMATS["double"].trig_limit))
+        return v.where(far, result, lambda: by_double(v, lambda w, y: w.libm("tan", y), x))
     sine, cosine, quarter = _sin_cos(v, x)
     odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
     over = v.select(odd, v.neg(cosine), sine)
@@ -425,20 +446,23 @@ ERF_FAR = (
 
 
 def _erf_of_double(v: Lanes, x: str) -> str:
-    one, two = v.c(1.0), v.c(2.0)
-    a = v.abs(x)
+    one, a = v.c(1.0), v.abs(x)
     near = v.fma(x, v.poly_pairs(v.mul(a, a), ERF_NEAR), x)
+    return v.where(v.cmp("oge", a, one), near, lambda: _erf_beyond_one(v, x, a))
+
+
+def _erf_beyond_one(v: Lanes, x: str, a: str) -> str:
+    """With x's sign, a = |x| >= 1."""
+    one, two = v.c(1.0), v.c(2.0)
     beyond = _clamp(v, a, 1.0, 6.0)
     more, twice = v.add(beyond, two), v.fma(two, beyond, one)
-    inverse = estimate.inverse(
-        v, v.mul(more, twice)
-    )  # of both: a division costs as much as all else
+    # of both: a division costs as much as all else
+    inverse = estimate.inverse(v, v.mul(more, twice))
     t = v.mul(v.mul(v.sub(beyond, two), twice), inverse)
     rest = v.mul(v.poly_pairs(t, ERF_FAR), v.mul(more, inverse))
     r, _, low_bits = _reduced(v, v.neg(v.mul(beyond, beyond)))
     falls = v.mul(_power_of_rest(v, r), _power_of_two(v, low_bits))
-    far = v.fma(v.neg(falls), rest, one)
-    return v.select(v.cmp("olt", a, one), near, v.copysign(far, x))
+    return v.copysign(v.fma(v.neg(falls), rest, one), x)
 
 
 # Centres, near k/8 - 0.02, the erf of which is nearly a float32 (of the last one 1 - 2^-24: what is added

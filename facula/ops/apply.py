@@ -48,12 +48,13 @@ def _is_users(filename: str) -> bool:
     return kind
 
 
-def mark(tape: Tape, entry: int) -> None:
+def mark(tape: Tape, entry: int, depth: int = 3) -> None:
     """Notes the user's line that records an operator, and the modules whose forward is running.
 
-    Which line it is, and the modules' names, are looked up in need.
+    Which line it is, and the modules' names, are looked up in need. It is not among the innermost
+    `depth` frames: this function, what records, and what calls that.
     """
-    frame: Any = sys._getframe(3)  # of this function, what records, and what calls that
+    frame: Any = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
         users = _kinds.get(code.co_filename)

@@ -240,7 +240,8 @@ def _is_sequence(x: Any) -> bool:
 
 def _sequence_shape(data: Any) -> tuple[int, ...]:
     shape: list[int] = []
-    while _is_sequence(data):
+    # a tensor in a sequence counts as a number, an array as a sequence
+    while _is_sequence(data) and not (shape and isinstance(data, Tensor)):
         if hasattr(data, "shape"):
             return (*shape, *data.shape)
         n = len(data)
@@ -257,7 +258,7 @@ def _sequence_shape(data: Any) -> tuple[int, ...]:
 
 def _flatten(data: Any, shape: tuple[int, ...], depth: int, out: list) -> None:
     if depth == len(shape):
-        if _is_sequence(data):
+        if _is_sequence(data) and not isinstance(data, Tensor):
             raise ValueError(f"too many dimensions '{type(data).__name__}'")
         out.append(data)
         return
@@ -276,6 +277,8 @@ def _flatten(data: Any, shape: tuple[int, ...], depth: int, out: list) -> None:
         for x in data:
             if x is data:
                 raise TypeError("new(): self-referential lists are incompatible")
+            if isinstance(x, Tensor) and x.meta.numel != 1:
+                raise ValueError("only one element tensors can be converted to Python scalars")
             if isinstance(x, (list, tuple)):
                 kind = type(x).__name__
                 if any(type(y) is float for y in data):

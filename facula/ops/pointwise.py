@@ -17,7 +17,7 @@ from facula.graph.formats import AS_OPERANDS
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage, next_seq
-from facula.ops.apply import apply, before_write
+from facula.ops.apply import apply, before_write, mark
 from facula.ops.apply import record as record_inst
 from facula.ops.inplace import write_back
 from facula.ops.registry import TORCH, to_out
@@ -549,12 +549,14 @@ def binary(
     check: Callable[[dtype], str | None] | None = None,
     dunder: str | None = None,
     raw_backward: Callable | None = None,
+    refuse: Callable[[Any, Any], None] | None = None,
 ) -> Callable[[Any, Any], Any]:
     """Defines an elementwise operator of two operands; returns its recorder.
 
     backward(ctx, g) -> (grad of a, grad of b), not yet summed to the operands' shapes; ctx has a,
     b, out (as saved), needs(i). `raw_backward(node, g)` replaces it where speed matters. With
-    `dunder="add"` Python's `+` and the reflected `+` are defined.
+    `dunder="add"` Python's `+` and the reflected `+` are defined. `refuse(a, b)` looks at the
+    operands first; it says that kernels look at values as well, and report the user's line.
     """
     b = Binary(name, fn, raw_backward or _pair_backward(backward), saves, rule, grad_name, check)
     if raw_backward is not None or backward is not None:
@@ -562,6 +564,9 @@ def binary(
         for op in b.number_ops:
             op.backward = lambda node, g: backward_number(pair, node, g)
     record = _record_binary(b, raw_backward or backward)
+    if refuse is not None:
+        record = _refusing(record, refuse)
+        b.op.marks = b.number_ops[True].marks = True  # a number on the right is looked at here
     record.__name__ = record.__qualname__ = name
     if dunder:
 
@@ -583,6 +588,19 @@ def binary(
         setattr(Tensor, f"__r{dunder}__", reflected)
         setattr(Tensor, f"__i{dunder}__", augmented)
     return record
+
+
+def _refusing(record: Callable, refuse: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
+    def checked(a: Any, b: Any) -> Any:
+        refuse(a, b)
+        out = record(a, b)
+        if type(a) is type(b) is Tensor and out.meta.dtype.kind in "iu":
+            s = out._s
+            if s.tape is not None:
+                mark(s.tape, s.i, 2)
+        return out
+
+    return checked
 
 
 def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), method: bool = True,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 import facula as torch
-from facula import nn
+from facula import nn, overrides
+from facula.compiler import observe
 from facula.compiler.state import COUNTERS
 from facula.compiler.steps import CALLS, HARMLESS
 from facula.graph.tape import LEAF, LOCAL
@@ -121,6 +124,20 @@ def test_random_numbers_and_what_is_returned():
     alike(make, lambda: Case(dropout=0.3))
 
 
+def test_after_a_mode():
+    """A class or mode that is asked about operators leaves them wrapped: steps are captured all the same."""
+
+    class Mode(overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    with Mode():
+        torch.ones(2).neg()
+    assert overrides._wrap(len).__code__.co_qualname == observe._WRAPPED
+    test_random_numbers_and_what_is_returned()
+    test_what_cannot_be_replayed_runs_as_always(_looks)
+
+
 def test_gradients_accumulate_without_zero_grad():
     def make(c):
         def step(x, y):
@@ -154,13 +171,14 @@ def test_gradients_are_zeroed_in_place():
     alike(make, between=between)
 
 
-def test_gradients_are_new_tensors_and_clipped():
+@pytest.mark.parametrize("gather", [iter, list])
+def test_gradients_are_new_tensors_and_clipped(gather):
     def make(c):
         def step(x, y):
             c.opt.zero_grad()
             loss = F.cross_entropy(c.model(x), y)
             loss.backward()
-            nn.utils.clip_grad_norm_(c.model.parameters(), 0.05)
+            nn.utils.clip_grad_norm_(gather(c.model.parameters()), 0.05)
             c.opt.step()
             return loss
 
@@ -394,16 +412,17 @@ def test_the_calls_are_named_as_their_code_is():
     c = Case()
     rates.ExponentialLR(c.opt, 0.9)
     code = [
-        torch.Tensor.backward, torch.optim.Optimizer.zero_grad, nn.Module.zero_grad, c.opt.step,
+        torch.optim.Optimizer.zero_grad, nn.Module.zero_grad, c.opt.step,
         torch.optim.SGD.step, rates.LRScheduler.step, rates.CosineAnnealingWarmRestarts.step,
         rates.SequentialLR.step, rates.ChainedScheduler.step, nn.utils.clip_grad_norm_,
     ]  # fmt: skip
-    assert {f.__code__.co_qualname for f in code} == set(CALLS)
+    backward = inspect.unwrap(torch.Tensor.backward)  # modes of other tests leave wrappers
+    names = {f.__code__.co_qualname for f in (backward, *code)}
+    assert names == set(CALLS)
     code = [
-        torch.Tensor.detach,
-        nn.Module.__getattr__,
-        buffers._Small.__del__,
-        buffers._Large.__del__,
+        inspect.unwrap(torch.Tensor.detach),
+        *(nn.Module.__getattr__, nn.Module.parameters, nn.Module.named_parameters),
+        *(buffers._Small.__del__, buffers._Large.__del__),
     ]
     assert {f.__code__.co_qualname for f in code} == HARMLESS
 

@@ -93,6 +93,19 @@ def test_what_saturates_is_one(op: str) -> None:
     np.testing.assert_array_equal(got, np.repeat(np.float32([1, -1]), x.size))
 
 
+def test_the_way_of_a_neighbour_changes_nothing() -> None:
+    """erf of float64 beyond 1, and tan of what is far, are computed where a lane needs them."""
+    for op, near, far in (
+        ("erf", np.linspace(-0.99, 0.99, 64), 3.0),
+        ("tan", np.arange(64.0), 2e7),
+    ):
+        x = near.astype("float64" if op == "erf" else "float32")
+        mixed = np.stack([x, np.full_like(x, far)], 1).ravel()
+        np.testing.assert_array_equal(
+            native_and_reference(op, mixed)[0][::2], native_and_reference(op, x)[0]
+        )
+
+
 @pytest.mark.parametrize(
     "op", ["exp", "log", "log1p", "expm1", "sin", "cos", "tanh", "log2", "erf"]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import facula as torch
@@ -58,3 +59,18 @@ def test_softmax_of_doubles():
     x = torch.tensor(X[:3], dtype=torch.float64)
     want = "0x1.05d9f5bdc66c9p-3 0x1.1b807ac8bd0a2p-6 0x1.b5ad7eba487c9p-1"
     assert x.softmax(0).tolist() == numbers(want)
+
+
+@native
+@pytest.mark.parametrize("start", [0x00000000, 0x007F0000, 0x3F7F0000, 0x7F7F0000, 0x80000000])
+def test_bfloat16_is_rounded_to_even(start):
+    """Denormals, numbers, what rounds to infinity; ties, and the numbers beside them."""
+    bits = start + np.arange(0, 0x20000, 0x400, dtype=np.uint32)
+    bits = np.sort(np.concatenate([bits, bits + 1, bits - (bits > start)]))
+    x = bits.view(np.float32)
+    want = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    for part in (slice(None), slice(5, 6), slice(3, 40)):
+        got = torch.from_numpy(x[part].copy()).bfloat16().view(torch.int16).numpy()
+        nan = np.isnan(x[part])
+        np.testing.assert_array_equal(got[~nan].view(np.uint16), want[part][~nan])
+        assert (np.abs(got[nan].view(np.uint16) & 0x7FFF) > 0x7F80).all()
