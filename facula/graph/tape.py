@@ -254,9 +254,8 @@ class Tape:
         self.views: dict[tuple, int] = {}
         # of operators that check: (entry, code, place in it, modules that were running)
         self.marks: list[tuple[int, Any, int, Sequence]] = []
-        self.rebound: list[
-            tuple[Storage, int]
-        ] = []  # leaves written in place: (storage, its entry before)
+        # leaves written in place: (storage, its entry before)
+        self.rebound: list[tuple[Storage, int]] = []
         self.n = 0
         self.passes = 0  # backward passes that were recorded whole, see `passed`
         self.budget = -1 if config.EAGER else MAX_BYTES

@@ -1,8 +1,9 @@
 """Random numbers: PyTorch's CPU generator, to the bit.
 
 `mt19937` is the engine, `generator` what users hold, `draws` the distributions over NumPy arrays.
-Below them: `transforms` (native uniform and normal fills, written as vector IR with `vector`) and
-`samplers` (Python functions that `scalar` compiles).
+Below them: `transforms` (native uniform and normal fills, written as vector IR with `vector`, compiled by
+`native`), `samplers` (Python functions that `scalar` compiles), `gradients` (of gamma and beta samples by
+their parameters) and `cascade` (sums in PyTorch's order).
 
 What is made of draws by tensor operators, in PyTorch's order:
 

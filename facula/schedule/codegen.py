@@ -44,9 +44,8 @@ class Memory:
     scalar_slots: dict[tuple[str, Any], int] = field(default_factory=dict)
     constants: list[Any] = field(default_factory=list)
     n_scalars: int = 0
-    checks: list[tuple[Any, bool, int]] = field(
-        default_factory=list
-    )  # tag, counts from the end, value
+    # tag, counts from the end, value
+    checks: list[tuple[Any, bool, int]] = field(default_factory=list)
 
     def strided(self, v: Val, behind: bool = False) -> tuple[int, int, tuple[int, ...]] | None:
         """(slot, offset, strides) of a value in memory or a strided view of one, in elements.
@@ -116,9 +115,8 @@ class Writer:
         self.phases: list[tuple[bool, int, int]] = []  # loop, first stmt, end
         self.operands: list[tuple[str, int, int]] = []  # dtype, slot, offset
         self.operand_of: dict[tuple, int] = {}
-        self.access_strides: list[
-            tuple[int, tuple[int, ...]]
-        ] = []  # per operand: coefs over loop dims
+        # of each operand its coefficients over the loop dims
+        self.access_strides: list[tuple[int, tuple[int, ...]]] = []
         self.fetches: list[tuple[int, tuple[int, ...]]] = []  # picked place, coefs of the rest
         self.scalars: list[int] = []
         self.params: list[int] = []
@@ -284,15 +282,8 @@ class Writer:
         if name == "not" and v.dtype.kind != "b":
             name = "bitwise_not"
         if v.dtype.name in HALVES and name in UNARY | BINARY | TERNARY and name != "cast":
-            return self._half(v, name, args)
-        if v.srcs and v.srcs[0].dtype.name in HALVES and v.dtype.kind == "b" and name != "where":
-            return self.stmt(
-                name, v.dtype, tuple(args)
-            )  # comparisons: halves are float32 values here
+            return self._rounded(self.stmt(name, dt.float32, tuple(args)), v.dtype)
         return self.stmt(name, v.dtype, tuple(args))
-
-    def _half(self, v: Val, name: str, args: list[int]) -> int:
-        return self._rounded(self.stmt(name, dt.float32, tuple(args)), v.dtype)
 
     def _rounded(self, wide: int, d: dtype) -> int:
         """A float32 value rounded to a 16-bit type and widened again."""

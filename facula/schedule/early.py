@@ -35,9 +35,8 @@ class Early:
         self.users, self.heavy, self.found, self.wanted = users, heavy, found, wanted
         self.elementwise = elementwise
         self.vals = {v.id: v for v in order}
-        self.depth: dict[
-            int, int
-        ] = {}  # heavy operators that a value waits for, one after the other
+        # heavy operators that a value waits for, one after the other
+        self.depth: dict[int, int] = {}
         self.reads: dict[int, frozenset[int] | None] = {}  # None: not element by element
         for v in order:
             below = max((self.depth[s.id] for s in v.srcs), default=0)

@@ -49,9 +49,8 @@ class Keeper:
         self.first: dict[int, int] = {}  # value number -> its statement there
         self.kept: set[int] = set()  # value numbers
         self.needed: list[set[int]] = []  # statements of each phase that are left
-        self.again: dict[
-            int, int
-        ] = {}  # statement -> number of the value that it takes from before
+        # statement -> number of the value that it takes from before
+        self.again: dict[int, int] = {}
 
     def run(self) -> tuple[list[Stmt], list[Phase]]:
         """The statements and phases that are left."""

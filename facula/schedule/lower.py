@@ -21,9 +21,8 @@ class Lowered:
     values: list[Val]
     leaves: list[Meta] = field(default_factory=list)
     wanted: list[int] = field(default_factory=list)  # entries
-    entries: list[tuple[Inst, tuple[int, ...], int]] = field(
-        default_factory=list
-    )  # inst, inputs, first
+    # inst, inputs, first
+    entries: list[tuple[Inst, tuple[int, ...], int]] = field(default_factory=list)
 
 
 def _number_dtype(x: Any) -> tuple[dtype, bool]:

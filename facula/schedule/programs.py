@@ -15,9 +15,8 @@ from facula.schedule.fuse import Fusion
 from facula.schedule.group import Group
 
 MAX_KEPT = 4096  # structures
-_APART = (
-    1 << 40
-)  # elements between places while a program is written: more than any distance within one
+# elements between places while a program is written: more than any distance within one
+_APART = 1 << 40
 _known: dict[tuple, Written] = {}
 
 
@@ -28,9 +27,8 @@ class Written:
     call: Call
     slots: list[int]
     offsets: list[tuple[int, int]]  # place, elements from there
-    scalars: list[
-        tuple[bool, Any]
-    ]  # whether it is given at run time, and which; or the number itself
+    # whether it is given at run time, and which; or the number itself
+    scalars: list[tuple[bool, Any]]
     checks: list[tuple[int, int]]  # which parameters are numbers of checks, and of which value
 
 

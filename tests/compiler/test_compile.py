@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import time
 
 import pytest
 
@@ -369,7 +371,6 @@ def test_a_failed_capture_is_an_ordinary_run():
 @pytest.mark.parametrize("what", ["list", "attribute", "global", "print", "time", "random"])
 def test_side_effects_are_not_lost(what, capsys):
     import random
-    import time
 
     class Counter:
         n = 0
@@ -401,6 +402,21 @@ def test_side_effects_are_not_lost(what, capsys):
         assert capsys.readouterr().out == "here\n" * 5
     elif what in ("time", "random"):
         assert len(set(results)) == 5
+
+
+def test_what_runs_at_garbage_collections_is_not_the_functions_doing():
+    def look_at_a_clock(phase, info):
+        time.perf_counter()
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(look_at_a_clock)
+    gc.set_threshold(1)  # at nearly every allocation
+    try:
+        f = torch.compile(lambda x: (x * 2).relu().sum(), fullgraph=True)
+        assert [f(torch.ones(3)).item() for _ in range(3)] == [6.0] * 3
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(look_at_a_clock)
 
 
 def test_fullgraph_says_why():

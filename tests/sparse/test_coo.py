@@ -64,6 +64,8 @@ def test_products():
         assert torch.equal(got, DENSE @ y)
     assert torch.equal(torch.mv(DENSE, y[:, 0]), x @ y[:, 0])
     assert torch.equal(y.t() @ x.t(), y.t() @ DENSE.t())
+    row = torch.tensor([2.0, -1.0])
+    assert torch.equal(row @ x, row @ DENSE)
     both = torch.sparse.mm(x, x.t())
     assert both.is_sparse and torch.equal(both.to_dense(), DENSE @ DENSE.t())
     added = torch.sparse.addmm(torch.ones(2, 3), x, torch.eye(3), beta=2)
