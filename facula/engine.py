@@ -11,7 +11,9 @@ from facula import config
 from facula.graph.bounds import report
 from facula.graph.reference import BadIndex, Failed
 from facula.graph.tape import ENGINE, LEAF, LOCAL, Storage, Tape, next_seq
+from facula.schedule.cutting import Cutting
 from facula.schedule.lower import decode
+from facula.schedule.pieces import CannotCut, Pieces
 from facula.schedule.plan import Plan, build_plan
 
 _plans: dict[tuple, Plan] = {}
@@ -33,6 +35,7 @@ class Counters:
 
     plans_built = 0
     plans_run = 0
+    tapes_cut = 0
 
 
 def _note(new: bool, length: int) -> None:
@@ -68,11 +71,9 @@ def flush(tape: Tape) -> None:
         key = (tuple(tape.key), live, free)
         plan = _plans.get(key)
         _note(plan is None, len(tape.key))
+        in_pieces = Cutting.tries(plan is None, tape.key)
         if plan is None:
-            if len(_plans) >= config.MAX_PLANS:
-                _plans.clear()
-            plan = _plans[key] = build_plan(tape.key, live, free, tape.scalars)
-            Counters.plans_built += 1
+            plan = _new_plan(key, tape, in_pieces)
         Counters.plans_run += 1
         try:
             results = plan.run(tape.leaves, tape.scalars)
@@ -88,6 +89,41 @@ def flush(tape: Tape) -> None:
         _store(tape, results)
         tape.key, tape.values = [], []
         tape.leaves, tape.scalars, tape.rebound = [], [], []
+
+
+def _new_plan(key: tuple, tape: Tape, in_pieces: bool) -> Plan:
+    """The plan for a tape that was not evaluated before."""
+    text, scalars = tape.key, list(tape.scalars)
+    built = 0
+
+    def whole() -> Plan:
+        return _build(key, text, scalars)
+
+    def of_piece(part: list[Any], live: tuple, free: tuple, numbers: list[Any]) -> Plan:
+        nonlocal built
+        found = _plans.get((tuple(part), live, free))
+        if found is None:
+            built += len(part)
+            found = _build((tuple(part), live, free), part, numbers)
+        return found
+
+    if not in_pieces:
+        return whole()
+    try:
+        plan = _plans[key] = Pieces(text, *key[1:], scalars, of_piece, whole)
+    except CannotCut:
+        return whole()
+    Cutting.note(built, sum(len(piece.key) for piece in plan.pieces))
+    Counters.tapes_cut += 1
+    return plan
+
+
+def _build(key: tuple, text: list[Any], scalars: list[Any]) -> Plan:
+    if len(_plans) >= config.MAX_PLANS:
+        _plans.clear()
+    plan = _plans[key] = build_plan(text, *key[1:], scalars)
+    Counters.plans_built += 1
+    return plan
 
 
 def _store(tape: Tape, results: list[tuple[int, Any]]) -> None:
