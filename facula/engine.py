@@ -82,6 +82,8 @@ def flush(tape: Tape) -> None:
             error = failed.__cause__
             if isinstance(error, BadIndex):
                 error = _bad_index(tape, error, failed.entry)
+            elif error is not None and (where := _line(tape, failed.entry)):
+                error.add_note(where)
             raise error from None  # type: ignore[misc]
         except BaseException:
             _give_up(tape)
@@ -94,6 +96,7 @@ def flush(tape: Tape) -> None:
 def _new_plan(key: tuple, tape: Tape, in_pieces: bool) -> Plan:
     """The plan for a tape that was not evaluated before."""
     text, scalars = tape.key, list(tape.scalars)
+    _, live, free = key
     built = 0
 
     def whole() -> Plan:
@@ -110,7 +113,7 @@ def _new_plan(key: tuple, tape: Tape, in_pieces: bool) -> Plan:
     if not in_pieces:
         return whole()
     try:
-        plan = _plans[key] = Pieces(text, *key[1:], scalars, of_piece, whole)
+        plan = _plans[key] = Pieces(text, live, free, scalars, of_piece, whole)
     except CannotCut:
         return whole()
     Cutting.note(built, sum(len(piece.key) for piece in plan.pieces))
@@ -121,7 +124,8 @@ def _new_plan(key: tuple, tape: Tape, in_pieces: bool) -> Plan:
 def _build(key: tuple, text: list[Any], scalars: list[Any]) -> Plan:
     if len(_plans) >= config.MAX_PLANS:
         _plans.clear()
-    plan = _plans[key] = build_plan(text, *key[1:], scalars)
+    _, live, free = key
+    plan = _plans[key] = build_plan(text, live, free, scalars)
     Counters.plans_built += 1
     return plan
 
@@ -183,19 +187,29 @@ def _bad_index(tape: Tape, error: BadIndex, failed: int) -> Exception:
     """PyTorch's error for an index that a kernel found out of range, with the user's line."""
     kind, text = report(error.tag, error.index, error.size)
     where = None
-    for entry, code, at, modules in reversed(tape.marks):
-        if entry == failed:
-            line = next(
-                (n for first, end, n in code.co_lines() if first <= at < end), code.co_firstlineno
-            )
-            text += f"\n  recorded at {code.co_filename}:{line}, in {code.co_qualname}"
-            where = _module_path([ref() for ref in modules])
-            break
+    line = _line(tape, failed)
+    if line:
+        text += f"\n  {line}"
+        where = _module_path([ref() for ref in _mark(tape, failed)[3]])
     failure = kind(text)
     if where:
         failure.add_note(where)
         failure.path_is_noted = True  # type: ignore[attr-defined]
     return failure
+
+
+def _mark(tape: Tape, failed: int) -> Any:
+    return next((mark for mark in reversed(tape.marks) if mark[0] == failed), None)
+
+
+def _line(tape: Tape, failed: int) -> str:
+    """Where the user recorded an operator, if the tape has noted it."""
+    mark = _mark(tape, failed)
+    if mark is None:
+        return ""
+    _, code, at, _ = mark
+    line = next((n for first, end, n in code.co_lines() if first <= at < end), code.co_firstlineno)
+    return f"recorded at {code.co_filename}:{line}, in {code.co_qualname}"
 
 
 def _module_path(modules: list[Any]) -> str | None:

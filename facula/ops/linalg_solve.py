@@ -118,6 +118,12 @@ def _checking(fn: Any, words: str) -> Any:
     return run
 
 
+# the tape notes where they are recorded: errors that come later say so
+def _marked(op: Op) -> Op:
+    op.marks = True
+    return op
+
+
 def _checked(op: Op, name: str, operands: tuple, params: tuple, words: str) -> Any:
     """The results of an operator whose last one tells what failed: LinAlgError where anything did.
 
@@ -143,8 +149,10 @@ def _inv_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
 
 
 _SINGULAR = "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular."
-INV = host_op("linalg_inv_ex", _checking(ln.inv_ex, _SINGULAR), lambda a, *_: (a.plain(), _info(a)),
-              _inv_backward, saves="out0", materialize=False, lies=COLUMNS)  # fmt: skip
+INV = _marked(host_op(
+    "linalg_inv_ex", _checking(ln.inv_ex, _SINGULAR), lambda a, *_: (a.plain(), _info(a)),
+    _inv_backward, saves="out0", materialize=False, lies=COLUMNS,
+))  # fmt: skip
 _INV_EX = return_type("linalg_inv_ex", "inverse", "info")
 
 
@@ -276,7 +284,7 @@ def _solve_backward(n: Any, g: Tensor, _: Any = None) -> tuple:
 
 
 _UNSOLVED = "The solver failed because the input matrix is singular."
-SOLVE = host_op(
+SOLVE = _marked(host_op(
     "linalg_solve_ex",
     _checking(ln.solve_ex, _UNSOLVED),
     _solve_infer,
@@ -284,7 +292,7 @@ SOLVE = host_op(
     saves="0 out0",
     materialize=False,
     lies=COLUMNS,
-)
+))  # fmt: skip
 _SOLVE_EX = return_type("linalg_solve_ex", "result", "info")
 
 
@@ -428,9 +436,11 @@ _NOT_POSITIVE = (
     "The factorization could not be completed because the input is not positive-definite (the leading minor of "
     "order {} is not positive-definite)."
 )
-CHOLESKY = host_op("linalg_cholesky_ex", _checking(ln.cholesky_ex, _NOT_POSITIVE),
-                   lambda a, *_: (a.plain(), _info(a)), _cholesky_backward,
-                   saves="out0", materialize=False, lies=COLUMNS)  # fmt: skip
+CHOLESKY = _marked(host_op(
+    "linalg_cholesky_ex", _checking(ln.cholesky_ex, _NOT_POSITIVE),
+    lambda a, *_: (a.plain(), _info(a)), _cholesky_backward,
+    saves="out0", materialize=False, lies=COLUMNS,
+))  # fmt: skip
 _CHOLESKY_EX = return_type("linalg_cholesky_ex", "L", "info")
 
 

@@ -246,7 +246,12 @@ class Piece:
     def _operand(self, v: int, m: Meta) -> int:
         """The entry here of a value that is read with a geometry: its beginning may be all of it."""
         held = self.flat.metas[v]
-        if m.numel == held.numel or not m.contiguous or m.dtype is not held.dtype or self._inside(v):
+        if (
+            m.numel == held.numel
+            or not m.contiguous
+            or m.dtype is not held.dtype
+            or self._inside(v)
+        ):
             return self._entry(v)
         entry = self._begins.get((v, m))
         if entry is None:
@@ -313,7 +318,8 @@ class Pieces:
     def __init__(self, key: list[Any], live: tuple[bool, ...], free: tuple[bool, ...],
                  scalars: list[Any], lookup: Lookup, whole: Callable[[], Plan]) -> None:  # fmt: skip
         flat = Flat(key)
-        self.whole, self.runs, self.plan = whole, 0, None
+        self.whole, self.runs = whole, 0
+        self.plan: Plan | None = None  # for the whole, where the tape came again
         self.leaves, self.n_values = flat.leaves, len(flat.metas)
         self.results = [(e, flat.values[e]) for e, wanted in enumerate(live) if wanted]
         wanted = {v for _, v in self.results}
@@ -326,9 +332,7 @@ class Pieces:
         self._places: dict[int, int] = {}
         rows = [row for row in flat.rows if not row.is_view]
         at = cuts(flat, rows)
-        self.pieces = [
-            Piece(flat, rows[a:b], self._constant) for a, b in zip(at, at[1:], strict=False)
-        ]
+        self.pieces = [Piece(flat, rows[a:b], self._constant) for a, b in itertools.pairwise(at)]
         self._find_plans(flat, wanted, free, scalars + self.constants, lookup)
         self.fails = any(piece.plan.fails for piece in self.pieces)
 
@@ -352,7 +356,9 @@ class Pieces:
             done = set(piece.done)
             taken = tuple(
                 [
-                    v in done and v not in piece.viewed and (v in loose or flat.maker[v] is not None)
+                    v in done
+                    and v not in piece.viewed
+                    and (v in loose or flat.maker[v] is not None)
                     for v in piece.reads
                 ]
             )
@@ -376,7 +382,9 @@ class Pieces:
         numbers = scalars + self.constants
         for piece in self.pieces:
             try:
-                made = piece.plan.run([held[v] for v in piece.reads], [numbers[k] for k in piece.numbers])
+                made = piece.plan.run(
+                    [held[v] for v in piece.reads], [numbers[k] for k in piece.numbers]
+                )
             except Failed as failed:
                 raise Failed(piece.origins[failed.entry]) from failed.__cause__
             for v in piece.done:
