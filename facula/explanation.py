@@ -9,13 +9,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from facula.graph.ir import Val
 from facula.graph.tape import LOCAL, Storage
+from facula.schedule.candidates import LEAVES, VIEWS
 from facula.schedule.codegen import Call
-from facula.schedule.fuse import LEAVES, VIEWS, Fusion, Group
+from facula.schedule.fuse import Fusion
+from facula.schedule.group import Group
 from facula.schedule.native_plan import Builder, HostStep
 from facula.tensor import Tensor
 
@@ -45,14 +48,10 @@ class Kernel:
         from facula.llvm.target import Target
         from facula.runtime.llvmc import target_machine
 
-        machine = _machine(target_machine, Target.host())
+        machine: Any = target_machine(Target.host())
         return "\n".join(
             machine.emit_assembly(llvm.parse_assembly(k.ir(Target.host())[1])) for k in self.kernels
         )
-
-
-def _machine(make: Any, target: Any) -> Any:
-    return make(target)
 
 
 @dataclass
@@ -133,9 +132,13 @@ def _describe(fusion: Fusion, step: Group | Val, made: list[Any]) -> Kernel:
         names: list[str] = []
         for m in step.members:
             names += _operators(fusion, m)
-        kernel = Kernel("fused", step.shape, _counted(names))
+        product = None if step.product is None else step.computed[0]
+        name = "fused" if product is None else product.op.removeprefix("template:")
+        kernel = Kernel(name, step.shape, _counted(names))
         per_element = sum(1 for n in names if n not in ("cast", "copy"))
         kernel.flops = per_element * math.prod(step.shape)
+        if product is not None:
+            kernel.flops += _heavy_flops(product)
     else:
         kernel = Kernel(step.op.removeprefix("template:"), step.shape, [])
         kernel.flops = _heavy_flops(step)
@@ -185,15 +188,29 @@ def _counted(names: list[str]) -> list[str]:
 def _heavy_flops(v: Val) -> int:
     if v.op == "matmul":
         return 2 * v.numel * v.srcs[0].shape[-1]
+    if v.op in _CONVOLUTIONS:  # for each element of y as many products as a filter has numbers
+        y, w = _CONVOLUTIONS[v.op](v)
+        return 2 * y.numel * math.prod(w.shape[1:])
     return v.numel
 
 
+_CONVOLUTIONS: dict[str, Callable[[Val], tuple[Val, Val]]] = {
+    "template:conv": lambda v: (v, v.srcs[1]),
+    "template:conv_input_grad": lambda v: (v.srcs[0], v.srcs[1]),
+    "template:conv_weight_grad": lambda v: (v.srcs[0], v),
+}
+
+
 def _bytes(step: Group | Val) -> int:
-    members = step.members if isinstance(step, Group) else [step]
-    written = sum(m.numel * m.dtype.itemsize for m in members)
+    members = step.computed if isinstance(step, Group) else [step]
+    # of a product with an epilogue only what comes out of that is written
+    stored = step.members if isinstance(step, Group) else [step]
+    written = sum(m.numel * m.dtype.itemsize for m in stored)
     seen: dict[int, int] = {}
     stack = [s for m in members for s in m.srcs]
     own = {m.id for m in members}
+    if isinstance(step, Group) and step.product is not None:
+        own.add(step.product.id)
     while stack:
         v = stack.pop()
         if v.id in seen or v.id in own:

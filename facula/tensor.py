@@ -367,6 +367,10 @@ class Tensor:
         """A tensor of class cls on the memory of data."""
         t = wrap(data._s, data.meta, data._off, cls)
         if require_grad:
+            if t.meta.dtype.kind not in "fc":
+                raise RuntimeError(
+                    "Only Tensors of floating point and complex dtype can require gradients"
+                )
             t.requires_grad_(True)
         return t
 

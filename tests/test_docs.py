@@ -28,3 +28,20 @@ def test_both_languages_show_the_same_programs(english, chinese):
 
     assert programs(english) == programs(chinese)
     assert headings(english) == headings(chinese)
+
+
+def test_files_that_the_architecture_names_exist():
+    """A name is a path from the root, from the package, or from one of its rooms."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    names = re.findall(r"`([\w./*]+(?:\.py|/))`", text)
+    starts = [ROOT, *(p.parent for p in (ROOT / "facula").glob("**/__init__.py"))]
+    missing = [name for name in names if not any(any(at.glob(name.rstrip("/"))) for at in starts)]
+    assert len(names) > 50
+    assert not missing
+
+
+def test_the_architecture_names_every_stage_of_planning():
+    """The room of the plan lists its files: the stages a tape goes through, in order."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    files = [p.name for p in (ROOT / "facula" / "schedule").glob("*.py") if p.stem != "__init__"]
+    assert not [x for x in files if f"`{x}`" not in text and f"`schedule/{x}`" not in text]

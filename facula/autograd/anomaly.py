@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from facula.autograd.mode import _Context
+from facula.autograd.mode import Context
 from facula.autograd.walk import ANOMALY
 
 _check_nan = [True]
@@ -25,7 +25,7 @@ def check(node: Any, grads: tuple) -> None:
             raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
 
 
-class set_detect_anomaly(_Context):
+class set_detect_anomaly(Context):
     """Switches anomaly mode, at once; as a context, until its end."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:

@@ -100,6 +100,9 @@ class BackwardCFunction(Node, FunctionCtx):
     def name(self) -> str:
         return type(self).__name__
 
+    def __repr__(self) -> str:
+        return f"<torch.autograd.function.{type(self).__name__} object at {id(self):#x}>"
+
     def backward(self, *grads: Any) -> Any:
         """Runs the user's backward on the gradients of the outputs."""
         outs = self.inst.outs
@@ -143,9 +146,6 @@ class BackwardCFunction(Node, FunctionCtx):
             )
         return g.sum_to_size(shape)  # type: ignore[attr-defined]
 
-    def _materializes(self) -> bool:
-        return bool(self.__dict__.get("materialize_grads", True))
-
 
 class _Meta(type):
     """Gives every Function its node class, `<name>Backward`."""
@@ -180,17 +180,20 @@ class Function(_FunctionBase, metaclass=_Meta):
     clear_saved_tensors_on_access = False  # saved tensors are let go of when backward is over
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise RuntimeError(
+        warnings.warn(
             f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you "
             "should invoke them on the class itself. Instantiating an autograd function will raise an error "
-            "in a future version of PyTorch."
+            "in a future version of PyTorch.",
+            DeprecationWarning,
+            stacklevel=2,
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Of the old style of functions, with instances: refused, as PyTorch does."""
         raise RuntimeError(
             "Legacy autograd function with non-static forward method is deprecated. Please use new-style "
-            "autograd function with static forward method."
+            "autograd function with static forward method. (Example: "
+            "https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
         )
 
     @staticmethod
@@ -293,7 +296,7 @@ def _attach(node: Any, args: tuple, inputs: list, edges: list, out: Any) -> Any:
 
 
 def once_differentiable(fn: Any) -> Any:
-    """Marks a backward whose own derivative must not be taken."""
+    """Marks a backward whose own derivative must not be taken: who takes it gets a RuntimeError."""
     import functools
 
     @functools.wraps(fn)
@@ -301,11 +304,37 @@ def once_differentiable(fn: Any) -> Any:
         before = LOCAL.tape.grad
         LOCAL.tape.grad = False
         try:
-            return fn(ctx, *args)
+            out = fn(ctx, *args)
         finally:
             LOCAL.tape.grad = before
+        if not before or not any(isinstance(a, Tensor) and a._rg for a in args):
+            return out
+        outs = out if isinstance(out, tuple) else (out,)
+        wanted = [
+            o.detach().requires_grad_() if isinstance(o, Tensor) else o  # type: ignore[attr-defined]
+            for o in outs
+        ]
+        marked = _OnlyOnce.apply(*wanted)
+        return marked if isinstance(out, tuple) else marked[0]
 
     return run
+
+
+class _OnlyOnce(Function):
+    """Gradients whose own derivative is an error."""
+
+    @staticmethod
+    def forward(ctx: Any, *grads: Any) -> Any:
+        return grads
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )
+
+
+_OnlyOnce._backward_cls.__name__ = "Error"  # as PyTorch shows it
 
 
 class NestedIOFunction(Function):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from facula.autograd.mode import enable_grad, no_grad
+from facula.graph import dtypes as dt
 from facula.ops.gradients import grad
 from facula.ops.registry import TORCH
 from facula.tensor import Tensor
@@ -75,6 +77,14 @@ def gradcheck(func: Callable, inputs: Any, *, eps: float = 1e-6, atol: float = 1
         raise ValueError(
             "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
         )
+    for k in wanted:
+        if inputs[k].dtype not in (dt.float64, dt.complex128):
+            warnings.warn(
+                f"Input #{k} requires gradient and is not a double precision floating point or complex. "
+                "This check will likely fail if all the inputs are not of double precision floating "
+                "point or complex. ",
+                stacklevel=2,
+            )
     try:
         with enable_grad():
             outs = _outputs(func, inputs)

@@ -15,7 +15,7 @@ def is_grad_enabled() -> bool:
     return LOCAL.tape.grad
 
 
-class _Context:
+class Context:
     """A context manager that also decorates functions and generators."""
 
     def __call__(self, fn: Callable) -> Callable:
@@ -58,7 +58,7 @@ class _Context:
         raise NotImplementedError
 
 
-class _Plain(_Context):
+class _Plain(Context):
     """A context without settings, which decorates with or without parentheses."""
 
     def __new__(cls, orig_func: Callable | None = None) -> Any:
@@ -91,7 +91,15 @@ class no_grad(_Plain):
 
 
 class enable_grad(no_grad):
-    """Derivatives are recorded inside. Also a decorator."""
+    """Derivatives are recorded inside. Also a decorator.
+
+    >>> import facula as torch
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> with torch.no_grad(), torch.enable_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    True
+    """
 
     flag = True
 
@@ -99,7 +107,7 @@ class enable_grad(no_grad):
         return super().__new__(cls, orig_func)
 
 
-class set_grad_enabled(_Context):
+class set_grad_enabled(Context):
     """Sets whether derivatives are recorded, at once; as a context, until its end."""
 
     def __init__(self, mode: bool) -> None:
@@ -126,7 +134,7 @@ class set_grad_enabled(_Context):
         LOCAL.tape.grad = self.before
 
 
-class set_multithreading_enabled(_Context):
+class set_multithreading_enabled(Context):
     """Accepted: the backward walk runs on one thread, its kernels on all."""
 
     def __init__(self, mode: bool) -> None:
@@ -143,7 +151,7 @@ class set_multithreading_enabled(_Context):
         return set_multithreading_enabled(self.mode)
 
 
-class enforce_grad_layout_policy(_Context):
+class enforce_grad_layout_policy(Context):
     """Accepted: gradients always have the layout of what they are gradients of."""
 
     def __init__(self, enable: bool = True) -> None:
@@ -163,7 +171,7 @@ class _Switches:
     multithreading = True
 
 
-class inference_mode(_Context):
+class inference_mode(Context):
     """As `no_grad`; tensors made inside can't be used for gradients later.
 
     Outside they can be read, but not be written, be saved for a backward pass or require gradients:

@@ -23,7 +23,6 @@ class Ops:
     zeros: Callable[[Any], Any]
     accumulate: Callable[[Any, Any, bool], None]
     retain: Callable[[Any, Any], None]
-    check_grad: Callable[[Node, int, Any, Any], Any]
     repeat: Callable[[Any, Any, bool], bool]
     mark: Callable[[Any], None]
 

@@ -18,6 +18,7 @@ from facula.compiler.guards import Guards, Unsupported
 from facula.compiler.numbers import Floats, Sample, Traced
 from facula.compiler.observe import Observer
 from facula.compiler.region import Backward, Output, Region, leaf_buffers
+from facula.compiler.steps import Page, Steps
 from facula.compiler.templates import Boundary, Templates, Trace, boundary
 from facula.graph.meta import META
 from facula.graph.segment import Segment, read_tape
@@ -48,6 +49,18 @@ class Watch:
         self.fresh: dict[int, Storage] = {}  # made by the function itself
         self.draws: list[tuple[Any, Callable, tuple]] = []
         self.tape: CaptureTape | None = None
+        self.steps: Steps | None = None
+
+    def called(self, frame: Any) -> None:
+        """A call that changes gradients or parameters is about to run."""
+        if self.steps is not None:
+            self.steps.note(frame)
+
+    @property
+    def late(self) -> bool:
+        """Whether the function has called `backward()`, and nothing was amiss."""
+        steps = self.steps
+        return steps is not None and steps.page is not None and self.defeated is None
 
     def defeat(self, reason: str) -> None:
         """This run cannot be replayed."""
@@ -124,6 +137,29 @@ class CaptureTape(Tape):
                     self.rebound.append((s, i))
         self.hidden, self.watch = {}, None
 
+    def written(self, versions: dict[int, int]) -> list[tuple[int, int, int]]:
+        """(entry, entry of the new value, how many writes) of sources that were written in place."""
+        return [
+            (leaf, s.i, s.version - versions[id(s)])
+            for s, _, leaf in self.hidden.values()
+            if id(s) in versions and s.i != leaf
+        ]
+
+    def place(self) -> Any:
+        """How far the tape is, for `back_to`."""
+        lists = (self.key, self.values, self.leaves, self.scalars, self.marks, self.offsets)
+        return [(x, len(x)) for x in lists], self.n, self.budget, dict(self.views), set(self.hidden)
+
+    def back_to(self, place: Any) -> None:
+        """Forgets what was recorded since, of which nothing is used any more."""
+        lists, n, self.budget, self.views, hidden = place
+        for x, length in lists:
+            del x[length:]
+        for s in self.watch.fresh.values():
+            if s.tape is self and s.i >= n:
+                s.tape, s.i = None, -1
+        self.n, self.hidden = n, {k: x for k, x in self.hidden.items() if k in hidden}
+
     def undo(self, versions: dict[int, int]) -> None:
         """Makes everything as it was before the function ran."""
         for s, buf, _ in self.hidden.values():
@@ -141,6 +177,7 @@ class Attempt:
         self.sample: Sample | None = None
         self.dynamic = False  # whether floats among the arguments are run-time numbers
         self.watch = Watch()
+        self.watch.steps = self.steps = Steps(self)
         self.guards = Guards(observer.names, observer.by_string)
         self.region: Region | None = None
         self.entry: tuple[Callable, Callable] | None = None
@@ -204,15 +241,20 @@ class Attempt:
                 result = self.fn(*given, **named)
             done = True
         finally:
-            self._restore_histories()
+            self.restore_histories()
             if not done or (autocast.STATE.cache and watch.defeated):
                 autocast.STATE.cache.update(casts)
             else:
                 autocast.STATE.cache = casts
             if not done:
                 self._go_on()
+        if self.steps.page is not None:
+            self._finish_steps(check, args, kwargs, states, result)
+            return result
         if watch.defeated is None:
             try:
+                if self.steps.calls:
+                    raise Unsupported("it calls zero_grad() and not backward()")
                 self._check_state(check, args, kwargs, states)
                 self._make_region(result)
             except Unsupported as reason:
@@ -245,6 +287,31 @@ class Attempt:
             raise AssertionError("guards fail for the call they were made for")
         return region.replay(found)
 
+    def _finish_steps(
+        self, check: Callable, args: tuple, kwargs: dict, states: list, result: Any
+    ) -> None:
+        """As the end of `_traced` for a function with steps, which was run for good."""
+        watch, steps, guards = self.watch, self.steps, self.guards
+        if watch.defeated is not None:
+            return
+        try:
+            self._check_state(check, args, kwargs, states)
+            page: Any = steps.page
+            self.text = read_tape(page.key)
+            outputs, places, spec = steps.outputs(result)
+            region = self._region(page, outputs, None, page.n, [outputs[0]], steps.grads)
+            for expression, x in self.floats.values.items():
+                guards.walk(expression, x)
+            steps.guard(guards)
+            check = guards.function(
+                [guards.tensors[id(self.sources[k])][1] for k in region.sources]
+            )
+            if check(args, kwargs) is None:
+                raise Unsupported("its guards do not hold for the call they were made for")
+            self.entry = (check, steps.replay(region, places, spec))
+        except Unsupported as reason:
+            watch.defeat(str(reason))
+
     def _set_boundaries(self) -> None:
         self.ends = []
         for k, t in enumerate(self.sources):
@@ -252,7 +319,7 @@ class Attempt:
                 t._g = end = boundary(k, t)
                 self.ends.append(end)
 
-    def _restore_histories(self) -> None:
+    def restore_histories(self) -> None:
         for t, (_, g, *_rest) in zip(self.sources, self.before, strict=True):
             if type(t._g) is Boundary:
                 t._g = g
@@ -264,13 +331,14 @@ class Attempt:
     # after
 
     def _check_state(self, check: Callable, args: tuple, kwargs: dict, states: list) -> None:
-        if LOCAL.tape is not self.tape:
+        stepped = self.steps.page is not None
+        if LOCAL.tape is not self.tape and not stepped:
             raise Unsupported("a value is looked at while the function runs")
         now = [(t._rg, t._g, t._s, t.meta, t._off, t._grad) for t in self.sources]
         if any(
             x is not y
             for a, b in zip(self.before, now, strict=True)
-            for x, y in zip(a, b, strict=True)
+            for x, y in zip(a[:5] if stepped else a, b, strict=not stepped)
         ):
             raise Unsupported("it changes a tensor's history, gradient or memory")
         got = check(args, kwargs)
@@ -295,13 +363,13 @@ class Attempt:
     def _make_region(self, result: Any) -> None:
         tape = self.tape
         leaves, spec = tree_flatten(result)
-        outputs = [self._output(x) for x in leaves]
+        outputs = [self.output(x) for x in leaves]
         n_forward = tape.n
         wanting = [o for o in outputs if o.grad]
         storages = [o.tensor._s for o in outputs if o.kind == "result"]
         if wanting and len({id(s) for s in storages}) != len(storages):
             raise Unsupported("two results share memory")
-        grads = self._trace_backward(wanting) if wanting else None
+        grads = self.trace_backward(wanting) if wanting else None
         self.text = read_tape(tape.key)
         if self.floats.values:
             hidden = {i for _, _, i in tape.hidden.values()}
@@ -314,9 +382,10 @@ class Attempt:
             seen = self.observer.computes or not self.floats.untouched()
             if self.earlier is not None and not seen:
                 self.dynamic = self.sample.follows(self.earlier)
-        self.region = self._region(outputs, spec, n_forward, wanting, grads)
+        self.region = self._region(tape, outputs, spec, n_forward, wanting, grads)
 
-    def _output(self, x: Any) -> Output:
+    def output(self, x: Any) -> Output:
+        """How a replay makes something that the function returns."""
         if not isinstance(x, Tensor):
             if type(x) is Traced:
                 x = float(x)
@@ -342,7 +411,7 @@ class Attempt:
                 raise Unsupported(self.watch.defeated)
         return Output("result", x, grad=x._rg)
 
-    def _trace_backward(self, wanting: list[Output]) -> tuple[list[int], list[Any]]:
+    def trace_backward(self, wanting: list[Output]) -> tuple[list[int], list[Any]]:
         """Records the derivative; (entries of the results' gradients, gradients of the sources)."""
         self._check_nodes([o.tensor._g for o in wanting])
         self.templates = Templates(
@@ -397,9 +466,9 @@ class Attempt:
                 raise Unsupported("hooks take part in saving its values")
             stack += node.edges
 
-    def _region(self, outputs: list[Output], spec: Any, n_forward: int, wanting: list[Output],
-                grads: Any) -> Region:  # fmt: skip
-        tape, text, sources = self.tape, self.text, self.sources
+    def _region(self, tape: CaptureTape | Page, outputs: list[Output], spec: Any, n_forward: int,
+                wanting: list[Output], grads: Any) -> Region:  # fmt: skip
+        text, sources = self.text, self.sources
         owner = {r.first + k: r for r in text for k in range(len(r.metas))}
         place_of = {}  # entry of a leaf -> place of its source
         for k in reversed(range(len(sources))):
@@ -420,10 +489,11 @@ class Attempt:
             ]
             back = Segment("compiled_backward", text, [g._s.i for g in results], [*given, *seeds])
             kept = [e for e in back.inputs if e < n_forward and owner[e].inst.op is not LEAF]
-        writes = []
-        for s, _, leaf in tape.hidden.values():
-            if leaf in place_of and s.i != leaf:
-                writes.append((place_of[leaf], s.i, s.version - self.versions[id(s)], leaf))
+        writes = [
+            (place_of[leaf], entry, more, leaf)
+            for leaf, entry, more in tape.written(self.versions)
+            if leaf in place_of
+        ]
         order: dict[int, int] = {}
         for e in [*(o.tensor._s.i for o in outputs if o.kind == "result"), *kept]:
             order.setdefault(e, len(order))

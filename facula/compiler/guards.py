@@ -248,6 +248,9 @@ class Guards:
             self._named(f"{k}.__dict__", extra)
 
     def _function(self, k: str, x: types.FunctionType) -> None:
+        if "_captured" in x.__dict__:  # a compiled one does what its function does
+            self.walk(f"{k}._torchdynamo_orig_callable", x._torchdynamo_orig_callable)  # type: ignore[attr-defined]
+            return
         for i, cell in enumerate(x.__closure__ or ()):
             try:
                 value = cell.cell_contents

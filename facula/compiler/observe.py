@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from facula.compiler.steps import CALLS, HARMLESS
+
 _BY_STRING = frozenset(("getattr", "vars", "attrgetter", "__dict__", "__getattribute__"))
 _HOME = str(Path(__file__).resolve().parent.parent) + "/"
 # rooms of facula that are written as a user's own code would be: what they name is looked at
@@ -22,6 +24,7 @@ _FROZEN = "<frozen "  # parts of the standard library come without a file: impor
 _TALKS = tuple(
     _STANDARD + name for name in ("logging/", "warnings.py", "threading.py", "subprocess.py")
 )
+_WRAPPED = "_wrap.<locals>.run"  # of overrides
 _FORBIDDEN = {
     id(f): f.__name__
     for f in (
@@ -51,10 +54,21 @@ class Observer:
         """Notes what runs inside; tells watch of what cannot be repeated."""
         before = sys.getprofile()
         states = random.getstate(), np.random.get_state()
+        within: Any = None  # a call that replays make as it is: what it does is of no account
 
         def profile(frame: Any, event: str, arg: Any) -> None:
-            if event == "call":
+            nonlocal within
+            if within is not None:
+                if event == "return" and frame is within:
+                    within = None
+            elif event == "call":
                 code = frame.f_code
+                if code.co_qualname in CALLS and code.co_filename.startswith(_HOME):
+                    within = frame
+                    watch.called(frame)
+                    return
+                if watch.late and _comes_in(frame) and (name := _called(frame)) not in HARMLESS:
+                    watch.defeat(f"it calls {name}() after backward()")
                 if code not in self._seen:
                     self._note(code, frame.f_globals)
                 if code.co_filename.startswith(_TALKS) and _by_user(frame.f_back):
@@ -109,6 +123,22 @@ def _by_user(frame: Any) -> bool:
             return True
         frame = frame.f_back
     return True
+
+
+def _called(frame: Any) -> str:
+    """The name of what is called, which programs that had a class or mode that is asked have wrapped."""
+    name: str = frame.f_code.co_qualname
+    return frame.f_locals["fn"].__qualname__ if name == _WRAPPED else name
+
+
+def _comes_in(frame: Any) -> bool:
+    """Whether code of facula, but for this room's own, is called from outside of it."""
+    place, caller = frame.f_code.co_filename, frame.f_back
+    return (
+        place.startswith(_HOME)
+        and not place.startswith(_HOME + "compiler/")
+        and not (caller is not None and caller.f_code.co_filename.startswith(_HOME))
+    )
 
 
 def _outside(place: str) -> bool:

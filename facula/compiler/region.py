@@ -107,6 +107,7 @@ class Region:
     code: Any = None  # the function's, for errors that kernels report
     floats: Any = ()  # arguments that are run-time numbers
 
+    # spec: how outputs are put together; None: they are given as a list
     def __init__(self, name: str, forward: Segment, outputs: list[Output], spec: Any,
                  order: dict[int, int], place_of: dict[int, int], tape: Any, watch: Any) -> None:  # fmt: skip
         self.name, self.forward, self.outputs, self.spec = name, forward, outputs, spec
@@ -177,7 +178,7 @@ class Region:
                         pass
                 o.tensor = None
         self._leaves = {}
-        self.single = len(self.outputs) == 1 and self.spec.is_leaf()
+        self.single = self.spec is not None and len(self.outputs) == 1 and self.spec.is_leaf()
         tools = {"write": _write, "output": _output, "old": _old, "at_hand": _at_hand,
                  "unflatten": tree_unflatten, "next_seq": next_seq,
                  "Derivative": CompiledFunctionBackward}  # fmt: skip
@@ -187,6 +188,7 @@ class Region:
 
 
 def leaf_buffers(tape: Any) -> list[tuple[int, tuple[Any, Meta]]]:
+    """Of each leaf its entry, with its buffer and its geometry."""
     text = [r for r in read_tape(tape.key) if r.inst.op is LEAF]
     return [(r.first, (buf, r.metas[0])) for r, buf in zip(text, tape.leaves, strict=True)]
 
@@ -243,7 +245,6 @@ class Backward:
     def __init__(self, region: Region, segment: Segment, seeds: list[int], grads: list[Any],
                  tape: Any) -> None:  # fmt: skip
         self.region, self.segment = region, segment
-        self.n_seeds = len(seeds)
         number_of = {e: k for k, e in enumerate(seeds)}
         # where inputs come from: a gradient (negative), or a place among what is kept
         self.inputs: list[int] = []

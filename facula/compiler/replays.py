@@ -53,7 +53,8 @@ def forward_replay(region: Any, tools: dict[str, Any]) -> Callable[[list[Tensor]
         _node(text, region)
     text.say(ROOM)
     names = ", ".join(f"o{j}" for j in range(len(region.outputs)))
-    text.say("return o0" if region.single else f"return unflatten([{names}], region.spec)")
+    many = f"[{names}]" if region.spec is None else f"unflatten([{names}], region.spec)"
+    text.say(f"return {'o0' if region.single else many}")
     return text.function("replay")
 
 

@@ -23,6 +23,7 @@ _REPORTS: dict[str, tuple[type[Exception], str]] = {
         IndexError,
         "out of range: tried to access index {index} on a tensor of {size} elements.",
     ),
+    "divisor": (RuntimeError, "ZeroDivisionError"),
     "dim": (IndexError, "index {index} is out of bounds for dimension {dim} with size {size}"),
 }
 

@@ -128,7 +128,6 @@ def from_numpy(d: np.dtype) -> dtype:
 
 
 _INT_ORDER = [uint8, int8, int16, int32, int64]
-_FLOAT_ORDER = [float16, float32, float64]
 _COMPLEX_ORDER = [complex32, complex64, complex128]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from facula.graph.meta import Meta, contiguous_strides, meta
@@ -116,10 +117,48 @@ def channels_last(m: Meta) -> memory_format | None:
 
 
 def _as_operands(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
-    (out,) = outs
-    first = next((m for m in ins if m.shape == out.shape), out)
-    found = channels_last(first)
-    return outs if found is None or found.order is None else (in_format(out, found.order),)
+    if all(m.strides == contiguous_strides(m.shape) for m in ins):
+        return outs
+    return tuple([as_iterated(ins, out) for out in outs])
+
+
+def as_iterated(ins: Sequence[Meta], out: Meta) -> Meta:
+    """A geometry of out's shape in the order that PyTorch's elementwise loops walk operands in.
+
+    That is the first operand's order; another one decides on dims where those before it have no
+    say, being broadcast there.
+    """
+    ndim, shape = out.ndim, out.shape
+    all_strides = []
+    for m in ins:
+        lead = ndim - m.ndim
+        steps = [0 if n == 1 != shape[lead + d] else s
+                 for d, (n, s) in enumerate(zip(m.shape, m.strides, strict=True))]  # fmt: skip
+        all_strides.append([0] * lead + steps)
+    order = list(range(ndim))  # from the outermost
+    for i in range(ndim - 2, -1, -1):  # an insertion into what is sorted behind
+        at = i
+        for k in range(i + 1, ndim):
+            verdict = _lies_inside(order[at], order[k], all_strides, shape)
+            if verdict < 0:
+                break
+            if verdict > 0:
+                order[at], order[k] = order[k], order[at]
+                at = k
+    made = in_format(out, tuple(order))
+    return out if made.contiguous else made
+
+
+def _lies_inside(a: int, b: int, all_strides: Sequence[Sequence[int]], shape: Sequence[int]) -> int:
+    """1 where dim a has to lie inside of dim b, -1 where not, 0 where no operand says."""
+    for strides in all_strides:
+        sa, sb = strides[a], strides[b]
+        if sa and sb:
+            if sa != sb:
+                return 1 if sa < sb else -1
+            if shape[b] > shape[a]:
+                return 1
+    return 0
 
 
 def _as_images(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
@@ -148,7 +187,7 @@ def as_columns(m: Meta) -> Meta:
     return in_format(m, (*range(m.ndim - 2), m.ndim - 1, m.ndim - 2))
 
 
-# elementwise operators keep the format of their first operand that has the result's shape
+# elementwise operators keep the order of their operands
 AS_OPERANDS = _as_operands
 # convolutions, pooling and the like: images keep the format of those they are made from
 AS_IMAGES = _as_images

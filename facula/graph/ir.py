@@ -33,7 +33,7 @@ TERNARY = frozenset({"where", "fma"})
 COMPARE = frozenset("eq ne lt le gt ge".split())
 TO_BOOL = COMPARE | {"isnan", "isinf"}
 LONG_ROW = 16384  # longer ones are cut, if there are few
-# a row_sum adds up rows shorter than a register one by one
+# a row_sum adds up as PyTorch's softmax: vectors in turn, and then their lanes
 REDUCTIONS = frozenset("sum row_sum prod max min any all argmax argmin".split())
 VIEWS = frozenset("reshape permute expand slice as_strided".split())
 

@@ -124,9 +124,11 @@ class Device:
                 raise RuntimeError(
                     f"type (string) must not include an index because index was passed explicitly: {device}"
                 )
-            if not number.isdigit():
+            if not number.isdigit() or (number[0] == "0" and number != "0"):
                 raise RuntimeError(f"Invalid device string: '{device}'")
             index = int(number)
+        if kind.isalnum() and not kind.isalpha():  # "float32" where a device was asked for
+            raise RuntimeError(f"Invalid device string: '{device}'")
         if kind not in _DEVICE_TYPES:
             raise RuntimeError(
                 f"Expected one of {', '.join(_DEVICE_TYPES)} device type at start of device string: {kind}"

@@ -247,10 +247,6 @@ def _shift(fn: Callable, fill_sign: bool) -> Callable[[Array, Array], Array]:
     return shift
 
 
-def _complex_abs(x: Array) -> Array:
-    return np.abs(x)
-
-
 UNARY: dict[str, Callable[[Array], Array]] = {
     "neg": np.negative, "abs": np.abs, "sign": _sign, "exp": np.exp, "exp2": np.exp2,
     "expm1": np.expm1, "log": np.log, "log2": np.log2, "log10": np.log10, "log1p": np.log1p,
@@ -286,7 +282,7 @@ def _reduce(kind: str, x: Array, axes: tuple[int, ...]) -> Array:
         return np.sum(x, axis=axes, keepdims=True, dtype=wide).astype(x.dtype)
     if kind == "prod":
         return np.prod(x, axis=axes, keepdims=True, dtype=x.dtype)
-    fn = {"max": np.max, "min": np.min, "any": np.any, "all": np.all}[kind]
+    fn: Any = {"max": np.max, "min": np.min, "any": np.any, "all": np.all}[kind]
     return fn(x, axis=axes, keepdims=True)
 
 
@@ -363,14 +359,14 @@ def _take(x: Array, index: Array, axis: int, tag: Any) -> Array:
 def _gather(x: Array, index: Array, axis: int, tag: Any) -> Array:
     if x.ndim == 0:
         return np.broadcast_to(x, index.shape)
-    where = list(np.indices(index.shape, sparse=True))
+    where: list[Any] = list(np.indices(index.shape, sparse=True))
     where[axis] = checked(index, x.shape[axis], tag)
     return x[tuple(where)]
 
 
 def _put(x: Array, index: Array, src: Array, axis: int, mode: str, tag: Any) -> Array:
     out = x.copy()
-    where = (slice(None),) * axis + (checked(index, x.shape[axis], tag),)
+    where: Any = (slice(None),) * axis + (checked(index, x.shape[axis], tag),)
     if mode == "set":
         out[where] = src
     else:
@@ -382,7 +378,7 @@ def _scatter(x: Array, index: Array, src: Array, axis: int, mode: str, tag: Any)
     out = x.copy()
     if x.ndim == 0:
         out, src, index = out.reshape(1), src.reshape(1), index.reshape(1)
-    where = list(np.indices(index.shape, sparse=True))
+    where: list[Any] = list(np.indices(index.shape, sparse=True))
     where[axis] = checked(index, out.shape[axis], tag)
     src = src[tuple(slice(n) for n in index.shape)]
     if mode == "set":
@@ -418,7 +414,8 @@ def _slice(
     return x[tuple(index)]
 
 
-def _cast(x: Array, d: dtype) -> Array:
+def cast(x: Array, d: dtype) -> Array:
+    """An array as values of another dtype, as they are computed with."""
     if d.kind == "b":
         return x != 0
     if x.dtype.kind == "c" and d.kind != "c":
@@ -457,7 +454,7 @@ _SIMPLE: dict[str, Callable[[Val, list[Array]], Array]] = {
     "copy": lambda v, a: a[0],
     "where": lambda v, a: np.where(a[0], a[1], a[2]),
     "fma": lambda v, a: _fma(*a),
-    "cast": lambda v, a: _cast(a[0], v.dtype),
+    "cast": lambda v, a: cast(a[0], v.dtype),
     "const": lambda v, a: np.asarray(v.arg, compute_type(v.dtype)),
     "iota": lambda v, a: np.arange(max(v.shape, default=1) if v.shape else 1, dtype=np.int64)[: v.numel].reshape(v.shape),
     "bitcast": lambda v, a: decode(np.ascontiguousarray(encode(a[0], v.srcs[0].dtype)).reshape(-1).view(v.dtype.storage).reshape(v.shape), v.dtype),

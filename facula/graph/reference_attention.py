@@ -20,7 +20,7 @@ def _scores(q: Array, k: Array, mask: Array | None, causal: bool, scale: float) 
     if mask is not None:
         s = np.where(mask, s, -np.inf) if mask.dtype.kind == "b" else s + mask
     if causal:
-        s = np.where(np.tri(*s.shape[-2:], dtype=bool), s, -np.inf)
+        s = np.where(np.tri(*s.shape[-2:], dtype=np.bool_), s, -np.inf)
     return s.astype(q.dtype)
 
 

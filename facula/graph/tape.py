@@ -164,6 +164,7 @@ class Inst:
         "orders",
         "outs",
         "params",
+        "reads",
         "record",
         "shown",
         "types",
@@ -183,8 +184,9 @@ class Inst:
             if any(isinstance(p, (int, float, complex)) for p in params)
             else None
         )
-        # what the short way of recording can do: operands are read as they lie
-        self.fast = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))  # type: ignore[attr-defined]
+        # whether operands are read as they lie: what recording without detours needs
+        self.reads = not any(m.offset or m.device.type == "meta" for m in (*ins, *outs))  # type: ignore[attr-defined]
+        self.fast = self.reads  # and whether results are row-major besides
         self.nbytes = sum(m.numel * m.dtype.itemsize for m in outs)
         self.shown = outs
         self.orders: tuple[tuple[int, ...], ...] | None = None

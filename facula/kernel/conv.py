@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from facula.kernel import conv_planes, winograd
@@ -21,7 +22,7 @@ from facula.kernel.matmul import (
     plan_matmul,
 )
 from facula.kernel.step import Step
-from facula.kernel.written import kernel_name
+from facula.kernel.written import written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_conv import ConvShape, ConvWriter, PatchShape, write_patches
@@ -147,31 +148,15 @@ class Job:
     @property
     def field_width(self) -> int:
         """The length of a phase plane's rows in a task's copy of an image."""
-        return self.out[1] + (self.taps[1].reach - 1) // self.stride[1]
+        return self.field_of(self.out[1])
+
+    def field_of(self, width: int) -> int:
+        """That length, for so many columns of the result."""
+        return width + (self.taps[1].reach - 1) // self.stride[1]
 
     def field_rows(self, rows: int) -> int:
         """The rows of a phase plane, for so many output rows."""
         return -(-((rows - 1) * self.stride[0] + self.taps[0].reach) // self.stride[0])
-
-
-@dataclass(frozen=True)
-class ConvKernel:
-    """The code of a convolution."""
-
-    shape: ConvShape | PatchShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        if isinstance(self.shape, PatchShape):
-            return name, write_patches(self.shape, target, name)
-        return name, ConvWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(ConvKernel)
 
 
 @dataclass(frozen=True)
@@ -183,15 +168,26 @@ class _Cut:
     block_m: int
     block_n: int
     block_k: int
-    images: int  # a task does so many small images side by side, or a part of one
+    width: int  # columns of the result that a task does
+    images: int = 1  # a task does so many small images side by side, or a part of one
     wide: bool = False  # pixels are counted along rows of the copy: nothing is packed
 
     def columns(self, job: Job) -> int:
-        """The n of the product."""
+        """The n of the product, of as many columns of the result as a task does."""
         return self.images * job.out[0] * self.pitch(job)
 
     def pitch(self, job: Job) -> int:
-        return job.field_width if self.wide else job.out[1]
+        return job.field_of(self.width) if self.wide else self.width
+
+    def parts(self, job: Job) -> tuple[int, int, int]:
+        """Into how many the rows of the product are cut, its columns, and the result's columns."""
+        n = -(-self.columns(job) // self.block_n)
+        return -(-job.m // self.block_m), n, -(-job.out[1] // self.width)
+
+    def copied_rows(self, job: Job) -> int:
+        """The most output rows that a task's pixels are of."""
+        pitch = self.pitch(job)
+        return min(job.out[0], -(-self.block_n // pitch) + (self.block_n % pitch != 0))
 
     def inner_m(self) -> int:
         """Rows of A whose panels stay in the cache while B's go by."""
@@ -213,7 +209,7 @@ def _cut(job: Job, target: Target) -> _Cut:
     lanes = target.vector_bytes // NUMBERS[job.dtype].compute_bytes
     rows, vectors = _TILES[target.n_vector_registers]
     rows = _even(job.m, rows)
-    pixels, k = math.prod(job.out), max(job.depth, 1)
+    pixels, k, width = math.prod(job.out), max(job.depth, 1), job.out[1]
     block_k = _even(k, 1024, 8)
     # without taps nothing is packed, and only packed patches may run over several images
     images = _images(job, pixels, block_k, vectors * lanes) if job.depth else 1
@@ -221,51 +217,84 @@ def _cut(job: Job, target: Target) -> _Cut:
         vectors = 1
     elif rows <= 6 and target.n_vector_registers == 32:
         vectors = 4
-    cols = vectors * lanes
     tiles = -(-job.m // rows)
-    wide = _wide_cut(job, rows, vectors, cols)
-    if wide:
-        return wide
     if images > 1:
         blocks = -(-job.n // images) * job.groups
         wanted = min(16, max(1, images * pixels * job.m * k * blocks // 1_000_000))
         parts = min(-(-wanted // blocks), max(1, tiles // 2))
-        return _Cut(rows, vectors, -(-tiles // parts) * rows, images * pixels, block_k, images)
-    block_n = min(pixels, max(cols, _SCRATCH // block_k))
-    blocks = job.n * job.groups
-    # Enough tasks for a few dozen cores while a task stays above some tens of microseconds.
-    while blocks * -(-pixels // block_n) < 16 and block_n * k * job.m > 4e6 and block_n > cols:
-        block_n = max(cols, block_n // 2)
-    block_n = _whole_rows(pixels, block_n, job.out[1], cols, job.scatter)
-    return _Cut(rows, vectors, tiles * rows, block_n, block_k, 1)
+        block_m = -(-tiles // parts) * rows
+        return _Cut(rows, vectors, block_m, images * pixels, block_k, width, images)
+    cuts = [
+        _Cut(rows, vectors, -(-tiles // parts) * rows, block_n, *rest)
+        for block_n, *rest in (*_packed(job, vectors * lanes, block_k), *_in_place(job))
+        for parts in (1, 2, 4, 8)
+        if parts == 1 or parts * 4 <= tiles
+    ]
+    return min(cuts, key=lambda cut: _cost(job, cut, lanes))
 
 
-def _wide_cut(job: Job, rows: int, vectors: int, cols: int) -> _Cut | None:
-    """Without packing, if the gaps between output rows cost less than packing would."""
-    (oh, ow), width = job.out, job.field_width
-    columns = oh * width
-    waste = -(-columns // cols) * cols / (-(-oh * ow // cols) * cols) - 1
-    if not job.depth or waste > 0.04 + 12 / job.m or ow < 8:
-        return None
-    per_row = job.channels * width * math.prod(job.stride)
-    most = max(1, min(80_000 // per_row, 100_000 // (-(-job.m // rows) * rows * width)))
-    blocks = job.n * job.groups
-    work = job.depth * job.m * width
-    while most > 1 and blocks * -(-oh // most) < 16 and most * work > 4_000_000:
-        most = -(-most // 2)
-    most = min(most, oh)
+def _packed(job: Job, cols: int, block_k: int) -> Iterator[tuple[int, int, int]]:
+    """Blocks of pixels whose patches are packed, with `block_k` and `width`."""
+    pixels, width = math.prod(job.out), job.out[1]
+    most = min(pixels, max(cols, _SCRATCH // block_k))
+    while True:
+        yield _whole_rows(pixels, most, width, cols, job.scatter), block_k, width
+        if most <= cols:
+            return
+        most = max(cols, most // 2)
 
-    shared = max(job.taps[0].reach - job.stride[0], 0)  # rows that a task copies as well
 
-    def cost(count: int) -> float:
-        tiles = sum(
-            -(-min(count, oh - h) * width // cols) + 0.3 * (1 + shared) for h in range(0, oh, count)
-        )
-        return tiles - 0.001 * count
+def _in_place(job: Job) -> Iterator[tuple[int, int, int, int, bool]]:
+    """Blocks of output rows, and of parts of one, for which nothing is packed."""
+    oh, ow = job.out
+    if not job.depth or ow < 8:
+        return
+    block_k = _even(job.depth, 1536, 8)
+    for rows in sorted({-(-oh // i) for i in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 24, 32)}):
+        yield rows * job.field_width, block_k, ow, 1, True
+    for i in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128):
+        width = -(-ow // i)
+        if width >= 64 or i == 1:
+            yield job.field_of(width), block_k, width, 1, True
 
-    block = min(range(max(1, most // 2), most + 1), key=cost)
-    m = -(-job.m // rows) * rows
-    return _Cut(rows, vectors, m, block * width, _even(job.depth, 1536, 8), 1, True)
+
+_COPY = {1: 3, 2: 5}  # cycles for a register of the copy, by stride
+_LINE = 12  # cycles that a line costs besides, however short
+_NEAR = 200_000  # numbers that a core's own cache holds
+
+
+def _cost(job: Job, cut: _Cut, lanes: int) -> float:
+    """Estimated cycles of all the work and once more of the longest task."""
+    tasks_m, tasks_n, tasks_w = cut.parts(job)
+    columns = cut.columns(job)
+    panels = -(-job.m // cut.rows) * cut.rows
+    # the products: half a tile takes more than half of the time
+    half = max(1, cut.vectors // 2) * lanes
+    left = columns - (tasks_n - 1) * cut.block_n
+    halves = [-(-cut.block_n // half)] * (tasks_n - 1) + [-(-left // half)]
+    registers = sum(x + 0.2 * (x % 2) for x in halves) * half / lanes
+    work = registers * panels * (job.depth + 4 * -(-job.depth // cut.block_k))
+    # the copy of the image, and what does not stay near
+    width = job.field_of(cut.width)
+    phases = min(job.stride[0], job.taps[0].reach) * min(job.stride[1], job.taps[1].reach)
+    lines = job.channels * phases * job.field_rows(cut.copied_rows(job))
+    near = lines * width / _NEAR
+    if near > 1:
+        work *= 1 + 0.08 * math.log2(near)
+    weight = panels * job.depth
+    work += weight * tasks_n / (4 if weight > _NEAR else 8)
+    spread = lines * (_LINE + -(-width // lanes) * _COPY.get(job.stride[1], 24))
+    work += spread * tasks_m * tasks_n
+    if cut.wide or job.scatter:  # results are dealt out
+        rows = job.out[0] * job.m
+        work += rows * (_LINE + 4 * -(-cut.width // lanes))
+    if not cut.wide:
+        runs = columns / (cut.vectors * lanes) + job.out[0]
+        each = 8 + 3 * min(cut.vectors, -(-job.out[1] // lanes))
+        work += job.depth * runs * each * tasks_m
+    longest = work * cut.block_n / columns * cut.block_m / panels
+    images = job.n * job.groups
+    return images * tasks_w * (work + 500 * tasks_m * tasks_n) + longest
 
 
 def _images(job: Job, pixels: int, block_k: int, cols: int) -> int:
@@ -288,9 +317,9 @@ def _whole_rows(pixels: int, most: int, ow: int, cols: int, only_rows: bool) -> 
     if most >= pixels:
         return pixels
     best, best_cost = max(most // ow, 1) * ow, 1e9
-    blocks = [*range(ow, most + 1, ow)]
+    blocks = _multiples(ow, most)
     if not only_rows:
-        blocks += range(cols, most + 1, cols)
+        blocks += _multiples(cols, most)
     for block in blocks:
         tiles = sum(-(-min(block, pixels - first) // cols) for first in range(0, pixels, block))
         tasks = -(-pixels // block)
@@ -299,6 +328,12 @@ def _whole_rows(pixels: int, most: int, ow: int, cols: int, only_rows: bool) -> 
         if cost < best_cost or (cost == best_cost and block > best):
             best, best_cost = block, cost
     return best
+
+
+def _multiples(unit: int, most: int) -> list[int]:
+    """Of the multiples of `unit` a dozen from half of `most` on."""
+    first, last = -(-most // (2 * unit)), most // unit
+    return [unit * i for i in range(first, last + 1, max(1, (last - first) // 12))]
 
 
 def plan_conv(
@@ -314,16 +349,16 @@ def plan_conv(
     """The forward pass. `weight` is (slot, offset); `y`'s images must be contiguous in (H, W).
 
     An epilogue sees a result as a matrix (channel of the group, pixel), batched over (N, groups):
-    a bias is BIAS_M with batch strides (0, channels per group).
+    a bias is one number per row ("m") with batch strides (0, channels per group).
     """
     k = conv.c_in * conv.window
     if _is_product(conv, x):
         shape = (conv.c_out, conv.c_in)
         return _plan_product(conv, shape, (k, 1), x, weight, y, (epilogue, extras), workspace_slot)
     if _by_winograd(conv, conv.c, conv.o, conv.out):
+        minimal = winograd.Minimal(conv.n, conv.c, conv.o, (conv.h, conv.w), conv.out, conv.padding)
         return winograd.plan_winograd(
-            *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
-            *((*weight, k, 9), False, triple(x), triple(y), workspace_slot),
+            *(minimal, winograd.Weights(*weight, k, 9), triple(x), triple(y), workspace_slot),
             *(epilogue, extras, target or Target.host()),
         )
     job = _forward_job(conv)
@@ -347,6 +382,7 @@ def _by_winograd(conv: Conv, c: int, m: int, out: tuple[int, int]) -> bool:
 
 
 def triple(image: Image) -> tuple[int, int, tuple[int, int, int]]:
+    """An image as (slot, offset, strides)."""
     return image.slot, image.offset, image.strides
 
 
@@ -397,7 +433,7 @@ def plan_conv_input_gradient(
 
     The phases are independent of each other. All of `dx` is written but for phases that no tap
     reaches (`leaves_gaps`): those the caller fills with zeros beforehand. This is also a transposed
-    convolution, whose bias is the epilogue BIAS_M; an epilogue of a strided one may have no
+    convolution, whose bias is one number per row; an epilogue of a strided one may have no
     operands that run along pixels.
     """
     k = conv.c_in * conv.window
@@ -408,10 +444,10 @@ def plan_conv_input_gradient(
         )
     if _by_winograd(conv, conv.o, conv.c, (conv.h, conv.w)):
         padding = (2 - conv.padding[0], 2 - conv.padding[1])
+        minimal = winograd.Minimal(conv.n, conv.o, conv.c, conv.out, (conv.h, conv.w), padding)
         return winograd.plan_winograd(
-            *((conv.n, conv.o, conv.c), conv.out, (conv.h, conv.w), padding),
-            *((*weight, 9, k), True, triple(dy), triple(dx), workspace_slot),
-            *(epilogue, extras, target or Target.host()),
+            *(minimal, winograd.Weights(*weight, 9, k, True), triple(dy), triple(dx)),
+            *(workspace_slot, epilogue, extras, target or Target.host()),
         )
     layout = (conv.window, k, conv.c_out * k)
     steps, used = [], 0
@@ -495,7 +531,7 @@ def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> Ma
         steps.append(step)
         b = (slot, used, lot * job.groups, lot, k)
         used += -(-job.n // cut.images) * job.groups * lot + 64
-    tasks_n, tasks_m = -(-columns // cut.block_n), -(-m // cut.block_m)
+    tasks_m, tasks_n, tasks_w = cut.parts(job)
     args = [slot, 0, *b[:2], y_slot, y_offset, m, columns, k, k]
     args += [1, depth, b[4], 0, room["result_row"] if staged else y_strides[1]]
     args += [cut.block_m, cut.block_n, cut.block_k, cut.inner_m(), tasks_m, tasks_n]
@@ -511,9 +547,11 @@ def _plan(job, conv, layout, x, weight, y, slot, epilogue, extras, target) -> Ma
         *(staged, job.scatter and (2 if y_strides[3] == 2 else 1), cut.wide, ahead),
         epilogue,
     )
-    cost = 2.0 * m * columns * k * -(-job.n // cut.images) * job.groups / 120 + 500
-    count = tasks_m * tasks_n * -(-job.n // cut.images) * job.groups
-    steps.append(Step(_kernel(shape), args, count, room["total"] * number.compute_bytes, cost))
+    count = tasks_w * -(-job.n // cut.images) * job.groups
+    cost = 2.0 * m * columns * k * count / 120 + 500
+    count *= tasks_m * tasks_n
+    kernel = written_kernel(shape, ConvWriter)
+    steps.append(Step(kernel, args, count, room["total"] * number.compute_bytes, cost))
     return MatmulPlan(steps, used * number.compute_bytes)
 
 
@@ -532,11 +570,12 @@ def _image_arguments(job: Job, cut: _Cut, room: dict[str, int], x_strides, y_str
     if not job.scatter and not cut.wide:
         deal = (1, math.prod(job.out), math.prod(job.out))
     args = [*job.source, x_strides[1], x_strides[2], job.channels, *job.window, *job.stride]
-    args += [job.taps[0].least, job.taps[1].least, *job.out, job.field_width, job.taps[0].reach]
+    args += [job.taps[0].least, job.taps[1].least, *job.out, job.field_of(cut.width)]
+    args += [job.taps[0].reach]
     for t in job.taps:
         args += [t.shift - t.least, t.shift_step]
     args += [room["tables"], room["field"], cut.images, job.n, x_strides[0], *y_strides]
-    return [*args, *deal, room["result"]]
+    return [*args, *deal, room["result"], cut.width, -(-job.out[1] // cut.width)]
 
 
 def _pack_patches(job: Job, cut: _Cut, cols: int, lanes: int, image: Image, x_strides, to):
@@ -560,13 +599,13 @@ def _pack_patches(job: Job, cut: _Cut, cols: int, lanes: int, image: Image, x_st
     shape = PatchShape(job.dtype, cut.vectors, 2, _stride_kind(job), runs)
     total = field + share * plane + cols + 4 * lanes
     cost = 0.5 * lot * blocks
-    step = Step(_kernel(shape), args, chunks * blocks, total * number.compute_bytes, cost)
+    kernel = written_kernel(shape, write_patches)
+    step = Step(kernel, args, chunks * blocks, total * number.compute_bytes, cost)
     return step, lot
 
 
 def _scratch(job: Job, cut: _Cut, lanes: int, staged: bool) -> dict[str, int]:
     """Where things lie in a task's scratch, in numbers; patches come first."""
-    oh = job.out[0]
     cols = cut.vectors * lanes
     ahead = cut.images > 1
     room: dict[str, int] = {}
@@ -576,9 +615,7 @@ def _scratch(job: Job, cut: _Cut, lanes: int, staged: bool) -> dict[str, int]:
     room["tables"] = end = end + cut.rows * cols
     room["field"] = end = -(-(end + 2 * job.depth + 4 * (cols + 2)) // 64) * 64
     if not ahead:
-        pitch = cut.pitch(job)
-        rows = min(oh, -(-cut.block_n // pitch) + (cut.block_n % pitch != 0))
-        plane = job.field_rows(rows) * job.field_width
+        plane = job.field_rows(cut.copied_rows(job)) * job.field_of(cut.width)
         end += job.channels * plane * math.prod(job.stride) + cols + 4 * lanes
     room["result"] = end = -(-end // 64) * 64
     room["result_row"] = -(-cut.block_n // cols) * cols

@@ -30,24 +30,45 @@ _THIN = (8, 7, 4, 1)
 
 
 @functools.lru_cache(maxsize=1024)
-def _tile(rows: int, columns: int, lanes: int) -> tuple[int, int, int]:
+def _tile(rows: int, columns: int, lanes: int, high: int, registers: int) -> tuple[int, int, int]:
     """Of so many outputs: rows and registers of a tile, and the rows of one that is a register wide.
 
-    Few and fitting ones: a tile takes 4 cycles for a tap at least, the time of an addition.
+    Few and fitting ones: a tile takes 4 cycles for a tap at least, the time of an addition. With
+    `high` (the window's rows) what is read is shared by the rows of a tile.
     """
 
-    def column(tall: int, wide: int) -> float:
-        def tap(high: int) -> float:
-            return max(4.0, 1 + 0.55 * high * wide)
+    def tap(tall: int, wide: int) -> float:
+        if not high:
+            return max(4.0, 1 + 0.55 * tall * wide)
+        loads = (tall + high - 1) * wide + high
+        return max(4.0, 0.55 * tall * wide, 1.5 * loads / high)
 
-        return rows // tall * tap(tall) + rows % tall * tap(1)
+    def column(tall: int, wide: int) -> float:
+        return rows // tall * tap(tall, wide) + rows % tall * tap(1, wide)
 
     def cost(tile: tuple[int, int, int]) -> float:
         tall, wide, thin = tile
         many, left = divmod(columns, wide * lanes)
         return many * column(tall, wide) + -(-left // lanes) * column(thin, 1)
 
-    return min(((*tile, thin) for tile in _TILES for thin in _THIN), key=cost)
+    def held(tall: int, wide: int) -> int:
+        return (tall + 1) * wide + high + 1 if high else 0
+
+    tiles = [(*tile, thin) for tile in _TILES for thin in _THIN]
+    fitting = [t for t in tiles if max(held(*t[:2]), held(t[2], 1)) <= registers]
+    return min(fitting, key=cost)
+
+
+_MOST_HIGH = 7  # rows of a window whose weights are held in registers
+
+
+def _shared(job: Job) -> tuple[int, int]:
+    """`high` and `phases` of a `PlanesShape`."""
+    count, step, stride = job.taps[0].count, job.taps[0].shift_step, job.stride[0]
+    upwards = step == -1 and stride == 1
+    if not 2 <= count <= _MOST_HIGH or not (upwards or (step == 1 and stride <= 2)):
+        return 0, 1
+    return count, -1 if upwards else stride
 
 
 def _blocks(job: Job) -> int:
@@ -90,9 +111,10 @@ def plan(
         args += [t.shift - t.least, t.shift_step]
     args += [0, field, 1, job.n, x[2], *y_strides, *job.out, job.out[1], 0]
     copied = job.field_rows(block_h) * job.field_width * math.prod(job.stride)
-    tile = _tile(block_h, job.out[1], lanes)
+    high, phases = _shared(job)
+    tile = _tile(block_h, job.out[1], lanes, high, target.n_vector_registers)
     stride = job.stride[1] if job.stride[1] <= 2 else 0
-    shape = PlanesShape(job.dtype, *tile, stride, epilogue)
+    shape = PlanesShape(job.dtype, *tile, stride, epilogue, high, phases)
     scratch = (field + copied + (2 + tile[1]) * lanes) * number.compute_bytes
     cost = 0.03 * work * planes * blocks + 500
     count = -(-planes // per_task) * blocks

@@ -10,7 +10,7 @@ from facula.kernel import winograd
 from facula.kernel.conv import Conv, Image, Job, Taps, by_tiles, triple
 from facula.kernel.matmul import MatmulPlan
 from facula.kernel.step import Step
-from facula.kernel.written import kernel_name
+from facula.kernel.written import written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
 from facula.llvm.tile_conv_weight import (
@@ -21,28 +21,6 @@ from facula.llvm.tile_conv_weight import (
     write_depthwise,
     write_fold,
 )
-
-
-@dataclass(frozen=True)
-class WeightKernel:
-    """The code of a weight gradient, or of adding up its parts."""
-
-    shape: WeightShape | FoldShape | DepthwiseShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        if isinstance(self.shape, FoldShape):
-            return name, write_fold(self.shape, target, name)
-        if isinstance(self.shape, DepthwiseShape):
-            return name, write_depthwise(self.shape, target, name)
-        return name, WeightWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(WeightKernel)
 
 
 @dataclass(frozen=True)
@@ -123,9 +101,9 @@ def plan_conv_weight_gradient(
     if job.m == job.c == 1 and job.groups >= 8 and window <= target.n_vector_registers - 7:
         return MatmulPlan([_depthwise_step(job, x, dy, weight, target)])
     if by_tiles(conv) and winograd.pays(conv.n, conv.c, conv.o, conv.out):
+        minimal = winograd.Minimal(conv.n, conv.c, conv.o, (conv.h, conv.w), conv.out, conv.padding)
         return winograd.plan_weight_gradient(
-            *((conv.n, conv.c, conv.o), (conv.h, conv.w), conv.out, conv.padding),
-            *(triple(x), triple(dy), weight, workspace_slot, target),
+            minimal, triple(x), triple(dy), weight, workspace_slot, target
         )
     cut = _cut(job, target)
     number = NUMBERS[job.dtype]
@@ -147,13 +125,15 @@ def plan_conv_weight_gradient(
     shape = WeightShape(job.dtype, cut.rows, cut.vectors, sw if sw <= 2 else 0)
     work = 2.0 * job.n * job.groups * job.m * job.depth * oh * ow
     tasks = cut.parts * job.groups * blocks
-    first = Step(_kernel(shape), args, tasks, total * number.compute_bytes, work / 120 + 500)
+    kernel = written_kernel(shape, WeightWriter)
+    first = Step(kernel, args, tasks, total * number.compute_bytes, work / 120 + 500)
     k = job.c * window
     tasks_k = -(-k // lanes)
     fold = [workspace_slot, 0, *weight, job.m, k, cut.parts, part_size, group_size]
     fold += [cut.block_c * window, block_size, row, tasks_k]
     cost = 0.2 * part_size * cut.parts
-    second = Step(_kernel(FoldShape(job.dtype)), fold, tasks_k * job.groups, 0, cost)
+    kernel = written_kernel(FoldShape(job.dtype), write_fold)
+    second = Step(kernel, fold, tasks_k * job.groups, 0, cost)
     return MatmulPlan([first, second], (cut.parts * part_size + 64) * number.compute_bytes)
 
 
@@ -180,4 +160,4 @@ def _depthwise_step(job: Job, x: Image, dy: Image, weight: tuple[int, int], targ
     lanes = target.vector_bytes // number.compute_bytes
     scratch = (field + plane + 4 * lanes) * number.compute_bytes
     cost = 0.1 * job.n * job.groups * math.prod(job.out) * window
-    return Step(_kernel(shape), args, job.groups, scratch, cost)
+    return Step(written_kernel(shape, write_depthwise), args, job.groups, scratch, cost)

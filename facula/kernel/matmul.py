@@ -12,14 +12,13 @@ import dataclasses
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from facula.kernel.step import Step
-from facula.kernel.written import kernel_name
+from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Number
 from facula.llvm.tile_dot import DotShape, DotWriter
-from facula.llvm.tile_epilogue import BIAS_N as BIAS_N
-from facula.llvm.tile_epilogue import Chain as Chain
 from facula.llvm.tile_epilogue import Fused as Fused
 from facula.llvm.tile_gemm import (
     HEADER,
@@ -56,31 +55,17 @@ class Extra:
 AnyShape = GemmShape | PackShape | DotShape | ReduceShape
 
 
-@dataclass(frozen=True)
-class GemmKernel:
-    """The code of a product, of a packing step, or of dot products."""
-
-    shape: AnyShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        match self.shape:
-            case GemmShape():
-                return name, GemmWriter(self.shape, target, name).write()
-            case DotShape():
-                return name, DotWriter(self.shape, target, name).write()
-            case ReduceShape():
-                return name, write_reduce(self.shape, target, name)
-        return name, write_pack(self.shape, target, name)
+_WRITERS: dict[type, Any] = {
+    GemmShape: GemmWriter,
+    DotShape: DotWriter,
+    ReduceShape: write_reduce,
+    PackShape: write_pack,
+}
 
 
-@functools.cache
-def kernel_of(shape: AnyShape) -> GemmKernel:
-    return GemmKernel(shape)
+def kernel_of(shape: AnyShape) -> WrittenKernel:
+    """The code of a product, of dot products, of adding up parts, or of a packing step."""
+    return written_kernel(shape, _WRITERS[type(shape)])
 
 
 @dataclass(frozen=True)
@@ -139,6 +124,13 @@ class Tiling:
 # Largest micro-tile: (rows, vectors) by the number of vector registers.
 _TILES = {32: (14, 2), 16: (6, 2)}
 _NARROW = {32: (14, 1), 16: (8, 1)}
+# Where registers are wide and many, several sizes that arithmetic alone fills, and the time that each
+# takes for an element: the one that covers C in the least time is taken. Rows of A that are read in
+# place are no more than the ways of a first cache: rows a power of two apart fall on the same lines.
+_IN_ROWS_512 = ((8, 3, 1.0), (6, 4, 1.01), (8, 2, 1.02))
+_PACKED_512 = ((14, 2, 1.0), (8, 3, 1.05), (6, 4, 1.05))
+# One multiply-add a cycle needs few sums at a time, and a panel of 8 is packed by whole stores.
+_PACKED_HALVES = ((8, 2, 1.0), (8, 3, 1.03), (6, 4, 1.03))
 # Tiles of dot products by rows of A: for 1, 2, 3, and more.
 _DOT_TILES = {32: ((1, 8), (2, 8), (3, 5), (4, 4)), 16: ((1, 8), (2, 4), (2, 4), (2, 4))}
 _PACK_AHEAD = 16_000_000  # products from this many multiplications on
@@ -168,6 +160,11 @@ def _even(total: int, most: int, multiple: int = 1) -> int:
     return -(-size // multiple) * multiple
 
 
+def _whole(total: int, multiple: int) -> int:
+    """The multiple that holds total."""
+    return -(-total // multiple) * multiple
+
+
 @functools.lru_cache(maxsize=4096)
 def tiling(p: Problem, target: Target) -> Tiling:
     """Chosen from shapes alone, so that a result never depends on the number of threads."""
@@ -175,16 +172,16 @@ def tiling(p: Problem, target: Target) -> Tiling:
     lanes = target.vector_bytes // number.compute_bytes
     if _wants_dots(p, number, lanes):
         return _dot_tiling(p, target)
-    rows, vectors = _micro_tile(p, lanes, target)
+    followed = _FOLLOWED_512 if target.vector_bytes == 64 else _FOLLOWED
+    in_rows = number.is_plain and p.a_unit == "k" and p.k >= followed
+    rows, vectors = _micro_tile(p, lanes, target, in_rows)
     cols = vectors * lanes
     if _streams(p, number):
         return _streamed(p, rows, vectors, cols)
-    block_m, block_n = _block(p, rows, cols)
+    block_m, block_n = _block(p, rows, cols, lanes, target)
     blocks_m, blocks_n = -(-p.m // block_m), -(-p.n // block_n)
     # What several tasks would pack again and again is packed once, before.
     large = p.work >= _PACK_AHEAD
-    followed = _FOLLOWED_512 if target.vector_bytes == 64 else _FOLLOWED
-    in_rows = number.is_plain and p.a_unit == "k" and p.k >= followed
     columns = p.a_unit == "p" and not _long(p)
     ahead_a = large and p.m > 1 and not in_rows and (blocks_n >= 3 or columns)
     ahead_b = large and blocks_m >= 3
@@ -255,9 +252,28 @@ def _dot_tiling(p: Problem, target: Target) -> Tiling:
     return Tiling(rows, cols, block_m, block_n, dot=True)
 
 
-def _micro_tile(p: Problem, lanes: int, target: Target) -> tuple[int, int]:
+def _largest_tile(p: Problem, lanes: int, target: Target, in_rows: bool) -> tuple[int, int]:
+    """Most rows of a micro-tile, and its vectors."""
     registers = target.n_vector_registers
-    rows, vectors = _NARROW[registers] if p.n <= lanes else _TILES[registers]
+    if p.n <= lanes:
+        return _NARROW[registers]
+    if target.vector_bytes < 64 or p.m <= 6:
+        return _TILES[registers]
+    packed = _PACKED_HALVES if target.halves else _PACKED_512
+    tiles = _IN_ROWS_512 if in_rows else packed
+    if p.work <= _SMALL:  # one width alone: fewer kernels where lengths change
+        return min(tiles, key=lambda tile: tile[1])[:2]
+
+    def time(tile: tuple[int, int, float]) -> float:
+        rows, vectors, each = tile
+        return each * _whole(p.m, _even(p.m, rows)) * _whole(p.n, vectors * lanes)
+
+    return min(tiles, key=time)[:2]
+
+
+def _micro_tile(p: Problem, lanes: int, target: Target, in_rows: bool) -> tuple[int, int]:
+    registers = target.n_vector_registers
+    rows, vectors = _largest_tile(p, lanes, target, in_rows)
     if not target.has_mask and lanes <= 4:
         # Only whole registers are packed fast.
         rows = _even(max(p.m, 1), rows // lanes * lanes, lanes) if p.m > 2 else p.m
@@ -267,16 +283,19 @@ def _micro_tile(p: Problem, lanes: int, target: Target) -> tuple[int, int]:
             rows += rows & 1  # half as many kernels where lengths change, for a row that is wasted
     if p.m <= 2 and p.n >= registers * lanes:  # long stretches of B's rows: they come from memory
         vectors = registers // 2 // rows
-    elif rows <= 6 and p.n > 2 * lanes and registers == 32:
+    elif rows <= 6 and p.n > 2 * lanes and registers == 32 and vectors == 2:
         vectors = 4
     return max(rows, 1), vectors
 
 
-def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
+def _block(p: Problem, rows: int, cols: int, lanes: int, target: Target) -> tuple[int, int]:
     """The block of C that is one task."""
     if p.work <= _SMALL:
         return -(-p.m // rows) * rows, -(-p.n // cols) * cols
-    most = (20 * rows, 512) if p.m > 512 and p.n > 512 else (512, 512)
+    # From these on a side is cut no further while the other can be: each task reads all that lies across.
+    tall, broad = (5 * side for side in _TILES[target.n_vector_registers])
+    broad *= lanes
+    most = (4 * tall, 512) if p.m > 512 and p.n > 512 else (512, 512)
     block_m, block_n = _even(p.m, most[0], rows), _even(p.n, most[1], cols)
     if p.count > 1 and p.work < 4_000_000:
         return block_m, block_n
@@ -288,13 +307,13 @@ def _block(p: Problem, rows: int, cols: int) -> tuple[int, int]:
     while p.count * -(-p.m // block_m) * -(-p.n // block_n) < enough:
         if block_m * block_n * p.k < 2 * least or (block_m <= rows and block_n <= cols):
             break
-        if p.n <= 512 and block_m > 5 * rows and p.m > p.n:  # each row of A is packed by one task
+        if p.n <= 512 and block_m > tall and p.m > p.n:  # each row of A is packed by one task
             block_m = _even(p.m, block_m // 2, rows)
             continue
-        if p.k <= 128 and p.n > p.m and block_m > 5 * rows:  # mostly C is moved: by long rows
+        if p.k <= 128 and p.n > p.m and block_m > tall:  # mostly C is moved: by long rows
             block_m = _even(p.m, block_m // 2, rows)
             continue
-        if p.n >= 2 * p.m and p.m <= 512 and block_n > 5 * cols:  # and each column of B
+        if p.n >= 2 * p.m and p.m <= 512 and block_n > broad:  # and each column of B
             block_n = _even(p.n, block_n // 2, cols)
             continue
         if block_n > cols and (block_n >= block_m or block_m <= rows):

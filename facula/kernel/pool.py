@@ -61,7 +61,7 @@ def _step(pool: Pool, shape: PoolShape, x: Image, y: Image, index, include=0, di
     line += 4 * lanes
     args += [*index, per_task, include, divisor, line]
     scratch = (pool.out[1] + 2 * lanes + line + lanes) * NUMBERS[pool.dtype].compute_bytes
-    scratch += 16 * pool.out[1]
+    scratch += 16 * pool.out[1] + 4 * line
     return Step(_kernel(shape), args, -(-planes // per_task), scratch, 0.3 * planes * work)
 
 

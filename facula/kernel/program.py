@@ -47,9 +47,6 @@ ITEMSIZE = {
 
 FLOATS = frozenset({"float32", "float64"})
 SMALL_FLOATS = frozenset({"float16", "bfloat16"})  # only loaded, stored, cast
-INTEGERS = frozenset(
-    {"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"},
-)
 UNSIGNED = frozenset({"uint8", "uint16", "uint32", "uint64"})
 
 _UNARY_FLOAT = """exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos

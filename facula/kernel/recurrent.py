@@ -20,7 +20,7 @@ from facula.kernel.step import Step
 from facula.kernel.written import WrittenKernel, written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS
-from facula.llvm.tile_epilogue import BIAS_N
+from facula.llvm.tile_epilogue import bias as bias_of
 from facula.llvm.tile_gemm import UNROLL
 from facula.llvm.tile_recurrent import GATES, RecurrentShape, RecurrentWriter, arrays_of
 from facula.llvm.tile_sweep import SweepShape, SweepWriter
@@ -43,6 +43,10 @@ _NARROW = {
     16: {4: (6, 1), 3: (4, 1), 1: (8, 1)},
 }
 _FEW = 7  # registers of hidden units
+# Where the weights come from further away than the second cache, by gates: they are read as one stream, two
+# registers of one gate after the other. With 16 registers several streams of less are no slower.
+_FAR = 1 << 20  # bytes of weights
+_FAR_TILES = {32: {4: (12, 2), 3: (12, 2)}, 16: {}}
 # Sweeps through all times: up to how many bytes of weights (which have to stay in the second cache:
 # each task reads all of them in every step), most rows of a task, registers of hidden units in a panel.
 _SWEEPS: dict[int, tuple[tuple[int, int, tuple[int, ...]], ...]] = {
@@ -53,9 +57,17 @@ _TASK = 800_000  # multiplications that are worth a task
 _STRETCH = 16384  # bytes of a panel that a stretch of k takes
 
 
-def _tile(hidden: int, gates: int, lanes: int, registers: int) -> tuple[int, int]:
-    units = -(-hidden // lanes)
+def _tile(hidden: int, gates: int, lanes: int, target: Target) -> tuple[int, int]:
+    registers, units = target.n_vector_registers, -(-hidden // lanes)
+    if _is_far(hidden, gates, lanes, target):
+        return _FAR_TILES[registers][gates]
     return (_NARROW if units % 2 and units <= _FEW else _TILES)[registers][gates]
+
+
+def _is_far(hidden: int, gates: int, lanes: int, target: Target) -> bool:
+    """Whether the weights are read as one stream."""
+    size = gates * hidden * hidden * (target.vector_bytes // lanes)
+    return size > _FAR and gates in _FAR_TILES[target.n_vector_registers]
 
 
 def _together(gates: int, rows: int, vectors: int, registers: int) -> int:
@@ -90,7 +102,7 @@ def plan_inputs(
     mats = (Mat(x[0], k, 1, (), x[1]), Mat(w[0], 1, k, (), w[1]), Mat(out[0], n, 1, (), out[1]))
     return plan_matmul(
         *(m, n, k, (), *mats, dtype),
-        (BIAS_N,) if bias else (),
+        (bias_of("n", dtype),) if bias else (),
         (Extra(bias[0], 0, (), bias[1]),) if bias else (),
         workspace_slot=workspace_slot,
     )
@@ -113,7 +125,7 @@ def pack_weights(
     n = target.vector_bytes // NUMBERS[dtype].compute_bytes
     gates = GATES[mode]
     slot_w, offset, row = w
-    tile = _tile(hidden, 1 if backward else gates, n, target.n_vector_registers)
+    tile = _tile(hidden, 1 if backward else gates, n, target)
     vectors = vectors or tile[1]
     width = vectors * n
     if backward:
@@ -161,19 +173,21 @@ class StepSizes:
     hidden: int
     weights: Weights
     target: Target
+    keeps: bool = True  # whether a backward pass reads what is beside the states
 
     def step(self, rows: int, a: At, a_row: int, arrays: dict[str, At]) -> Step:
         """One time step for some rows; without `a` there is no product."""
         gates = 1 if self.backward else GATES[self.mode]
         number = NUMBERS[self.dtype]
         lanes = self.target.vector_bytes // number.compute_bytes
-        registers = self.target.n_vector_registers
-        most, vectors = _tile(self.hidden, gates, lanes, registers)
+        most, vectors = _tile(self.hidden, gates, lanes, self.target)
         width = lanes * vectors
         tiles = -(-rows // most)
         height = -(-rows // tiles)
         larger = rows - tiles * (height - 1)
-        together = _together(gates, height, vectors, registers)
+        together = 1
+        if not _is_far(self.hidden, gates, lanes, self.target):
+            together = _together(gates, height, vectors, self.target.n_vector_registers)
         depth = self.weights.depth if a else 0
         work = height * width * gates * max(self.weights.depth, 1)
         part = min(tiles, max(1, _TASK // work))
@@ -186,7 +200,9 @@ class StepSizes:
         for name in arrays_of(self.mode, self.backward):
             args += arrays.get(name) or (-1, 0)
         kernel = _kernel(
-            RecurrentShape(self.mode, self.backward, self.dtype, height, vectors, together)
+            RecurrentShape(
+                self.mode, self.backward, self.dtype, height, vectors, together, self.keeps
+            )
         )
         scratch = part * height * width * gates * number.compute_bytes
         # few rows wait for the weights
@@ -209,7 +225,9 @@ class StepSizes:
             args += [depth if a else 0, *(a or self.weights.at)]
             for name in names:
                 args += arrays.get(name) or (-1, 0)
-        shape = SweepShape(self.mode, self.backward, self.dtype, cut.rows, cut.vectors, together)
+        shape = SweepShape(
+            self.mode, self.backward, self.dtype, cut.rows, cut.vectors, together, self.keeps
+        )
         scratch = cut.rows * width * gates * number.compute_bytes
         cost = len(times) * rows * self.hidden * (gates * depth / 95 + 2.5) + 100
         return Step(written_kernel(shape, SweepWriter), args, -(-rows // cut.rows), scratch, cost)

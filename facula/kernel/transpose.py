@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from facula.kernel.step import Step
-from facula.kernel.written import kernel_name
+from facula.kernel.written import written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile_transpose import BLOCK, TransposeShape, square, write_transpose
 
-_MOST_BATCH = 4
-
-
-@dataclass(frozen=True)
-class TransposeKernel:
-    """The code of a transposing copy."""
-
-    shape: TransposeShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        return name, write_transpose(self.shape, target, name)
-
-
-_kernel = functools.cache(TransposeKernel)
+_MOST_BATCH = 4  # further dims than the two that change places
 
 
 def plan_transpose(
@@ -56,9 +36,8 @@ def plan_transpose(
         args += [numbers[d] for d in rest]
     count = math.prod(sizes)
     tasks = math.prod(blocks) * math.prod(sizes[d] for d in rest)
-    return Step(
-        _kernel(TransposeShape(itemsize, len(rest))), args, tasks, 0, 0.08 * itemsize * count
-    )
+    kernel = written_kernel(TransposeShape(itemsize, len(rest)), write_transpose)
+    return Step(kernel, args, tasks, 0, 0.08 * itemsize * count)
 
 
 def _contiguous(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from facula.kernel.matmul import MatmulPlan, extra_arguments, kernel_of
+from facula.kernel.matmul import Extra, MatmulPlan, extra_arguments, kernel_of
 from facula.kernel.step import Step
-from facula.kernel.written import kernel_name
+from facula.kernel.written import written_kernel
 from facula.llvm.target import Target
 from facula.llvm.tile_epilogue import Fused
 from facula.llvm.tile_gemm import ReduceShape
@@ -21,38 +21,12 @@ from facula.llvm.tile_winograd_turn import TurnShape, TurnWriter
 from facula.llvm.tile_winograd_weight import WeightProductShape, WeightProductWriter
 
 Placed = tuple[int, int, tuple[int, int, int]]  # (slot, offset, strides of images, channels, rows)
-_TURNED = (
-    1_000_000  # turned numbers of an operand that are kept at a time; images take turns beyond
-)
+# turned numbers of an operand that are kept at a time; images take turns beyond
+_TURNED = 1_000_000
 _TILES = 64  # of a task
 _MOST_ROWS = {32: 12, 16: 5}  # of a register tile whose rows lie apart, and side by side
 _PRODUCT_ROWS = {32: (14, 2), 16: (6, 2)}
 _CHANNELS = 64  # channels, and result channels, of a task of the weight's gradient
-
-
-@dataclass(frozen=True)
-class WinogradKernel:
-    """The code of the convolution, of turning its operands, or of its weight's gradient."""
-
-    shape: TurnShape | TurnWeightShape | ProductShape | WeightProductShape
-
-    @functools.cached_property
-    def key(self) -> str:
-        return self.shape.key
-
-    def ir(self, target: Target) -> tuple[str, str]:
-        name = kernel_name(self.key)
-        match self.shape:
-            case TurnShape():
-                return name, TurnWriter(self.shape, target, name).write()
-            case ProductShape():
-                return name, ProductWriter(self.shape, target, name).write()
-            case TurnWeightShape():
-                return name, write_turn_weights(self.shape, target, name)
-        return name, WeightProductWriter(self.shape, target, name).write()
-
-
-_kernel = functools.cache(WinogradKernel)
 
 
 def pays(n: int, c: int, m: int, out: tuple[int, int]) -> bool:
@@ -95,6 +69,49 @@ def turned(tiles: int, c: int, offset: int, lanes: int) -> Turned:
     return Turned(offset, row, _plane(tiles * row))
 
 
+@dataclass(frozen=True)
+class Minimal:
+    """The numbers of a 3 x 3 convolution of stride one: n images with c channels, results with m."""
+
+    n: int
+    c: int
+    m: int
+    source: tuple[int, int]
+    out: tuple[int, int]
+    padding: tuple[int, int]
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Of an image's results: down, across."""
+        return -(-self.out[0] // 4), -(-self.out[1] // 4)
+
+    @property
+    def each(self) -> int:
+        """The tiles of an image."""
+        return self.tiles[0] * self.tiles[1]
+
+    def lots(self, most: int) -> list[tuple[int, int]]:
+        """The images in lots of nearly equal size, none above `most`: (first, how many)."""
+        count = -(-self.n // -(-self.n // min(self.n, max(1, most))))
+        return [(first, min(count, self.n - first)) for first in range(0, self.n, count)]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights in a buffer: strides of result and of source channels; `flip`: walked backwards."""
+
+    slot: int
+    offset: int
+    m_stride: int
+    c_stride: int
+    flip: bool = False
+
+
+def _from_image(x: Placed, first: int) -> Placed:
+    """The images from one on."""
+    return x[0], x[1] + first * x[2][0], x[2]
+
+
 def turn_images(
     sizes: tuple[int, int],
     source: tuple[int, int],
@@ -116,57 +133,50 @@ def turn_images(
     args += [slot, room.offset, room.row, room.plane]
     scratch = 4 * (4 * block + halo) * pitch * lanes
     cost = 80.0 * n * tiles[0] * tiles[1] * blocks_c
-    return Step(_kernel(TurnShape(gradient)), args, n * blocks_h * blocks_c, scratch, cost)
+    kernel = written_kernel(TurnShape(gradient), TurnWriter)
+    return Step(kernel, args, n * blocks_h * blocks_c, scratch, cost)
 
 
 def plan_weight_gradient(
-    sizes: tuple[int, int, int],
-    source: tuple[int, int],
-    out: tuple[int, int],
-    padding: tuple[int, int],
-    x: Placed,
-    dy: Placed,
-    dw: tuple[int, int],
-    slot: int,
-    target: Target,
+    conv: Minimal, x: Placed, dy: Placed, dw: tuple[int, int], slot: int, target: Target
 ) -> MatmulPlan:
-    """The gradient of the weight; `sizes` are (images, source channels, result channels)."""
-    (n, c, m), lanes = sizes, target.vector_bytes // 4
+    """The gradient of the weight, which goes to `dw`, (slot, offset)."""
+    c, m, each, lanes = conv.c, conv.m, conv.each, target.vector_bytes // 4
     most, vectors = _PRODUCT_ROWS[target.n_vector_registers]
-    tiles = (-(-out[0] // 4), -(-out[1] // 4))
-    each = tiles[0] * tiles[1]
     block_c, block_m = min(c, _CHANNELS), min(m, _CHANNELS)
     rows = -(-block_c // -(-block_c // most))
     tasks = -(-c // block_c) * -(-m // block_m)
-    images = min(n, max(1, 2 * _TURNED // (36 * each * (c + m))))
-    rounds = -(-n // images)
-    images = -(-n // rounds)
-    parts = min(-(-16 // (tasks * rounds)), max(1, images * each // 32))
-    part_tiles = -(-images * each // parts)
-    parts = -(-images * each // part_tiles)
-    v = turned(images * each, c, 0, lanes)
-    d = turned(images * each, m, v.end, lanes)
+    lots = conv.lots(2 * _TURNED // (36 * each * (c + m)))
+    all_tiles = lots[0][1] * each
+    parts = min(-(-16 // (tasks * len(lots))), max(1, all_tiles // 32))
+    part_tiles = -(-all_tiles // parts)
+    parts = -(-all_tiles // part_tiles)
+    v = turned(all_tiles, c, 0, lanes)
+    d = turned(all_tiles, m, v.end, lanes)
     row = -(-block_m // (vectors * lanes)) * vectors * lanes
     plane = _plane(-(-block_c // rows) * rows * row)
     total = 36 * plane + (9 * block_c + lanes) * lanes
-    kernel = _kernel(WeightProductShape(rows, vectors))
+    kernel = written_kernel(WeightProductShape(rows, vectors), WeightProductWriter)
+    at_once = len(lots) * parts == 1  # nothing is to be added up
     steps: list[Step] = []
     done = 0
-    for first in range(0, n, images):
-        count = min(images, n - first)
-        xs = (x[0], x[1] + first * x[2][0], x[2])
-        dys = (dy[0], dy[1] + first * dy[2][0], dy[2])
-        steps.append(turn_images((count, c), source, tiles, padding, xs, (slot, v), False, lanes))
-        steps.append(turn_images((count, m), out, tiles, (0, 0), dys, (slot, d), True, lanes))
+    for first, count in lots:
+        xs, dys = _from_image(x, first), _from_image(dy, first)
+        steps += [
+            turn_images(
+                (count, c), conv.source, conv.tiles, conv.padding, xs, (slot, v), False, lanes
+            ),
+            turn_images((count, m), conv.out, conv.tiles, (0, 0), dys, (slot, d), True, lanes),
+        ]
         here = -(-count * each // part_tiles)
-        to = dw if rounds * parts == 1 else (slot, d.end + done * m * c * 9)
+        to = dw if at_once else (slot, d.end + done * m * c * 9)
         done += here
         args = [slot, v.offset, v.row, v.plane, slot, d.offset, d.row, d.plane]
         args += [count * each, part_tiles, c, m, block_c, block_m]
         args += [-(-c // block_c), -(-m // block_m), *to, m * c * 9, c * 9, row, plane, 36 * plane]
         cost = 2.0 * 36 * count * each * c * m / 100 + 500
         steps.append(Step(kernel, args, here * tasks, 4 * total, cost))
-    if rounds * parts == 1:
+    if at_once:
         return MatmulPlan(steps, 4 * d.end)
     few = max(1, 4096 // (9 * c))
     args = [slot, d.end, m * c * 9, done, *dw, c * 9, m, c * 9, few, -(-m // few)]
@@ -181,68 +191,75 @@ def _rows_of(tiles: int, most: int) -> int:
     return max(range(most // 2, most + 1), key=lambda r: tiles / (-(-tiles // r) * r) - 0.3 / r)
 
 
+def _turn_weights(
+    conv: Minimal, weight: Weights, to: tuple[int, int, int, int], lanes: int
+) -> Step:
+    """The step that turns all weights, to (slot, offset, row, plane)."""
+    args = [weight.slot, weight.offset, weight.m_stride, weight.c_stride, conv.m, conv.c, *to]
+    kernel = written_kernel(TurnWeightShape(weight.flip), write_turn_weights)
+    return Step(kernel, args, -(-conv.m // lanes), 0, 1.5 * conv.m * conv.c)
+
+
 def plan_winograd(
-    sizes: tuple[int, int, int],
-    source: tuple[int, int],
-    out: tuple[int, int],
-    padding: tuple[int, int],
-    weight: tuple[int, int, int, int],
-    flip: bool,
+    conv: Minimal,
+    weight: Weights,
     x: Placed,
     y: Placed,
     slot: int,
     epilogue: tuple[Fused, ...],
-    extras,
+    extras: Sequence[Extra],
     target: Target,
 ) -> MatmulPlan:
-    """`sizes` are (images, source channels, result channels); `weight` is (slot, offset, stride of
-    result channels, of source channels)."""
-    (n, c, m), lanes = sizes, target.vector_bytes // 4
-    tiles = (-(-out[0] // 4), -(-out[1] // 4))
-    each = tiles[0] * tiles[1]
-    images = min(n, max(1, _TURNED // (36 * each * c)))
-    rounds = -(-n // images)
-    images = -(-n // rounds)
-    v = turned(images * each, c, 0, lanes)
+    """The steps of a convolution: its images are turned, lot by lot, and multiplied by its weights.
+
+    The weights are turned by a step of their own where several tasks need them.
+    """
+    (c, m), lanes = (conv.c, conv.m), target.vector_bytes // 4
+    down, across = conv.tiles
+    lots = conv.lots(_TURNED // (36 * conv.each * c))
+    most = lots[0][1]
+    v = turned(most * conv.each, c, 0, lanes)
     vectors = 2 if m > lanes else 1
     cols = vectors * lanes
-    block_m, tasks_m = cols, -(-m // cols)
-    rows_all = images * tiles[0]
-    blocks = max(1, round(images * each / _TILES))
-    block = max(1, -(-rows_all // blocks))
-    blocks = -(-rows_all // block)
-    rows = _rows_of(block * tiles[1], _MOST_ROWS[target.n_vector_registers])
-    ahead = blocks * rounds > 2
-    end = v.end
-    steps: list[Step] = []
-    few = block * tiles[1] <= 32 or target.n_vector_registers == 32
-    stretch = min(c, 64 if few else 32)
-    u_row = cols
+    tasks_m = -(-m // cols)
+    # a task does some rows of tiles, of all images one after the other
+    block = max(1, -(-most * down // max(1, round(most * conv.each / _TILES))))
+    blocks = -(-most * down // block)
+    rows = _rows_of(block * across, _MOST_ROWS[target.n_vector_registers])
+    few = block * across <= 32 or target.n_vector_registers == 32
+    stretch = min(c, 64 if few else 32)  # channels whose weights a task turns at a time
+    ahead = blocks * len(lots) > 2  # else each task turns its weights itself
+    end, steps = v.end, list[Step]()
     if ahead:
         u_row = tasks_m * cols
         u_plane = _plane(c * u_row)
-        args = [*weight, m, c, slot, end, u_row, u_plane]
-        steps.append(Step(_kernel(TurnWeightShape(flip)), args, -(-m // lanes), 0, 1.5 * m * c))
         u, products = (slot, end), 0
+        steps.append(_turn_weights(conv, weight, (*u, u_row, u_plane), lanes))
         end += 36 * u_plane + 64
     else:
-        u_plane = _plane(stretch * u_row)
+        u_row, u_plane = cols, _plane(stretch * cols)
         u, products = (0, 0), 36 * u_plane
-    plane = _plane(-(-block * tiles[1] // rows) * rows * cols)
+    plane = _plane(-(-block * across // rows) * rows * cols)
     stage = products + 36 * plane
-    merged = out[1] % 4 == 0 and y[2][2] == out[1]
-    pitch = 4 * tiles[1]
+    merged = conv.out[1] % 4 == 0 and y[2][2] == conv.out[1]
+    pitch = 4 * across
     total = stage + 4 * pitch * lanes + 2 * lanes * lanes
-    kernel = _kernel(ProductShape(rows, vectors, flip, ahead, epilogue))
-    for first in range(0, n, images):
-        count = min(images, n - first)
-        xs = (x[0], x[1] + first * x[2][0], x[2])
-        steps.append(turn_images((count, c), source, tiles, padding, xs, (slot, v), False, lanes))
-        args = [slot, v.offset, v.row, v.plane, y[0], y[1], *y[2], *out, *weight, m, c, stretch]
-        args += [*u, u_row, u_plane, *tiles, block, count * tiles[0], first, block_m, tasks_m]
-        args += [cols, plane, products, stage, pitch, 4 if merged else 1, n, 1]
+    kernel = written_kernel(
+        ProductShape(rows, vectors, weight.flip, ahead, epilogue), ProductWriter
+    )
+    for first, count in lots:
+        xs = _from_image(x, first)
+        steps.append(
+            turn_images(
+                (count, c), conv.source, conv.tiles, conv.padding, xs, (slot, v), False, lanes
+            )
+        )
+        args = [slot, v.offset, v.row, v.plane, y[0], y[1], *y[2], *conv.out]
+        args += [weight.slot, weight.offset, weight.m_stride, weight.c_stride, m, c, stretch]
+        args += [*u, u_row, u_plane, down, across, block, count * down, first, cols, tasks_m]
+        args += [cols, plane, products, stage, pitch, 4 if merged else 1, conv.n, 1]
         args += extra_arguments(epilogue, extras, [e.batch_strides for e in extras])
-        cost = 2.0 * 36 * count * each * c * m / 100 + 500
-        tasks = -(-count * tiles[0] // block) * tasks_m
+        cost = 2.0 * 36 * count * conv.each * c * m / 100 + 500
+        tasks = -(-count * down // block) * tasks_m
         steps.append(Step(kernel, args, tasks, 4 * total, cost))
     return MatmulPlan(steps, 4 * end)

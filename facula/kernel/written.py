@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,10 @@ def kernel_name(key: str) -> str:
 
 @dataclass(frozen=True)
 class WrittenKernel:
-    """The code of a shape: `writer(shape, target, name).write()` is its module."""
+    """The code of a shape: `writer(shape, target, name)` is its module, or has a `write()` that is."""
 
     shape: Any
-    writer: type
+    writer: Callable[[Any, Target, str], Any]
 
     @functools.cached_property
     def key(self) -> str:
@@ -28,7 +29,8 @@ class WrittenKernel:
 
     def ir(self, target: Target) -> tuple[str, str]:
         name = kernel_name(self.key)
-        return name, self.writer(self.shape, target, name).write()
+        made = self.writer(self.shape, target, name)
+        return name, made if isinstance(made, str) else made.write()
 
 
 written_kernel = functools.cache(WrittenKernel)

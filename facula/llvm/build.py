@@ -26,6 +26,12 @@ MEMORY = REGISTER | {"bool": "i8"}
 _SUFFIX = {"half": "f16", "float": "f32", "double": "f64"}
 
 
+def suffix(n: int, kind: str) -> str:
+    """How names of intrinsics call n lanes of a scalar type (n=0: the scalar)."""
+    short = _SUFFIX.get(kind, kind)
+    return f"v{n}{short}" if n else short
+
+
 class Builder:
     """The text of one module with one kernel function; `block` is the block being written."""
 
@@ -37,6 +43,7 @@ class Builder:
         self.fma = fma
         self.mask = mask
         self.avx512 = False  # whether there are the instructions of `estimate`
+        self.bfloat16 = False  # whether there is one that rounds to bfloat16
         self._n = 0
 
     def let(self, text: str) -> str:
@@ -121,7 +128,7 @@ class Builder:
 def literal(kind: str, number: float | int | bool) -> str:
     """A number as an LLVM literal of scalar type `kind`."""
     if kind == "float":
-        number = _round32(float(number))
+        number = round32(float(number))
         return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
     if kind == "double":
         return f"0x{struct.unpack('<Q', struct.pack('<d', float(number)))[0]:016X}"
@@ -135,12 +142,12 @@ def literal(kind: str, number: float | int | bool) -> str:
 def dtype_literal(dtype: str, number: float | int | bool) -> str:
     """A number as a literal of the scalar register type of a dtype."""
     if dtype == "bfloat16":
-        bits = struct.unpack("<I", struct.pack("<f", _round32(float(number))))[0]
+        bits = struct.unpack("<I", struct.pack("<f", round32(float(number))))[0]
         return str((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 if not math.isnan(number) else 0x7FC0)
     return literal(REGISTER[dtype], number)
 
 
-def _round32(number: float) -> float:
+def round32(number: float) -> float:
     try:
         return struct.unpack("<f", struct.pack("<f", number))[0]
     except OverflowError:
@@ -163,11 +170,7 @@ class Lanes:
         self.i = self.type(self.ikind)
         self.b = self.type("i1")
         self.let = builder.let
-        self.suffix = self._suffix(kind)
-
-    def _suffix(self, kind: str) -> str:
-        short = _SUFFIX.get(kind, kind)
-        return f"v{self.n}{short}" if self.n else short
+        self.suffix = suffix(n, kind)
 
     def type(self, kind: str) -> str:
         """The type of these lanes of scalar type `kind`."""
@@ -245,6 +248,23 @@ class Lanes:
         odd = self.poly(square, coefficients[1::2])
         return self.fma(odd, x, self.poly(square, coefficients[::2]))
 
+    def poly_tree(self, x: str, coefficients: tuple[float, ...]) -> str:
+        """The same by Estrin's rule: chains as long as the logarithm, for a square a level."""
+        if len(coefficients) == 1:
+            return self.c(coefficients[0])
+        powers = {1: x}
+        while 2 * max(powers) < len(coefficients):
+            top = max(powers)
+            powers[2 * top] = self.mul(powers[top], powers[top])
+
+        def part(terms: tuple[float, ...]) -> str:
+            if len(terms) == 1:
+                return self.c(terms[0])
+            cut = max(power for power in powers if power < len(terms))
+            return self.fma(powers[cut], part(terms[cut:]), part(terms[:cut]))
+
+        return part(coefficients)
+
     # integers of the float's size
 
     def bits(self, x: str) -> str:
@@ -263,10 +283,6 @@ class Lanes:
     def iselect(self, condition: str, x: str, y: str) -> str:
         return self.let(f"select {self.b} {condition}, {self.i} {x}, {self.i} {y}")
 
-    def to_int(self, x: str) -> str:
-        """Truncate; the argument must be in range."""
-        return self.let(f"fptosi {self.f} {x} to {self.i}")
-
     def to_float(self, x: str) -> str:
         return self.let(f"sitofp {self.i} {x} to {self.f}")
 
@@ -274,15 +290,19 @@ class Lanes:
         """and, or, xor of truth values."""
         return self.let(f"{op} {self.b} {x}, {y}")
 
+    def any(self, truth: str) -> str:
+        """Whether a truth value holds in some lane, as an i1."""
+        if not self.n:
+            return truth
+        full = f"llvm.vector.reduce.or.v{self.n}i1"
+        return self.let(self.builder.intrinsic(full, "i1", [(self.b, truth)]))
+
     def where(self, rare: str, usual: str, other: Callable[[], str]) -> str:
         """`usual`, and in lanes where `rare` holds what `other` writes, run if there are any.
 
         Lane by lane, so that a lane's value does not depend on its neighbours.
         """
-        builder, some = self.builder, rare
-        if self.n:
-            full = f"llvm.vector.reduce.or.v{self.n}i1"
-            some = self.let(builder.intrinsic(full, "i1", [(self.b, rare)]))
+        builder, some = self.builder, self.any(rare)
         cold, done, before = builder.label("cold"), builder.label("done"), builder.block
         builder.do(f"br i1 {some}, label %{cold}, label %{done}")
         builder.begin(cold)

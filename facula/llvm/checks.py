@@ -14,22 +14,19 @@ def write_check(e: LoopEmitter, i: int, s: Stmt, u: int | None) -> str:
     """Wrap an index; report the first bad one and go on with 0."""
     b = e.b
     index, size, tag = s.args[:3]
-    reported = str(tag) if len(s.args) < 4 else e._scalar_of(s.args[3])
+    reported = str(tag) if len(s.args) < 4 else e.scalar_of(s.args[3])
     values = e.scalar if u is None else e.vector
     v = values["int64"]
-    x = e._get(index, u)
+    x = e.get(index, u)
     if isinstance(size, tuple):
         limit, scalar_limit = v.ci(size[1]), str(size[1])
     else:
-        limit, scalar_limit = e._get(size, u), e._scalar_of(size)
+        limit, scalar_limit = e.get(size, u), e.scalar_of(size)
     wrapped = v.iselect(v.icmp("slt", x, v.ci(0)), v.integer("add", x, limit), x)
     bad = v.icmp("uge", wrapped, limit)
     if u is not None and e.mask is not None:
         bad = v.logic("and", bad, e.mask)
-    any_bad = bad
-    if u is not None:
-        name = f"llvm.vector.reduce.or.v{v.n}i1"
-        any_bad = b.let(b.intrinsic(name, "i1", [(v.b, bad)]))
+    any_bad = v.any(bad)
     report, done = b.label("report"), b.label("done")
     b.do(f"br i1 {any_bad}, label %{report}, label %{done}")
     b.begin(report)

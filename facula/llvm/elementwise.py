@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from facula.kernel.program import ITEMSIZE, UNSIGNED
-from facula.llvm import estimate, vmath, vmath_more, vmath_pow
+from facula.llvm import estimate, vmath, vmath_log, vmath_more, vmath_pow
 from facula.llvm.build import REGISTER, Builder, Lanes
 
 # dtype of the operands, dtype of the result, lanes of the operands' type, names -> name
@@ -105,6 +105,13 @@ def _from_bfloat16(values: Values, x: str) -> str:
 def _to_bfloat16(values: Values, x: str) -> str:
     """Round to nearest, ties to even; NaN stays NaN."""
     full, half = values["float32"], values["int16"]
+    if not estimate.can_narrow(full):
+        return _to_bfloat16_by_bits(full, half, x)
+    short, rare = estimate.narrowed(full, x)
+    return half.where(rare, short, lambda: _to_bfloat16_by_bits(full, half, x))
+
+
+def _to_bfloat16_by_bits(full: Lanes, half: Lanes, x: str) -> str:
     bits = full.bits(x)
     odd = full.integer("and", full.integer("lshr", bits, full.ci(16)), full.ci(1))
     rounded = full.integer("add", full.integer("add", bits, full.ci(0x7FFF)), odd)
@@ -239,10 +246,10 @@ FLOAT: dict[str, Writer] = {
     "exp": _vector(vmath.exp),
     "exp2": _vector(vmath.exp2),
     "expm1": _vector(vmath.expm1),
-    "log": _vector(vmath.log),
-    "log2": _vector(vmath.log2),
-    "log10": _vector(vmath.log10),
-    "log1p": _vector(vmath.log1p),
+    "log": _vector(vmath_log.log),
+    "log2": _vector(vmath_log.log2),
+    "log10": _vector(vmath_log.log10),
+    "log1p": _vector(vmath_log.log1p),
     "sin": _vector(vmath.sin),
     "cos": _vector(vmath.cos),
     "tan": _vector(vmath.tan),
@@ -251,7 +258,7 @@ FLOAT: dict[str, Writer] = {
     "tanh": _vector(vmath.tanh),
     "sigmoid": _vector(vmath.sigmoid),
     "erf": _vector(vmath.erf),
-    "digamma": _vector(vmath.digamma),
+    "digamma": _vector(vmath_more.digamma),
     "pow": _vector(vmath_pow.pow),
     **{name: _vector(getattr(vmath_more, name)) for name in _MORE},
 }
@@ -369,9 +376,7 @@ def _integer_pow(v: Lanes, dtype: str, x: str, y: str) -> str:
     builder.do(f"{base2} = mul {v.f} {base}, {base}")
     builder.do(f"{left2} = lshr {v.f} {left}, {one}")
     more = v.icmp("ne", left2, zero)
-    if v.n:
-        name = f"llvm.vector.reduce.or.v{v.n}i1"
-        more = v.let(builder.intrinsic(name, "i1", [(v.b, more)]))
+    more = v.any(more)
     builder.do(f"br i1 {more}, label %{head}, label %{done}")
     builder.begin(done)
     odd = v.icmp("ne", v.integer("and", y, one), zero)

@@ -8,12 +8,11 @@ level at which their operands are known.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from facula.kernel.program import ACCESSING, FLOATS, ITEMSIZE, Access, Program, Stmt
-from facula.llvm import reductions, stores
+from facula.kernel.program import ACCESSING, FLOATS, Access, Program, Stmt
+from facula.llvm import accesses, reductions
 from facula.llvm.analysis import Shape, analyse
 from facula.llvm.build import REGISTER, Builder, dtype_literal
 from facula.llvm.checks import write_check
@@ -21,7 +20,7 @@ from facula.llvm.elementwise import Values
 from facula.llvm.memory import Memory, register_type
 from facula.llvm.target import Target
 
-SUM_BLOCK = 64
+SUM_BLOCK = 64  # float32 terms added up one after the other before a new sum begins
 LoopBody = Callable[[str, list[str]], list[str]]
 SIGNATURE = (
     "ptr noalias readonly %bufs, ptr noalias readonly %args, ptr noalias readonly %scalars, "
@@ -63,7 +62,7 @@ class LoopEmitter:
         self.n_dims = program.n_outer + program.n_inner
         self.vector_dim = program.n_outer - 1 if self.outer_mode else self.n_dims - 1
         self.b = Builder(target.has_fma, target.has_mask)
-        self.b.avx512 = target.has_mask and target.triple.startswith("x86_64")
+        self.b.avx512, self.b.bfloat16 = target.has_avx512, target.has_bfloat16
         lanes = self.shape.lanes
         self.vector = Values(self.b, lanes)
         self.scalar = Values(self.b, 0)
@@ -145,7 +144,7 @@ class LoopEmitter:
             if access.strides and access.strides[self.vector_dim] in "-n2":
                 self._vector_steps(access)
         if self.stashes:
-            self._stash_areas()
+            self.area = accesses.stash_areas(self)
 
     def _iota(self, kind: str = "i64") -> str:
         return "<" + ", ".join(f"{kind} {k}" for k in range(self.shape.lanes)) + ">"
@@ -328,9 +327,12 @@ class LoopEmitter:
 
     def _slots(self, p: int, copies: int) -> list[tuple[int, int]]:
         """The accumulators of a phase: (statement, copy)."""
-        return [
-            (i, u) for i in self._reductions(p) for u in range(copies if self._reduced(i)[2] else 1)
-        ]
+        return [(i, u) for i in self._reductions(p) for u in range(self._chains(i, copies))]
+
+    def _chains(self, i: int, copies: int) -> int:
+        """How many accumulators a reduction has; a row_sum has one, as PyTorch's softmax."""
+        kind, _, lanes = self._reduced(i)
+        return copies if lanes and (self.outer_mode or kind != "row_sum") else 1
 
     def _carried(self, slots: list[tuple[int, int]]) -> list[tuple[str, str]]:
         """(type, present value) of accumulators."""
@@ -365,7 +367,7 @@ class LoopEmitter:
     def _finish(self, i: int, copies: int) -> None:
         """The value of a reduction from its accumulators."""
         kind, dtype, lanes = self._reduced(i)
-        names = [self.accumulators[i, u] for u in range(copies if lanes else 1)]
+        names = [self.accumulators[i, u] for u in range(self._chains(i, copies))]
         if self.outer_mode:
             results = [parts[-1] for parts in names]
             self.values[i] = results if lanes else results[0]
@@ -522,7 +524,7 @@ class LoopEmitter:
             elif name:
                 self.splats[i] = f"splat ({kind} {name})"
 
-    def _get(self, i: int, u: int | None) -> str:
+    def get(self, i: int, u: int | None) -> str:
         """Value i for copy u; u None: as a scalar."""
         value = self.values[i]
         if u is None:
@@ -533,7 +535,7 @@ class LoopEmitter:
     def _elementwise(self, i: int, s: Stmt, u: int | None) -> str:
         values = self.scalar if u is None else self.vector
         source = self.program.stmts[s.args[-1]].dtype
-        return values.write(s.op, source, s.dtype, [self._get(a, u) for a in s.args])
+        return values.write(s.op, source, s.dtype, [self.get(a, u) for a in s.args])
 
     def _const(self, i: int, s: Stmt, u: int | None) -> str:
         return dtype_literal(s.dtype, s.args[0])
@@ -564,63 +566,16 @@ class LoopEmitter:
         lanes = "<" + ", ".join(f"i64 {u * n + k}" for k in range(n)) + ">"
         return v.integer("add", v.splat("i64", first), lanes)
 
-    def _both(self, mask: int | None, u: int | None) -> str | None:
+    def masked(self, mask: int | None, u: int | None) -> str | None:
         """A statement's mask and the tail's."""
-        own = None if mask is None else self._get(mask, u)
+        own = None if mask is None else self.get(mask, u)
         if u is None or self.mask is None:
             return own
         if own is None:
             return self.mask
         return self.vector["bool"].integer("and", own, self.mask)
 
-    def _load(self, i: int, s: Stmt, u: int | None) -> str:
-        access, dtype = s.args[0], s.dtype
-        other = s.args[2] if len(s.args) > 2 else 0
-        pointer = self.pointer.get(access, self.base[access.buf])
-        if u is None:
-            mask = None if s.mask is None else self._get(s.mask, None)
-            return self.memory.scalar_load(dtype, pointer, mask, other)
-        mask, kind = self._both(s.mask, u), access.strides[self.vector_dim]
-        if kind == "1":
-            pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-            return self.memory.load(dtype, pointer, mask, self._copy_rest(s), other)
-        if kind == "-" and (mask is None or self.target.has_mask):
-            back = str(1 - (u + 1) * self.shape.lanes)
-            pointer = self.memory.pointer(dtype, pointer, back)
-            return self.memory.load_reversed(dtype, pointer, mask, other)
-        if kind == "2" and mask is None:
-            pointer = self.memory.pointer(dtype, pointer, str(2 * u * self.shape.lanes))
-            return self.memory.load_every_second(dtype, pointer)
-        return self.memory.gather(dtype, self._lane_pointers(access, pointer, u), mask, other)
-
-    def _copy_rest(self, s: Stmt) -> str | None:
-        """How many elements a tail has, where machines have no masks to store under."""
-        return self.rest if not self.target.has_mask and s.mask is None else None
-
-    def _lane_pointers(self, access: Access, pointer: str, u: int) -> str:
-        dtype = self.program.buffers[access.buf]
-        if access.strides[self.vector_dim] == "0":
-            return self.vector["int64"].splat("ptr", pointer)
-        lanes, copies = self.step[access]
-        return self.memory.pointers(dtype, self.memory.pointer(dtype, pointer, copies[u]), lanes)
-
-    def _store(self, i: int, s: Stmt, u: int | None) -> str:
-        access, value = s.args[0], s.args[1]
-        dtype, pointer = self.program.buffers[access.buf], self.pointer[access]
-        if u is None:
-            mask = None if s.mask is None else self._scalar_of(s.mask)
-            name = self._scalar_of(value)
-            self.memory.scalar_store(dtype, pointer, name, mask)
-            return ""
-        mask, name = self._both(s.mask, u), self._get(value, u)
-        if access.strides[self.vector_dim] == "1":
-            pointer = self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s))
-        else:
-            self.memory.scatter(dtype, self._lane_pointers(access, pointer, u), name, mask)
-        return ""
-
-    def _scalar_of(self, i: int) -> str:
+    def scalar_of(self, i: int) -> str:
         """A value as a scalar: its first lane if it has lanes (of which only one can count)."""
         value = self.values[i]
         if isinstance(value, str):
@@ -628,71 +583,17 @@ class LoopEmitter:
         kind = register_type(self.program.stmts[i].dtype, self.shape.lanes)
         return self.b.let(f"extractelement {kind} {value[0]}, i64 0")
 
-    def _load_at(self, i: int, s: Stmt, u: int | None) -> str:
-        buf, index = s.args[0], s.args[1]
-        other = s.args[3] if len(s.args) > 3 else 0
-        where = self._get(index, u)
-        if u is None:
-            pointer = self.memory.pointer(s.dtype, self.base[buf], where)
-            mask = None if s.mask is None else self._get(s.mask, None)
-            return self.memory.scalar_load(s.dtype, pointer, mask, other)
-        mask, first = self._both(s.mask, u), self._first_of_run(index)
-        if first is not None:
-            pointer = self._run_pointer(buf, first, u)
-            return self.memory.load(s.dtype, pointer, mask, self._copy_rest(s), other)
-        pointers = self.memory.pointers(s.dtype, self.base[buf], where)
-        return self.memory.gather(s.dtype, pointers, mask, other)
-
-    def _store_at(self, i: int, s: Stmt, u: int | None) -> str:
-        buf, index, value = s.args[:3]
-        dtype, where, name = (
-            self.program.buffers[buf],
-            self._get(index, u),
-            self._get(value, u),
-        )
-        if u is None:
-            pointer = self.memory.pointer(dtype, self.base[buf], where)
-            mask = None if s.mask is None else self._get(s.mask, None)
-            self.memory.scalar_store(dtype, pointer, name, mask)
-            return ""
-        mask, first = self._both(s.mask, u), self._first_of_run(index)
-        if first is not None:
-            pointer = self._run_pointer(buf, first, u)
-            self.memory.store(dtype, pointer, name, mask, self._copy_rest(s))
-        else:
-            pointers = self.memory.pointers(dtype, self.base[buf], where)
-            self.memory.scatter(dtype, pointers, name, mask)
-        return ""
-
-    def _first_of_run(self, i: int) -> str | None:
-        """Where the lanes of an index count up by one (row start + position): its first lane."""
-        s = self.program.stmts[i]
-        if isinstance(self.values[i], str):
-            return None
-        if s.op == "index":
-            return self.position[s.args[0]]
-        moving = [a for a in s.args if s.op == "add" and not isinstance(self.values[a], str)]
-        if len(moving) != 1:
-            return None
-        other = s.args[0] if moving[0] == s.args[1] else s.args[1]
-        first = self._first_of_run(moving[0])
-        return first and self.b.let(f"add i64 {first}, {self.values[other]}")
-
-    def _run_pointer(self, buf: int, first: str, u: int) -> str:
-        dtype = self.program.buffers[buf]
-        pointer = self.memory.pointer(dtype, self.base[buf], first)
-        return self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-
-    # reductions and stashes
+    # reductions
 
     def _accumulate(self, i: int, s: Stmt) -> None:
         kind, dtype, lanes = self._reduced(i)
         values = self.vector if lanes else self.scalar
+        chains = self._chains(i, self.copies)
         for u in range(self.copies if lanes else 1):
-            new = [self._get(s.args[1], u if lanes else None)]
+            new = [self.get(s.args[1], u if lanes else None)]
             if kind in ("argmax", "argmin"):
                 new.append(self._linear_index(u if lanes else None))
-            old = self.accumulators[i, u]
+            old = self.accumulators[i, u % chains]
             both = reductions.combine(values, kind, dtype, old, new, ties=False)
             if lanes and self.mask is not None and not self.outer_mode:
                 both = [
@@ -702,7 +603,7 @@ class LoopEmitter:
                     )
                     for part, x, y in zip(reductions.parts(kind, dtype), old, both, strict=True)
                 ]
-            self.accumulators[i, u] = both
+            self.accumulators[i, u % chains] = both
 
     def _linear_index(self, u: int | None) -> str:
         if u is None:
@@ -711,42 +612,6 @@ class LoopEmitter:
             return self.vector["int64"].splat("i64", self.linear)
         return self._lane_numbers(self.linear, u)
 
-    def _stash_areas(self) -> None:
-        """Pointers to the stashes: one after the other, each for all inner elements of a row."""
-        b = self.b
-        count = "1"
-        for d in range(self.program.n_outer, self.n_dims):
-            count = b.let(f"mul i64 {count}, {self.size[d]}")
-        self.area: dict[int, str] = {}
-        place = "0"
-        for i in self.stashes:
-            self.area[i] = b.let(f"getelementptr i8, ptr %scratch, i64 {place}")
-            size = ITEMSIZE[self.program.stmts[i].dtype]
-            if self.outer_mode:
-                area = b.let(f"mul i64 {count}, {size * self.shape.tile}")
-            else:
-                area = b.let(f"mul i64 {b.let(f'add i64 {count}, {self.shape.tile}')}, {size}")
-            area = b.let(f"and i64 {b.let(f'add i64 {area}, 63')}, -64")
-            place = b.let(f"add i64 {place}, {area}")
-
-    def _stash_pointer(self, i: int, u: int) -> str:
-        dtype = self.program.stmts[i].dtype
-        index = self.linear
-        if self.outer_mode:
-            index = self.b.let(f"mul i64 {index}, {self.shape.tile}")
-        pointer = self.memory.pointer(dtype, self.area[i], index)
-        return self.memory.pointer(dtype, pointer, str(u * self.shape.lanes))
-
-    def _stash(self, i: int, s: Stmt, u: int | None) -> str:
-        assert u is not None
-        pointer, value = self._stash_pointer(i, u), self._get(s.args[0], u)
-        self.memory.store(s.dtype, pointer, value, None, None)  # areas have room for a full vector
-        return ""
-
-    def _unstash(self, i: int, s: Stmt, u: int | None) -> str:
-        assert u is not None
-        return self.memory.load(s.dtype, self._stash_pointer(s.args[0], u), None, None)
-
 
 _WRITERS = {
     "const": LoopEmitter._const,
@@ -754,26 +619,13 @@ _WRITERS = {
     "param": LoopEmitter._param,
     "size": LoopEmitter._size,
     "index": LoopEmitter._index,
-    "load": LoopEmitter._load,
-    "store": LoopEmitter._store,
-    "store2": stores.store_pair,
-    "accumulate": stores.accumulate,
-    "load_at": LoopEmitter._load_at,
-    "store_at": LoopEmitter._store_at,
+    "load": accesses.load,
+    "store": accesses.store,
+    "store2": accesses.store_pair,
+    "accumulate": accesses.accumulate,
+    "load_at": accesses.load_at,
+    "store_at": accesses.store_at,
     "check": write_check,
-    "stash": LoopEmitter._stash,
-    "unstash": LoopEmitter._unstash,
+    "stash": accesses.stash,
+    "unstash": accesses.unstash,
 }
-
-
-def scratch_bytes(program: Program, inner_sizes: list[int], target: Target) -> int:
-    """Bytes of scratch that the stashes of a program need."""
-    if not any(s.op == "stash" for s in program.stmts):
-        return 0
-    shape, count = analyse(program, target), math.prod(inner_sizes)
-    total = 0
-    for s in program.stmts:
-        if s.op == "stash":
-            per_row = count * shape.tile if program.vector == "outer" else count + shape.tile
-            total += (per_row * ITEMSIZE[s.dtype] + 63) & -64
-    return total

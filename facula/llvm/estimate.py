@@ -75,9 +75,17 @@ def exponent(v: Lanes, x: str) -> str:
     return _instruction(v, "getexp", x)
 
 
-def mantissa(v: Lanes, x: str) -> str:
-    """|x| / 2^exponent, in [1, 2), which is 1 of 0 and infinity; NaN of what is negative."""
-    return _instruction(v, "getmant", x, immediate=12)
+def mantissa(v: Lanes, x: str, about_one: bool = False) -> str:
+    """|x| / 2^exponent, in [1, 2), which is 1 of 0 and infinity; NaN of what is negative.
+
+    With `about_one` half of it from 1.5 on: in [0.75, 1.5).
+    """
+    return _instruction(v, "getmant", x, immediate=15 if about_one else 12)
+
+
+def guess_of_inverse(v: Lanes, x: str) -> str:
+    """1 / x to 14 bits."""
+    return _instruction(v, "rcp14", x)
 
 
 def rough_inverse(v: Lanes, x: str) -> str:
@@ -110,25 +118,58 @@ def can_look_up(v: Lanes) -> bool:
     return possible(v) and v.kind == "float"
 
 
+def table_size(kind: str) -> int:
+    """How many numbers `look_up` chooses from: two registers."""
+    return 128 // _SIZES[kind]
+
+
 def look_up(v: Lanes, index: str, table: Sequence[float]) -> str:
-    """table[the low five bits of an integer], of 32 numbers, which take two registers."""
-    if v.n > 16:
+    """table[the low bits of an integer], of as many numbers as two registers have."""
+    lanes = table_size(v.kind) // 2
+    if v.n > lanes:
         half = Lanes(v.builder, v.n // 2, v.kind)
         return _joined(half, [look_up(half, part, table) for part in _halves(v, v.i, index)])
-    if v.n < 16:
-        few, whole = Lanes(v.builder, max(v.n, 1), v.kind), Lanes(v.builder, 16, v.kind)
+    if v.n < lanes:
+        few, whole = Lanes(v.builder, max(v.n, 1), v.kind), Lanes(v.builder, lanes, v.kind)
         if not v.n:
             index = v.let(f"insertelement {few.i} poison, {v.i} {index}, i64 0")
-        order = ", ".join(f"i32 {k % few.n}" for k in range(16))
-        wide = v.let(f"shufflevector {few.i} {index}, {few.i} poison, <16 x i32> <{order}>")
+        order = ", ".join(f"i32 {k % few.n}" for k in range(lanes))
+        wide = v.let(f"shufflevector {few.i} {index}, {few.i} poison, <{lanes} x i32> <{order}>")
         result = look_up(whole, wide, table)
         if not v.n:
             return v.let(f"extractelement {whole.f} {result}, i64 0")
         order = ", ".join(f"i32 {k}" for k in range(v.n))
         return v.let(f"shufflevector {whole.f} {result}, {whole.f} poison, <{v.n} x i32> <{order}>")
-    halves = [", ".join(f"float {literal('float', x)}" for x in table[k : k + 16]) for k in (0, 16)]
+    halves = [
+        ", ".join(f"{v.kind} {literal(v.kind, x)}" for x in part)
+        for part in (table[:lanes], table[lanes:])
+    ]
     operands = [(v.f, f"<{halves[0]}>"), (v.i, index), (v.f, f"<{halves[1]}>")]
-    return v.let(v.builder.intrinsic("llvm.x86.avx512.vpermi2var.ps.512", v.f, operands))
+    name = f"llvm.x86.avx512.vpermi2var.{_SUFFIX[v.kind]}.512"
+    return v.let(v.builder.intrinsic(name, v.f, operands))
+
+
+def can_narrow(v: Lanes) -> bool:
+    """Whether `narrowed` is possible."""
+    return v.builder.bfloat16 and v.kind == "float" and v.n in (16, 32)
+
+
+def narrowed(v: Lanes, x: str) -> tuple[str, str]:
+    """float32 rounded to bfloat16, as <n x i16>, and where that is wrong: of NaN and what is denormal."""
+    if v.n == 32:
+        half = Lanes(v.builder, 16, v.kind)
+        parts = [narrowed(half, part) for part in _halves(v, v.f, x)]
+        short = Lanes(v.builder, 16, "i16")
+        order = ", ".join(f"i32 {k}" for k in range(32))
+        (low, odd_low), (high, odd_high) = parts
+        odd = f"shufflevector <16 x i1> {odd_low}, <16 x i1> {odd_high}, <32 x i32> <{order}>"
+        return _joined(short, [low, high]), v.let(odd)
+    name = "llvm.x86.avx512bf16.cvtneps2bf16.512"
+    rounded = v.let(v.builder.intrinsic(name, "<16 x bfloat>", [(v.f, x)]))
+    classes = str(0x01 | 0x80 | 0x20)  # both kinds of NaN, denormal
+    name = "llvm.x86.avx512.fpclass.ps.512"
+    rare = v.let(v.builder.intrinsic(name, v.b, [(v.f, x), ("i32", classes)]))
+    return v.let(f"bitcast <16 x bfloat> {rounded} to <16 x i16>"), rare
 
 
 def root_and_rest(v: Lanes, x: str) -> tuple[str, str]:

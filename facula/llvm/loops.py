@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from facula.kernel.program import ITEMSIZE, Program
+from facula.llvm.accesses import scratch_bytes
 from facula.llvm.analysis import Shape, analyse
-from facula.llvm.emit import LoopEmitter, scratch_bytes
+from facula.llvm.emit import LoopEmitter
 from facula.llvm.target import Target
 
 TASK_NS = 40_000.0  # work per task: long beside waking a thread, short beside a wait at the end

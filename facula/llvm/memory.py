@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facula.kernel.program import ITEMSIZE
-from facula.llvm.build import MEMORY, REGISTER, Builder, dtype_literal
+from facula.llvm.build import MEMORY, REGISTER, Builder, dtype_literal, suffix
 
 
 class Memory:
@@ -133,7 +133,7 @@ class Memory:
             return b.let(f"load {vector}, ptr {spare}, align 64")
         if mask is None:
             return b.let(f"load {vector}, ptr {pointer}, align {align}")
-        full = f"llvm.masked.load.v{self.n}{_mangled(kind)}.p0"
+        full = f"llvm.masked.load.{suffix(self.n, kind)}.p0"
         b.declare(full, f"declare {vector} @{full}(ptr, i32, <{self.n} x i1>, {vector})")
         return b.let(
             f"call {vector} @{full}(ptr {pointer}, i32 {align}, <{self.n} x i1> {mask}, "
@@ -151,7 +151,7 @@ class Memory:
         elif mask is None:
             b.do(f"store {vector} {value}, ptr {pointer}, align {align}")
         else:
-            full = f"llvm.masked.store.v{self.n}{_mangled(kind)}.p0"
+            full = f"llvm.masked.store.{suffix(self.n, kind)}.p0"
             b.declare(full, f"declare void @{full}({vector}, ptr, i32, <{self.n} x i1>)")
             b.do(
                 f"call void @{full}({vector} {value}, ptr {pointer}, i32 {align}, "
@@ -195,7 +195,7 @@ class Memory:
         """Elements at a vector of pointers."""
         b, kind, align = self.builder, MEMORY[dtype], ITEMSIZE[dtype]
         vector = f"<{self.n} x {kind}>"
-        full = f"llvm.masked.gather.v{self.n}{_mangled(kind)}.v{self.n}p0"
+        full = f"llvm.masked.gather.{suffix(self.n, kind)}.v{self.n}p0"
         b.declare(
             full,
             f"declare {vector} @{full}(<{self.n} x ptr>, i32, <{self.n} x i1>, {vector})",
@@ -211,7 +211,7 @@ class Memory:
         b, kind, align = self.builder, MEMORY[dtype], ITEMSIZE[dtype]
         vector = f"<{self.n} x {kind}>"
         value = self._to_memory(dtype, value, self.n)
-        full = f"llvm.masked.scatter.v{self.n}{_mangled(kind)}.v{self.n}p0"
+        full = f"llvm.masked.scatter.{suffix(self.n, kind)}.v{self.n}p0"
         b.declare(
             full,
             f"declare void @{full}({vector}, <{self.n} x ptr>, i32, <{self.n} x i1>)",
@@ -224,10 +224,6 @@ class Memory:
 
 def _literal(dtype: str, number: float | int) -> str:
     return str(int(bool(number))) if dtype == "bool" else dtype_literal(dtype, number)
-
-
-def _mangled(kind: str) -> str:
-    return {"half": "f16", "float": "f32", "double": "f64"}.get(kind, kind)
 
 
 def register_type(dtype: str, n: int) -> str:

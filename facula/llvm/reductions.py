@@ -80,16 +80,19 @@ def _better(values: Values, kind: str, dtype: str, old: str, new: str) -> str:
 
 
 def fold_row(values: Values, dtype: str, total: str, n: str) -> str:
-    """The sum of all lanes; of a row of n that is shorter than the register, one by one.
+    """The sum of all lanes; of doubles, and of a row of n that is shorter than the register, one by one.
 
     So PyTorch's softmax adds up rows, whose last digits are in what users print.
     """
     v, b = values[dtype], values.builder
+    name = f"llvm.vector.reduce.fadd.{v.suffix}"
+    in_order = b.intrinsic(name, REGISTER[dtype], [(REGISTER[dtype], "0.0"), (v.f, total)])
+    if dtype == "float64":
+        return b.let(in_order)
     short, long, done = b.label("short"), b.label("long"), b.label("summed")
     b.do(f"br i1 {b.let(f'icmp slt i64 {n}, {values.n}')}, label %{short}, label %{long}")
     b.begin(short)
-    name = f"llvm.vector.reduce.fadd.{v.suffix}"
-    ordered = b.let(b.intrinsic(name, REGISTER[dtype], [(REGISTER[dtype], "0.0"), (v.f, total)]))
+    ordered = b.let(in_order)
     b.do(f"br label %{done}")
     b.begin(long)
     (folded,) = fold_lanes(values, "sum", dtype, [total])

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
+_IN_HALVES = ("znver4",)  # AVX-512 on units of 256 bits: one multiply-add a cycle
+
 
 @dataclass(frozen=True)
 class Target:
@@ -19,6 +21,7 @@ class Target:
     n_vector_registers: int
     has_fma: bool
     has_mask: bool
+    halves: bool = False  # the widest registers are computed in two halves
 
     @staticmethod
     @functools.cache
@@ -35,4 +38,15 @@ class Target:
         else:
             width, registers, fma, mask = 16, 16, False, False
         name = llvm.get_host_cpu_name()
-        return Target(triple, name, features.flatten(), width, registers, fma, mask)
+        halves = mask and name in _IN_HALVES
+        return Target(triple, name, features.flatten(), width, registers, fma, mask, halves)
+
+    @property
+    def has_avx512(self) -> bool:
+        """Whether there are the instructions of `estimate`."""
+        return self.has_mask and self.triple.startswith("x86_64")
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether an instruction rounds vectors to bfloat16."""
+        return self.has_avx512 and "+avx512bf16" in self.features.split(",")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from facula.llvm.build import Lanes
+from facula.llvm.build import Lanes, suffix
 from facula.llvm.target import Target
 
 Value = str | int
@@ -51,7 +51,6 @@ NUMBERS = {
 }
 
 _BYTES = {"float": 4, "double": 8, "half": 2, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "ptr": 8}
-_MANGLED = {"float": "f32", "double": "f64", "half": "f16"}
 
 
 def vec(n: int, ty: str) -> str:
@@ -59,12 +58,8 @@ def vec(n: int, ty: str) -> str:
     return f"<{n} x {ty}>"
 
 
-def mangled(n: int, ty: str) -> str:
-    """The suffix of an intrinsic on such a vector."""
-    return f"v{n}{_MANGLED.get(ty, ty)}"
-
-
 def zero(ty: str) -> str:
+    """The literal 0 of a scalar type."""
     return "0.0" if ty in ("float", "double") else "0"
 
 
@@ -179,6 +174,16 @@ class Emit:
         """
         return self.let(f'call ptr asm "", "=r,0"(ptr {ptr})')
 
+    def clear_registers(self) -> None:
+        """No vector stays in a register past here.
+
+        LLVM keeps the constants of one loop (the order of a shuffle) in registers all through another
+        that has none to spare, and moves that one's own numbers to memory and back instead.
+        """
+        letter = "v" if self.target.triple.startswith(("aarch64", "arm64")) else "xmm"
+        names = ",".join(f"~{{{letter}{i}}}" for i in range(self.target.n_vector_registers))
+        self.do(f'call void asm sideeffect "", "{names}"()')
+
     # -- memory ------------------------------------------------------------------------------
 
     def at(self, ptr: str, index: Value, ty: str) -> str:
@@ -232,7 +237,7 @@ class Emit:
 
     def masked_load(self, n: int, ty: str, ptr: str, mask: str) -> str:
         v, m = vec(n, ty), f"<{n} x i1>"
-        name = f"llvm.masked.load.{mangled(n, ty)}.p0"
+        name = f"llvm.masked.load.{suffix(n, ty)}.p0"
         self.declare(f"{v} @{name}(ptr, i32, {m}, {v})")
         call = f"call {v} @{name}(ptr {ptr}, i32 {_BYTES[ty]}, {m} {mask}, {v} zeroinitializer)"
         if self.target.has_mask or self.target.vector_bytes > 16:
@@ -248,7 +253,7 @@ class Emit:
     def collect(self, n: int, ty: str, ptr: str, places: str, mask: str) -> str:
         """ptr[places], n numbers by a vector of n i32; zeros where the mask is not."""
         v, m, wide = vec(n, ty), f"<{n} x i1>", f"<{n} x i64>"
-        name = f"llvm.masked.gather.{mangled(n, ty)}.v{n}p0"
+        name = f"llvm.masked.gather.{suffix(n, ty)}.v{n}p0"
         self.declare(f"{v} @{name}(<{n} x ptr>, i32, {m}, {v})")
         index = self.let(f"sext <{n} x i32> {places} to {wide}")
         at = self.let(f"getelementptr {ty}, ptr {ptr}, {wide} {index}")
@@ -258,7 +263,7 @@ class Emit:
     def deal(self, n: int, ty: str, value: str, ptr: str, places: str, mask: str) -> None:
         """ptr[places] = value, by a vector of n i32, where the mask is."""
         v, m, wide, at = vec(n, ty), f"<{n} x i1>", f"<{n} x i64>", f"<{n} x ptr>"
-        name = f"llvm.masked.scatter.{mangled(n, ty)}.v{n}p0"
+        name = f"llvm.masked.scatter.{suffix(n, ty)}.v{n}p0"
         self.declare(f"void @{name}({v}, {at}, i32, {m})")
         index = self.let(f"sext <{n} x i32> {places} to {wide}")
         to = self.let(f"getelementptr {ty}, ptr {ptr}, {wide} {index}")
@@ -266,7 +271,7 @@ class Emit:
 
     def masked_store(self, n: int, ty: str, value: str, ptr: str, mask: str) -> None:
         v, m = vec(n, ty), f"<{n} x i1>"
-        name = f"llvm.masked.store.{mangled(n, ty)}.p0"
+        name = f"llvm.masked.store.{suffix(n, ty)}.p0"
         self.declare(f"void @{name}({v}, ptr, i32, {m})")
         call = f"call void @{name}({v} {value}, ptr {ptr}, i32 {_BYTES[ty]}, {m} {mask})"
         if self.target.has_mask:
@@ -325,7 +330,7 @@ class Emit:
         if ty not in ("float", "double") or not self.target.has_fma:
             return self.plus(n, ty, self.times(n, ty, a, b), c)
         v = vec(n, ty)
-        name = f"llvm.fma.{mangled(n, ty)}"
+        name = f"llvm.fma.{suffix(n, ty)}"
         self.declare(f"{v} @{name}({v}, {v}, {v})")
         return self.let(f"call {v} @{name}({v} {a}, {v} {b}, {v} {c})")
 
@@ -406,7 +411,7 @@ class Emit:
         after = self.block
         following = self.let(f"add nsw i64 {i}, {step}")
         self.do(f"br label %{tag}.head")
-        phis = [("i64", i, lo, following)]
+        phis: list[tuple[str, str, Value, Value]] = [("i64", i, lo, following)]
         phis += [
             (ty, name, init, new)
             for (ty, init), name, new in zip(carried, names, open_loop.next, strict=True)
@@ -491,7 +496,7 @@ class MathHost:
         self.emit = emit
         self.let = emit.let
         self.fma = emit.target.has_fma
-        self.avx512 = emit.target.has_mask and emit.target.triple.startswith("x86_64")
+        self.avx512, self.bfloat16 = emit.target.has_avx512, emit.target.has_bfloat16
         self.helpers: dict[str, str] = {}
         self.do = emit.do
         self.label = emit.fresh

@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from facula.llvm import vmath
+from facula.llvm import vmath, vmath_log
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
-from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_pack import lanes_of, pack, sums
+from facula.llvm.tile_task import TaskFrame
 
 _NAMES = ("q", "k", "v", "out", "lse", "mask")
 FORWARD = (
@@ -342,7 +342,7 @@ class ForwardWriter(AttentionWriter):
             some = math.logic("or", some, math.cmp("uno", total, total))
             inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
             self.save(inverse, self.factor, j)
-            value = math.add(self.load(self.m, j), vmath.log(math, total))
+            value = math.add(self.load(self.m, j), vmath_log.log(math, total))
             b.masked_store(n, ty, value, b.at(lse, j, ty), b.mask(n, b.sub(count, j)))
 
     def _accumulate(self, v: str, scores: str, out: str, keys: Value, count: Value, at) -> None:
@@ -473,8 +473,8 @@ class BackwardWriter(AttentionWriter):
         self.place_block(q0, k0, keys)
         self.score_block(kv[0], arg("k_t"), keys, self.packed_q, self.p, True)
         self.score_block(kv[1], arg("v_t"), keys, self.packed_do, self.ds, False)
-        for j in range(self.shape.vectors):
-            self._differentiate(j)
+        for register in range(self.shape.vectors):
+            self._differentiate(register)
         self._add_keys(self.dv, self.p, do, arg("dout_t"), keys, count)
         self._add_keys(self.dk, self.ds, q, arg("q_t"), keys, count)
         dq = self.row(self.base("dq", batch, head), "dq", q0)
@@ -565,4 +565,5 @@ class BackwardWriter(AttentionWriter):
 
 @functools.cache
 def writer_of(kind: str) -> type[AttentionWriter]:
+    """The class that writes kernels of a kind."""
     return {"forward": ForwardWriter, "delta": DeltaWriter, "backward": BackwardWriter}[kind]

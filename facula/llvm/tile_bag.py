@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, vec
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 ARGUMENTS = (
     *("table", "table_off", "row", "index", "index_off", "offsets", "offsets_off"),
     *("scale", "scale_off", "out", "out_off", "count", "count_off"),
     *("bags", "size", "rows", "columns", "skip", "per_task", "block", "blocks"),
 )
-_WIDE = 8  # registers of columns at a time
+_WIDE = (8, 4, 2)  # registers of columns at a time, as long as there are so many
+_AHEAD = 12  # rows: a row is asked for before its turn, as nobody can guess where it lies
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class BagWriter:
     def write(self) -> str:
         b, arg = self.b, self.arg
         arg.load_all()
-        self.table = self._base("table", self.number.stored)
-        self.index, self.offsets = self._base("index", "i64"), self._base("offsets", "i64")
+        self.table = self.arg.base("table", self.number.stored)
+        self.index, self.offsets = self.arg.base("index", "i64"), self.arg.base("offsets", "i64")
         with b.loop("%t0", "%t1") as t:
             lot, block = b.divmod(t.i, arg("blocks"))
             first = b.mul(lot, arg("per_task"))
@@ -61,22 +62,22 @@ class BagWriter:
                 self._bag(bag.i, low, high)
         return b.module()
 
-    def _base(self, name: str, ty: str) -> str:
-        return self.b.at(self.b.buffer(self.arg(name)), self.arg(f"{name}_off"), ty)
-
     def _bag(self, bag: Value, low: Value, high: Value) -> None:
         b, arg = self.b, self.arg
         start = self._start(bag)
         following = b.least(b.add(bag, 1), b.sub(arg("bags"), 1))
         is_last = b.test("eq", b.add(bag, 1), arg("bags"))
         end = b.pick(is_last, "i64", arg("size"), self._start(following))
-        out = self._base("out", self.result.stored)
+        out = self.arg.base("out", self.result.stored)
         out = b.at(out, b.mul(bag, arg("columns")), self.result.stored)
-        wide = _WIDE * self.n
-        whole = b.add(low, b.mul(b.div(b.sub(high, low), wide), wide))
-        with b.loop(low, whole, wide) as j:
-            self._columns(start, end, out, j.i, _WIDE, None)
-        with b.loop(whole, high, self.n) as j:
+        done = low
+        for registers in _WIDE:
+            wide = registers * self.n
+            whole = b.add(done, b.mul(b.div(b.sub(high, done), wide), wide))
+            with b.loop(done, whole, wide) as j:
+                self._columns(start, end, out, j.i, registers, None)
+            done = whole
+        with b.loop(done, high, self.n) as j:
             mask = b.mask(self.n, b.sub(high, j.i))
             self._columns(start, end, out, j.i, 1, mask)
         if self.shape.counted:
@@ -95,7 +96,9 @@ class BagWriter:
         """The sums of a few registers of columns."""
         b, n, ty = self.b, self.n, self.number.compute
         v, stored = vec(n, ty), self.number.stored
+        final = b.sub(end, 1)
         with b.loop(start, end, 1, [(v, "zeroinitializer")] * registers) as i:
+            self._ask(b.least(b.add(i.i, _AHEAD), final), j, registers)
             place = b.load("i64", b.at(self.index, i.i, "i64"))
             good = b.test("ult", place, self.arg("rows"))  # a bad one is reported elsewhere
             good = b.both(good, b.test("ne", place, self.arg("skip")))
@@ -113,6 +116,14 @@ class BagWriter:
             place = b.at(out, b.add(j, k * n), self.result.stored)
             b.put(n, self.result, total, place, mask)
 
+    def _ask(self, i: Value, j: Value, registers: int) -> None:
+        """Begin to bring what a row to come has of some columns."""
+        b, stored = self.b, self.number.stored
+        place = b.load("i64", b.at(self.index, i, "i64"))
+        row = b.at(b.at(self.table, b.mul(place, self.arg("row")), stored), j, stored)
+        for k in range(0, registers * self.n, max(1, 64 // self.number.bytes)):
+            b.prefetch(b.at(row, k, stored), write=False)
+
     def _added(self, total: str, value: str, i: str) -> str:
         b, n, ty = self.b, self.n, self.number.compute
         if not self.shape.scaled:
@@ -122,7 +133,7 @@ class BagWriter:
 
     @property
     def _scale(self) -> str:
-        return self._base("scale", self.number.compute)
+        return self.arg.base("scale", self.number.compute)
 
     def _count(self, bag: Value, start: Value, end: Value) -> None:
         b, ty = self.b, self.result.compute
@@ -131,4 +142,4 @@ class BagWriter:
             one = b.let(f"zext i1 {b.test('ne', place, self.arg('skip'))} to i64")
             i.next = [b.add(i.vars[0], one)]
         count = b.let(f"sitofp i64 {i.vars[0]} to {ty}")
-        b.store(ty, count, b.at(self._base("count", ty), bag, ty))
+        b.store(ty, count, b.at(self.arg.base("count", ty), bag, ty))

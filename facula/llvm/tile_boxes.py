@@ -12,7 +12,7 @@ from typing import Any
 
 from facula.llvm.target import Target
 from facula.llvm.tile import Emit, Value, vec
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 ARGUMENTS = (
     *("out", "out_off", "outer", "rows", "columns", "block_outer", "block_rows", "tasks_rows"),
@@ -44,7 +44,7 @@ class BoxesWriter:
     def write(self) -> str:
         b, arg = self.b, self.arg
         arg.load_all()
-        base = b.at(b.buffer(arg("out")), arg("out_off"), self.ty)
+        base = arg.base("out", self.ty)
         with b.loop("%t0", "%t1") as t:
             lot, block = b.divmod(t.i, arg("tasks_rows"))
             first, row = b.mul(lot, arg("block_outer")), b.mul(block, arg("block_rows"))

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_gemm import GemmShape, GemmWriter, Taps, TaskFrame, gemm_arguments
+from facula.llvm.tile_gemm import GemmShape, GemmWriter, Taps, gemm_arguments, micro_kernel
 from facula.llvm.tile_pack import lanes_of
+from facula.llvm.tile_task import TaskFrame
 
 IMAGE = (
     *("height", "width", "x_c", "x_h", "channels", "kh", "kw", "sh", "sw", "top", "left"),
@@ -22,6 +23,7 @@ IMAGE = (
     *("images", "all_images", "x_n", "y_n", "y_c", "y_h", "y_w", "deal_h", "deal_w"),
     *("pitch", "result"),
 )
+CUT = ("block_w", "blocks_w")  # columns of the result that a task does, and in how many parts
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class ConvShape:
 
 
 def conv_arguments(n_batch: int, fused: tuple[Fused, ...]) -> list[str]:
+    """The names of a convolution's step arguments, in order."""
     names = gemm_arguments(n_batch, ())
-    return [*names, *IMAGE, *epilogue_arguments(fused, n_batch)]
+    return [*names, *IMAGE, *CUT, *epilogue_arguments(fused, n_batch)]
 
 
 @dataclass
@@ -93,11 +96,18 @@ class Spreader:
         return Field(base, arg("field_w"), rows, images, image, plane, channel)
 
     def fill(
-        self, field: Field, src: str, oh0: Value, channels: Value, every: bool = False
+        self,
+        field: Field,
+        src: str,
+        oh0: Value,
+        channels: Value,
+        every: bool = False,
+        ow0: Value = 0,
     ) -> None:
         """Copy the channels' rows, zeros where the image has ended; if `every`, of all phases."""
         b, arg = self.b, self.arg
         top = b.add(b.mul(oh0, arg("sh")), arg("top"))
+        left = b.add(b.mul(ow0, arg("sw")), arg("left"))
         # a window that is smaller than the stride reads few of the phases
         last = b.mul(b.sub(arg("kw"), 1), arg("step_w"))
         reach = b.add(b.add(arg("first_w"), b.most(last, 0)), 1)
@@ -114,7 +124,7 @@ class Spreader:
                 if field.images != 1:
                     image = b.at(channel, b.mul(i.i, arg("x_n")), self.number.stored)
                 here = b.at(out, b.mul(i.i, field.image), self.ty)
-                self._copy_plane(field, here, image, b.add(top, y.i), b.add(x.i, arg("left")))
+                self._copy_plane(field, here, image, b.add(top, y.i), b.add(x.i, left))
 
     def _copy_plane(self, field: Field, out: str, image: str, top: Value, first: Value) -> None:
         """Rows of one phase: those of the image between rows of zeros."""
@@ -298,7 +308,7 @@ class RunPacker:
 
     def _find(self, field: Field, oh0: Value, first: Value, count: Value) -> str:
         """Cut a panel's pixels into runs inside output rows: (where in the field, which lane)."""
-        b, ow = self.b, self.arg("ow")
+        b, ow = self.b, self.arg("block_w")
         row, column = b.divmod(first, ow)
         self._add(0, b.add(self._row_place(field, oh0, row), column), 0)
         # From the second run on, runs begin at output rows' beginnings.
@@ -338,6 +348,12 @@ class ConvWriter(GemmWriter):
         names = conv_arguments(shape.n_batch, shape.fused)
         self.arg = TaskFrame(self.b, names, shape.n_batch)
 
+    def _task(self, t: str) -> None:
+        b = self.b
+        rest, part = b.divmod(t, self.arg("blocks_w"))
+        self.ow0 = b.mul(part, self.arg("block_w"))
+        super()._task(rest)
+
     def _columns(self) -> Value:
         b, arg = self.b, self.arg
         if not self.conv.ahead:
@@ -358,13 +374,14 @@ class ConvWriter(GemmWriter):
         self.table = b.at("%scratch", arg("taps"), self.ty)
         runs = b.at(self.table, arg("k"), "i64")
         self.packer = RunPacker(spreader, self.table, runs, self.cols, self.conv.run_vectors)
-        pitch = arg("field_w") if self.conv.wide else arg("ow")
+        pitch = arg("field_w") if self.conv.wide else arg("block_w")
         self.oh0 = b.div(self.n0, pitch)
         oh1 = b.add(b.div(b.sub(b.add(self.n0, self.nb), 1), pitch), 1)
         field = spreader.field(base, self.oh0, b.least(oh1, arg("oh")))
-        spreader.fill(field, self.bp, self.oh0, arg("channels"))
+        spreader.fill(field, self.bp, self.oh0, arg("channels"), ow0=self.ow0)
         spreader.taps(field, self.table, arg("channels"))
         self.image_field = field
+        b.clear_registers()
 
     def _panel_b(self, j: str) -> tuple[str, Value | Taps]:
         if not self.conv.wide:
@@ -384,13 +401,39 @@ class ConvWriter(GemmWriter):
             taps = (self.k0, b.add(self.k0, self.kc))
             self.packer.pack(self.image_field, self.oh0, span, taps, dst, False)
 
+    def _tile(self, row, col, left, a_panel, a_stride, b_panel, b_stride, soon) -> None:
+        """Of a block's last columns, where they are few, only half of the registers."""
+        b, vectors = self.b, self.shape.vectors
+        place = (row, col, left, a_panel, a_stride, b_panel, b_stride, soon)
+        half = vectors // 2
+        if not half:
+            super()._tile(*place)
+            return
+        with b.choose(b.test("sgt", left[1], half * self.lanes)) as way:
+            with way.yes:
+                super()._tile(*place)
+            with way.no:
+                self._narrow_tile(half, *place)
+
+    def _narrow_tile(self, half: int, row, col, left, a_panel, a_stride, b_panel, b_stride, _):
+        b = self.b
+        start = ["zeroinitializer"] * (self.rows * half)
+        acc = micro_kernel(
+            *(b, self.ty, self.lanes, self.rows, half, a_panel, a_stride, b_panel, b_stride),
+            *(self.kc, start),
+        )
+        nothing = ["zeroinitializer"] * (self.shape.vectors - half)
+        whole = [x for i in range(self.rows) for x in (*acc[i * half : (i + 1) * half], *nothing)]
+        c = b.at(self.cp, b.add(b.mul(row, self.arg("cs_m")), col), self.out.stored)
+        self._store_ragged(whole, c, left, (b.add(self.m0, row), b.add(self.n0, col)))
+
     def _finish(self) -> None:
         """The block of C lies in scratch and is dealt out: `deal_h` x `deal_w` to each image."""
         if not self.conv.staged:
             super()._finish()
             return
         b, arg = self.b, self.arg
-        epilogue = EpilogueWriter(b, self.number, self.conv.fused)
+        epilogue = EpilogueWriter(b, self.conv.fused)
         block, *groups = arg.batch
         y = b.at(b.buffer(arg("c")), arg("c_off"), self.number.stored)
         if groups:
@@ -406,6 +449,7 @@ class ConvWriter(GemmWriter):
                 line = b.add(b.mul(row, arg("y_c")), b.mul(h.i, arg("y_h")))
                 first = b.sub(b.add(b.mul(i.i, arg("deal_h")), h.i), h0)
                 src = b.add(b.mul(r.i, arg("cs_m")), b.mul(first, arg("pitch")))
+                line = b.add(line, b.mul(self.ow0, arg("y_w")))
                 out = b.at(image, line, self.number.stored)
                 self._deal(epilogue, b.at(self.cp, src, self.ty), out, row, h.i)
 
@@ -414,12 +458,15 @@ class ConvWriter(GemmWriter):
         b, arg, ty = self.b, self.arg, self.ty
         apart = self.conv.scatter == 2 and b.target.has_mask
         n = 1 if self.conv.scatter and not apart else self.lanes
-        with b.loop(0, arg("deal_w"), n) as j:
-            left = b.sub(arg("deal_w"), j.i)
+        width = b.sub(arg("deal_w"), self.ow0)
+        if not self.conv.ahead:  # whose rows are whole images
+            width = b.least(width, arg("block_w"))
+        with b.loop(0, width, n) as j:
+            left = b.sub(width, j.i)
             mask = None if n == 1 else b.mask(n, left)
             value = b.load(vec(n, ty), b.at(src, j.i, ty), ty)
             epilogue.start_tile()
-            pixel = b.add(b.mul(h, arg("deal_w")), j.i)
+            pixel = b.add(b.add(b.mul(h, arg("deal_w")), self.ow0), j.i)
             value = epilogue.apply(n, value, row, pixel, mask)
             place = b.at(
                 out, b.mul(j.i, arg("y_w")) if self.conv.scatter else j.i, self.number.stored

@@ -13,7 +13,7 @@ from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, vec
 from facula.llvm.tile_conv import IMAGE, Field, Spreader
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 N_BATCH = 2  # images, groups
 ARGUMENTS = (
@@ -32,12 +32,16 @@ class PlanesShape:
     thin: int  # rows of a tile that is one register wide
     stride_w: int  # 1, 2, or 0 for any
     fused: tuple[Fused, ...]
+    high: int = 0  # rows of the window, where what is read is shared among rows of outputs
+    phases: int = 1  # then: rows that neighbouring outputs are apart, or -1: taps go upwards
 
     @property
     def key(self) -> str:
         ends = "+".join(f.key for f in self.fused)
+        shared = f" high{self.high}/{self.phases}" if self.high else ""
         return (
-            f"planes {self.dtype} {self.rows}x{self.vectors}+{self.thin} s{self.stride_w} [{ends}]"
+            f"planes {self.dtype} {self.rows}x{self.vectors}+{self.thin} s{self.stride_w}{shared} "
+            f"[{ends}]"
         )
 
 
@@ -51,7 +55,7 @@ class PlanesWriter:
         self.arg = TaskFrame(self.b, names, N_BATCH)
         self.spreader = Spreader(self.b, self.arg, self.number, shape.stride_w)
         self.n, self.ty = self.spreader.n, self.spreader.ty
-        self.epilogue = EpilogueWriter(self.b, self.number, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, shape.fused)
 
     def write(self) -> str:
         b, arg = self.b, self.arg
@@ -145,6 +149,8 @@ class PlanesWriter:
 
     def _sums(self, field: Field, weight: str, source: str, rows: int, vectors: int) -> list[str]:
         """A tile of outputs, row by row."""
+        if self.shape.high:
+            return self._shared_sums(field, weight, source, rows, vectors)
         b, n, ty = self.b, self.n, self.ty
         lines = [b.at(source, b.mul(field.row, r), ty) for r in range(rows)]
         init = [(vec(n, ty), "zeroinitializer")] * (rows * vectors)
@@ -158,6 +164,40 @@ class PlanesWriter:
                 seen = b.at(b.at(lines[line], tap, ty), v * n, ty)
                 k.next.append(b.fma(n, ty, factor, b.load(vec(n, ty), seen, ty), total))
         return k.vars
+
+    def _shared_sums(
+        self, field: Field, weight: str, source: str, rows: int, vectors: int
+    ) -> list[str]:
+        """The same, a column of the window at a time: a register is read once for all the rows of
+        outputs that a tap of the column has it for."""
+        b, n, ty, v = self.b, self.n, self.ty, vec(self.n, self.ty)
+        high, width = self.shape.high, self.arg("kw")
+        phases = max(self.shape.phases, 1)
+        down = [-r if self.shape.phases < 0 else r // phases for r in range(high)]
+        with b.loop(0, width, 1, [(v, "zeroinitializer")] * (rows * vectors)) as s:
+            sums = list(s.vars)
+            factors = [self._factor(weight, b.add(s.i, b.mul(width, r))) for r in range(high)]
+            for phase in range(min(phases, high)):
+                taps = range(phase, high, phases)
+                first, last = min(down[r] for r in taps), max(down[r] for r in taps)
+                tap = b.load("i64", b.at(self.taps, b.add(s.i, b.mul(width, phase)), "i64"))
+                line = b.at(b.at(source, tap, ty), b.mul(field.row, first), ty)
+                for j in range(first, last + rows):
+                    seen = [b.load(v, b.at(line, k * n, ty), ty) for k in range(vectors)]
+                    for i, r in ((j - down[r], r) for r in taps if 0 <= j - down[r] < rows):
+                        for k, value in enumerate(seen):
+                            at = i * vectors + k
+                            sums[at] = b.fma(n, ty, factors[r], value, sums[at])
+                    line = b.at(line, field.row, ty)
+            s.next = list(sums)
+        return s.vars
+
+    def _factor(self, weight: str, index: Value) -> str:
+        """A tap's weight in all lanes."""
+        b, one = self.b, vec(1, self.ty)
+        place = b.load("i64", b.at(self.weights, index, "i64"))
+        value = b.fetch(1, self.number, b.at(weight, place, self.number.stored))
+        return b.splat(self.n, self.ty, b.let(f"extractelement {one} {value}, i64 0"))
 
     def _store(
         self, y: str, sums: list[str], m: Value, oh: Value, ow: Value, vectors: int, part: bool

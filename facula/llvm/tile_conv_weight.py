@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, vec
 from facula.llvm.tile_conv import Field, Spreader
-from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_pack import lanes_of, pack, sums, transpose
+from facula.llvm.tile_task import TaskFrame
 
 ARGUMENTS = (
     *("x", "x_off", "dy", "dy_off", "part", "part_off", "n", "groups", "m", "c_all"),

@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from facula.llvm import vmath
+from facula.llvm import vmath, vmath_log
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 ARGUMENTS = (
     *("x", "x_off", "x_t", "x_n", "targets", "targets_off", "targets_n", "count"),
@@ -67,7 +67,7 @@ class CtcWriter:
         self.length = self._clipped("lengths", index, arg("steps"))
         self.states = b.add(b.mul(size, 2), 1)
         self.width = b.mul(b.ceil_div(self.states, n), n)
-        self.x = b.at(self._base("x", self.ty), b.mul(index, arg("x_n")), self.ty)
+        self.x = b.at(self.arg.base("x", self.ty), b.mul(index, arg("x_n")), self.ty)
         self._prepare(index, size)
         self.pitch = b.add(self.width, n)  # n states in front that no path comes from
         self._forward()
@@ -78,7 +78,7 @@ class CtcWriter:
         loss = b.pick(spared, "double", "0.0", loss)
         if self.ty == "float":
             loss = b.let(f"fptrunc double {loss} to float")
-        b.store(self.ty, loss, b.at(self._base("loss", self.ty), index, self.ty))
+        b.store(self.ty, loss, b.at(self.arg.base("loss", self.ty), index, self.ty))
         if self.shape.gradient:
             # what is spared has a gradient of zeros, like all times after a sequence's end
             self.length = b.pick(spared, "i64", 0, self.length)
@@ -88,13 +88,12 @@ class CtcWriter:
         self.b.declare(f"double @llvm.{name}.f64(double)")
         return self.b.let(f"call double @llvm.{name}.f64(double {x})")
 
-    def _base(self, name: str, ty: str) -> str:
-        return self.b.at(self.b.buffer(self.arg(name)), self.arg(f"{name}_off"), ty)
-
     def _clipped(self, name: str, index: Value, most: Value) -> Value:
         """One of the lengths; it has been checked, but not where a compiled function runs again."""
         b = self.b
-        return b.least(b.most(b.load("i64", b.at(self._base(name, "i64"), index, "i64")), 0), most)
+        return b.least(
+            b.most(b.load("i64", b.at(self.arg.base(name, "i64"), index, "i64")), 0), most
+        )
 
     def _each(self, visit: Callable[[Value], None]) -> None:
         """visit(first) for each register of states."""
@@ -117,7 +116,7 @@ class CtcWriter:
             with b.loop(0, index, 1, [("i64", 0)]) as i:
                 i.next = [b.add(i.vars[0], self._clipped("sizes", i.i, arg("most")))]
             first = i.vars[0]
-        targets = self._base("targets", "i64")
+        targets = self.arg.base("targets", "i64")
         with b.loop(0, size, 1, [("i64", arg("blank"))]) as i:
             place = b.least(b.add(first, i.i), b.sub(arg("count"), 1))
             label: Value = b.load("i64", b.at(targets, place, "i64"))
@@ -159,7 +158,7 @@ class CtcWriter:
         total = vmath.exp(m, m.sub(ways[0], top))
         for way in ways[1:]:
             total = m.add(total, vmath.exp(m, m.sub(way, top)))
-        return m.add(vmath.log(m, total), top)
+        return m.add(vmath_log.log(m, total), top)
 
     # -- forwards ----------------------------------------------------------------------------
 
@@ -205,7 +204,7 @@ class CtcWriter:
                 top = m.upper(*last)
                 top = m.select(m.cmp("oeq", top, m.c(-math.inf)), m.c(0.0), top)
                 both = m.add(*(vmath.exp(m, m.sub(x, top)) for x in last))
-                value = m.add(vmath.log(m, both), top)
+                value = m.add(vmath_log.log(m, both), top)
                 # without labels the state before is in front of all
                 found = b.let(f"extractelement <1 x double> {value}, i64 0")
             with way.no:
@@ -217,7 +216,7 @@ class CtcWriter:
     def _backward(self, index: Value, size: Value, total: str) -> None:
         b, arg, n = self.b, self.arg, self.n
         whole = b.splat(n, "double", total)
-        out = b.at(self._base("grad", self.ty), b.mul(index, arg("classes")), self.ty)
+        out = b.at(self.arg.base("grad", self.ty), b.mul(index, arg("classes")), self.ty)
         pitch = b.mul(arg("batch"), arg("classes"))
         with b.loop(0, self.length) as back:
             time = b.sub(b.sub(self.length, 1), back.i)

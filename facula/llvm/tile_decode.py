@@ -6,7 +6,7 @@ stays in cache while they take their turns. Dot products are summed up sixteen k
 
 from __future__ import annotations
 
-from facula.llvm import vmath
+from facula.llvm import vmath, vmath_log
 from facula.llvm.tile import Value
 from facula.llvm.tile_attention import AttentionWriter
 from facula.llvm.tile_pack import sums
@@ -171,7 +171,7 @@ class FewWriter(AttentionWriter):
         some = math.cmp("ogt", total, "zeroinitializer")
         some = math.logic("or", some, math.cmp("uno", total, total))
         inverse = math.select(some, math.div(math.c(1.0), total), "zeroinitializer")
-        lse = self._first(math.add(top, vmath.log(math, total)))
+        lse = self._first(math.add(top, vmath_log.log(math, total)))
         b.store(ty, lse, self._place(self.base("lse", batch, head), row))
         out = self.row(self.base("out", batch, head), "out", row)
         with b.loop(0, arg("d"), n) as d:

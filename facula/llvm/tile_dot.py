@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_gemm import OPERANDS, TaskFrame
+from facula.llvm.tile_gemm import OPERANDS
 from facula.llvm.tile_pack import lanes_of, sums
+from facula.llvm.tile_task import TaskFrame
 
 HEADER = (
     *("a", "a_off", "b", "b_off", "c", "c_off", "m", "n", "k"),
@@ -22,6 +23,7 @@ HEADER = (
 
 
 def dot_arguments(n_batch: int, fused: tuple[Fused, ...]) -> list[str]:
+    """The names of the step arguments, in order."""
     names = [*HEADER, *(f"batch{d}" for d in range(n_batch))]
     names += [f"{x}_batch{d}" for x in OPERANDS for d in range(n_batch)]
     return names + epilogue_arguments(fused, n_batch)
@@ -55,7 +57,7 @@ class DotWriter:
         self.ty = self.number.compute
         self.lanes = lanes_of(self.b, self.number)
         self.arg = TaskFrame(self.b, dot_arguments(shape.n_batch, shape.fused), shape.n_batch)
-        self.epilogue = EpilogueWriter(self.b, self.out, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, shape.fused)
 
     def write(self) -> str:
         self.arg.load_all()
@@ -95,7 +97,7 @@ class DotWriter:
         v, count = vec(n, ty), shape.rows * shape.cols
         whole = b.mul(b.div(self.arg("k"), n), n)
         with b.loop(0, whole, n, [(v, "zeroinitializer")] * count) as k:
-            k.next = self._products(k.vars, a_rows, b_rows, k.i, None)
+            k.next = [*self._products(k.vars, a_rows, b_rows, k.i, None)]
         acc = k.vars
         with b.choose(b.test("slt", whole, self.arg("k"))) as way:
             with way.yes:

@@ -14,6 +14,7 @@ from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
 from facula.llvm.tile_pack import lanes_of, pack, pack_panels
+from facula.llvm.tile_task import TaskFrame
 
 OPERANDS = ("a", "b", "c")
 UNROLL = 4  # how many of k the micro-kernel's loop does at a time
@@ -59,41 +60,6 @@ class GemmShape:
         )
 
 
-class TaskFrame:
-    """Arguments, batch offsets: what kernels over blocks of C have in common."""
-
-    def __init__(self, b: Emit, names: list[str], n_batch: int) -> None:
-        self.b, self.n_batch = b, n_batch
-        self._index = {name: i for i, name in enumerate(names)}
-        self._read: dict[str, str] = {}
-        self.batch: list[Value] = []
-
-    def load_all(self) -> None:
-        """Read every argument once, in the entry block."""
-        self._read = {name: self.b.arg(i) for name, i in self._index.items()}
-
-    def __call__(self, name: str) -> str:
-        return self._read[name]
-
-    def place_batch(self, index: Value) -> None:
-        """Split a batch index over the batch dimensions."""
-        self.batch = [0] * self.n_batch
-        for d in reversed(range(1, self.n_batch)):
-            index, self.batch[d] = self.b.divmod(index, self(f"batch{d}"))
-        if self.n_batch:
-            self.batch[0] = index
-
-    def batch_offset(self, name: str) -> Value:
-        offset: Value = 0
-        for d, i in enumerate(self.batch):
-            offset = self.b.add(offset, self.b.mul(i, self(f"{name}_batch{d}")))
-        return offset
-
-    def pointer(self, name: str, number: Number) -> str:
-        offset = self.b.add(self(f"{name}_off"), self.batch_offset(name))
-        return self.b.at(self.b.buffer(self(name)), offset, number.stored)
-
-
 class GemmWriter:
     """Writes the kernel of a `GemmShape`."""
 
@@ -106,7 +72,7 @@ class GemmWriter:
         self.lanes = lanes_of(self.b, self.number)
         self.rows, self.cols = shape.rows, shape.vectors * self.lanes
         self.arg = TaskFrame(self.b, gemm_arguments(shape.n_batch, shape.fused), shape.n_batch)
-        self.epilogue = EpilogueWriter(self.b, self.out, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, shape.fused)
         self.b_in_turn = False  # panels of B are packed when they are first met
 
     def write(self) -> str:
@@ -659,7 +625,7 @@ def write_reduce(shape: ReduceShape, target: Target, name: str) -> str:
     n, ty, held = lanes_of(b, number), number.compute, NUMBERS[COMPUTED[number.compute]]
     arg = TaskFrame(b, reduce_arguments(shape.n_batch, shape.fused), shape.n_batch)
     arg.load_all()
-    epilogue = EpilogueWriter(b, number, shape.fused)
+    epilogue = EpilogueWriter(b, shape.fused)
     with b.loop("%t0", "%t1") as t:
         index, tm = b.divmod(t.i, arg("tasks"))
         arg.place_batch(index)

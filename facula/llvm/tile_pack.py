@@ -197,20 +197,20 @@ def _pack_rows(b, number, src, stride, width, valid, depth, dst):
     n = lanes_of(b, number)
     parts = range(0, width, n)
 
-    def one(k: Value, masks, last: bool = True) -> None:
+    def one(k: Value, masks, room: int = width) -> None:
         row = b.at(src, b.mul(k, stride), number.stored)
         out = b.at(dst, b.mul(k, width), number.compute)
         for j, mask in zip(parts, masks, strict=True):
             value = b.fetch(n, number, b.at(row, j, number.stored), mask)
-            # What runs over is overwritten by the next of k.
-            count = width - j if last else n
+            # What runs over is overwritten by the next of k; it must not reach another stretch.
+            count = n if j + n <= room else width - j
             _store_part(b, n, number.compute, value, b.at(out, j, number.compute), count)
 
     def copy(masks):
         with b.choose(b.test("eq", depth, _STRETCH)) as way:
             with way.yes:  # written out: a short loop's end is guessed wrong
                 for k in range(_STRETCH):
-                    one(k, masks, k == _STRETCH - 1)
+                    one(k, masks, (_STRETCH - k) * width)
             with way.no, b.loop(0, depth) as k:
                 one(k.i, masks)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, splat_text, vec
-from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_pack import lanes_of
+from facula.llvm.tile_task import TaskFrame
 
 COMMON = (
     *("x", "x_off", "y", "y_off", "planes", "channels", "x_n", "x_c", "x_h", "y_n", "y_c", "y_h"),

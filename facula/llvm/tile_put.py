@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Number, Value, vec
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 _OPERANDS = ("index", "index_off", "src", "src_off", "out", "out_off")
 _CUTS = ("size", "report", "per_a", "block", "blocks", "per_range", "ranges")
@@ -64,9 +64,9 @@ class PutWriter:
         b, arg = self.b, self.arg
         arg.load_all()
         ty = self.number.stored
-        self.index = b.at(b.buffer(arg("index")), arg("index_off"), "i64")
-        self.src = b.at(b.buffer(arg("src")), arg("src_off"), ty)
-        self.out = b.at(b.buffer(arg("out")), arg("out_off"), ty)
+        self.index = arg.base("index", "i64")
+        self.src = arg.base("src", ty)
+        self.out = arg.base("out", ty)
         with b.loop("%t0", "%t1") as t:
             getattr(self, "_" + self.shape.kind)(t.i)
         return b.module()

@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from facula.llvm import vmath
+from facula.llvm.elementwise import FLOAT
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
-from facula.llvm.tile_epilogue import _relu as relu
-from facula.llvm.tile_epilogue import _relu_gradient as relu_gradient
-from facula.llvm.tile_gemm import UNROLL, TaskFrame
+from facula.llvm.tile_gemm import UNROLL
 from facula.llvm.tile_pack import lanes_of
+from facula.llvm.tile_task import TaskFrame
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
@@ -60,12 +60,13 @@ class RecurrentShape:
     rows: int  # a tile's, or one less
     vectors: int  # registers of hidden units in a panel
     together: int = 1  # gates whose products are made at once
+    keeps: bool = True  # forward: whether it stores what the backward pass reads
 
     @property
     def key(self) -> str:
         way = "backward" if self.backward else "forward"
         size = f"{self.rows}x{self.together}x{self.vectors}"
-        return f"recurrent {self.mode} {way} {self.dtype} {size}"
+        return f"recurrent {self.mode} {way} {self.dtype} {size}" + " alone" * (not self.keeps)
 
     @property
     def gates(self) -> int:
@@ -227,12 +228,14 @@ class RecurrentWriter:
         for g in range(self.shape.together):
             gate = b.at(here, b.mul(arg("gate"), g), ty)
             columns += [b.load(self.v, b.at(gate, u, ty), ty) for u in range(0, self.width, n)]
-        ones = [b.splat(n, ty, b.load(ty, b.at(row, k, ty))) for row in rows]
         pairs = [(r, c) for r in range(len(rows)) for c in range(len(columns))]
         if len(rows) < len(columns):  # by columns, so that few of them are held at a time
             pairs.sort(key=lambda pair: pair[1])
+        ones: dict[int, str] = {}
         out = {}
         for r, c in pairs:
+            if r not in ones:  # only now: many rows would take the registers of the sums
+                ones[r] = b.splat(n, ty, b.load(ty, b.at(rows[r], k, ty)))
             before = sums[r * len(columns) + c]
             out[r, c] = b.fma(n, ty, ones[r], columns[c], before)
         return [out[pair] for pair in sorted(out)]
@@ -264,6 +267,11 @@ class RecurrentWriter:
     def save(self, value: str, name: str, gate: int = 0, gates: int = 1) -> None:
         self.b.masked_store(self.n, self.ty, value, self.place(name, gate, gates), self.mask)
 
+    def keep(self, value: str, name: str, gate: int = 0, gates: int = 1) -> None:
+        """Saves what the backward pass reads, if there will be one."""
+        if self.shape.keeps:
+            self.save(value, name, gate, gates)
+
     def optional(self, name: str, like_row: bool = False) -> str:
         """As `load`, zeros if the array is absent; `like_row`: one row for the whole batch."""
         b = self.b
@@ -289,7 +297,7 @@ def _lstm(w: RecurrentWriter, sums: list[str]) -> None:
     g = vmath.tanh(m, sums[2])
     c = m.fma(f, w.load("before"), m.mul(i, g))
     for k, gate in enumerate((i, f, g, o)):
-        w.save(gate, "gates", k, 4)
+        w.keep(gate, "gates", k, 4)
     w.save(c, "c")
     w.save(m.mul(o, vmath.tanh(m, c)), "out")
 
@@ -301,6 +309,10 @@ def _slope(m, value: str, gate: str) -> str:
 
 def _tanh_slope(m, value: str, result: str) -> str:
     return m.mul(value, m.sub(m.c(1.0), m.mul(result, result)))
+
+
+def _relu_slope(m, value: str, result: str) -> str:
+    return m.select(m.cmp("ole", result, m.c(0.0)), m.c(0.0), value)
 
 
 def _lstm_backward(w: RecurrentWriter, sums: list[str]) -> None:
@@ -327,8 +339,8 @@ def _gru(w: RecurrentWriter, sums: list[str]) -> None:
     linear = m.add(sums[2], w.optional("bias", True))
     new = vmath.tanh(m, m.fma(r, linear, w.load("gates", 2, 3)))
     for k, gate in enumerate((r, z, new)):
-        w.save(gate, "gates", k, 3)
-    w.save(linear, "linear")
+        w.keep(gate, "gates", k, 3)
+    w.keep(linear, "linear")
     w.save(m.fma(m.sub(w.load("before"), new), z, new), "out")
 
 
@@ -349,7 +361,7 @@ def _rnn(w: RecurrentWriter, sums: list[str]) -> None:
     m = w.math
     x = m.add(sums[0], w.load("gates"))
     tanh = w.shape.mode == "RNN_TANH"
-    w.save(vmath.tanh(m, x) if tanh else relu(w.b, w.n, w.ty, x), "out")
+    w.save(vmath.tanh(m, x) if tanh else FLOAT["relu"](m, w.shape.dtype, x), "out")
 
 
 def _rnn_backward(w: RecurrentWriter, sums: list[str]) -> None:
@@ -357,7 +369,7 @@ def _rnn_backward(w: RecurrentWriter, sums: list[str]) -> None:
     dh = m.add(m.add(sums[0], w.optional("dout")), w.optional("extra"))
     h = w.load("out")
     tanh = w.shape.mode == "RNN_TANH"
-    w.save(_tanh_slope(m, dh, h) if tanh else relu_gradient(w.b, w.n, w.ty, dh, h), "dgates")
+    w.save(_tanh_slope(m, dh, h) if tanh else _relu_slope(m, dh, h), "dgates")
 
 
 STEPS = {

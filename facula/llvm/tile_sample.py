@@ -20,7 +20,7 @@ from typing import Any
 
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, splat_text, vec, zero
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 ARGUMENTS = (
     *("x", "x_off", "x_n", "x_c", "y", "y_off", "y_n", "y_c", "place", "place_off"),

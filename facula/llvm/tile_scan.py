@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from facula.llvm import vmath
+from facula.llvm import vmath, vmath_log
 from facula.llvm.build import Lanes
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Number, Value, lanes, vec
-from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_put import STORED, combined
+from facula.llvm.tile_task import TaskFrame
 
 ARGUMENTS = ("x", "x_off", "y", "y_off", "sums", "x_a", "x_i", "x_b", "count_a", "count_i", "count_b",
              "per_a", "block", "blocks")  # fmt: skip
@@ -72,9 +72,9 @@ class ScanWriter:
     def write(self) -> str:
         b, arg = self.b, self.arg
         arg.load_all()
-        self.x = b.at(b.buffer(arg("x")), arg("x_off"), self.number.stored)
+        self.x = arg.base("x", self.number.stored)
         out = "i64" if self.is_arg else self.number.stored
-        self.y = b.at(b.buffer(arg("y")), arg("y_off"), out) if self.shape.form != "totals" else ""
+        self.y = arg.base("y", out) if self.shape.form != "totals" else ""
         with b.loop("%t0", "%t1") as t:
             lot, block = b.divmod(t.i, arg("blocks"))
             first = b.mul(lot, arg("per_a"))
@@ -124,7 +124,7 @@ class ScanWriter:
         top, low = m.select(above, old, new), m.select(above, new, old)
         equal = m.cmp("oeq", top, low)
         gap = m.select(equal, m.c(0.0), m.sub(low, top))
-        total = m.add(top, vmath.log1p(m, vmath.exp(m, gap)))
+        total = m.add(top, vmath_log.log1p(m, vmath.exp(m, gap)))
         return m.select(m.cmp("uno", old, new), m.add(old, new), total)
 
     def _state(self, n: int, value: str, index: str) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import Emit, Value, splat_text, vec
-from facula.llvm.tile_gemm import TaskFrame
+from facula.llvm.tile_task import TaskFrame
 
 ARGUMENTS = (
     *("x", "x_off", "y", "y_off", "places", "places_off", "x_a", "x_i", "x_b"),
@@ -77,11 +77,11 @@ class SortWriter:
     def write(self) -> str:
         b, arg = self.b, self.arg
         arg.load_all()
-        self.x = b.at(b.buffer(arg("x")), arg("x_off"), self.ty)
+        self.x = arg.base("x", self.ty)
         if self.shape.values:
-            self.y = b.at(b.buffer(arg("y")), arg("y_off"), self.ty)
+            self.y = arg.base("y", self.ty)
         if self.shape.places:
-            self.places = b.at(b.buffer(arg("places")), arg("places_off"), "i64")
+            self.places = arg.base("places", "i64")
         self.counts = "%scratch"
         self.room = arg("room")
         self.one = b.at("%scratch", (1 << DIGIT) // 2, "i64")  # counts are 32 bits
@@ -299,9 +299,15 @@ class SortWriter:
         """The k least pairs, sorted: candidates are gathered and, when many, thinned out."""
         b, k, count = self.b, self.arg("k"), self.arg("count")
         last = b.sub(count, 1)
-        start = [("i64", 0), ("i64", -1), ("ptr", self.one), ("ptr", self.two)]
+        start: list[tuple[str, Value]] = [
+            ("i64", 0),
+            ("i64", -1),
+            ("ptr", self.one),
+            ("ptr", self.two),
+        ]
         with b.loop(0, count, 1, start) as i:
-            have, limit, here, there = i.vars
+            _, limit, here, there = i.vars
+            have: Value = i.vars[0]
             pair = self._pair(x, i.i)
             self._set(here, have, pair)
             wanted = b.let(f"or i1 {b.test('ult', pair[0], limit)}, {b.test('slt', have, k)}")
@@ -417,7 +423,7 @@ class SortWriter:
             p.next = [c.merge("i64", i.vars[0], many), c.merge("i64", left, wanted)]
         return p.vars[0], p.vars[1]
 
-    def _append(self, have: Value, pair: list[Value], shift: Value, bucket: Value) -> str:
+    def _append(self, have: Value, pair: list[Value], shift: Value, bucket: Value) -> Value:
         """Keeps a pair if its digit is the bucket's; how many there are then."""
         b = self.b
         self._set(self.one, have, pair)
@@ -428,12 +434,13 @@ class SortWriter:
         """The digit of what has this rank, and how many have a lower one."""
         b = self.b
         with b.loop(0, 256, 1, [("i64", 0)] * 3) as d:
-            seen, bucket, below = d.vars
+            seen: Value = d.vars[0]
+            bucket: Value = d.vars[1]
             here = b.load("i32", b.at(self.counts, d.i, "i32"))
             seen = b.add(seen, b.let(f"zext i32 {here} to i64"))
             lower = b.test("sle", seen, rank)
             bucket = b.add(bucket, b.let(f"zext i1 {lower} to i64"))
-            d.next = [seen, bucket, b.pick(lower, "i64", seen, below)]
+            d.next = [seen, bucket, b.pick(lower, "i64", seen, d.vars[2])]
         return d.vars[1], d.vars[2]
 
     def _is_nan(self, key: str) -> Value:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import Value
-from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_recurrent import RecurrentShape, RecurrentWriter
+from facula.llvm.tile_task import TaskFrame
 
 SWEEP = ("hidden", "rows", "times", "a_row", "panels", "panel", "gate", "w", "w_off")
 TIME = ("depth", "a", "a_off")  # then the arrays of a step

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import Emit, vec
-from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_pack import transpose
+from facula.llvm.tile_task import TaskFrame
 
 BLOCK = 64  # squares of a task lie in a block of so many rows and columns
 
@@ -49,7 +49,7 @@ def write_transpose(shape: TransposeShape, target: Target, name: str) -> str:
     arg = TaskFrame(b, arguments(shape.n_batch), shape.n_batch)
     arg.load_all()
     ends = b.sub(arg("m"), side), b.sub(arg("n"), side)
-    bases = [b.at(b.buffer(arg(x)), arg(f"{x}_off"), ty) for x in ("src", "dst")]
+    bases = [arg.base(x, ty) for x in ("src", "dst")]
     with b.loop("%t0", "%t1") as t:
         index, block_n = b.divmod(t.i, arg("blocks_n"))
         index, block_m = b.divmod(index, arg("blocks_m"))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, vec
 from facula.llvm.tile_epilogue import EpilogueWriter, Fused, epilogue_arguments
-from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_pack import lanes_of, transpose
+from facula.llvm.tile_task import TaskFrame
 from facula.llvm.tile_winograd_turn import OUTPUT, WEIGHT, Turner
 
 WEIGHT_ARGUMENTS = ("w", "w_off", "s_m", "s_k", "m", "k", "u", "u_off", "u_row", "u_plane")
@@ -121,7 +121,7 @@ class ProductWriter:
         names = [*ARGUMENTS, "batch0", "groups", *epilogue_arguments(shape.fused, 2)]
         self.arg = TaskFrame(self.b, names, 2)
         self.turner = Turner(self.b, self.n, self.ty)
-        self.epilogue = EpilogueWriter(self.b, self.number, shape.fused)
+        self.epilogue = EpilogueWriter(self.b, shape.fused)
 
     def write(self) -> str:
         self.arg.load_all()

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, lanes, vec
-from facula.llvm.tile_gemm import TaskFrame
 from facula.llvm.tile_pack import lanes_of, transpose
+from facula.llvm.tile_task import TaskFrame
 
 # Interpolation at 0, +-5/8, +-3/2 and infinity: about three times as exact as at 0, +-1, +-2,
 # and all factors of the inputs and outputs are exact. Rows come in pairs that differ in the sign

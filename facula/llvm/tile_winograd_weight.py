@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from facula.llvm.target import Target
 from facula.llvm.tile import NUMBERS, Emit, Value, vec
-from facula.llvm.tile_gemm import TaskFrame, micro_kernel
+from facula.llvm.tile_gemm import micro_kernel
 from facula.llvm.tile_pack import lanes_of, transpose
+from facula.llvm.tile_task import TaskFrame
 from facula.llvm.tile_winograd_turn import WEIGHT_GRADIENT, Turner
 
 ARGUMENTS = (

@@ -33,7 +33,9 @@ class Format:
     ln2: tuple[float, float]  # high part with trailing zeros, and the rest
     half_pi: tuple[float, float, float]
     trig_limit: float  # up to here the three pieces of pi/2 are enough
-    exp: tuple[float, ...]  # (e^r - 1 - r) / r^2 on |r| <= ln(2)/2
+    # (e^r - 1 - r) / r^2 on |r| <= ln(2)/2: Sleef's, with which PyTorch's softmax and sigmoid are met
+    # to the bit
+    exp: tuple[float, ...]
     sin: tuple[float, ...]  # (sin(r)/r - 1) / r^2 in r^2, |r| <= pi/4
     cos: tuple[float, ...]  # (cos(r) - 1 + r^2/2) / r^4 in r^2, |r| <= pi/4
     tanh_end: float  # tanh(x) rounds to 1 from here on
@@ -49,7 +51,6 @@ FORMATS = {
         ln2=(0.693145751953125, 1.4286067653302103e-06),
         half_pi=(1.5707963705062866, -4.371139000186241e-08, -1.7151245100058819e-15),
         trig_limit=1e5,
-        # Sleef's, with which PyTorch's softmax and sigmoid are met to the bit
         exp=(
             0.5,
             0.1666666716337204,
@@ -68,21 +69,21 @@ FORMATS = {
         magic=6755399441055744.0,
         tiny=2.0**-1022,
         exp_range=(-1418.0, 710.0),
-        ln2=(0.6931471803691238, 1.9082149292705877e-10),
+        ln2=(0.6931471805596629565, 2.8235290563031577e-13),
         half_pi=(1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33),
         trig_limit=1e6,
         exp=(
             0.5,
-            0.16666666666666682,
-            0.04166666666666609,
-            0.008333333333316918,
-            0.0013888888889117264,
-            0.00019841269896680964,
-            2.4801586924615133e-05,
-            2.7557234558604167e-06,
-            2.755758278098415e-07,
-            2.5112144591038653e-08,
-            2.0826541991131033e-09,
+            0.1666666666666669072,
+            0.4166666666666602598e-1,
+            0.8333333333314938210e-2,
+            0.1388888888914497797e-2,
+            0.1984126989855865850e-3,
+            0.2480158687479686264e-4,
+            0.2755723402025388239e-5,
+            0.2755762628169491192e-6,
+            0.2511210703042288022e-7,
+            0.2081276378237164457e-8,
         ),
         sin=(
             -0.16666666666666632,
@@ -162,10 +163,20 @@ def _exp_of_rest(v: Lanes, r: str) -> str:
     return v.fma(v.mul(r, r), p, r)
 
 
+def _power_of_rest(v: Lanes, r: str) -> str:
+    """e^r for |r| <= ln(2)/2, in Sleef's order."""
+    one = v.c(1.0)
+    if v.kind == "float":
+        return v.add(_exp_of_rest(v, r), one)
+    first, *terms = FORMATS[v.kind].exp
+    p = v.fma(v.poly_tree(r, tuple(terms)), r, v.c(first))
+    return v.fma(v.fma(p, r, one), r, one)
+
+
 def exp(v: Lanes, x: str) -> str:
     low, high = FORMATS[v.kind].exp_range
     r, k, low_bits = _reduced(v, _clamp(v, x, low, high))
-    return _scale(v, v.add(_exp_of_rest(v, r), v.c(1.0)), k, low_bits)
+    return _scale(v, _power_of_rest(v, r), k, low_bits)
 
 
 def exp2(v: Lanes, x: str) -> str:
@@ -173,7 +184,7 @@ def exp2(v: Lanes, x: str) -> str:
     x = _clamp(v, x, low, high)
     k, low_bits = _round_to_multiple(v, x, 1.0)
     r = v.mul(v.sub(x, k), v.c(math.log(2.0)))
-    return _scale(v, v.add(_exp_of_rest(v, r), v.c(1.0)), k, low_bits)
+    return _scale(v, _power_of_rest(v, r), k, low_bits)
 
 
 def expm1(v: Lanes, x: str) -> str:
@@ -276,136 +287,6 @@ def cosh(v: Lanes, x: str) -> str:
     return v.select(v.cmp("olt", a, v.c(high)), small, large)
 
 
-# log(1+t) = t - t^2/2 + t^3 P(t), sqrt(1/2)-1 <= t <= sqrt(2)-1
-LOG_FLOAT: tuple[float, ...] = (
-    0.33333310435708136,
-    -0.24999986572492577,
-    0.20002226795125422,
-    -0.16669252217920844,
-    0.14218656345914946,
-    -0.12384325898933897,
-    0.1187296489962549,
-    -0.11789924671534951,
-    0.06915529334246463,
-)
-# 2 atanh(s) = 2s + s^3 P(s^2), |s| <= 3-sqrt(8): log(1+t) with s = t/(2+t)
-LOG_DOUBLE = (
-    0.6666666666666735,
-    0.3999999999941109,
-    0.2857142874326371,
-    0.2222219847584909,
-    0.18183569747331255,
-    0.15313903052210914,
-    0.14797509666436426,
-)
-
-
-_SQRT_2 = {"float": 1.41421353816986083984375, "double": math.sqrt(2.0)}
-
-
-def _log_parts(v: Lanes, x: str) -> tuple[str, str, str]:
-    """x = 2^n (1+t): n as a float, t, and log(1+t) - t; x must be normal and positive."""
-    form = FORMATS[v.kind]
-    root_half = {"float": 0x3F3504F3, "double": 0x3FE6A09E667F3BCD}[v.kind]
-    bits = v.bits(x)
-    n = v.integer("ashr", v.integer("sub", bits, v.ci(root_half)), v.ci(form.digits))
-    m = v.unbits(v.integer("sub", bits, v.integer("shl", n, v.ci(form.digits))))
-    t = v.sub(m, v.c(1.0))
-    return v.to_float(n), t, _log_rest(v, t)
-
-
-def parts_of_any(v: Lanes, x: str) -> tuple[str, str]:
-    """x = 2^n (1+t): (n as a float, t); of 0 and infinity n is infinite and t 0, of what is negative
-    t is NaN."""
-    one = v.c(1.0)
-    n, m = estimate.exponent(v, x), estimate.mantissa(v, x)
-    high = v.cmp("oge", m, v.c(_SQRT_2[v.kind]))
-    n = v.select(high, v.add(n, one), n)
-    return n, v.sub(v.select(high, v.mul(m, v.c(0.5)), m), one)
-
-
-def _log_rest(v: Lanes, t: str) -> str:
-    """log(1+t) - t."""
-    if v.kind == "float":
-        square = v.mul(t, t)
-        cubic = v.mul(square, t)
-        return v.fma(cubic, v.poly(t, LOG_FLOAT), v.mul(square, v.c(-0.5)))
-    s = estimate.quotient(v, t, v.add(t, v.c(2.0)))
-    z = v.mul(s, s)
-    half = v.mul(v.mul(t, t), v.c(0.5))
-    r = v.mul(z, v.poly(z, LOG_DOUBLE))
-    return v.sub(v.mul(s, v.add(half, r)), half)
-
-
-def _log_with(v: Lanes, x: str, finish: Callable[[str, str, str], str]) -> str:
-    """A logarithm from its parts, with the special cases around it."""
-    if estimate.possible(v):
-        n, t = parts_of_any(v, x)
-        return finish(n, t, _log_rest(v, t))
-    form = FORMATS[v.kind]
-    shift = 2.0 ** (form.digits + 1)
-    denormal = v.cmp("olt", x, v.c(form.tiny))
-    n, t, rest = _log_parts(v, v.select(denormal, v.mul(x, v.c(shift)), x))
-    n = v.select(denormal, v.sub(n, v.c(form.digits + 1.0)), n)
-    result = finish(n, t, rest)
-    # NaN for negative and NaN arguments, infinity for infinity, -infinity for zeros
-    result = v.select(v.cmp("ult", x, v.c(0.0)), v.c(math.nan), result)
-    result = v.select(v.cmp("oeq", x, v.c(math.inf)), x, result)
-    return v.select(v.cmp("oeq", x, v.c(0.0)), v.c(-math.inf), result)
-
-
-def log(v: Lanes, x: str) -> str:
-    high, low = FORMATS[v.kind].ln2
-
-    def finish(n: str, t: str, rest: str) -> str:
-        return v.fma(n, v.c(high), v.add(t, v.fma(n, v.c(low), rest)))
-
-    return _log_with(v, x, finish)
-
-
-def log2(v: Lanes, x: str) -> str:
-    # log2(e) as a short part, whose products are exact enough, and the rest
-    high = {"float": 1.44140625, "double": 1.4426950216293335}[v.kind]
-    low = {"float": 0.0012887909890735, "double": 1.9259629911266175e-08}[v.kind]
-    return _log_with(v, x, lambda n, t, rest: _log_base(v, t, rest, high, low, n, v.c(0.0)))
-
-
-def log10(v: Lanes, x: str) -> str:
-    high = {"float": 0.43359375, "double": 0.4342944622039795}[v.kind]
-    low = {"float": 0.0007007319032518277, "double": 1.9699272335463627e-08}[v.kind]
-    two_high = {"float": 0.301025390625, "double": 0.30102999566383914}[v.kind]
-    two_low = math.log10(2.0) - two_high
-
-    def finish(n: str, t: str, rest: str) -> str:
-        big, small = v.mul(n, v.c(two_high)), v.mul(n, v.c(two_low))
-        return _log_base(v, t, rest, high, low, big, small)
-
-    return _log_with(v, x, finish)
-
-
-def _log_base(v: Lanes, t: str, rest: str, high: float, low: float, big: str, small: str) -> str:
-    """big + small + (t + rest) (high + low)."""
-    tail = v.fma(rest, v.c(high + low), v.fma(t, v.c(low), small))
-    head = v.fma(t, v.c(high), tail)
-    return v.add(big, head)
-
-
-def log1p(v: Lanes, x: str) -> str:
-    # log of u = 1+x, with what u's rounding lost brought back to first order
-    high, low = FORMATS[v.kind].ln2
-    one, inf = v.c(1.0), v.c(math.inf)
-    u = v.add(one, x)
-    n, t, rest = _log_parts(v, u)
-    big = v.cmp("ogt", x, one)
-    lost = v.select(big, v.sub(one, v.sub(u, x)), v.sub(x, v.sub(u, one)))
-    rest = v.add(rest, v.div(lost, u))
-    result = v.fma(n, v.c(high), v.add(t, v.fma(n, v.c(low), rest)))
-    result = v.select(v.cmp("ult", x, v.c(-1.0)), v.c(math.nan), result)
-    result = v.select(v.cmp("oeq", x, inf), inf, result)
-    result = v.select(v.cmp("oeq", x, v.c(-1.0)), v.c(-math.inf), result)
-    return v.copysign(result, x)
-
-
 def _sin_cos(v: Lanes, x: str) -> tuple[str, str, str]:
     """Sine and cosine of x less a multiple of pi/2, and the multiple, for |x| within bounds."""
     form = FORMATS[v.kind]
@@ -467,13 +348,34 @@ def _tan_of_single(w: Lanes, x: str) -> str:
     z = w.mul(r, r)
     t = w.fma(w.mul(r, z), w.poly(z, TAN_SINGLE), r)
     odd = w.icmp("ne", w.integer("and", low_bits, w.ci(1)), w.ci(0))
-    result = w.select(odd, w.neg(estimate.rough_inverse(w, t)), t)
-    return _or_libm(w, x, "tan", result)
+    return w.select(odd, w.neg(estimate.rough_inverse(w, t)), t)
+
+
+# The same, |r| <= pi/32; sines and cosines of multiples of pi/16, where tan has its zero -0, so that
+# tan(-0) is, and where it has its pole exactly 0
+TAN_NEAR = (0.3333333339488452, 0.1333321840823998, 0.05428582550701087)
+SINES = (-0.0, *(math.sin(k * math.pi / 16) for k in range(1, 16)))
+COSINES = tuple(math.cos(k * math.pi / 16) if k != 8 else 0.0 for k in range(16))
+
+
+def _tan_by_table(w: Lanes, x: str) -> str:
+    """By the sum of angles: (s + c t) / (c - s t), t the tan of what is left."""
+    k, index = _round_to_multiple(w, x, 16.0 / math.pi)
+    r = x
+    for piece in FORMATS["double"].half_pi[:2]:
+        r = w.fma(k, w.c(-piece / 8), r)
+    z = w.mul(r, r)
+    t = w.fma(w.mul(r, z), w.poly(z, TAN_NEAR), r)
+    s, c = estimate.look_up(w, index, SINES), estimate.look_up(w, index, COSINES)
+    return w.mul(w.fma(c, t, s), estimate.rough_inverse(w, w.fma(w.neg(s), t, c)))
 
 
 def tan(v: Lanes, x: str) -> str:
     if v.kind == "float":
-        return by_double(v, _tan_of_single, x)
+        by_table = estimate.possible(v.widen())
+        result = by_double(v, _tan_by_table if by_table else _tan_of_single, x)
+        far = v.cmp("oge", v.abs(x), v.c(FORMATS["double"].trig_limit))
+        return v.where(far, result, lambda: by_double(v, lambda w, y: w.libm("tan", y), x))
     sine, cosine, quarter = _sin_cos(v, x)
     odd = v.icmp("ne", v.integer("and", quarter, v.ci(1)), v.ci(0))
     over = v.select(odd, v.neg(cosine), sine)
@@ -544,20 +446,23 @@ ERF_FAR = (
 
 
 def _erf_of_double(v: Lanes, x: str) -> str:
-    one, two = v.c(1.0), v.c(2.0)
-    a = v.abs(x)
+    one, a = v.c(1.0), v.abs(x)
     near = v.fma(x, v.poly_pairs(v.mul(a, a), ERF_NEAR), x)
+    return v.where(v.cmp("oge", a, one), near, lambda: _erf_beyond_one(v, x, a))
+
+
+def _erf_beyond_one(v: Lanes, x: str, a: str) -> str:
+    """With x's sign, a = |x| >= 1."""
+    one, two = v.c(1.0), v.c(2.0)
     beyond = _clamp(v, a, 1.0, 6.0)
     more, twice = v.add(beyond, two), v.fma(two, beyond, one)
-    inverse = estimate.inverse(
-        v, v.mul(more, twice)
-    )  # of both: a division costs as much as all else
+    # of both: a division costs as much as all else
+    inverse = estimate.inverse(v, v.mul(more, twice))
     t = v.mul(v.mul(v.sub(beyond, two), twice), inverse)
     rest = v.mul(v.poly_pairs(t, ERF_FAR), v.mul(more, inverse))
     r, _, low_bits = _reduced(v, v.neg(v.mul(beyond, beyond)))
-    falls = v.mul(v.add(_exp_of_rest(v, r), one), _power_of_two(v, low_bits))
-    far = v.fma(v.neg(falls), rest, one)
-    return v.select(v.cmp("olt", a, one), near, v.copysign(far, x))
+    falls = v.mul(_power_of_rest(v, r), _power_of_two(v, low_bits))
+    return v.copysign(v.fma(v.neg(falls), rest, one), x)
 
 
 # Centres, near k/8 - 0.02, the erf of which is nearly a float32 (of the last one 1 - 2^-24: what is added
@@ -633,31 +538,3 @@ def erf(v: Lanes, x: str) -> str:
     far = v.fma(v.neg(scale), p, v.sub(v.c(1.0), scale))  # 1 - 2^n (1 + p)
     far = v.copysign(far, x)
     return v.select(v.cmp("olt", a, v.c(0.89)), near, far)
-
-
-# B(2k) / 2k: the asymptotic series of digamma in 1/x^2
-DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
-
-
-def digamma(v: Lanes, x: str) -> str:
-    """Reflection to the right half, recurrence up to 10, and the asymptotic series."""
-    if v.kind == "float":
-        return by_double(v, digamma, x)
-    zero, one, ten = v.c(0.0), v.c(1.0), v.c(10.0)
-    left = v.cmp("olt", x, zero)
-    y = v.select(left, v.sub(one, x), x)
-    result = zero
-    for _ in range(10):
-        below = v.cmp("olt", y, ten)
-        result = v.sub(result, v.select(below, v.div(one, y), zero))
-        y = v.select(below, v.add(y, one), y)
-    z = v.div(one, v.mul(y, y))
-    tail = v.fma(z, v.poly(z, DIGAMMA), v.div(v.c(0.5), y))
-    result = v.add(result, v.sub(log(v, y), tail))
-    whole = v.call("roundeven", x)
-    angle = v.mul(v.sub(x, whole), v.c(math.pi))
-    reflected = v.sub(result, v.div(v.c(math.pi), tan(v, angle)))
-    result = v.select(left, reflected, result)
-    pole = v.logic("and", left, v.cmp("oeq", x, whole))
-    result = v.select(pole, v.c(math.nan), result)
-    return v.select(v.cmp("oeq", x, zero), v.copysign(v.c(math.inf), v.neg(x)), result)

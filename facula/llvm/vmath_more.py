@@ -16,7 +16,7 @@ from facula.llvm.vmath import (
     ERF_NEAR,
     FORMATS,
     _clamp,
-    _exp_of_rest,
+    _power_of_rest,
     _reduced,
     _round_to_multiple,
     _scale,
@@ -24,11 +24,11 @@ from facula.llvm.vmath import (
     by_double,
     erf,
     exp,
-    log,
-    log1p,
     sin,
+    tan,
     where_libm,
 )
+from facula.llvm.vmath_log import log, log1p
 
 # (atan(r) / r - 1) / r^2 in r^2, 0 <= r <= tan(pi/8)
 ATAN = {
@@ -320,7 +320,7 @@ def _erfc_of_double(v: Lanes, x: str) -> str:
     whole = v.mul(a, a)
     r, k, low_bits = _reduced(v, v.neg(whole))
     r = v.sub(r, v.fma(a, a, v.neg(whole)))  # what the square's rounding lost
-    over = v.mul(v.add(_exp_of_rest(v, r), one), v.poly_pairs(t, ERFC_DOUBLE))
+    over = v.mul(_power_of_rest(v, r), v.poly_pairs(t, ERFC_DOUBLE))
     rough = v.mul(more, inverse)
     q = v.mul(over, rough)
     q = v.fma(v.fma(v.neg(twice), q, over), rough, q)
@@ -409,6 +409,34 @@ def _erfinv_step(v: Lanes, a: str, y: str) -> str:
     slope = v.mul(exp(v, v.neg(v.mul(y, y))), v.c(2.0 / math.sqrt(math.pi)))
     step = v.div(error, slope)
     return v.sub(y, v.div(step, v.fma(y, step, v.c(1.0))))
+
+
+# B(2k) / 2k: the asymptotic series of digamma in 1/x^2
+DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
+
+
+def digamma(v: Lanes, x: str) -> str:
+    """Reflection to the right half, recurrence up to 10, and the asymptotic series."""
+    if v.kind == "float":
+        return by_double(v, digamma, x)
+    zero, one, ten = v.c(0.0), v.c(1.0), v.c(10.0)
+    left = v.cmp("olt", x, zero)
+    y = v.select(left, v.sub(one, x), x)
+    result = zero
+    for _ in range(10):
+        below = v.cmp("olt", y, ten)
+        result = v.sub(result, v.select(below, v.div(one, y), zero))
+        y = v.select(below, v.add(y, one), y)
+    z = v.div(one, v.mul(y, y))
+    tail = v.fma(z, v.poly(z, DIGAMMA), v.div(v.c(0.5), y))
+    result = v.add(result, v.sub(log(v, y), tail))
+    whole = v.call("roundeven", x)
+    angle = v.mul(v.sub(x, whole), v.c(math.pi))
+    reflected = v.sub(result, v.div(v.c(math.pi), tan(v, angle)))
+    result = v.select(left, reflected, result)
+    pole = v.logic("and", left, v.cmp("oeq", x, whole))
+    result = v.select(pole, v.c(math.nan), result)
+    return v.select(v.cmp("oeq", x, zero), v.copysign(v.c(math.inf), v.neg(x)), result)
 
 
 # B(2k) / (2k (2k - 1)): Stirling's series in 1/z^2, times z

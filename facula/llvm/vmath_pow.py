@@ -6,7 +6,8 @@ import math
 
 from facula.llvm import estimate
 from facula.llvm.build import Lanes
-from facula.llvm.vmath import FORMATS, _clamp, _reduced, _scale, exp2, log2, parts_of_any
+from facula.llvm.vmath import FORMATS, _clamp, _reduced, _scale, exp2
+from facula.llvm.vmath_log import log2, parts_of_any
 
 Pair = tuple[str, str]  # a number as a sum: rounded, and what rounding lost
 

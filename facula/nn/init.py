@@ -98,7 +98,13 @@ def uniform_(tensor, a: float = 0.0, b: float = 1.0, generator=None):
 
 
 def normal_(tensor, mean: float = 0.0, std: float = 1.0, generator=None):
-    """Draw from N(mean, std^2)."""
+    """Draw from N(mean, std^2).
+
+    >>> import facula as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.nn.init.normal_(torch.empty(3), mean=1.0, std=0.1)
+    tensor([1.1541, 0.9707, 0.7821])
+    """
     return _no_grad_normal_(tensor, mean, std, generator)
 
 
@@ -216,7 +222,14 @@ def _calculate_correct_fan(tensor, mode):
 
 
 def xavier_uniform_(tensor, gain: float = 1.0, generator=None):
-    """Glorot initialisation from a uniform distribution."""
+    """Glorot initialisation from a uniform distribution.
+
+    >>> import facula as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.nn.init.xavier_uniform_(torch.empty(2, 3))
+    tensor([[-0.0082,  0.5876, -0.9016],
+            [-0.8062, -0.4219,  0.2938]])
+    """
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     std = gain * math.sqrt(2.0 / float(fan_in + fan_out))
     bound = math.sqrt(3.0) * std
@@ -240,7 +253,14 @@ def _warn_if_empty(tensor):
 def kaiming_uniform_(
     tensor, a: float = 0, mode="fan_in", nonlinearity="leaky_relu", generator=None
 ):
-    """He initialisation from a uniform distribution; `a` is the slope of leaky_relu."""
+    """He initialisation from a uniform distribution; `a` is the slope of leaky_relu.
+
+    >>> import facula as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.nn.init.kaiming_uniform_(torch.empty(2, 3), nonlinearity="relu")
+    tensor([[-0.0106,  0.7586, -1.1640],
+            [-1.0408, -0.5447,  0.3792]])
+    """
     if _warn_if_empty(tensor):
         return tensor
     fan = _calculate_correct_fan(tensor, mode)

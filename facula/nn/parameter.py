@@ -169,6 +169,8 @@ class UninitializedTensorMixin:
     def __repr__(self):
         return f"<{type(self).__name__}>"
 
+    __str__ = __repr__
+
     def __reduce_ex__(self, proto):
         return type(self), (self.requires_grad,)
 
@@ -190,6 +192,33 @@ _ALLOWED_NAMES = {method.__name__ for method in UninitializedTensorMixin._allowe
     "requires_grad_",
     "_has_compatible_shallow_copy_type",
 }
+
+
+# what tells of the object and not of its values stays as it is
+_OF_THE_OBJECT = frozenset(
+    "__new__ __init__ __init_subclass__ __class__ __hash__ __repr__ __reduce_ex__ __deepcopy__ __copy__ "
+    "__setstate__ __str__ __dir__ __getattribute__ __getattr__ __setattr__ __delattr__ __torch_function__ __format__ "
+    "__subclasshook__ as_subclass materialize share_memory_".split()
+)
+
+
+def _refusing(name):
+    def refused(self, *args, **kwargs):
+        raise ValueError(
+            f"Attempted to use an uninitialized parameter in <method '{name}' of 'torch._C.TensorBase' objects>. "
+            "This error happens when you are using a `LazyModule` or explicitly manipulating "
+            f"`torch.nn.parameter.{type(self).__name__}` objects. When using LazyModules {_USE_FIRST}"
+        )
+
+    refused.__name__ = refused.__qualname__ = name
+    return refused
+
+
+for _name, _member in list(vars(Tensor).items()):
+    _private = _name.startswith("_") and not _name.startswith("__")
+    if isinstance(_member, type(_refusing)) and not _private:
+        if _name not in _OF_THE_OBJECT | _ALLOWED_NAMES:
+            setattr(UninitializedTensorMixin, _name, _refusing(_name))
 
 
 def is_lazy(param):

@@ -66,6 +66,7 @@ from facula.ops import (
     view_changes,
     legacy,
     method_names,
+    examples,
 )
 from facula.ops import autocast
 

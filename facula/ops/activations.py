@@ -182,6 +182,10 @@ def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None)
     """x times the normal distribution function of x; approximate="tanh" is a common short cut.
 
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+
+    >>> import facula as torch
+    >>> torch.nn.functional.gelu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.0000,  0.8413])
     """
     if approximate not in ("none", "tanh"):
         raise RuntimeError("approximate argument must be either none or tanh.")
@@ -299,7 +303,12 @@ def softsign(input):  # type: ignore[no-untyped-def]
 def softplus(
     input: Tensor, beta: float = 1, threshold: float = 20, *, out: Tensor | None = None
 ) -> Tensor:
-    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above threshold."""
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above threshold.
+
+    >>> import facula as torch
+    >>> torch.nn.functional.softplus(torch.tensor([0.0, 30.0]))
+    tensor([ 0.6931, 30.0000])
+    """
     return to_out(run(SOFTPLUS, input, False, beta, threshold), out)
 
 

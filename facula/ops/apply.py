@@ -48,12 +48,13 @@ def _is_users(filename: str) -> bool:
     return kind
 
 
-def mark(tape: Tape, entry: int) -> None:
+def mark(tape: Tape, entry: int, depth: int = 3) -> None:
     """Notes the user's line that records an operator, and the modules whose forward is running.
 
-    Which line it is, and the modules' names, are looked up in need.
+    Which line it is, and the modules' names, are looked up in need. It is not among the innermost
+    `depth` frames: this function, what records, and what calls that.
     """
-    frame: Any = sys._getframe(3)  # of this function, what records, and what calls that
+    frame: Any = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
         users = _kinds.get(code.co_filename)
@@ -112,7 +113,7 @@ def apply(op: Op, tensors: Sequence[Tensor], params: tuple = (), scalars: tuple 
         raise _not_a_tensor(op, tensors) from None
     if (
         inst is not None
-        and inst.fast
+        and inst.reads
         and (inst.types is None or inst.types == tuple(map(type, params)))
     ):
         if inst.multi:
@@ -158,13 +159,13 @@ def apply_known(op: Op, tensors: Sequence[Tensor], params: tuple, geometry: Any,
     """
     out = apply(op, tensors, params)
     inst = op.insts.get((tuple(map(metas_of, tensors)), params))
-    if inst is not None and inst.fast and not inst.multi:
+    if inst is not None and inst.reads and not inst.multi:
         op.remember(geometry, args, inst)
     return out
 
 
 def record(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple = ()) -> Tensor:
-    """Records an instance with one result whose operands are read as they lie (`inst.fast`)."""
+    """Records an instance with one result whose operands are read as they lie (`inst.reads`)."""
     write = inst.record
     if write is None:
         write = inst.record = recorder(inst, mark) or partial(_record_any, inst)
@@ -193,8 +194,8 @@ def _record_any(inst: Inst, tensors: Sequence[Tensor], scalars: tuple) -> Tensor
     tape.n += 1
     tape.values.append(s)
     out = _new(Tensor)
-    s.meta = out.meta = m = inst.meta
-    out._s = s
+    s.meta, out.meta = inst.outs[0], inst.meta
+    m, out._s = inst.meta, s
     tape.budget -= inst.nbytes
     if wanted and tape.grad and op.backward is not None and m.dtype.kind in "fc":
         # as `_node_of`, written out: the call is 1 % of a small network's step
@@ -233,13 +234,13 @@ def record_several(op: Op, inst: Inst, tensors: Sequence[Tensor], scalars: tuple
     if op.marks:
         mark(tape, tape.n)
     outs = []
-    for m in inst.outs:
+    for natural, m in zip(inst.outs, inst.shown, strict=True):
         s = _new(Storage)
         s.tape, s.i, s.buf, s.version, s.pin = tape, tape.n, None, tape.born, None
         tape.n += 1
         tape.values.append(s)
         out = _new(Tensor)
-        s.meta = out.meta = m
+        s.meta, out.meta = natural, m
         out._s = s
         outs.append(out)
     tape.budget -= inst.nbytes

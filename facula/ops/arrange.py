@@ -18,7 +18,7 @@ from facula.ops.apply import apply
 from facula.ops.joining import check_elements
 from facula.ops.pointwise import sum_to
 from facula.ops.registry import TORCH, both, only_method, only_torch, to_out, zeros_as
-from facula.ops.shape import _view_op, known_view, make_view, sizes_of
+from facula.ops.shape import known_view, make_view, sizes_of, view_op
 from facula.ops.without_values import on_meta
 from facula.tensor import Tensor, adopt_array
 
@@ -77,7 +77,12 @@ def tile(input: Tensor, *dims: Any, **kwargs: Any) -> Tensor:
 @both("repeat_interleave")
 def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *,
                       output_size: int | None = None) -> Tensor:  # fmt: skip
-    """Elements (slices along dim) repeated one after another."""
+    """Elements (slices along dim) repeated one after another.
+
+    >>> import facula as torch
+    >>> torch.repeat_interleave(torch.tensor([1, 2]), torch.tensor([3, 1]))
+    tensor([1, 1, 1, 2])
+    """
     if repeats is None:
         return _repeated_places(input, None, output_size)
     if dim is None:
@@ -436,7 +441,14 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 @only_torch()
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
-    """Coordinates of a grid: each vector varies along a dim of its own."""
+    """Coordinates of a grid: each vector varies along a dim of its own.
+
+    >>> import facula as torch
+    >>> rows, columns = torch.meshgrid(torch.arange(2), torch.arange(3), indexing="ij")
+    >>> rows
+    tensor([[0, 0, 0],
+            [1, 1, 1]])
+    """
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     if not tensors:
@@ -558,7 +570,7 @@ def _unfold_backward(n: Any, g: Tensor) -> Tensor:
     return index_add(zeros, dim, window_places(count, size, step, g.meta.device), flat)
 
 
-UNFOLD = _view_op("unfold", _unfold_backward, "UnfoldBackward0")
+UNFOLD = view_op("unfold", _unfold_backward, "UnfoldBackward0")
 
 
 @only_method("unfold")

@@ -202,7 +202,7 @@ SDPA = {
 SDPA_BACKWARD = Op("scaled_dot_product_attention_backward", _back_infer, _back_expand)
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, gqa: bool) -> int:
+def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, gqa: bool) -> int:
     need_tensors("scaled_dot_product_attention", query=q, key=k, value=v)
     a, b, c = q.meta, k.meta, v.meta
     if not a.dtype is b.dtype is c.dtype:
@@ -222,11 +222,6 @@ def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, g
                 "attn_mask.dtype: "
                 f"{_c(mask.meta)} and  query.dtype: {_c(a)} instead."
             )
-        if causal:
-            raise RuntimeError(
-                "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
-                "is_causal=True"
-            )
     _check_sizes(a, b, c, None if mask is None else mask.meta)
     if not gqa:
         return 1
@@ -237,6 +232,20 @@ def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, g
             f"{heads[0]}, {heads[1]}, {heads[2]}"
         )
     return heads[0] // heads[1]
+
+
+def _causal(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, composed: bool) -> Tensor:
+    """A mask that also hides later keys: PyTorch's CPU kernel takes both, its other ways do not."""
+    if q.meta.numel and (composed or not q.meta.ndim == k.meta.ndim == v.meta.ndim == 4):
+        raise RuntimeError(
+            "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
+        )
+    rows, columns = (TORCH["arange"](x.meta.shape[-2], device=q.meta.device) for x in (q, k))
+    seen = rows.unsqueeze(1) >= columns
+    if mask.meta.dtype is dt.bool_:
+        return mask & seen  # type: ignore[operator]
+    low = TORCH["full"]((), -math.inf, dtype=mask.meta.dtype, device=q.meta.device)
+    return TORCH["where"](seen, mask, low)
 
 
 def _check_sizes(q: Meta, k: Meta, v: Meta, mask: Meta | None) -> None:
@@ -256,9 +265,9 @@ def _check_sizes(q: Meta, k: Meta, v: Meta, mask: Meta | None) -> None:
 
 
 def _c(m: Meta) -> str:
-    from facula.ops.matmul import _c_name
+    from facula.ops.matmul import c_name
 
-    return _c_name(m.dtype)
+    return c_name(m.dtype)
 
 
 def scaled_dot_product_attention(
@@ -276,11 +285,19 @@ def scaled_dot_product_attention(
     Shapes: query (..., L, E), key (..., S, E), value (..., S, Ev) -> (..., L, Ev). A bool mask is
     true where a key counts; enable_gqa lets several heads of queries share one of keys and values.
     Source: Vaswani et al., "Attention is all you need", 2017.
+
+    >>> import facula as torch
+    >>> q = torch.ones(2, 4, 5, 8)
+    >>> torch.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True).shape
+    torch.Size([2, 4, 5, 8])
     """
-    repeat = _check(query, key, value, attn_mask, is_causal, enable_gqa)
+    repeat = _check(query, key, value, attn_mask, enable_gqa)
     width = query.meta.shape[-1]
     factor = float(scale) if scale is not None else 1.0 / math.sqrt(width) if width else math.nan
     learned = attn_mask is not None and attn_mask._rg and recording()
+    if is_causal and attn_mask is not None:
+        attn_mask = _causal(query, key, value, attn_mask, learned or dropout_p > 0)
+        is_causal = False
     if dropout_p > 0 or learned or query.meta.dtype.kind == "c":
         p = attention_weights(query, _repeated(key, repeat), attn_mask, is_causal, factor)
         if dropout_p > 0:

@@ -162,24 +162,23 @@ def _complex_logaddexp(g: Any, a: Any, b: Any) -> Any:
 
 
 def _logaddexp_backward(base: float) -> Any:
+    power = TORCH["exp"] if base != 2 else TORCH["exp2"]
+
+    def share(g: Tensor, x: Tensor, other: Tensor) -> Tensor:
+        return g / conj_of(power(other - x) + 1)  # type: ignore[no-any-return]
+
     def backward(ctx: Any, g: Tensor) -> tuple:
-        a, b, out = ctx.a, ctx.b, ctx.out
-        power = TORCH["exp"] if base != 2 else TORCH["exp2"]
-
-        def share(x: Any) -> Tensor:
-            gap = x - out
-            if gap.meta.dtype.kind == "c":
-                return g * conj_of(power(gap))
-            # both infinite: x - out is NaN where the share is what equal operands get
-            return g * TORCH["where"](gap.isnan() & (x == out), 0.5, power(gap))
-
-        return (share(a) if ctx.needs(0) else None, share(b) if ctx.needs(1) else None)
+        a, b = ctx.a, ctx.b
+        return (
+            share(g, a, b) if ctx.needs(0) else None,
+            share(g, b, a) if ctx.needs(1) else None,
+        )
 
     return backward
 
 
 for _name, _base in (("logaddexp", math.e), ("logaddexp2", 2.0)):
-    _publish(_name, binary(_name, _logaddexp(_base), _logaddexp_backward(_base), saves="0 1 out",
+    _publish(_name, binary(_name, _logaddexp(_base), _logaddexp_backward(_base), saves="0 1",
                            check=_no("biu" if _base != 2 else "biuc", _name + "_cpu")),
              inplace=False)  # fmt: skip
 

@@ -50,6 +50,7 @@ def count_even(x: f64s, n: i64, bins: i64, low: f64, high: f64, side: i64, count
 
 @sampler
 def count_places(place: i64s, n: i64, side: i64, counts: i64s) -> None:
+    """counts[place] += 1, in one of `side` tables that take turns."""
     for k in range(n):
         at = place[k] * side + (k & (side - 1))
         counts[at] = counts[at] + 1
@@ -57,6 +58,7 @@ def count_places(place: i64s, n: i64, side: i64, counts: i64s) -> None:
 
 @sampler
 def add_places(place: i64s, weight: f64s, n: i64, side: i64, sums: f64s) -> None:
+    """sums[place] += weight, likewise."""
     for k in range(n):
         at = place[k] * side + (k & (side - 1))
         sums[at] = sums[at] + weight[k]

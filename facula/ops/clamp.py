@@ -12,7 +12,7 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply, overwrite
 from facula.ops.elementwise import conj_of
 from facula.ops.index import nonzero_tuple, put_somewhere
-from facula.ops.pointwise import _number_of, number_type, opmath, result_type, sum_to
+from facula.ops.pointwise import number_of, number_type, opmath, result_type, sum_to
 from facula.ops.ranges import check_fits
 from facula.ops.registry import TORCH, both, check_out, inplace, to_out
 from facula.ops.without_values import needs_values
@@ -149,7 +149,7 @@ def _clamped(name: str, input: Tensor, min: Any, max: Any) -> Tensor:
             )
         op = CLAMP_TENSORS[len(bounds)]
         return apply(op, (input, *bounds), (min is not None, max is not None))
-    numbers = tuple(_number_of(b) for b in bounds)
+    numbers = tuple(number_of(b) for b in bounds)
     if any(x is None for x in numbers):
         raise TypeError(f"{name}(): bounds must be numbers or tensors")
     if any(isinstance(x, complex) for x in numbers):
@@ -161,7 +161,12 @@ def _clamped(name: str, input: Tensor, min: Any, max: Any) -> Tensor:
 
 @both("clamp", "clip")
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
-    """Elements moved into [min, max]; bounds are numbers or tensors."""
+    """Elements moved into [min, max]; bounds are numbers or tensors.
+
+    >>> import facula as torch
+    >>> torch.clamp(torch.tensor([-2, 0, 5]), min=-1, max=3)
+    tensor([-1,  0,  3])
+    """
     return to_out(_clamped("clamp", input, min, max), out)
 
 
@@ -240,7 +245,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         if value.meta.dtype.kind == "c":
             check_fits(1j, input.meta.dtype)
         return apply(MASKED_FILL_TENSOR, (input, mask, value))
-    x = _number_of(value)
+    x = number_of(value)
     if x is None:
         raise TypeError(
             f"masked_fill(): argument 'value' must be Number or Tensor, not {type(value).__name__}"
@@ -350,10 +355,10 @@ def _same(name: str, *metas: Meta) -> Any:
     d = metas[0].dtype
     for m in metas[1:]:
         if m.dtype is not d:
-            from facula.ops.matmul import _c_name
+            from facula.ops.matmul import c_name
 
             raise RuntimeError(
-                f"expected dtype {_c_name(d)} for `{name}` but got dtype {_c_name(m.dtype)}"
+                f"expected dtype {c_name(d)} for `{name}` but got dtype {c_name(m.dtype)}"
             )
     return d
 

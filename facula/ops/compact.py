@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facula.random.scalar import f32s, i32s, i64, i64s, sampler, u8s
+from facula.random.scalar import i64, i64s, sampler, u8s
 
 
 @sampler
@@ -30,7 +30,7 @@ def row_places(mask: u8s, rows: i64, columns: i64, row: i64s, column: i64s, step
 
 
 @sampler
-def selected8(x: i64s, mask: u8s, n: i64, out: i64s) -> None:
+def chosen(x: i64s, mask: u8s, n: i64, out: i64s) -> None:
     """Elements where mask is true; out has room for one more."""
     k = 0
     for i in range(n):
@@ -38,27 +38,12 @@ def selected8(x: i64s, mask: u8s, n: i64, out: i64s) -> None:
         k = k + mask[i]
 
 
-@sampler
-def selected4(x: i32s, mask: u8s, n: i64, out: i32s) -> None:
-    k = 0
-    for i in range(n):
-        out[k] = x[i]
-        k = k + mask[i]
+# by the size of an element, whose bits are only moved
+_CHOSEN = {8: chosen, 4: chosen.of(x="i32s", out="i32s"), 1: chosen.of(x="u8s", out="u8s")}
 
 
 @sampler
-def selected1(x: u8s, mask: u8s, n: i64, out: u8s) -> None:
-    k = 0
-    for i in range(n):
-        out[k] = x[i]
-        k = k + mask[i]
-
-
-_SELECTED = {8: selected8, 4: selected4, 1: selected1}
-
-
-@sampler
-def runs_i64(x: i64s, n: i64, out: i64s, found: i64s) -> None:
+def runs(x: i64s, n: i64, out: i64s, found: i64s) -> None:
     """The first of each run of equal elements, and how many there are."""
     last = x[0]
     out[0] = last
@@ -72,35 +57,7 @@ def runs_i64(x: i64s, n: i64, out: i64s, found: i64s) -> None:
     found[0] = k
 
 
-@sampler
-def runs_i32(x: i32s, n: i64, out: i32s, found: i64s) -> None:
-    last = x[0]
-    out[0] = last
-    k = 1
-    for i in range(1, n):
-        now = x[i]
-        out[k] = now
-        if now != last:
-            k = k + 1
-        last = now
-    found[0] = k
-
-
-@sampler
-def runs_f32(x: f32s, n: i64, out: f32s, found: i64s) -> None:
-    last = x[0]
-    out[0] = last
-    k = 1
-    for i in range(1, n):
-        now = x[i]
-        out[k] = now
-        if now != last:
-            k = k + 1
-        last = now
-    found[0] = k
-
-
-_RUNS = {"int64": runs_i64, "int32": runs_i32, "float32": runs_f32}
+_RUNS = {"int64": runs, "int32": runs.of(x="i32s", out="i32s"), "float32": runs.of(x="f32s", out="f32s")}  # fmt: skip
 
 
 def _bytes(x: np.ndarray) -> np.ndarray:
@@ -119,7 +76,7 @@ def places(x: np.ndarray) -> np.ndarray:
 
 def selected(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Elements of the vector x where the vector mask is true."""
-    copy = _SELECTED.get(x.itemsize)
+    copy = _CHOSEN.get(x.itemsize)
     if copy is None:
         return x[mask]
     x, mask = np.ascontiguousarray(x), _bytes(mask)

@@ -11,7 +11,7 @@ from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import BOOL, FLOAT, need_tensors, opmath, sum_to, unary
 from facula.ops.registry import TORCH, both, inplace, only_torch, to_out
-from facula.ops.shape import ALIAS, _remember, give_history, make_view
+from facula.ops.shape import ALIAS, give_history, make_view, remember_view, view_op
 from facula.tensor import Tensor, view
 
 # on primitive values ------------------------------------------------------------------------
@@ -124,18 +124,14 @@ def _shared_view(op: Op, t: Tensor, shape: tuple, strides: tuple, offset: int, d
     if LOCAL.tape.grad:
         if t._rg:
             give_history(op, t, out, ())
-        _remember(out._base, out)
+        remember_view(out._base, out)
     return out
 
 
-def _view_op(name: str, backward: Any, grad_name: str) -> Op:
-    return Op(name, lambda *a: None, lambda *a: None, backward, grad_name=grad_name)
-
-
-VIEW_AS_REAL = _view_op("view_as_real", lambda n, g: _to_complex(g), "ViewAsRealBackward0")
-VIEW_AS_COMPLEX = _view_op("view_as_complex", lambda n, g: _to_pairs(g), "ViewAsComplexBackward0")
-REAL_VIEW = _view_op("real", lambda n, g: REAL.backward(n, g), "RealBackward0")
-IMAG_VIEW = _view_op("imag", lambda n, g: IMAG.backward(n, g), "ImagBackward0")
+VIEW_AS_REAL = view_op("view_as_real", lambda n, g: _to_complex(g), "ViewAsRealBackward0")
+VIEW_AS_COMPLEX = view_op("view_as_complex", lambda n, g: _to_pairs(g), "ViewAsComplexBackward0")
+REAL_VIEW = view_op("real", lambda n, g: REAL.backward(n, g), "RealBackward0")
+IMAG_VIEW = view_op("imag", lambda n, g: IMAG.backward(n, g), "ImagBackward0")
 
 
 def _to_complex(g: Tensor) -> Tensor:
@@ -219,6 +215,7 @@ Tensor.imag = property(imag, _set_part(imag))  # type: ignore[attr-defined]
 
 
 def conj_val(g: Any, a: Any) -> Any:
+    """The conjugate of a value of the primitive graph."""
     re, im = parts(g, a)
     return joined(g, re, -im)
 

@@ -137,7 +137,15 @@ for _name, _value in (("zeros", 0), ("ones", 1), ("empty", None)):
 @only_torch()
 def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Dtype | None = None, layout: Any = None,
          device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:  # fmt: skip
-    """A tensor of one number."""
+    """A tensor of one number.
+
+    Its dtype is the number's: bool, int64, the default dtype, or complex.
+
+    >>> import facula as torch
+    >>> torch.full((2, 2), 7)
+    tensor([[7, 7],
+            [7, 7]])
+    """
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     number_type(fill_value)
@@ -232,7 +240,8 @@ def _is_sequence(x: Any) -> bool:
 
 def _sequence_shape(data: Any) -> tuple[int, ...]:
     shape: list[int] = []
-    while _is_sequence(data):
+    # a tensor in a sequence counts as a number, an array as a sequence
+    while _is_sequence(data) and not (shape and isinstance(data, Tensor)):
         if hasattr(data, "shape"):
             return (*shape, *data.shape)
         n = len(data)
@@ -249,7 +258,7 @@ def _sequence_shape(data: Any) -> tuple[int, ...]:
 
 def _flatten(data: Any, shape: tuple[int, ...], depth: int, out: list) -> None:
     if depth == len(shape):
-        if _is_sequence(data):
+        if _is_sequence(data) and not isinstance(data, Tensor):
             raise ValueError(f"too many dimensions '{type(data).__name__}'")
         out.append(data)
         return
@@ -268,6 +277,8 @@ def _flatten(data: Any, shape: tuple[int, ...], depth: int, out: list) -> None:
         for x in data:
             if x is data:
                 raise TypeError("new(): self-referential lists are incompatible")
+            if isinstance(x, Tensor) and x.meta.numel != 1:
+                raise ValueError("only one element tensors can be converted to Python scalars")
             if isinstance(x, (list, tuple)):
                 kind = type(x).__name__
                 if any(type(y) is float for y in data):
@@ -317,10 +328,10 @@ def as_array(data: Any, asked: Dtype | None) -> tuple[np.ndarray, Dtype]:
 
 
 def _converted(array: np.ndarray, d: Dtype, asked: Dtype) -> np.ndarray:
-    from facula.graph.reference import _cast, compute_type
+    from facula.graph.reference import cast, compute_type
 
     with np.errstate(all="ignore"):
-        return encode(np.asarray(_cast(np.asarray(array), asked), compute_type(asked)), asked)
+        return encode(np.asarray(cast(np.asarray(array), asked), compute_type(asked)), asked)
 
 
 @only_torch()
@@ -357,7 +368,16 @@ def tensor(data: Any, *, dtype: Dtype | None = None, device: Any = None, require
 
 @only_torch()
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor that shares memory with a NumPy array: what one writes the other sees."""
+    """A tensor that shares memory with a NumPy array: what one writes the other sees.
+
+    >>> import facula as torch
+    >>> import numpy as np
+    >>> array = np.zeros(2)
+    >>> x = torch.from_numpy(array)
+    >>> array[0] = 1.0
+    >>> x
+    tensor([1., 0.], dtype=torch.float64)
+    """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     d = dt.from_numpy(ndarray.dtype)
@@ -419,7 +439,13 @@ def _forever(pin: Pin) -> Any:
 
 @only_torch("as_tensor")
 def as_tensor(data: Any, dtype: Dtype | None = None, device: Any = None) -> Tensor:
-    """data as a tensor; shares memory with tensors and arrays where nothing changes."""
+    """data as a tensor; shares memory with tensors and arrays where nothing changes.
+
+    >>> import facula as torch
+    >>> torch.as_tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    """
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype) if dtype or device else data  # type: ignore[attr-defined]
     if isinstance(data, np.ndarray) and device_of(device) is CPU:
@@ -452,7 +478,16 @@ ARANGE = Op("arange", _arange_infer, _arange_expand)
 @only_torch()
 def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, layout: Any = None, device: Any = None,
            requires_grad: bool = False, pin_memory: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
-    """Numbers from start (0) to end, without end, in steps."""
+    """Numbers from start (0) to end, without end, in steps.
+
+    Shape: (ceil((end - start) / step),). int64 where all are integers, else the default dtype.
+
+    >>> import facula as torch
+    >>> torch.arange(2, 8, 2)
+    tensor([2, 4, 6])
+    >>> torch.arange(3.0)
+    tensor([0., 1., 2.])
+    """
     names = (
         ("end",)
         if len(args) == 1 and "start" not in kwargs and "end" not in kwargs
@@ -593,7 +628,15 @@ _line("logspace", _logspace_values)
 @only_torch()
 def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: Dtype | None = None, layout: Any = None,
         device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:  # fmt: skip
-    """Ones on the diagonal, zeros elsewhere."""
+    """Ones on the diagonal, zeros elsewhere.
+
+    Shape: (n, m), or (n, n).
+
+    >>> import facula as torch
+    >>> torch.eye(2, 3)
+    tensor([[1., 0., 0.],
+            [0., 1., 0.]])
+    """
     for size in (n, m):
         if size is not None and not hasattr(size, "__index__"):
             raise wrong_type(size, "int")

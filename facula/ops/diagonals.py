@@ -22,7 +22,7 @@ from facula.ops.registry import (
     to_out,
     zeros_as,
 )
-from facula.ops.shape import _view_op, make_view
+from facula.ops.shape import make_view, view_op
 from facula.ops.without_values import on_meta
 from facula.tensor import Tensor, adopt_array
 
@@ -35,7 +35,7 @@ def _diagonal_backward(n: Any, g: Tensor) -> Tensor:
     return diagonal_scatter(zeros_as(g, m.shape), g, offset, a, b)
 
 
-DIAGONAL = _view_op("diagonal", _diagonal_backward, "DiagonalBackward0")
+DIAGONAL = view_op("diagonal", _diagonal_backward, "DiagonalBackward0")
 
 
 @both("diagonal")

@@ -94,11 +94,21 @@ def at_least(x: Tensor, low: float) -> Tensor:
     )
 
 
+def raised(x: Tensor, low: float) -> Tensor:
+    """max(x, low), where the bound counts for the value but not for the gradient."""
+    return TORCH["where"](x < low, x - x.detach() + low, x)  # type: ignore[operator]
+
+
 @functional("normalize")
 def normalize(
     input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
 ) -> Tensor:
-    """input / max(its p-norm along dim, eps)."""
+    """input / max(its p-norm along dim, eps).
+
+    >>> import facula as torch
+    >>> torch.nn.functional.normalize(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
     return to_out(input / at_least(p_norm(input, p, dim, True), eps), out)  # type: ignore[operator]
 
 
@@ -117,11 +127,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         )
     shape = broadcast_shapes(x1.meta.shape, x2.meta.shape)
     x1, x2 = (x.to(d).expand(shape) for x in (x1, x2))  # type: ignore[attr-defined]
-    unit = []
-    for x in (x1, x2):
-        norm = p_norm(x, 2, dim, True)
-        # the bound counts for the value but not for the gradient
-        unit.append(x / (norm + (at_least(norm, eps) - norm).detach()))
+    unit = [x / raised(p_norm(x, 2, dim, True), eps) for x in (x1, x2)]  # type: ignore[operator]
     return (unit[0] * unit[1]).sum(dim)
 
 

@@ -121,7 +121,12 @@ def _unique(
 @needs_values("aten::_unique2")
 def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
            dim: int | None = None) -> Any:  # fmt: skip
-    """Different elements (or slices along dim), with inverse indices and counts if asked for."""
+    """Different elements (or slices along dim), with inverse indices and counts if asked for.
+
+    >>> import facula as torch
+    >>> torch.unique(torch.tensor([3, 1, 3]), return_counts=True)
+    (tensor([1, 3]), tensor([1, 2]))
+    """
     return _unique(input, False, return_inverse, return_counts, dim)
 
 

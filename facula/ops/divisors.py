@@ -27,12 +27,14 @@ def gcd(a: i64, b: i64) -> i64:
 
 @sampler
 def gcd_all(a: i64s, b: i64s, out: i64s, n: i64) -> None:
+    """out[i] = gcd(a[i], b[i])."""
     for k in range(n):
         out[k] = gcd(a[k], b[k])
 
 
 @sampler
 def lcm_all(a: i64s, b: i64s, out: i64s, n: i64) -> None:
+    """out[i] = lcm(a[i], b[i])."""
     for k in range(n):
         divisor = gcd(a[k], b[k])
         multiple = 0

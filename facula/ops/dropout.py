@@ -136,6 +136,11 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
     Source: Hinton et al., "Improving neural networks by preventing co-adaptation of feature
     detectors", 2012.
+
+    >>> import facula as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.nn.functional.dropout(torch.ones(6), 0.5)
+    tensor([0., 0., 2., 0., 0., 0.])
     """
     _check(p)
     return _dropped(input, p, training, inplace, False, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from facula.graph import dtypes as dt
@@ -15,16 +16,17 @@ from facula.ops.apply import apply
 from facula.ops.pointwise import (
     BOOL,
     FLOAT,
-    _number_of,
     apply_rule,
     binary,
     need_tensors,
+    number_of,
     operands,
     opmath,
     publish,
     result_type,
     sum_to,
     unary,
+    unsupported,
 )
 from facula.ops.registry import TORCH, to_out
 from facula.tensor import Tensor
@@ -118,7 +120,7 @@ def _with_alpha(name: str, plain: Any, scaled: Op, sign: int) -> Any:
         ):
             return plain(input, other)
         operands(name, input, other)
-        number = alpha.item() if isinstance(alpha, Tensor) else _number_of(alpha)
+        number = alpha.item() if isinstance(alpha, Tensor) else number_of(alpha)
         if number is None:
             raise wrong_type(alpha, "Number")
         alpha = number
@@ -191,12 +193,47 @@ def _floor_backward(ctx: Any, g: Tensor) -> tuple:
     return None, None
 
 
-floor_divide = binary("floor_divide", lambda g, a, b: g.binary("floordiv", a, b), None,
-                      dunder="floordiv")  # fmt: skip
-trunc_divide = binary("div", lambda g, a, b: g.binary("truncdiv", a, b),
-                      lambda ctx, g: (g * 0, g * 0))  # fmt: skip
-floor_div_mode = binary("div", lambda g, a, b: g.binary("floordiv", a, b),
-                        lambda ctx, g: (g * 0, g * 0))  # fmt: skip
+def _quotient(prim: str) -> Callable[..., Any]:
+    """fn(g, a, b) of a division with remainder, which reports a divisor 0 of whole numbers."""
+
+    def fn(g: Any, a: Any, b: Any) -> Any:
+        number = b.srcs[0] if b.op == "cast" else b  # looked at where it is recorded: `_divisible`
+        if b.dtype.kind in "iu" and number.op not in ("scalar", "const"):
+            b = b + g.cast(g.check(g.cast(b.eq(0), dt.int64), 1, "divisor", wrap=False), b.dtype)
+        return g.binary(prim, a, b)
+
+    return fn
+
+
+def _divisible(input: Any, other: Any) -> None:
+    """RuntimeError for a whole number divided by the number 0 with remainder."""
+    if type(other) is int or type(other) is bool:
+        if (
+            not other
+            and isinstance(input, Tensor)
+            and input.meta.dtype.kind in "iub"
+            and input.meta.numel
+        ):
+            raise RuntimeError("ZeroDivisionError")
+
+
+def _whole(
+    name: str, prim: str, backward: Callable | None, **how: Any
+) -> Callable[[Any, Any], Any]:
+    """The recorder of a division with remainder."""
+    kernel = {"floordiv": "div_floor_cpu", "truncdiv": "div_trunc_cpu", "mod": "remainder_cpu"}.get(
+        prim, f"{prim}_cpu"
+    )
+
+    def check(d: dtype) -> str | None:
+        return unsupported(kernel, d) if d.kind == "b" else None
+
+    return binary(name, _quotient(prim), backward, check=check, refuse=_divisible, **how)
+
+
+floor_divide = _whole("floor_divide", "floordiv", None, dunder="floordiv")
+trunc_divide = _whole("div", "truncdiv", lambda ctx, g: (g * 0, g * 0))
+floor_div_mode = _whole("div", "floordiv", lambda ctx, g: (g * 0, g * 0))
 
 
 _TENSOR_FIRST = frozenset("eq ne lt le gt ge fmod".split())
@@ -212,22 +249,11 @@ def _function(name: str, record: Any, doc: str) -> Any:
         elif name in _TENSORS_ONLY:
             need_tensors(name, input=input, other=other)
         operands(name, input, other)
-        if name in _REMAINDERS:
-            _divisible(input, other)
         return to_out(record(input, other), out)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function
-
-
-_REMAINDERS = frozenset(("floor_divide", "remainder", "fmod"))
-
-
-def _divisible(input: Any, other: Any) -> None:
-    """RuntimeError for a whole number divided by the number 0 with remainder."""
-    if type(other) in (int, bool) and not other and input.meta.dtype.kind in "iub":
-        raise RuntimeError("ZeroDivisionError")
 
 
 publish("mul", _function("mul", mul, "input * other, elementwise."), aliases=("multiply",))
@@ -276,9 +302,8 @@ def _fmod_backward(ctx: Any, g: Tensor) -> tuple:
     return g, gb
 
 
-remainder = binary("remainder", lambda g, a, b: g.binary("mod", a, b), _remainder_backward,
-                   saves="0 1", dunder="mod")  # fmt: skip
-fmod = binary("fmod", lambda g, a, b: g.binary("fmod", a, b), _fmod_backward, saves="0 1")
+remainder = _whole("remainder", "mod", _remainder_backward, saves="0 1", dunder="mod")
+fmod = _whole("fmod", "fmod", _fmod_backward, saves="0 1")
 publish("remainder", _function("remainder", remainder, "input modulo other, with other's sign."))
 publish("fmod", _function("fmod", fmod, "input modulo other, with input's sign."))
 
@@ -362,7 +387,7 @@ POW_OF_TWO = Op("pow", _static_infer, _of_two_expand,
 
 def power(input: Any, exponent: Any) -> Any:
     """input ** exponent."""
-    x = _number_of(exponent)
+    x = number_of(exponent)
     if type(input) in (int, float) and input == 2 and isinstance(exponent, Tensor):
         kind = "f" if type(input) is float else "i"
         if _static_infer(exponent.meta, 2, kind).dtype.kind == "f":
@@ -383,7 +408,12 @@ def power(input: Any, exponent: Any) -> Any:
 
 
 def pow(self: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
-    """input ** exponent, elementwise."""
+    """input ** exponent, elementwise.
+
+    >>> import facula as torch
+    >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2)
+    tensor([1., 4., 9.])
+    """
     operands("pow", self, exponent)
     return to_out(power(self, exponent), out)
 

@@ -215,17 +215,24 @@ def _bag_infer(weight: Meta, index: Meta, offsets: Meta, *rest: Any) -> tuple:
     )
 
 
-def _uneven_sums(
-    g: Any, weight: Any, flat: Any, offsets: Any, scale: list, mode: int, padding: int
+_FEW = 8  # rows of a bag that the kernel of what reads the sum had better add up itself
+
+
+def _apart_sums(
+    g: Any, weight: Any, flat: Any, offsets: Any, scale: list, mode: int, padding: int, even: int
 ) -> tuple:
-    """What `_bag_expand` gives for sums and means of bags with offsets."""
+    """What `_bag_expand` gives for sums and means of bags with offsets, or of `even` rows each."""
     w, bags, width = opmath(weight.dtype), offsets.shape[0], weight.shape[1]
     operands = (weight, flat, g.cast(offsets, dt.int64), *[g.cast(s, w) for s in scale])
     outs = [(w, (bags, width)), (w, (bags,))]
     out, count = g.template("bag_sum", outs, operands, (padding,))
     if mode == _MODES["mean"]:
         out = out / g.reshape(count.maximum(1.0), (bags, 1))
-    bag, none = _bag_of(g, offsets, flat.shape[0]), g.const(-1, dt.int64, (bags, width))
+    none = g.const(-1, dt.int64, (bags, width))
+    if even:
+        bag = g.reshape(g.iota((bags, even), 0), flat.shape)
+    else:
+        bag = _bag_of(g, offsets, flat.shape[0])
     return g.cast(out, weight.dtype), bag, g.cast(count, weight.dtype), none
 
 
@@ -234,8 +241,8 @@ def _bag_expand(g: Any, weight: Any, index: Any, offsets: Any, *rest: Any) -> An
     w = opmath(weight.dtype)
     n, width = index.shape[0], weight.shape[1]
     flat = g.check(g.cast(index, dt.int64), weight.shape[0], "self", wrap=False)
-    if not even and mode != _MODES["max"]:
-        return _uneven_sums(g, weight, flat, offsets, scale, mode, padding)
+    if mode != _MODES["max"] and not 0 < even < _FEW:
+        return _apart_sums(g, weight, flat, offsets, scale, mode, padding, even)
     bag = g.reshape(g.iota((bags, even), 0), (n,)) if even else _bag_of(g, offsets, n)
     rows = g.cast(g.take(weight, flat, 0), w)
     counted = flat.ne(padding)
@@ -517,7 +524,13 @@ ONE_HOT = Op(
 
 @functional("one_hot")
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """1 at the class that each element names, 0 elsewhere, along a new last dim."""
+    """1 at the class that each element names, 0 elsewhere, along a new last dim.
+
+    >>> import facula as torch
+    >>> torch.nn.functional.one_hot(torch.tensor([0, 2]), 3)
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
     need_tensors("one_hot", input=tensor)
     m = tensor.meta
     if m.dtype is not dt.int64:

@@ -178,9 +178,7 @@ def _c2c(name: str, x: Tensor, s: Any, dim: Any, norm: Any, forward: bool) -> Te
 def _r2c(name: str, x: Tensor, s: Any, dim: Any, norm: Any, forward: bool) -> Tensor:
     _check_norm(norm)
     if x.meta.dtype.kind == "c":
-        raise RuntimeError(
-            f"{name} expects a floating point input tensor, but got {x.meta.dtype.short}"
-        )
+        raise RuntimeError(f"{name} expects a real input tensor, but got {x.meta.dtype.short}")
     x = _prepared(name, x, False)
     dims, sizes = _sizes(x, s, dim)
     if not dims:

@@ -57,7 +57,14 @@ GATHER = Op(
 def gather(
     input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None
 ) -> Tensor:
-    """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims."""
+    """out[i][j] = input[index[i][j]][j] for dim 0, and alike for other dims.
+
+    >>> import facula as torch
+    >>> x = torch.tensor([[1, 2], [3, 4]])
+    >>> torch.gather(x, 1, torch.tensor([[0], [1]]))
+    tensor([[1],
+            [4]])
+    """
     dim = wrap_dim(dim, input.meta.ndim)
     need_along(index, input.meta, dim, "gather")
     got = apply(GATHER, (input, index), (dim,))
@@ -66,7 +73,8 @@ def gather(
     return to_out(got, out)
 
 
-def _scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
+def scatter_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
+    """The geometry of a scatter's result; raises where dtypes or sizes do not go together."""
     if index.dtype not in (dt.int64, dt.int32) and index.numel:
         raise RuntimeError("scatter(): Expected dtype int32/int64 for index")
     if src.dtype is not x.dtype:
@@ -137,7 +145,7 @@ def _scatter_backward(n: Any, g: Tensor) -> tuple:
 
 SCATTER = Op(
     "scatter",
-    _scatter_infer,
+    scatter_infer,
     _scatter_expand,
     _scatter_backward,
     saves="1",
@@ -146,7 +154,7 @@ SCATTER = Op(
 )
 SCATTER_ADD = Op(
     "scatter_add",
-    _scatter_infer,
+    scatter_infer,
     _scatter_expand,
     _scatter_backward,
     saves="1",
@@ -208,7 +216,13 @@ INDEX_SELECT = Op(
 
 @both("index_select")
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Slices of input along dim, in the order of index."""
+    """Slices of input along dim, in the order of index.
+
+    >>> import facula as torch
+    >>> torch.index_select(torch.eye(3), 0, torch.tensor([2, 0]))
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
     check_out(out, input, index)
     dim = wrap_dim(dim, input.meta.ndim)
     need_along(index, input.meta, dim, "self")

@@ -15,7 +15,7 @@ from facula.autograd import walk
 from facula.autograd.repeat import repeat
 from facula.graph.dtypes import bfloat16, f32_to_bf16
 from facula.graph.meta import META, Meta
-from facula.graph.tape import LOCAL, Op
+from facula.graph.tape import LOCAL, Op, passed
 from facula.ops.apply import apply, mark
 from facula.ops.create import filled
 from facula.ops.elementwise import add
@@ -217,9 +217,10 @@ def tensor_backward(self: Tensor, gradient: Tensor | None = None, retain_graph: 
         keep = create_graph if retain_graph is None else retain_graph
         m = self.meta
         plain = m.numel == 1 and m.dtype.kind == "f" and m.device is not META
-        if plain and not create_graph and walk.repeated(self._g, _one_to_read(m), keep):
-            return
-        walk.walk_from((self,), _seeds((self,), (None,)), keep, create_graph)
+        repeats = plain and not create_graph
+        if not (repeats and walk.repeated(self._g, _one_to_read(m), keep)):
+            walk.walk_from((self,), _seeds((self,), (None,)), keep, create_graph)
+        passed()
         return
     backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 

@@ -371,9 +371,9 @@ _MODES, _PADDINGS = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "ref
 
 
 def warn_align(name: str) -> None:
+    """PyTorch's warning where align_corners is left out."""
     warnings.warn(
-        f"Default {name} and {'affine_grid' if name == 'grid_sample' else 'grid_sample'} behavior "
-        "has changed to "
+        "Default grid_sample and affine_grid behavior has changed to "
         "align_corners=False since 1.3.0. Please specify align_corners=True if the old behavior "
         "is desired. See the "
         f"documentation of {name} for details.",

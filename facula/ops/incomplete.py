@@ -85,6 +85,7 @@ def regularised(a: f64, x: f64, upper: i64, small: f64) -> f64:
 
 @sampler
 def regularised_all(a: f64s, x: f64s, out: f64s, n: i64, upper: i64, small: f64) -> None:
+    """out[k] = P(a[k], x[k]), or Q if upper; terms below `small` end a series."""
     for k in range(n):
         out[k] = regularised(a[k], x[k], upper, small)
 

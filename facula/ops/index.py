@@ -482,7 +482,15 @@ WHERE = Op("where", _where_infer, _where_expand, _where_backward, saves="0", sho
 def where(
     condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None
 ) -> Any:
-    """input where condition holds, else other; with the condition alone: indices where it holds."""
+    """input where condition holds, else other; with the condition alone: indices where it holds.
+
+    Shapes: all broadcast together. Dtypes of input and other are promoted.
+
+    >>> import facula as torch
+    >>> x = torch.tensor([-1.0, 2.0])
+    >>> torch.where(x > 0, x, 0.0)
+    tensor([0., 2.])
+    """
     if input is None and other is None:
         return nonzero_tuple(condition)
     return to_out(apply(WHERE, (condition, _branch(input, other), _branch(other, input))), out)

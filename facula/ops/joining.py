@@ -12,7 +12,7 @@ from facula.graph.meta import Meta, meta_of, wrap_dim
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
 from facula.ops.registry import TORCH, both
-from facula.ops.shape import _narrowed, select, sizes_of
+from facula.ops.shape import narrowed, select, sizes_of
 from facula.tensor import Tensor, adopt_array
 
 # joining ----------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ def _cat_backward(n: Any, g: Tensor) -> tuple:
         size = m.shape[dim]
         part = None
         if n.needs(i):
-            part = _narrowed(g, dim, start, size, 1)
+            part = narrowed(g, dim, start, size, 1)
             part = part if m.dtype is g.meta.dtype else part.to(m.dtype)  # type: ignore[attr-defined]
         parts.append(part)
         start += size
@@ -91,7 +91,16 @@ def check_elements(tensors: Any) -> None:
 
 
 def cat(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
-    """Tensors joined along an existing dim."""
+    """Tensors joined along an existing dim.
+
+    Shapes: all alike but along dim, where the result is as long as all of them.
+
+    >>> import facula as torch
+    >>> torch.cat([torch.zeros(1, 2), torch.ones(2, 2)])
+    tensor([[0., 0.],
+            [1., 1.],
+            [1., 1.]])
+    """
     from facula.ops.registry import check_out, to_out
 
     if isinstance(tensors, Tensor):
@@ -150,7 +159,15 @@ STACK = Op("stack", _stack_infer, _stack_expand,
 
 
 def stack(tensors: Any, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
-    """Tensors of one shape joined along a new dim."""
+    """Tensors of one shape joined along a new dim.
+
+    Shapes: n tensors of one shape; the result has n elements along the new dim.
+
+    >>> import facula as torch
+    >>> torch.stack([torch.tensor([1, 2]), torch.tensor([3, 4])], 1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
     from facula.ops.registry import to_out
 
     tensors = list(tensors)

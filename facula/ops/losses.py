@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from facula.autograd.node import shown
+from facula.graph import dtypes as dt
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -145,6 +146,11 @@ def _soft_margin(k: Any, x: Any, t: Any) -> Any:
     return _softplus_of(-t * x)
 
 
+def _l1_sign(k: Any, d: Any) -> Any:
+    # 0 at NaN, as `sign` is
+    return k.where(d > 0.0, k.like(d, 1.0), k.where(d < 0.0, k.like(d, -1.0), k.like(d, 0.0)))
+
+
 def _l1_shows(n: Any) -> tuple:
     if n.params[0] == "none":
         return (shown("SubBackward0", *n.edges),)
@@ -156,7 +162,7 @@ _L1 = {
     reduction: elementwise_loss(
         "l1_loss",
         lambda k, x, t: (x - t).abs(),
-        (lambda k, x, t: _sign(k, x - t), lambda k, x, t: _sign(k, t - x)),
+        (lambda k, x, t: _l1_sign(k, x - t), lambda k, x, t: _l1_sign(k, t - x)),
         grad_name=name,
         shows=_l1_shows,
     )
@@ -317,7 +323,7 @@ def _weighted_bce(
     extras: tuple[bool, bool],
     grad_name: str,
 ) -> Op:
-    """A loss of (x, t[, weight][, pos_weight])."""
+    """A loss of (x, t[, weight][, pos_weight]); as PyTorch's it has the target's dtype."""
     has_weight, has_pos = extras
 
     def parts(rest: tuple) -> tuple:
@@ -326,10 +332,10 @@ def _weighted_bce(
 
     def infer(x: Meta, t: Meta, *rest: Any) -> Meta:
         shape = broadcast_shapes(x.shape, *[m.shape for m in rest[:-1]])
-        return meta_of(x.dtype, shape if rest[-1] == "none" else (), x.device)
+        return meta_of(t.dtype, shape if rest[-1] == "none" else (), x.device)
 
     def opened(g: Any, x: Any, t: Any, rest: tuple) -> tuple:
-        w = opmath(x.dtype)
+        w = opmath(dt.promote_types(x.dtype, t.dtype))
         weight, pos = parts(rest)
         weight = None if weight is None else g.cast(weight, w)
         args = [g.cast(x, w), g.cast(t, w)] + ([] if pos is None else [g.cast(pos, w)])
@@ -338,7 +344,7 @@ def _weighted_bce(
     def expand(g: Any, x: Any, t: Any, *rest: Any) -> Any:
         _, weight, args = opened(g, x, t, rest[:-1])
         loss = value(on_graph(g), *args)
-        return reduced(g, loss if weight is None else loss * weight, rest[-1], x.dtype)
+        return reduced(g, loss if weight is None else loss * weight, rest[-1], t.dtype)
 
     def back_expand(g: Any, grad: Any, x: Any, t: Any, *rest: Any) -> Any:
         *rest_, which, reduction = rest
@@ -361,7 +367,8 @@ def _weighted_bce(
             if recording():
                 scale = grad / max(tensors[0].meta.numel, 1) if n.params[0] == "mean" else grad
                 out = slopes[which](TENSORS, *tensors[:2], *([] if pos is None else [pos])) * scale
-                grads[which] = sum_to(out if weight is None else out * weight, n.inst.ins[which])
+                into = n.inst.ins[which]
+                grads[which] = sum_to(out if weight is None else out * weight, into).to(into.dtype)
             else:
                 out = apply(back, (grad, *tensors), (which, n.params[0]))
                 grads[which] = sum_to(out, n.inst.ins[which])
@@ -463,12 +470,17 @@ def binary_cross_entropy_with_logits(
 def _bce_logits(
     input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: str
 ) -> Tensor:
+    if target.meta.dtype.kind in "iub" and input.meta.dtype.kind not in "iub":
+        raise RuntimeError(
+            f"result type {input.meta.dtype.short} can't be cast to the desired output type "
+            f"{target.meta.dtype.short}"
+        )
     # what needs a gradient other than input and target is composed
     if (
         any(p is not None and p._rg and recording() for p in (weight, pos_weight))
         or target.meta.shape != input.meta.shape
     ):
-        loss = _composed_logits(input, target, pos_weight)
+        loss = _composed_logits(input, target, pos_weight).to(target.meta.dtype)  # type: ignore[attr-defined]
         return reduce_tensor(loss if weight is None else loss * weight, reduction)
     operands = [input, target] + [p for p in (weight, pos_weight) if p is not None]
     return apply(_BCE_LOGITS[weight is not None, pos_weight is not None], operands, (reduction,))
@@ -486,7 +498,7 @@ def _torch_bce_logits(
     target: Tensor,
     weight: Tensor | None = None,
     pos_weight: Tensor | None = None,
-    reduction: int = 1,
+    reduction: int = 0,
 ) -> Tensor:
     """`nn.functional.binary_cross_entropy_with_logits`; reduction 0 none, 1 mean, 2 sum."""
     return _bce_logits(input, target, weight, pos_weight, _word(reduction))

@@ -125,7 +125,12 @@ Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(input, 0), elementwise."""
+    """max(input, 0), elementwise.
+
+    >>> import facula as torch
+    >>> torch.nn.functional.relu(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
     return TORCH["relu_"](input) if inplace else TORCH["relu"](input)
 
 

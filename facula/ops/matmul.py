@@ -27,7 +27,7 @@ def same_dtype(name: str, *metas: Meta) -> dtype:
     for m in metas[1:]:
         if m.dtype is not d:
             raise RuntimeError(
-                f"expected m1 and m2 to have the same dtype, but got: {_c_name(d)} != {_c_name(m.dtype)}"
+                f"expected m1 and m2 to have the same dtype, but got: {c_name(d)} != {c_name(m.dtype)}"
             )
     return d
 
@@ -37,7 +37,8 @@ _C = {"float32": "float", "float64": "double", "int64": "long int", "int32": "in
       "complex64": "c10::complex<float>", "complex128": "c10::complex<double>"}  # fmt: skip
 
 
-def _c_name(d: dtype) -> str:
+def c_name(d: dtype) -> str:
+    """A dtype's name in PyTorch's C++ code, as its messages have it."""
     return _C.get(d.name, d.name)
 
 
@@ -78,7 +79,13 @@ MM = Op("mm", _mm_infer, product, _mm_backward, saves="0 1")
 
 @both("mm")
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Product of two matrices: (n, m) @ (m, p)."""
+    """Product of two matrices: (n, m) @ (m, p).
+
+    >>> import facula as torch
+    >>> torch.mm(torch.eye(2), torch.tensor([[1.0], [2.0]]))
+    tensor([[1.],
+            [2.]])
+    """
     try:
         return to_out(apply(MM, (input, mat2)), out)
     except SparseOperand:
@@ -114,7 +121,12 @@ BMM = Op("bmm", _bmm_infer, product, _bmm_backward, saves="0 1")
 
 @both("bmm")
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Products of matrices in a batch: (b, n, m) @ (b, m, p)."""
+    """Products of matrices in a batch: (b, n, m) @ (b, m, p).
+
+    >>> import facula as torch
+    >>> torch.bmm(torch.ones(5, 2, 3), torch.ones(5, 3, 4)).shape
+    torch.Size([5, 2, 4])
+    """
     return to_out(apply(BMM, (input, mat2)), out)
 
 
@@ -255,7 +267,7 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
         )
     if na == 2 and nb == 2:
         inst = MM.insts.get(((a.meta, b.meta), ()))
-        return apply(MM, (a, b)) if inst is None or not inst.fast else record(MM, inst, (a, b))
+        return apply(MM, (a, b)) if inst is None or not inst.reads else record(MM, inst, (a, b))
     if na == 1 and nb == 1:
         return dot(a, b)
     if nb == 1 and na == 2:
@@ -289,7 +301,18 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
 
 @both("matmul")
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Matrix product of tensors: vectors, matrices, or batches of matrices."""
+    """Matrix product of tensors: vectors, matrices, or batches of matrices.
+
+    Shapes: (n) @ (n) -> (); (n, m) @ (m) -> (n); (..., n, m) @ (..., m, p) -> (..., n, p), with the
+    leading dims broadcast. RuntimeError where the inner sizes or the dtypes differ.
+
+    >>> import facula as torch
+    >>> a, b = torch.ones(2, 3), torch.ones(3)
+    >>> torch.matmul(a, b)
+    tensor([3., 3.])
+    >>> torch.matmul(torch.ones(5, 2, 3), torch.ones(3, 4)).shape
+    torch.Size([5, 2, 4])
+    """
     if not isinstance(other, Tensor):
         raise TypeError(
             f"matmul(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
@@ -513,6 +536,10 @@ def linear(
     """input @ weight.T + bias; weight is (out_features, in_features).
 
     Shapes: input (..., in_features) -> (..., out_features).
+
+    >>> import facula as torch
+    >>> torch.nn.functional.linear(torch.ones(1, 2), torch.eye(2), torch.tensor([0.5, 0.0]))
+    tensor([[1.5000, 1.0000]])
     """
     if out is not None:
         return to_out(linear(input, weight, bias), out)

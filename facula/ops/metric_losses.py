@@ -15,7 +15,7 @@ from facula.graph.dtypes import promote_types
 from facula.graph.meta import META, Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
-from facula.ops.distances import at_least, pairwise_distance
+from facula.ops.distances import at_least, pairwise_distance, raised
 from facula.ops.formula import TENSORS
 from facula.ops.losses import CODES, elementwise_loss, reduce_tensor
 from facula.ops.nn_ops import check_reduction, legacy_reduction
@@ -87,7 +87,7 @@ def kl_div(
 
 
 def _torch_kl_div(
-    input: Tensor, target: Tensor, reduction: int = 1, *, log_target: bool = False
+    input: Tensor, target: Tensor, reduction: int = 0, *, log_target: bool = False
 ) -> Tensor:
     """`nn.functional.kl_div`; reduction 0 none, 1 mean, 2 sum."""
     return _kl_div(input, target, _word(reduction), log_target)
@@ -191,8 +191,7 @@ def gaussian_nll_loss(
         ):
             raise ValueError("var is of incorrect size")
     check_reduction_word(reduction)
-    # the bound counts for the value but not for the gradient
-    var = var + (at_least(var, eps) - var).detach()
+    var = raised(var, eps)
     loss = 0.5 * (var.log() + (input - target) ** 2 / var)  # type: ignore[attr-defined, operator]
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
@@ -214,7 +213,7 @@ def check_reduction_word(reduction: str) -> None:
 
 
 def _hinge(k: Any, x: Any, t: Any, margin: Any) -> Any:
-    far, zero = (margin - x).relu(), x * 0.0
+    far, zero = (margin - x).relu(), k.like(x, 0.0)
     return k.where(_is(t, 1.0), zero, far) + k.where(_is(t, -1.0), zero, x)
 
 
@@ -551,20 +550,22 @@ def ctc_loss(
 
 
 # names under torch: reduction is a number there --------------------------------------------------
+#
+# and is 0 if left out: PyTorch's argument parser reads the default `Mean` of their declarations so.
 
 
-def _hinge_torch(input: Tensor, target: Tensor, margin: float = 1.0, reduction: Any = 1) -> Tensor:
+def _hinge_torch(input: Tensor, target: Tensor, margin: float = 1.0, reduction: Any = 0) -> Tensor:
     return hinge_loss(input, target, margin, _word(reduction))
 
 
 def _ranking_torch(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 1
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 0
 ) -> Tensor:
     return ranking_loss(input1, input2, target, margin, _word(reduction))
 
 
 def _cosine_torch(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 1
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: Any = 0
 ) -> Tensor:
     return cosine_loss(input1, input2, target, margin, _word(reduction))
 
@@ -577,7 +578,7 @@ def _triplet_torch(
     p: float = 2,
     eps: float = 1e-6,
     swap: bool = False,
-    reduction: Any = 1,
+    reduction: Any = 0,
 ) -> Tensor:
     return _triplet(anchor, positive, negative, margin, p, eps, swap, _word(reduction))
 
@@ -588,7 +589,7 @@ def _ctc_torch(
     input_lengths: Any,
     target_lengths: Any,
     blank: int = 0,
-    reduction: Any = 1,
+    reduction: Any = 0,
     zero_infinity: bool = False,
 ) -> Tensor:
     return ctc_loss_of(

@@ -398,7 +398,12 @@ MSE = Op("mse_loss", _mse_infer, _mse_expand, _mse_backward, saves="0 1")
 @functional("mse_loss")
 def mse_loss(input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None,
              reduction: str = "mean", weight: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Mean (or sum) of squared differences."""
+    """Mean (or sum) of squared differences.
+
+    >>> import facula as torch
+    >>> torch.nn.functional.mse_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    tensor(2.)
+    """
     settled = size_average is None and reduce is None and weight is None
     if settled and type(reduction) is str and isinstance(input, Tensor):
         inst = MSE.calls.get(((input.meta, getattr(target, "meta", None)), reduction))
@@ -532,6 +537,11 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     """Negative log likelihood of the softmax of input, for class numbers or class probabilities.
 
     Shapes: input (C), (N, C) or (N, C, d1, ...), target (), (N), (N, d1, ...) or input's.
+
+    >>> import facula as torch
+    >>> scores = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    >>> torch.nn.functional.cross_entropy(scores, torch.tensor([0, 1]))
+    tensor(0.4100)
     """
     settled = weight is None and size_average is None and reduce is None and not label_smoothing
     try:

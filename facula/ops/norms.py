@@ -106,10 +106,10 @@ def _affine_grads(n: Any, got: tuple, has_w: bool, has_b: bool) -> list:
     grads = []
     ins = n.inst.ins
     if has_w:
-        grads.append(_as(got[1], ins[1]) if n.needs(1) else None)
+        grads.append(in_type_of(got[1], ins[1]) if n.needs(1) else None)
     if has_b:
         i = 1 + has_w
-        grads.append(_as(got[2], ins[i]) if n.needs(i) else None)
+        grads.append(in_type_of(got[2], ins[i]) if n.needs(i) else None)
     return grads
 
 
@@ -117,7 +117,8 @@ def _in(t: Tensor, d: dtype) -> Any:
     return t if t.meta.dtype is d else t.to(d)  # type: ignore[attr-defined]
 
 
-def _as(t: Tensor, m: Meta) -> Tensor:
+def in_type_of(t: Tensor, m: Meta) -> Tensor:
+    """t in the dtype of another tensor's geometry."""
     return _in(t, m.dtype)
 
 
@@ -199,14 +200,14 @@ def _bn_eval_backward(n: Any, g: Tensor) -> tuple:
         gx = wide * r
         if has_w:
             gx = gx * n.tensor(3).reshape(line)
-        gx = _as(gx, x.meta)
+        gx = in_type_of(gx, x.meta)
     grads: list[Any] = [gx, None, None]
     if has_w:
         xhat = (_in(x, d) - _in(mean, d).reshape(line)) * r
-        grads.append(_as((wide * xhat).sum(dims), n.inst.ins[3]) if n.needs(3) else None)
+        grads.append(in_type_of((wide * xhat).sum(dims), n.inst.ins[3]) if n.needs(3) else None)
     if has_b:
         i = 3 + has_w
-        grads.append(_as(wide.sum(dims), n.inst.ins[i]) if n.needs(i) else None)  # type: ignore[attr-defined]
+        grads.append(in_type_of(wide.sum(dims), n.inst.ins[i]) if n.needs(i) else None)  # type: ignore[attr-defined]
     return tuple(grads)
 
 
@@ -517,7 +518,10 @@ def _gn_backward(n: Any, g: Tensor | None, g_mean: Tensor | None, g_rstd: Tensor
     weight = n.tensor(1) if has_w else None
     if g_mean is not None or g_rstd is not None:
         grads = _gn_backward(n, TORCH["zeros_like"](x) if g is None else g, None, None)
-        return (_as(grads[0] + _gn_of_stats(x, mean, rstd, g_mean, g_rstd), x.meta), *grads[1:])
+        return (
+            in_type_of(grads[0] + _gn_of_stats(x, mean, rstd, g_mean, g_rstd), x.meta),
+            *grads[1:],
+        )
     if recording():
         return _gn_composed(g, x, weight, groups, n.scalars[0], has_b)
     got = apply(

@@ -254,6 +254,11 @@ def pad(
     """input with a border: pad gives (front, behind) for the last dim, then the one before, ...
 
     mode: "constant" (with value), "reflect", "replicate" or "circular".
+
+    >>> import facula as torch
+    >>> torch.nn.functional.pad(torch.ones(1, 2), (1, 1, 0, 1))
+    tensor([[0., 1., 1., 0.],
+            [0., 0., 0., 0.]])
     """
     if isinstance(pad, str) or not hasattr(pad, "__len__"):
         raise wrong_type(pad, "tuple of ints")

@@ -17,7 +17,7 @@ from facula.graph.formats import AS_OPERANDS
 from facula.graph.ir import Val
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
 from facula.graph.tape import ENGINE, LOCAL, MAX_NODES, Op, Storage, next_seq
-from facula.ops.apply import apply, before_write
+from facula.ops.apply import apply, before_write, mark
 from facula.ops.apply import record as record_inst
 from facula.ops.inplace import write_back
 from facula.ops.registry import TORCH, to_out
@@ -187,7 +187,7 @@ def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
 
     def record(a: Tensor) -> Tensor:
         inst = insts.get(((a.meta,), ()))
-        if inst is None or not inst.fast:
+        if inst is None or not inst.reads:
             return apply(op, (a,))
         write = inst.record
         return record_inst(op, inst, (a,)) if write is None else write((a,), ())
@@ -415,7 +415,7 @@ def _pair_backward(pair: Callable | None) -> Callable | None:
     return backward
 
 
-def _number_of(x: Any) -> Any:
+def number_of(x: Any) -> Any:
     """A Python number of x, or None."""
     kind = type(x)
     if kind is float or kind is int or kind is bool or kind is complex:
@@ -450,7 +450,7 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
         params = (number_type(x), left)
         out = apply(number_op, (t,), params, (x,))
         inst = number_op.insts.get(((t.meta,), params))
-        if inst is not None and inst.fast and (kind is float or kind is int):
+        if inst is not None and inst.reads and (kind is float or kind is int):
             number_op.remember(t.meta, kind, inst)
         return out
 
@@ -465,9 +465,9 @@ def _record_binary(b: Binary, raw_backward: Callable | None) -> Callable[[Any, A
                     op.inst((ma, mb))  # not seen before: now it is
                     return record(a, c)
                 return apply(op, (a, c))
-            x = _number_of(c)
+            x = number_of(c)
             return NotImplemented if x is None else with_number(a, x, False)
-        x = _number_of(a)
+        x = number_of(a)
         if x is None or not isinstance(c, Tensor):
             return NotImplemented
         return with_number(c, x, True)
@@ -549,12 +549,14 @@ def binary(
     check: Callable[[dtype], str | None] | None = None,
     dunder: str | None = None,
     raw_backward: Callable | None = None,
+    refuse: Callable[[Any, Any], None] | None = None,
 ) -> Callable[[Any, Any], Any]:
     """Defines an elementwise operator of two operands; returns its recorder.
 
     backward(ctx, g) -> (grad of a, grad of b), not yet summed to the operands' shapes; ctx has a,
     b, out (as saved), needs(i). `raw_backward(node, g)` replaces it where speed matters. With
-    `dunder="add"` Python's `+` and the reflected `+` are defined.
+    `dunder="add"` Python's `+` and the reflected `+` are defined. `refuse(a, b)` looks at the
+    operands first; it says that kernels look at values as well, and report the user's line.
     """
     b = Binary(name, fn, raw_backward or _pair_backward(backward), saves, rule, grad_name, check)
     if raw_backward is not None or backward is not None:
@@ -562,6 +564,9 @@ def binary(
         for op in b.number_ops:
             op.backward = lambda node, g: backward_number(pair, node, g)
     record = _record_binary(b, raw_backward or backward)
+    if refuse is not None:
+        record = _refusing(record, refuse)
+        b.op.marks = b.number_ops[True].marks = True  # a number on the right is looked at here
     record.__name__ = record.__qualname__ = name
     if dunder:
 
@@ -583,6 +588,19 @@ def binary(
         setattr(Tensor, f"__r{dunder}__", reflected)
         setattr(Tensor, f"__i{dunder}__", augmented)
     return record
+
+
+def _refusing(record: Callable, refuse: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
+    def checked(a: Any, b: Any) -> Any:
+        refuse(a, b)
+        out = record(a, b)
+        if type(a) is type(b) is Tensor and out.meta.dtype.kind in "iu":
+            s = out._s
+            if s.tape is not None:
+                mark(s.tape, s.i, 2)
+        return out
+
+    return checked
 
 
 def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), method: bool = True,
@@ -607,7 +625,7 @@ def publish(name: str, function: Callable, *, aliases: tuple[str, ...] = (), met
 def operands(name: str, input: Any, other: Any) -> None:
     """TypeError in PyTorch's words where an operand is neither tensor nor number."""
     for place, arg, x in ((1, "input", input), (2, "other", other)):
-        if not isinstance(x, Tensor) and _number_of(x) is None:
+        if not isinstance(x, Tensor) and number_of(x) is None:
             raise TypeError(
                 f"{name}(): argument '{arg}' (position {place}) must be Tensor, not {type(x).__name__}"
             )

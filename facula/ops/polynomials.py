@@ -53,6 +53,7 @@ def climb(k: f64, u: f64, v: f64, w: f64, room: f64s) -> None:
 @sampler
 def polynomials(x: f64s, degree: f64s, out: f64s, n: i64, a: f64, b: f64, u: f64, u_k: f64, v: f64,
                 v_k: f64, w: f64, w_k: f64, over: i64, scale: f64, shift: f64, room: f64s) -> None:  # fmt: skip
+    """out[k] = the polynomial of degree[k] at x[k], by a recurrence of three terms, block by block."""
     first = 0
     while first < n:
         count = min(BLOCK, n - first)

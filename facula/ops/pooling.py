@@ -138,7 +138,7 @@ def _max_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     )
 
 
-def _flat(g: Any, v: Any, k: int) -> Any:
+def flat_planes(g: Any, v: Any, k: int) -> Any:
     """(images * channels, positions)."""
     rows = math.prod(v.shape[: v.ndim - k])
     return g.reshape(v, (rows, math.prod(v.shape[v.ndim - k :])))
@@ -155,14 +155,14 @@ def _max_back_expand(g: Any, grad: Any, index: Any, shape: Sizes, k: int, *windo
         return g.cast(g.reshape(out, shape), grad.dtype)
     rows = math.prod(shape[: len(shape) - k])
     zero = g.const(0, w, (rows, math.prod(shape[len(shape) - k :])))
-    out = g.scatter(zero, _flat(g, index, k), _flat(g, g.cast(grad, w), k), 1, "add")
+    out = g.scatter(zero, flat_planes(g, index, k), flat_planes(g, g.cast(grad, w), k), 1, "add")
     return g.cast(g.reshape(out, shape), grad.dtype)
 
 
 def _pick_expand(g: Any, x: Any, index: Any, k: int) -> Any:
     if not index.numel:
         return g.const(0, x.dtype, index.shape)
-    return g.reshape(g.gather(_flat(g, x, k), _flat(g, index, k), 1), index.shape)
+    return g.reshape(g.gather(flat_planes(g, x, k), flat_planes(g, index, k), 1), index.shape)
 
 
 # elements of images by index in their space, the adjoint of MAX_BACKWARD
@@ -239,7 +239,8 @@ def _max_pool(
     return apply(MAX_POOL[k], (input,), params)
 
 
-def _name(fn: Callable, name: str, doc: str) -> Callable:
+def named(fn: Callable, name: str, doc: str) -> Callable:
+    """fn, with the name and the docstring that users see."""
     fn.__name__ = fn.__qualname__ = name
     fn.__doc__ = doc
     return fn
@@ -284,11 +285,11 @@ def _publish_max(k: int) -> None:
 
     name = f"max_pool{k}d"
     doc = f"The largest element of each window over the last {k} dims."
-    _name(with_indices, name + "_with_indices", doc[:-1] + ", and its index.")
-    _name(values_only, "_" + name, doc)
-    FUNCTIONAL[name] = _name(function, name, doc)
+    named(with_indices, name + "_with_indices", doc[:-1] + ", and its index.")
+    named(values_only, "_" + name, doc)
+    FUNCTIONAL[name] = named(function, name, doc)
     FUNCTIONAL[name + "_with_indices"], FUNCTIONAL["_" + name] = with_indices, values_only
-    TORCH[name] = _name(torch_function, name, doc)
+    TORCH[name] = named(torch_function, name, doc)
 
 
 for _k in (1, 2, 3):
@@ -619,13 +620,13 @@ def _publish_adaptive(k: int) -> None:
         return (with_indices if wants else values_only)(*args, **kwargs)
 
     doc = f"of windows that give the last {k} dims the sizes asked for."
-    FUNCTIONAL[f"adaptive_avg_pool{k}d"] = _name(avg, f"adaptive_avg_pool{k}d", "Means " + doc)
+    FUNCTIONAL[f"adaptive_avg_pool{k}d"] = named(avg, f"adaptive_avg_pool{k}d", "Means " + doc)
     name = f"adaptive_max_pool{k}d"
-    FUNCTIONAL[name] = _name(function, name, "Largest elements " + doc)
-    FUNCTIONAL[name + "_with_indices"] = _name(
+    FUNCTIONAL[name] = named(function, name, "Largest elements " + doc)
+    FUNCTIONAL[name + "_with_indices"] = named(
         with_indices, name + "_with_indices", "Largest elements, with their indices, " + doc
     )
-    FUNCTIONAL["_" + name] = _name(values_only, "_" + name, "Largest elements " + doc)
+    FUNCTIONAL["_" + name] = named(values_only, "_" + name, "Largest elements " + doc)
 
 
 for _k in (1, 2, 3):

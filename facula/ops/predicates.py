@@ -55,14 +55,24 @@ def isclose(
 def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> bool:
-    """Whether all elements are close (see `isclose`)."""
+    """Whether all elements are close (see `isclose`).
+
+    >>> import facula as torch
+    >>> torch.allclose(torch.ones(2), torch.ones(2) + 1e-6)
+    True
+    """
     return bool(isclose(input, other, rtol, atol, equal_nan).all())  # type: ignore[attr-defined]
 
 
 @both("equal")
 @needs_values("aten::equal")
 def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether shapes and all elements are equal."""
+    """Whether shapes and all elements are equal.
+
+    >>> import facula as torch
+    >>> torch.equal(torch.ones(2), torch.ones(2))
+    True
+    """
     if not isinstance(other, Tensor):
         raise TypeError(
             f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"

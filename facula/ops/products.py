@@ -580,7 +580,15 @@ def _lined_up(t: Tensor, labels: list, out: list) -> Tensor:
 
 @only_torch()
 def einsum(*args: Any) -> Tensor:
-    """Sums of products in Einstein's notation: `einsum("ij,jk->ik", a, b)`."""
+    """Sums of products in Einstein's notation: `einsum("ij,jk->ik", a, b)`.
+
+    >>> import facula as torch
+    >>> a, b = torch.ones(2, 3), torch.ones(3, 4)
+    >>> torch.einsum("ij,jk->ik", a, b).shape
+    torch.Size([2, 4])
+    >>> torch.einsum("ij->", a)
+    tensor(6.)
+    """
     if len(args) < 2:
         raise ValueError(
             "einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list"

@@ -58,7 +58,13 @@ TORCH["Generator"], TORCH["default_generator"] = Generator, default_generator
 
 @only_torch()
 def manual_seed(seed: Any) -> Generator:
-    """Begins the default generator's sequence of `seed`; returns the generator."""
+    """Begins the default generator's sequence of `seed`; returns the generator.
+
+    >>> import facula as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.rand(2)
+    tensor([0.4963, 0.7682])
+    """
     return default_generator.manual_seed(int(seed))  # type: ignore[return-value]
 
 
@@ -203,7 +209,13 @@ _factory("randn", _normal)
 def randint(*args: Any, generator: Any = None, out: Tensor | None = None, dtype: Dtype | None = None,
             layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
             **kwargs: Any) -> Tensor:  # fmt: skip
-    """Random integers from [low, high): randint(high, size) or randint(low, high, size)."""
+    """Random integers from [low, high): randint(high, size) or randint(low, high, size).
+
+    >>> import facula as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.randint(0, 10, (5,))
+    tensor([4, 9, 3, 0, 3])
+    """
     given = list(args)
     size, at = kwargs.get("size"), ""
     if size is None:
@@ -264,7 +276,13 @@ def randint_like(input: Tensor, *args: Any, dtype: Dtype | None = None, layout: 
 @only_torch()
 def randperm(n: int, *, generator: Any = None, out: Tensor | None = None, dtype: Dtype | None = None,
              layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:  # fmt: skip
-    """A random order of 0 .. n-1."""
+    """A random order of 0 .. n-1.
+
+    >>> import facula as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.randperm(5)
+    tensor([4, 0, 1, 3, 2])
+    """
     if not hasattr(n, "__index__"):
         raise wrong_type(n, "int")
     if n < 0:
@@ -488,7 +506,17 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
 @both("multinomial")
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None,
                 out: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Category numbers drawn with the weights in each row of input."""
+    """Category numbers drawn with the weights in each row of input.
+
+    Shapes: input (n) or (rows, n), of weights that need not add up to 1; int64 (num_samples) or
+    (rows, num_samples). RuntimeError for negative weights and for more draws than there are without
+    replacement.
+
+    >>> import facula as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.multinomial(torch.tensor([0.0, 0.9, 0.1]), 4, replacement=True)
+    tensor([2, 1, 1, 2])
+    """
     m = input.meta
     if m.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")

@@ -37,14 +37,14 @@ def recorder(inst: Inst, mark: Callable[..., None]) -> Callable[..., Any] | None
     kind = op.grad_class if differentiable else None
     if type(kind) is str:
         kind = grad_class(op)
-    made: Callable[..., Any] = make(inst, inst.meta, inst.nbytes, kind, mark)
+    made: Callable[..., Any] = make(inst, inst.meta, inst.outs[0], inst.nbytes, kind, mark)
     return made
 
 
 def _written(
     n: int, marks: bool, differentiable: bool, keeps: tuple[int, ...], keeps_result: bool
 ) -> Callable[..., Any]:
-    text = Text("def make(inst, meta, nbytes, kind, mark):")
+    text = Text("def make(inst, meta, natural, nbytes, kind, mark):")
     text.space |= {"HOOKS": HOOKS, "Saved": Saved, "save": save, "save_result": save_result,
                    "next_seq": next_seq}  # fmt: skip
     text.say("def record(tensors, scalars):")
@@ -63,12 +63,14 @@ def _written(
     if marks:
         say("mark(tape, tape.n)")
     say("s = new(Storage)")
-    say("s.tape, s.i, s.buf, s.meta, s.version, s.pin = tape, tape.n, None, meta, tape.born, None")
+    say(
+        "s.tape, s.i, s.buf, s.meta, s.version, s.pin = tape, tape.n, None, natural, tape.born, None"
+    )
     say("tape.n += 1")
     say("tape.values.append(s)")
     say("tape.budget -= nbytes")
     say("out = new(Tensor)")
-    say("out._s, out.meta = s, meta")
+    say("out._s, out.meta = s, meta")  # where the dims lie in another order than the value's
     if differentiable:
         say(f"if ({' or '.join(f't{k}._rg' for k in range(n))}) and tape.grad:")
         say(" node = new(kind)")

@@ -106,7 +106,15 @@ SUM_DIM = Op("sum", _sum_infer, _sum_expand, _sum_backward, grad_name="SumBackwa
 @both("sum")
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
         out: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Sum of all elements, or along dims."""
+    """Sum of all elements, or along dims.
+
+    >>> import facula as torch
+    >>> x = torch.tensor([[1, 2], [3, 4]])
+    >>> x.sum()
+    tensor(10)
+    >>> x.sum(0)
+    tensor([4, 6])
+    """
     op = SUM if dim is None else SUM_DIM
     got = apply_settled(op, input, (dim, keepdim, dtype), reduction)
     return got if out is None else to_out(got, out)
@@ -145,7 +153,13 @@ MEAN_DIM = Op("mean", _mean_infer, _mean_expand, _mean_backward, grad_name="Mean
 @both("mean")
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
          out: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Mean of all elements, or along dims."""
+    """Mean of all elements, or along dims.
+
+    >>> import facula as torch
+    >>> torch.tensor([[1.0, 2.0], [3.0, 4.0]]).mean(1, keepdim=True)
+    tensor([[1.5000],
+            [3.5000]])
+    """
     op = MEAN if dim is None else MEAN_DIM
     got = apply_settled(op, input, (dim, keepdim, dtype), reduction)
     return got if out is None else to_out(got, out)
@@ -180,22 +194,32 @@ def _extreme_expand(kind: str) -> Any:
     return expand
 
 
-def _extreme_backward(n: Any, g: Tensor) -> Tensor:
-    """Shared evenly among equal extremes."""
+def extreme_backward(n: Any, g: Tensor) -> Tensor:
+    """Shared evenly among equal extremes; where the extreme is NaN, none equals it: NaN."""
     x, y = n.tensor(0), n.tensor(1)
     m = n.inst.ins[0]
     dims, keepdim = n.params
     g, y = expand_back(g, m, dims, keepdim), expand_back(y, m, dims, keepdim)
-    mask = ((x == y) | ((x != x) & (y != y))).to(g.meta.dtype)
+    return _shared(g, x == y, dims)
+
+
+def _shared(g: Tensor, mask: Tensor, dims: tuple) -> Tensor:
+    mask = mask.to(g.meta.dtype)
     return g * mask / mask.sum(dims, keepdim=True)
 
 
-AMAX = Op("amax", _extreme_infer("amax"), _extreme_expand("max"), _extreme_backward, saves="0 out")
-AMIN = Op("amin", _extreme_infer("amin"), _extreme_expand("min"), _extreme_backward, saves="0 out")
-MAX_ALL = Op("max", _extreme_infer("max"), _extreme_expand("max"), _extreme_backward, saves="0 out",
-             grad_name="MaxBackward1")  # fmt: skip
-MIN_ALL = Op("min", _extreme_infer("min"), _extreme_expand("min"), _extreme_backward, saves="0 out",
-             grad_name="MinBackward1")  # fmt: skip
+def _extreme_of_all_backward(n: Any, g: Tensor) -> Tensor:
+    """Shared evenly among equal extremes, of which NaN is one."""
+    x, y = n.tensor(0), n.tensor(1)
+    return _shared(g, (x == y) | ((x != x) & (y != y)), n.params[0])
+
+
+AMAX = Op("amax", _extreme_infer("amax"), _extreme_expand("max"), extreme_backward, saves="0 out")
+AMIN = Op("amin", _extreme_infer("amin"), _extreme_expand("min"), extreme_backward, saves="0 out")
+MAX_ALL = Op("max", _extreme_infer("max"), _extreme_expand("max"), _extreme_of_all_backward,
+             saves="0 out", grad_name="MaxBackward1")  # fmt: skip
+MIN_ALL = Op("min", _extreme_infer("min"), _extreme_expand("min"), _extreme_of_all_backward,
+             saves="0 out", grad_name="MinBackward1")  # fmt: skip
 
 
 @both("amax")
@@ -248,7 +272,12 @@ def _arg(op: Op, input: Tensor, dim: int | None, keepdim: bool, out: Tensor | No
 def argmax(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None
 ) -> Tensor:
-    """Index of the largest element (of the flattened input without dim)."""
+    """Index of the largest element (of the flattened input without dim).
+
+    >>> import facula as torch
+    >>> torch.tensor([[1, 5], [9, 2]]).argmax(1)
+    tensor([1, 0])
+    """
     return _arg(ARGMAX, input, dim, keepdim, out)
 
 
@@ -369,7 +398,12 @@ ANY, ALL = _truth_op("any"), _truth_op("all")
 def any(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None
 ) -> Tensor:
-    """Whether any element is true (non-zero), along dims."""
+    """Whether any element is true (non-zero), along dims.
+
+    >>> import facula as torch
+    >>> torch.tensor([[True, False], [False, False]]).any(1)
+    tensor([ True, False])
+    """
     got = apply_settled(ANY, input, (dim, keepdim), _truth_dims)
     return got if out is None else to_out(got, out)
 
@@ -378,7 +412,12 @@ def any(
 def all(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None
 ) -> Tensor:
-    """Whether all elements are true (non-zero), along dims."""
+    """Whether all elements are true (non-zero), along dims.
+
+    >>> import facula as torch
+    >>> torch.tensor([[True, False], [True, True]]).all(1)
+    tensor([False,  True])
+    """
     got = apply_settled(ALL, input, (dim, keepdim), _truth_dims)
     return got if out is None else to_out(got, out)
 

@@ -73,19 +73,14 @@ def _line(g: Any, w: Any, axis: int, ndim: int) -> Any:
     return g.reshape(w, tuple(w.shape[0] if i == axis else 1 for i in range(ndim)))
 
 
-def _dense(g: Any, kind: str, n: int, out: int, step: float, d: Any) -> Any:
-    """(out, n) weights of antialiased resizing: the filter is as wide as the step."""
-    kind = kind.partition(":")[0]
-    size = 2.0 if kind == "aa-linear" else 4.0
-    wide = max(step, 1.0)
-    support = size * 0.5 * wide
-    shape = (out, n)
-    center = (g.cast(g.iota(shape, 0), d) + 0.5) * step
-    place = g.cast(g.iota(shape, 1), d)
-    low = (center - support + 0.5).trunc().maximum(0.0)
-    high = (center + support + 0.5).trunc().minimum(float(n))
-    x = ((place - center + 0.5) * (1.0 / wide)).abs()
-    if kind == "aa-linear":
+def _filter(g: Any, kind: str, n: int, step: float, at: Any, place: Any, axis: int) -> Any:
+    """Weights of antialiased resizing, for elements `at` of the result and places of the input; their
+    sum over `axis` is one."""
+    _, support = _reach(kind, step)
+    center = (at + 0.5) * step
+    low, high = _first(center, support), (center + support + 0.5).trunc().minimum(float(n))
+    x = ((place - center + 0.5) * (1.0 / max(step, 1.0))).abs()
+    if kind.startswith("aa-linear"):
         w = (1.0 - x).maximum(0.0)
     else:
         a = -0.5
@@ -93,17 +88,56 @@ def _dense(g: Any, kind: str, n: int, out: int, step: float, d: Any) -> Any:
         far = ((x * a - 5 * a) * x + 8 * a) * x - 4 * a
         w = g.where(x < 1.0, near, g.where(x < 2.0, far, 0.0))
     w = g.where((place >= low) & (place < high), w, 0.0)
-    return w / g.reduce("sum", w, 1)
+    return w / g.reduce("sum", w, axis)
+
+
+def _reach(kind: str, step: float) -> tuple[int, float]:
+    """How many places a filter has at most, and how far it reaches: it is as wide as the step."""
+    support = (1.0 if kind.startswith("aa-linear") else 2.0) * max(step, 1.0)
+    return math.floor(2 * support) + 2, support
+
+
+def _first(center: Any, support: float) -> Any:
+    return (center - support + 0.5).trunc().maximum(0.0)
+
+
+def _dense(g: Any, kind: str, n: int, out: int, step: float, d: Any) -> Any:
+    """(out, n) weights of antialiased resizing."""
+    at, place = (g.cast(g.iota((out, n), axis), d) for axis in (0, 1))
+    return _filter(g, kind, n, step, at, place, 1)
+
+
+def _few_taps(g: Any, kind: str, n: int, out: int, step: float, d: Any) -> list[tuple[Any, Any]]:
+    """(indices, weights) of antialiased resizing, place by place of the filter."""
+    count, support = _reach(kind, step)
+    at, tap = (g.cast(g.iota((count, out), axis), d) for axis in (1, 0))
+    w = _filter(g, kind, n, step, at, _first((at + 0.5) * step, support) + tap, 0)
+    first = g.cast(_first((_positions(g, out, d) + 0.5) * step, support), dt.int64)
+    rows = (g.slice(w, (k, 0), (1, out), (1, 1)) for k in range(count))
+    return [((first + k).minimum(n - 1), g.reshape(r, (out,))) for k, r in enumerate(rows)]
+
+
+def _is_narrow(kind: str, n: int, step: float, inner: int) -> bool:
+    """Whether picking the elements under the filter costs less than a product with all weights.
+
+    Along the last dim they are picked one by one, in others by whole registers.
+    """
+    count, _ = _reach(kind, step)
+    return count * (32 if inner == 1 else 2) <= n
 
 
 def _resized(g: Any, x: Any, axis: int, part: tuple[str, int, int, float], back: bool) -> Any:
     """One dim resized, or the adjoint of that."""
     kind, n, out, step = part
-    if kind.startswith("aa-"):
+    lead, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+    wide = kind.startswith("aa-")
+    if wide and (back or not _is_narrow(kind, n, step, inner)):
         w = _dense(g, kind, n, out, step, x.dtype)
         w = g.permute(w, (1, 0)) if back else w
-        lead, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-        y = g.matmul(w, g.reshape(x, (lead, x.shape[axis], inner)))
+        if inner == 1:
+            y = g.matmul(g.reshape(x, (lead, x.shape[axis])), g.permute(w, (1, 0)))
+        else:
+            y = g.matmul(w, g.reshape(x, (lead, x.shape[axis], inner)))
         return g.reshape(y, (*x.shape[:axis], w.shape[0], *x.shape[axis + 1 :]))
     if kind.startswith("nearest") and n == out and step == 1.0:
         return x
@@ -113,7 +147,7 @@ def _resized(g: Any, x: Any, axis: int, part: tuple[str, int, int, float], back:
         if back
         else None
     )
-    for index, weight in _taps(g, kind, n, out, step, x.dtype):
+    for index, weight in (_few_taps if wide else _taps)(g, kind, n, out, step, x.dtype):
         w = None if weight is None else _line(g, weight, axis, x.ndim)
         if back:
             zero = g.put(zero, index, x if w is None else x * w, axis, "add")
@@ -262,6 +296,11 @@ def interpolate(
     """Images (N, C, *space) resized to `size` or by `scale_factor`.
 
     mode: nearest, nearest-exact, linear (3D input), bilinear, bicubic (4D), trilinear (5D), area.
+
+    >>> import facula as torch
+    >>> x = torch.tensor([[[1.0, 2.0]]])
+    >>> torch.nn.functional.interpolate(x, scale_factor=2)
+    tensor([[[1., 1., 2., 2.]]])
     """
     if mode in ("nearest", "area", "nearest-exact"):
         if align_corners is not None:
@@ -308,6 +347,7 @@ def resize_to(
     align: bool,
     antialias: bool,
 ) -> Tensor:
+    """Images of the sizes `out`, by the kind of interpolation."""
     shape = tuple(input.meta.shape)
     if min(out) < 1 or not all(shape[1:]):
         raise RuntimeError(

@@ -10,7 +10,7 @@ from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.formula import recording
-from facula.ops.norms import _as as _in_type_of
+from facula.ops.norms import in_type_of
 from facula.ops.pointwise import opmath
 from facula.ops.registry import TORCH, functional
 from facula.tensor import Tensor
@@ -57,7 +57,7 @@ def _rms_backward(n: Any, g: Tensor, _: Any = None) -> tuple:
             gx = apply(RMS_INPUT, (g, x, rstd, *([weight] if has_w else [])), (k, has_w))
     if has_w and n.needs(1):
         gw = g * (x * rstd)
-        gw = _in_type_of(gw.sum(lead).reshape(n.inst.ins[1].shape) if lead else gw, n.inst.ins[1])  # type: ignore[attr-defined]
+        gw = in_type_of(gw.sum(lead).reshape(n.inst.ins[1].shape) if lead else gw, n.inst.ins[1])  # type: ignore[attr-defined]
     return (gx, gw) if has_w else (gx,)
 
 

@@ -90,7 +90,12 @@ def _dim(name: str, input: Tensor, dim: Any) -> int:
 
 @both("cumsum")
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
-    """Running sums along dim."""
+    """Running sums along dim.
+
+    >>> import facula as torch
+    >>> torch.cumsum(torch.tensor([1, 2, 3]), 0)
+    tensor([1, 3, 6])
+    """
     return to_out(apply(CUMSUM, (input,), (_dim("cumsum", input, dim), dtype)), out)
 
 

@@ -13,11 +13,11 @@ from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.bounds import need_along, need_in_range
 from facula.ops.gather import (
-    _scatter_infer,
     gather,
     index_add,
     index_and_source,
     index_copy,
+    scatter_infer,
     scatter_op,
 )
 from facula.ops.index import masked_by_meta, put_at, put_somewhere
@@ -78,7 +78,7 @@ def _identity(d: Any, reduce: str) -> Any:
 
 
 def _reduce_infer(x: Any, index: Any, src: Any, dim: int, reduce: str, include_self: bool) -> Any:
-    return _scatter_infer(x, index, src, dim, "add")
+    return scatter_infer(x, index, src, dim, "add")
 
 
 def _reduce_expand(

@@ -118,7 +118,7 @@ def _show(op: Op, t: Tensor, m: Meta, offset: int, params: tuple, inst: Inst | N
         if views is not None and len(views) < 64:
             views.append(_ref(out))
         else:
-            _remember(base, out)
+            remember_view(base, out)
     else:
         out._made = "no_grad"
     return out
@@ -133,7 +133,7 @@ def give_history(op: Op, t: Tensor, out: Tensor, params: tuple) -> None:
     out._rg, out._g = True, node
 
 
-def _remember(base: Any, v: Tensor) -> None:
+def remember_view(base: Any, v: Tensor) -> None:
     """Bases know their views, so that a write to the base gives them new histories."""
     views = base._views
     if views is None:
@@ -143,7 +143,8 @@ def _remember(base: Any, v: Tensor) -> None:
     views.append(weakref.ref(v))
 
 
-def _view_op(name: str, backward: Any, grad_name: str) -> Op:
+def view_op(name: str, backward: Any, grad_name: str) -> Op:
+    """An operator for the autograd graph alone: views are recorded as geometry."""
     return Op(name, lambda *a: None, lambda *a: None, backward, grad_name=grad_name)
 
 
@@ -152,7 +153,7 @@ def _as_strided_backward(n: Any, g: Tensor) -> Tensor:
     shape, strides, offset = n.params
     if n.__dict__.get("base_meta") is not None:
         base = n.base_meta
-    flat = zeros_as(g, _extent(base, n.scalars[0]))
+    flat = zeros_as(g, extent(base, n.scalars[0]))
     start = n.scalars[0]
     if _overlaps(shape, strides):
         where = _positions(shape, strides, offset - start)
@@ -163,7 +164,8 @@ def _as_strided_backward(n: Any, g: Tensor) -> Tensor:
     return flat.as_strided(base.shape, base.strides, 0)
 
 
-def _extent(m: Meta, offset: int) -> int:
+def extent(m: Meta, offset: int) -> int:
+    """How many elements of the storage, from its beginning on, a view needs."""
     if m.numel == 0:
         return 0
     return 1 + sum((n - 1) * s for n, s in zip(m.shape, m.strides, strict=True))
@@ -187,17 +189,17 @@ def _positions(shape: Sequence[int], strides: Sequence[int], offset: int) -> Ten
     return where
 
 
-AS_STRIDED = _view_op("as_strided", _as_strided_backward, "AsStridedBackward0")
+AS_STRIDED = view_op("as_strided", _as_strided_backward, "AsStridedBackward0")
 
 
 def _reshaped(n: Any, g: Tensor) -> Tensor:
     return g.reshape(n.inst.ins[0].shape)
 
 
-VIEW = _view_op("view", _reshaped, "ViewBackward0")
-UNSAFE_VIEW = _view_op("_unsafe_view", _reshaped, "UnsafeViewBackward0")
-RESHAPE_ALIAS = _view_op("_reshape_alias", _reshaped, "ViewBackward0")
-ALIAS = _view_op("alias", lambda n, g: g, "AliasBackward0")
+VIEW = view_op("view", _reshaped, "ViewBackward0")
+UNSAFE_VIEW = view_op("_unsafe_view", _reshaped, "UnsafeViewBackward0")
+RESHAPE_ALIAS = view_op("_reshape_alias", _reshaped, "ViewBackward0")
+ALIAS = view_op("alias", lambda n, g: g, "AliasBackward0")
 
 
 def unsafe_view(t: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -375,7 +377,12 @@ def view_as(self: Tensor, other: Tensor) -> Tensor:
 
 @both("flatten")
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dims start_dim..end_dim as one."""
+    """Dims start_dim..end_dim as one.
+
+    >>> import facula as torch
+    >>> torch.flatten(torch.zeros(2, 3, 4), 1).shape
+    torch.Size([2, 12])
+    """
     shape = input.meta.shape
     if start_dim == 0 and end_dim == -1 and len(shape) > 1:
         return reshape(input, -1) if input.meta.numel else reshape(input, 0)
@@ -414,11 +421,11 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     return view_(input, (*shape[:d], *new, *shape[d + 1 :]))
 
 
-PERMUTE = _view_op("permute", lambda n, g: permute(g, _inverse(n.params[0])), "PermuteBackward0")
-TRANSPOSE = _view_op(
+PERMUTE = view_op("permute", lambda n, g: permute(g, _inverse(n.params[0])), "PermuteBackward0")
+TRANSPOSE = view_op(
     "transpose", lambda n, g: permute(g, _inverse(n.params[0])), "TransposeBackward0"
 )
-T_OP = _view_op("t", lambda n, g: permute(g, _inverse(n.params[0])), "TBackward0")
+T_OP = view_op("t", lambda n, g: permute(g, _inverse(n.params[0])), "TBackward0")
 
 
 def _inverse(order: Sequence[int]) -> list[int]:
@@ -496,7 +503,7 @@ Tensor.mT = property(lambda self: _matrix_transpose("mT", self))  # type: ignore
 Tensor.mH = property(lambda self: _matrix_transpose("mH", self).conj())  # type: ignore[attr-defined]
 Tensor.H = property(lambda self: t(self).conj())  # type: ignore[attr-defined]
 
-EXPAND = _view_op("expand", lambda n, g: _sum_to_shape(g, n.inst.ins[0]), "ExpandBackward0")
+EXPAND = view_op("expand", lambda n, g: _sum_to_shape(g, n.inst.ins[0]), "ExpandBackward0")
 
 
 def _sum_to_shape(g: Tensor, m: Meta) -> Tensor:
@@ -554,13 +561,11 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     return expand(input, size)
 
 
-SQUEEZE = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward0")
-SQUEEZE_DIM = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward1")
-SQUEEZE_DIMS = _view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward2")
-SQUEEZE_ROW = _view_op("squeeze", _reshaped, "SqueezeBackward4")  # of a vector times a matrix
-UNSQUEEZE = _view_op(
-    "unsqueeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "UnsqueezeBackward0"
-)
+SQUEEZE = view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward0")
+SQUEEZE_DIM = view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward1")
+SQUEEZE_DIMS = view_op("squeeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "SqueezeBackward2")
+SQUEEZE_ROW = view_op("squeeze", _reshaped, "SqueezeBackward4")  # of a vector times a matrix
+UNSQUEEZE = view_op("unsqueeze", lambda n, g: reshape(g, n.inst.ins[0].shape), "UnsqueezeBackward0")
 
 
 @both("squeeze")
@@ -661,19 +666,20 @@ def _embed_expand(g: Any, x: Any, dim: int, start: int, step: int, size: int) ->
 
 
 EMBED = Op("slice_backward", _embed_infer, _embed_expand,
-           lambda n, g: _narrowed(g, n.params[0], n.params[1], n.inst.ins[0].shape[n.params[0]], n.params[2]))  # fmt: skip
-SLICE = _view_op("slice", _slice_backward, "SliceBackward0")
-SPLIT_PART = _view_op("split", _slice_backward, "SplitBackward0")
-SPLIT_SIZES = _view_op("split_with_sizes", _slice_backward, "SplitWithSizesBackward0")
+           lambda n, g: narrowed(g, n.params[0], n.params[1], n.inst.ins[0].shape[n.params[0]], n.params[2]))  # fmt: skip
+SLICE = view_op("slice", _slice_backward, "SliceBackward0")
+SPLIT_PART = view_op("split", _slice_backward, "SplitBackward0")
+SPLIT_SIZES = view_op("split_with_sizes", _slice_backward, "SplitWithSizesBackward0")
 SELECT, UNBIND = (
-    _view_op("select", lambda n, g: _slice_backward(n, unsqueeze(g, n.params[0])), name)
+    view_op("select", lambda n, g: _slice_backward(n, unsqueeze(g, n.params[0])), name)
     for name in ("SelectBackward0", "UnbindBackward0")
 )
 
 
-def _narrowed(
+def narrowed(
     t: Tensor, dim: int, start: int, count: int, step: int, op: Op | None = None
 ) -> Tensor:
+    """A view of `count` elements of a dim, `step` apart, from `start` on."""
     op = op or SLICE
     args = (dim, start, step, count)
     got = known_view(op, t, args)
@@ -693,7 +699,7 @@ def slice_dim(t: Tensor, dim: int, start: Any, stop: Any, step: Any) -> Tensor:
     count = max(0, -(-(stop - start) // step))
     if count == t.meta.shape[dim] and step == 1:
         return make_view(SLICE, t, t.meta.shape, t.meta.strides, t._off, (dim, 0, 1, count))
-    return _narrowed(t, dim, start, count, step)
+    return narrowed(t, dim, start, count, step)
 
 
 @both("narrow")
@@ -715,7 +721,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     start = start + n if start < 0 else start
     if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
-    return _narrowed(input, d, start, length, 1)
+    return narrowed(input, d, start, length, 1)
 
 
 @both("select")

@@ -76,7 +76,12 @@ _SORT, _TOPK = return_type("sort", "values", "indices"), return_type("topk", "va
 @both("sort")
 def sort(input: Tensor, *args: Any, dim: int = -1, descending: bool = False, stable: bool | None = None,
          out: Any = None) -> Any:  # fmt: skip
-    """(values in order, their indices) along dim."""
+    """(values in order, their indices) along dim.
+
+    >>> import facula as torch
+    >>> torch.sort(torch.tensor([3, 1, 2])).indices
+    tensor([1, 2, 0])
+    """
     if args:
         dim = args[0]
         descending = args[1] if len(args) > 1 else descending
@@ -87,7 +92,12 @@ def sort(input: Tensor, *args: Any, dim: int = -1, descending: bool = False, sta
 @both("argsort")
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *,
             out: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Indices that put elements in order along dim."""
+    """Indices that put elements in order along dim.
+
+    >>> import facula as torch
+    >>> torch.argsort(torch.tensor([3, 1, 2]), descending=True)
+    tensor([0, 2, 1])
+    """
     return to_out(sort(input, dim, descending)[1], out)
 
 
@@ -140,7 +150,13 @@ def topk(
     *,
     out: Any = None,
 ) -> Any:
-    """(the k largest or smallest values, their indices) along dim."""
+    """(the k largest or smallest values, their indices) along dim.
+
+    >>> import facula as torch
+    >>> values, indices = torch.topk(torch.tensor([1, 9, 5]), 2)
+    >>> values, indices
+    (tensor([9, 5]), tensor([1, 2]))
+    """
     d = wrap_dim(dim, input.meta.ndim)
     if not hasattr(k, "__index__"):
         raise wrong_type(k, "int")
@@ -389,7 +405,13 @@ def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = F
 @both("nonzero")
 @needs_values("aten::nonzero")
 def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False) -> Any:
-    """Coordinates of the elements that are not 0, as rows (or one index tensor per dim)."""
+    """Coordinates of the elements that are not 0, as rows (or one index tensor per dim).
+
+    >>> import facula as torch
+    >>> torch.nonzero(torch.tensor([0, 3, 0, 4]))
+    tensor([[1],
+            [3]])
+    """
     need_tensors("nonzero", input=input)
     x = input._values()
     if as_tuple:

@@ -7,13 +7,18 @@ from typing import Any
 from facula.graph.blame import wrong_type
 from facula.graph.meta import wrap_dim
 from facula.ops.registry import TORCH, both
-from facula.ops.shape import SPLIT_PART, SPLIT_SIZES, _narrowed, unbound
+from facula.ops.shape import SPLIT_PART, SPLIT_SIZES, narrowed, unbound
 from facula.tensor import Tensor
 
 
 @both("split")
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts along a dim: of one size, or of given sizes."""
+    """Parts along a dim: of one size, or of given sizes.
+
+    >>> import facula as torch
+    >>> torch.split(torch.arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
     if not tensor.meta.ndim:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = wrap_dim(dim, tensor.meta.ndim)
@@ -35,7 +40,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         op = SPLIT_SIZES
     parts, start = [], 0
     for size in sizes:
-        parts.append(_narrowed(tensor, d, start, size, 1, op))
+        parts.append(narrowed(tensor, d, start, size, 1, op))
         parts[-1]._made = "multi"
         start += size
     return tuple(parts)
@@ -46,7 +51,12 @@ TORCH["split_with_sizes"] = Tensor.split_with_sizes = split  # type: ignore[attr
 
 @both("chunk")
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` parts of equal size along a dim."""
+    """At most `chunks` parts of equal size along a dim.
+
+    >>> import facula as torch
+    >>> torch.chunk(torch.arange(5), 2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+    """
     if input.meta.ndim == 0:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     if not hasattr(chunks, "__index__"):

@@ -15,9 +15,9 @@ from facula.ops.elementwise import conj_of
 from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.reduce import (
     SUM,
-    _extreme_backward,
     dims_of,
     expand_back,
+    extreme_backward,
     reduced,
     reduction,
     return_type,
@@ -338,7 +338,7 @@ class _OneOf:
 
 
 def _aminmax_backward(n: Any, lo: Tensor, hi: Tensor) -> Tensor:
-    return _extreme_backward(_OneOf(n, 0), lo) + _extreme_backward(_OneOf(n, 1), hi)
+    return extreme_backward(_OneOf(n, 0), lo) + extreme_backward(_OneOf(n, 1), hi)
 
 
 AMINMAX = Op("aminmax", _aminmax_infer, _aminmax_expand, _aminmax_backward, saves="0 out0 out1")
@@ -460,7 +460,12 @@ def _as_norm_input(t: Tensor) -> Tensor:
 @both("norm")
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Tensor | None = None,
          dtype: Any = None) -> Tensor:  # fmt: skip
-    """The p-norm of the elements, along dims; "fro" and "nuc" are matrix norms."""
+    """The p-norm of the elements, along dims; "fro" and "nuc" are matrix norms.
+
+    >>> import facula as torch
+    >>> torch.norm(torch.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
     _as_norm_input(input)
     if p == "nuc":
         if dim is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -198,11 +199,24 @@ class UntypedStorage:
         return cls(array.tolist())
 
     @classmethod
-    def from_file(cls, *args: Any, **kwargs: Any) -> UntypedStorage:
-        """Not offered: storages mapped from files."""
-        raise NotImplementedError(
-            "storages mapped from files: use torch.from_numpy(numpy.memmap(...)) instead"
-        )
+    def from_file(cls, filename: str, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
+        """The first nbytes of a file, mapped into memory; with shared, what is written goes to it."""
+        if not shared and not os.path.exists(filename):
+            raise RuntimeError(
+                f"unable to open file <{filename}> in read-only mode: No such file or directory (2)"
+            )
+        size = os.path.getsize(filename) if os.path.exists(filename) else 0
+        if shared and size < nbytes:  # as PyTorch, which makes the file and lets it grow
+            with open(filename, "ab") as file:
+                file.truncate(nbytes)
+        elif size < nbytes:
+            raise RuntimeError(
+                f"file <{filename}> size <{size}> is smaller than the required mapping size <{nbytes}>"
+            )
+        if not nbytes:
+            return cls(0)
+        array = np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes,))
+        return cls(_s=TORCH["from_numpy"](array)._s)
 
 
 class TypedStorage:

@@ -69,9 +69,9 @@ def _sinc(g: Any, a: Any) -> Any:
 
 def _sinc_backward(n: Any, g: Tensor) -> Tensor:
     x = conj_of(n.tensor(0))
-    p = x * math.pi
-    slope = (p * p.cos() - p.sin()) / (p * x)
-    return g * TORCH["where"](x == 0, 0.0, slope)
+    p, square = x * math.pi, x * x * math.pi
+    slope = (p * p.cos() - p.sin()) / square
+    return g * TORCH["where"](square == 0, 0.0, slope)  # also where the square underflows
 
 
 unary("sinc", _sinc, _sinc_backward, saves="0", rule=FLOAT)

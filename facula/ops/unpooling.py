@@ -13,7 +13,7 @@ from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
 from facula.ops.pointwise import opmath
-from facula.ops.pooling import MAX_BACKWARD, PICK, _flat, _name, per_dim
+from facula.ops.pooling import MAX_BACKWARD, PICK, flat_planes, named, per_dim
 from facula.ops.registry import FUNCTIONAL, TORCH
 from facula.tensor import Tensor
 
@@ -144,9 +144,9 @@ def _publish_fractional(k: int) -> None:
         return (with_indices if wants else values_only)(*args, **kwargs)
 
     doc = "Largest elements of windows at random places (Graham, 'Fractional max-pooling', 2014)."
-    FUNCTIONAL[name] = _name(function, name, doc)
-    FUNCTIONAL[name + "_with_indices"] = _name(with_indices, name + "_with_indices", doc)
-    FUNCTIONAL["_" + name] = _name(values_only, "_" + name, doc)
+    FUNCTIONAL[name] = named(function, name, doc)
+    FUNCTIONAL[name + "_with_indices"] = named(with_indices, name + "_with_indices", doc)
+    FUNCTIONAL["_" + name] = named(values_only, "_" + name, doc)
 
 
 def _check_fractional(name: str, m: Meta, k: int, kernel: Sizes, out: Sizes) -> None:
@@ -177,8 +177,10 @@ def _unpool_expand(g: Any, x: Any, index: Any, size: Sizes) -> Any:
     if not math.prod(shape) or not x.numel:
         return g.const(0, x.dtype, shape)
     rows = math.prod(shape[: len(shape) - k])
-    checked = g.check(_flat(g, index, k), math.prod(size), "max index", wrap=False)
-    out = g.scatter(g.const(0, x.dtype, (rows, math.prod(size))), checked, _flat(g, x, k), 1, "set")
+    checked = g.check(flat_planes(g, index, k), math.prod(size), "max index", wrap=False)
+    out = g.scatter(
+        g.const(0, x.dtype, (rows, math.prod(size))), checked, flat_planes(g, x, k), 1, "set"
+    )
     return g.reshape(out, shape)
 
 
@@ -255,7 +257,7 @@ def _publish_unpool(k: int) -> None:
         return apply(UNPOOL[k], (input, indices), (size,))
 
     name = f"max_unpool{k}d"
-    FUNCTIONAL[name] = _name(
+    FUNCTIONAL[name] = named(
         function, name, "Elements put back where max pooling found them; zeros elsewhere."
     )
 

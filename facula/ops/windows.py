@@ -25,7 +25,8 @@ def _line(m: int, start: float, step: float) -> np.ndarray:
 
 def _cosines(weights: tuple[float, ...], m: int, sym: bool) -> np.ndarray:
     angle = 2 * math.pi / (m - 1 if sym else m) * np.arange(m)
-    return sum((-1) ** k * a * np.cos(k * angle) for k, a in enumerate(weights))
+    terms = [(-1) ** k * a * np.cos(k * angle) for k, a in enumerate(weights)]
+    return sum(reversed(terms))  # the small ones first: Blackman's begins with 0, not with -1e-17
 
 
 def _bartlett(m: int, sym: bool) -> np.ndarray:

@@ -8,7 +8,7 @@ from facula.autograd.node import FREED, SECOND_TIME, grad_class
 from facula.graph.meta import Meta
 from facula.graph.tape import Inst, next_seq
 from facula.ops.registry import zeros_as
-from facula.ops.shape import _extent, _view_op
+from facula.ops.shape import extent, view_op
 from facula.tensor import Tensor
 
 
@@ -16,7 +16,7 @@ def _laid_out(g: Tensor, m: Meta) -> Tensor:
     """g with the strides of m: where a view of m is found by its strides."""
     if m.contiguous:
         return g.contiguous()  # type: ignore[attr-defined]
-    laid = zeros_as(g, _extent(m, 0)).as_strided(m.shape, m.strides, 0)
+    laid = zeros_as(g, extent(m, 0)).as_strided(m.shape, m.strides, 0)
     return laid.copy_(g)
 
 
@@ -33,7 +33,7 @@ def _scatter_backward(n: Any, g: Tensor) -> tuple:
     return g_old, g_new
 
 
-COPY_SLICES = _view_op("copy_slices", _scatter_backward, "CopySlices")
+COPY_SLICES = view_op("copy_slices", _scatter_backward, "CopySlices")
 
 
 def strided_scatter_history(base: Tensor, v: Tensor, value: Tensor) -> None:

@@ -80,6 +80,7 @@ def zeta(s: f64, q: f64, small: f64) -> f64:
 
 @sampler
 def zeta_all(s: f64s, q: f64s, out: f64s, n: i64, small: f64) -> None:
+    """out[k] = zeta(s[k], q[k]); terms below `small` end the series."""
     for k in range(n):
         out[k] = zeta(s[k], q[k], small)
 

@@ -23,7 +23,13 @@ __all__ = ["Adam", "adam"]
 class Adam(UpdateRule):
     """Adam: steps scaled by running averages of the gradient and of its square.
 
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    >>> import facula as torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0]))
+    >>> optimizer = torch.optim.Adam([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.data
+    tensor([0.9000])
     """
 
     def __init__(

@@ -15,7 +15,13 @@ _is_sparse = operator.attrgetter("is_sparse")
 class SGD(UpdateRule):
     """Stochastic gradient descent, with momentum if wanted.
 
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> import facula as torch
+    >>> w = torch.nn.Parameter(torch.tensor([1.0]))
+    >>> optimizer = torch.optim.SGD([w], lr=0.1, momentum=0.9)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.data
+    tensor([0.8000])
     """
 
     _host_numbers = ()

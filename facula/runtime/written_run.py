@@ -11,6 +11,7 @@ from typing import Any
 
 from facula.runtime import buffers, threads
 from facula.runtime.plan import NativePlan
+from facula.runtime.workspace import KEPT, most_kept, workspace
 
 
 class Slots:
@@ -30,18 +31,17 @@ class Slots:
 
 def written_run(
     native: NativePlan, slots: Slots, n_scalars: int, constants: list[Any],
-    results: list[tuple[int, int]], workspace: list[Any], more: Callable[[int], Any],
+    results: list[tuple[int, int]],
     fail: Callable[[tuple[int, int, int, int]], None],
 ) -> Callable[[list[Any], list[Any]], list[tuple[int, Any]]]:  # fmt: skip
     """run(leaves, scalars): the buffers of results, (entry, slot), as (entry, buffer).
 
-    workspace: holds memory for temporaries, which `more(bytes)` makes. fail: raises what a kernel
-    reported.
+    fail: raises what a kernel reported.
     """
     lines = ["def run(leaves, scalars):"]
     space: dict[str, Any] = {
         "new": object.__new__, "Small": buffers._Small, "Buffer": buffers.Buffer,
-        "carve": buffers._carve, "alloc": buffers.alloc, "workspace": workspace, "more": more,
+        "carve": buffers._carve, "alloc": buffers.alloc, "kept": KEPT, "workspace": workspace,
         "call": native._call, "pack": native._pack, "header": native._header_address,
         "native": native, "fail": fail, "ensure_workers": threads.ensure_workers,
     }  # fmt: skip
@@ -59,9 +59,9 @@ def written_run(
         name, address = next(fresh) if leaf < 0 else (held[leaf], at[leaf])
         held.append(name)
         at.append(address)
-    say("w = workspace[0]")
+    say("w = kept[0]")
     n = slots.arena_bytes
-    say(f"if w is None or w.nbytes < {n} or w.nbytes > {4 * n + (64 << 20)}: w = more({n})")
+    say(f"if w is None or w.nbytes < {n} or w.nbytes > {most_kept(n)}: w = workspace({n})")
     held.append("w")
     at.append("w.addr")
     numbers = _row(f"x{k}" for k in range(n_scalars))

@@ -7,7 +7,6 @@ of its own dims into those of its source.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence, Set
 
 from facula.graph.ir import Val
@@ -40,11 +39,6 @@ def zero(n: int) -> Expr:
 def scaled(e: Expr, k: int, add: int = 0) -> Expr:
     """k * e + add."""
     return tuple([c * k for c in e[0]]), e[1] * k + add
-
-
-def plus(a: Expr, b: Expr) -> Expr:
-    """a + b."""
-    return tuple([x + y for x, y in zip(a[0], b[0], strict=True)]), a[1] + b[1]
 
 
 def dot(exprs: Sequence[Expr], strides: Sequence[int], n: int) -> Expr:
@@ -214,8 +208,3 @@ def row_major(shape: Sequence[int], strides: Sequence[int]) -> bool:
     return all(
         n == 1 or s == t for n, s, t in zip(shape, strides, contiguous_strides(shape), strict=True)
     )
-
-
-def numel(shape: Sequence[int]) -> int:
-    """Number of elements."""
-    return math.prod(shape)

@@ -11,8 +11,10 @@ from facula.graph.dtypes import dtype
 from facula.graph.ir import BINARY, TERNARY, UNARY, Val
 from facula.graph.meta import contiguous_strides
 from facula.kernel.program import ACCESSING, STORES, Access, Phase, Program, Stmt
-from facula.schedule.affine import Expr, Unfusable, dot, plus, scaled, strided_base, through_view
-from facula.schedule.fuse import VIEWS, Fusion, Group
+from facula.schedule.affine import Expr, Unfusable, dot, scaled, strided_base, through_view
+from facula.schedule.candidates import VIEWS
+from facula.schedule.fuse import Fusion
+from facula.schedule.group import Group
 from facula.schedule.keep import Keeper
 
 # constants that change what code is best; all others are run-time numbers, so that kernels are
@@ -21,6 +23,7 @@ KEPT = frozenset((0, 1, -1, 2, 0.5, 3, 4, -2))
 STASH_LIMIT = 1 << 18  # bytes of a row that may be kept between phases
 OUTER_TILE = 64  # rows that a kernel with columns side by side works on at once, at most
 SHORT_ROW = 4  # vectors go along the dim before a last one of so few elements
+LONG_ROW = 16  # or, where nothing is reduced, along another of at least so many
 HALVES = ("float16", "bfloat16")
 
 
@@ -44,6 +47,24 @@ class Memory:
     checks: list[tuple[Any, bool, int]] = field(
         default_factory=list
     )  # tag, counts from the end, value
+
+    def strided(self, v: Val, behind: bool = False) -> tuple[int, int, tuple[int, ...]] | None:
+        """(slot, offset, strides) of a value in memory or a strided view of one, in elements.
+
+        None if there is none. `behind`: not v's own memory, but what it is a view of.
+        """
+        places = self.places
+        place = None if behind else places.get(v.id)
+        if place is not None:
+            return place.slot, place.offset, place.strides or contiguous_strides(v.shape)
+        got = strided_base(v, places.keys() - {v.id} if v.id in places else places.keys())
+        if got is None or got[0].id not in places:
+            return None
+        base, strides, offset = got
+        place = places[base.id]
+        if place.strides is not None and base.op != "buffer_at":
+            return None
+        return place.slot, place.offset + offset, strides
 
     def check_number(self, v: Val, tag: Any, wrap: bool = True) -> int:
         """What a bad index found by this value is reported with."""
@@ -180,11 +201,7 @@ class Writer:
             seen.add(s.id)
             if s.id in self.members:
                 found.add(s.id)
-            elif (
-                s.id not in self.fusion.candidates
-                and s.id not in self.fusion.heavy
-                and s.op != "out"
-            ):
+            elif not self.fusion.in_memory(s):
                 stack.extend(s.srcs)
         return found
 
@@ -460,18 +477,10 @@ class Writer:
     def memory_of(self, v: Val) -> tuple[int, int, tuple[int, ...]]:
         """(slot, offset, strides) of a value that is a strided view of memory."""
         # what is being computed is not read where it will be
-        place = None if v.id in self.members else self.memory.places.get(v.id)
-        if place is not None:
-            return place.slot, place.offset, place.strides or contiguous_strides(v.shape)
-        places = self.memory.places
-        got = strided_base(v, places.keys() - {v.id} if v.id in places else places.keys())
-        if got is None or got[0].id not in places:
+        found = self.memory.strided(v, v.id in self.members)
+        if found is None:
             raise Unfusable
-        base, strides, offset = got
-        place = places[base.id]
-        if place.strides is not None and base.op != "buffer_at":
-            raise Unfusable
-        return place.slot, place.offset + offset, strides
+        return found
 
     def _load(self, v: Val, at: tuple[Expr, ...], mask: int | None) -> int:
         slot, offset, strides = self.memory_of(v)
@@ -536,7 +545,7 @@ class Writer:
         coefs = [c for _, c in self.access_strides]
         outer = _merge(outer, self.sizes, coefs, self.uses_index)
         inner = _merge(inner, self.sizes, coefs, self.uses_index)
-        while len(inner) > 3:
+        if len(inner) > 3:
             raise Unfusable
         if not inner and not self.group.columns:
             outer = _long_last(outer, self.sizes, coefs)
@@ -580,20 +589,19 @@ class Writer:
             return self.operands[k][1] not in stored
 
         room = STASH_LIMIT // (row * 4)
-        self.stmts, self.phases = Keeper(
-            self.stmts, self.phases, self._varies(), read_only, room
-        ).run()
-
-    def _varies(self) -> list[bool]:
-        """Of each statement, whether it has a value for each index of the inner dims."""
-        steps = dict(self.access_strides)
         inner = [d for d, n in enumerate(self.sizes) if self.inner_dims[d] and n != 1]
+        keeper = Keeper(self.stmts, self.phases, self._varying(inner), read_only, room)
+        self.stmts, self.phases = keeper.run()
+
+    def _varying(self, dims: list[int]) -> list[bool]:
+        """Of each statement, whether its value changes along some of these loop dims."""
+        steps = dict(self.access_strides)
         out: list[bool] = []
         for s in self.stmts:
             if s.op in ACCESSING:
-                own = any(steps[s.args[0][1]][d] for d in inner)
+                own = any(steps[s.args[0][1]][d] for d in dims)
             else:
-                own = s.op == "index" and s.args[0] in inner
+                own = s.op == "index" and s.args[0] in dims
             out.append(s.op != "reduce" and (own or any(out[a] for a in s.operands)))
         return out
 
@@ -625,14 +633,7 @@ class Writer:
 
     def _runs(self, d: int) -> int:
         """How many picked elements lie one after the other along a loop dim."""
-        steps = dict(self.access_strides)
-        moves: list[bool] = []  # of each statement, whether it changes along the dim
-        for s in self.stmts:
-            if s.op in ACCESSING:
-                own = steps[s.args[0][1]][d] != 0
-            else:
-                own = s.op == "index" and s.args[0] == d
-            moves.append(s.op != "reduce" and (own or any(moves[a] for a in s.operands)))
+        moves = self._varying([d])
         return sum(coefs[d] == 1 and not moves[picked] for picked, coefs in self.fetches)
 
     def _resolved(self, s: Stmt, accesses: dict[int, Access], position: dict[int, int]) -> Stmt:
@@ -656,16 +657,13 @@ def _long_last(
 ) -> list[list[int]]:
     """With a long dim last, along which vectors run, if the last is shorter than they are."""
     lengths = [math.prod(sizes[d] for d in run) for run in runs]
-    if len(runs) < 2 or lengths[-1] > _SHORT:
+    if len(runs) < 2 or lengths[-1] > SHORT_ROW:
         return runs
     even = [sum(c[run[-1]] == 1 for c in coefs) for run in runs]
-    best = max(range(len(runs)), key=lambda k: (lengths[k] >= _LONG, even[k], lengths[k]))
-    if lengths[best] < _LONG or not even[best]:
+    best = max(range(len(runs)), key=lambda k: (lengths[k] >= LONG_ROW, even[k], lengths[k]))
+    if lengths[best] < LONG_ROW or not even[best]:
         return runs
     return [*runs[:best], *runs[best + 1 :], runs[best]]
-
-
-_SHORT, _LONG = 4, 16
 
 
 def _merge(
@@ -685,4 +683,4 @@ def _merge(
     return out
 
 
-__all__ = ["Call", "Memory", "Place", "Writer", "plus", "scaled"]
+__all__ = ["Call", "Memory", "Place", "Writer"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides, view_strides
-from facula.schedule.fuse import Group
+from facula.schedule.group import Group
 from facula.schedule.templates.common import STRIDED
 
 _VIEWS = ("reshape", "permute", "copy")

@@ -15,11 +15,11 @@ from typing import Any
 
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
-from facula.kernel.matmul import Chain, Extra, stores_once
+from facula.kernel.matmul import Extra, Fused, stores_once
 from facula.kernel.program import Access, Program
 from facula.schedule.affine import Unfusable
 from facula.schedule.codegen import Call, Memory, Place
-from facula.schedule.fuse import Group
+from facula.schedule.group import Group
 from facula.schedule.programs import group_call
 from facula.schedule.templates.conv import conv_epilogue_shape, images_in, plan_conv_product
 from facula.schedule.templates.matmul import is_planned, matmul_shape, plan_product
@@ -27,7 +27,6 @@ from facula.schedule.templates.matmul import is_planned, matmul_shape, plan_prod
 _PRODUCT = -7  # the slot that stands for the product's result, which may have no memory
 _HALVES = ("float16", "bfloat16")
 _FLOATS = ("float32", "float64")
-_OTHER = frozenset(("load", "store", "scalar", "const"))
 _FLOAT_OPS = frozenset(
     "neg abs sign relu sqrt rsqrt reciprocal floor ceil trunc round isnan isinf add sub mul div fma maximum "
     "minimum fmax fmin copysign eq ne lt le gt ge where exp exp2 expm1 log log2 log10 log1p tanh sigmoid erf".split()
@@ -46,7 +45,7 @@ class _Misfit(Exception):
 class Fitted:
     """An epilogue and its operands; `c` is the access that the product's own result takes."""
 
-    chain: Chain
+    fused: Fused
     extras: tuple[Extra, ...]
     c: Place
     out: str
@@ -143,7 +142,7 @@ def write(builder: Any, group: Group) -> list[Any]:
     fit = _fitted(_call(builder.fusion, group, builder.memory, builder.stored, v), v, kept)
     builder.copy_used = 0
     plan = plan_product if v.op == "matmul" else plan_conv_product
-    steps = plan(builder, v, fit.c, fit.out, (fit.chain,), fit.extras)
+    steps = plan(builder, v, fit.c, fit.out, (fit.fused,), fit.extras)
     if steps is None:
         raise AssertionError(f"no steps for {v!r}, which was taken for a product with code")
     if v.op == "matmul":
@@ -156,18 +155,18 @@ def _replaced(builder: Any, v: Val, fit: Fitted, once: bool) -> dict[int, set[in
 
     `once`: C is stored only by the epilogue, and not the sums of some of k before.
     """
-    chain, rows = fit.chain, list(zip(fit.chain.kinds, fit.extras, strict=True))
-    stored = {args[0]: number for number, (op, _, args) in enumerate(chain.stmts) if op == "store"}
+    fused, rows = fit.fused, list(zip(fit.fused.kinds, fit.extras, strict=True))
+    stored = {args[0]: number for number, (op, _, args) in enumerate(fused.stmts) if op == "store"}
     targets = [(rows[k][1], number) for k, number in stored.items()]
     if once and fit.c.strides is not None:
         *batch, row, _ = fit.c.strides
-        targets.append((Extra(fit.c.slot, row, tuple(batch), fit.c.offset), len(chain.stmts)))
+        targets.append((Extra(fit.c.slot, row, tuple(batch), fit.c.offset), len(fused.stmts)))
     operands = {where[0] for s in v.srcs if (where := builder.strided(s)) is not None}
     found: dict[int, set[int]] = {}
     for target, number in targets:
         taken, other = set(), set(operands)
         for k, (kind, extra) in enumerate(rows):
-            late = ("load", (k,)) in [(op, args) for op, _, args in chain.stmts[number:]]
+            late = ("load", (k,)) in [(op, args) for op, _, args in fused.stmts[number:]]
             if kind == "mn" and replace(extra, slot=target.slot) == target and not late:
                 taken.add(extra.slot)
             elif kind not in ("s", "out"):
@@ -283,9 +282,13 @@ def _results(call, v, shape, kept, walks, operands, stmts, stores) -> Fitted:
         operands.append(("out", call.program.buffers[access.buf], where))
     ops = [op for op, _, _ in stmts]
     heavy = len(ops) > _LIGHT or any(op in _DEAR for op in ops) or "store" in ops
-    chain = Chain("chain", tuple(k for k, _, _ in operands), None, heavy,
-                  tuple(d for _, d, _ in operands), tuple(stmts), result)  # fmt: skip
-    return Fitted(chain, tuple(e for _, _, e in operands), place, out)
+    kinds, types = (tuple(x[k] for x in operands) for k in (0, 1))
+    return Fitted(
+        Fused(kinds, types, tuple(stmts), result, heavy),
+        tuple(e for _, _, e in operands),
+        place,
+        out,
+    )
 
 
 def _allowed(program: Program, s: Any) -> bool:

@@ -1,231 +1,45 @@
 """Fusion: which values get memory, and which are computed together in one kernel.
 
-Candidates are values that may need memory: results, what heavy operators read, reductions, and what
-is dear and used twice. They are placed, in order, into groups: a group is one kernel over a domain
-(`shape`, with the axes it reduces over). A candidate joins the last group it depends on, or another
+Values that may need memory (`candidates.py`) are placed, in order, into groups (`group.py`): a group is
+one kernel over a domain, a shape with the axes it reduces over. A candidate joins the last group it depends on, or another
 with its domain, if everything it reads from that group is read at the very element being computed.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import math
 
-from facula.graph.complexes import PARTED
-from facula.graph.ir import BINARY, TERNARY, UNARY, Val
-from facula.graph.meta import contiguous_strides
+from facula.graph.ir import Val
 from facula.schedule.affine import (
     Expr,
     NeedSplit,
     Unfusable,
-    dot,
-    row_major,
     split,
     strided_base,
     through_view,
     zero,
 )
-from facula.schedule.early import Early
+from facula.schedule.candidates import (
+    LEAVES,
+    MAX_READS,
+    VIEWS,
+    Candidates,
+    is_native,
+    read_from_memory,
+    stores,
+)
+from facula.schedule.group import Group
 
-LEAVES = frozenset({"buffer", "const", "scalar", "iota", "buffer_at"})
-VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
-POINTWISE = UNARY | BINARY | TERNARY | {"cast", "copy", "check", "pad", "take", "gather"}
-# what kernels do with complex numbers: they take them apart, put them together and move them
-COMPLEX = frozenset({"real", "imag", "complex"})
-MOVES = LEAVES - {"scalar"} | VIEWS | {"copy", "as_strided"}
-POINTWISE |= COMPLEX
-DEAR = frozenset(
-    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erfinv "
-    "lgamma digamma sigmoid pow atan2 hypot take gather div sqrt rsqrt floordiv mod fmod truncdiv".split()
-)
-NATIVE = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64".split()
-)
-STORES = frozenset(
-    {"cat", "boxes", "write", "write_at"}
-)  # their operands are computed where they are stored
 LOOKBACK = 12
 COLUMN_ROWS = 2048  # a stripe of columns this high has left the cache when its end is reached
-MAX_READS = 24  # operands of one kernel
-MAX_LOADS = 14  # of one value
 MAX_MEMBERS = 16  # of one kernel: what a loop has made many of gets kernels that come again
-
-
-def is_native(v: Val) -> bool:
-    """Whether loop programs can compute this value."""
-    names = {v.dtype.name, *(s.dtype.name for s in v.srcs)}
-    if names & PARTED:
-        return names <= NATIVE | PARTED and (v.op in COMPLEX or v.op in MOVES)
-    if not names <= NATIVE:
-        return False
-    return v.op in LEAVES or v.op in VIEWS or v.op in POINTWISE or v.op in ("reduce", "as_strided")
-
-
-def stores(v: Val) -> bool:
-    """Whether v's operands are computed where it stores them; what NumPy stores reads them from memory."""
-    return v.op in STORES and v.dtype.name in NATIVE | PARTED
-
-
-def puts_natively(v: Val) -> bool:
-    """Whether there is a kernel for this put or scatter."""
-    _, mode, tag = v.arg
-    if tag is not None or v.dtype.name not in NATIVE or not v.numel or not v.ndim:
-        return False
-    return v.srcs[1].dtype.name == "int64" and not (v.dtype.name == "bfloat16" and mode != "set")
-
-
-def _checked_memory(v: Val) -> bool:
-    """Whether v is an index that lies in memory and has only been checked."""
-    if v.op != "check" or v.srcs[0].dtype.name != "int64":
-        return False
-    got = strided_base(v.srcs[0], frozenset())
-    return got is not None and got[0].op in ("buffer", "buffer_at", "out")
+MAX_REDUCED_LATE = 6  # members from which on an elementwise kernel takes no reduction any more
+MAX_CUTS = 6  # loop dims cut until an index map is affine
+MAX_FORCED = 20  # values that get memory so that one can be computed
 
 
 class _StartAgain(Exception):
     """A value that was inlined needs memory: placing has to begin anew."""
-
-
-@dataclass
-class Group:
-    """One kernel: a domain and the candidates computed over it."""
-
-    number: int
-    shape: tuple[int, ...]
-    axes: tuple[int, ...] = ()
-    members: list[Val] = field(default_factory=list)
-    cuts: dict[int, tuple[int, ...]] = field(default_factory=dict)  # domain dim -> loop sizes
-    places: dict[int, tuple[Expr, ...]] = field(default_factory=dict)  # member -> where it stands
-    reads: set[int] = field(default_factory=set)
-    columns: dict[int, Val] = field(default_factory=dict)  # sums over runs of rows -> of what
-    product: Val | None = None  # what the group is the epilogue of
-
-    @property
-    def computed(self) -> list[Val]:
-        """All that its step computes: the members, after the product whose epilogue they are."""
-        if self.product is None:
-            return self.members
-        v = self.product
-        return [v.srcs[0] if v.op == "out" else v, *self.members]
-
-    @property
-    def loop_sizes(self) -> list[int]:
-        """Sizes of the loop dims, in order."""
-        if not self.cuts:
-            return list(self.shape)
-        out: list[int] = []
-        for d, n in enumerate(self.shape):
-            out.extend(self.cuts.get(d, (n,)))
-        return out
-
-    @property
-    def loop_inner(self) -> list[bool]:
-        """Which loop dims are reduced over."""
-        out: list[bool] = []
-        for d in range(len(self.shape)):
-            out.extend([d in self.axes] * len(self.cuts.get(d, (1,))))
-        return out
-
-    def exprs(self) -> tuple[Expr, ...]:
-        """The position along each domain dim."""
-        if not self.cuts:
-            return _units(len(self.shape))
-        n = len(self.loop_sizes)
-        out: list[Expr] = []
-        at = 0
-        for d, size in enumerate(self.shape):
-            parts = self.cuts.get(d, (size,))
-            coefs = [0] * n
-            for k, s in enumerate(contiguous_strides(parts)):
-                coefs[at + k] = s
-            out.append((tuple(coefs), 0))
-            at += len(parts)
-        return tuple(out)
-
-    def cut(self, loop_dim: int, inner: int) -> None:
-        """Cuts a loop dim in two."""
-        at = 0
-        for d, size in enumerate(self.shape):
-            parts = self.cuts.get(d, (size,))
-            if loop_dim < at + len(parts):
-                k = loop_dim - at
-                self.cuts[d] = (*parts[:k], parts[k] // inner, inner, *parts[k + 1 :])
-                return
-            at += len(parts)
-        raise AssertionError("no such loop dim")
-
-    def place(self, v: Val) -> tuple[Expr, ...]:
-        """Where v's elements stand in the domain; Unfusable if they don't."""
-        exprs = self.exprs()
-        if v.shape == self.shape:
-            return exprs
-        n = len(self.loop_sizes)
-        squeezed = [
-            (k, e) for d, (k, e) in enumerate(zip(self.shape, exprs, strict=True)) if k != 1
-        ]
-        outer = [
-            (k, e)
-            for d, (k, e) in enumerate(zip(self.shape, exprs, strict=True))
-            if k != 1 and d not in self.axes
-        ]
-        mine = [k for k in v.shape if k != 1]
-        for dims in (squeezed, outer):
-            if mine == [k for k, _ in dims]:
-                it = iter([e for _, e in dims])
-                return tuple([zero(n) if k == 1 else next(it) for k in v.shape])
-        if v.numel == _prod(self.shape):
-            linear = dot(exprs, contiguous_strides(self.shape), n)
-            return tuple(split(linear, v.shape, self.loop_sizes)) if v.shape else ()
-        raise Unfusable
-
-
-@functools.lru_cache(64)
-def _units(n: int) -> tuple[Expr, ...]:
-    """The position along each of n loop dims."""
-    return tuple([(tuple([int(d == k) for k in range(n)]), 0) for d in range(n)])
-
-
-def _prod(xs: Iterable[int]) -> int:
-    out = 1
-    for x in xs:
-        out *= x
-    return out
-
-
-def _picks(u: Val, index: Val) -> bool:
-    """Whether a value is the index of a take, which reads it again for each row."""
-    return u.op == "take" and u.srcs[1] is index and u.numel > index.numel
-
-
-def _to_whole(v: Val) -> bool:
-    """Whether a value is a cast that AVX2 has no instruction for: it is done number by number."""
-    return v.op == "cast" and v.dtype.name == "int64" and v.srcs[0].dtype.kind == "f"
-
-
-def _under_views(v: Val) -> Val:
-    """The value that views are views of."""
-    while v.op in VIEWS:
-        v = v.srcs[0]
-    return v
-
-
-def _shared_places(index: Val) -> set[int]:
-    """What an index computes for few elements and then reads for many: it is computed once."""
-    out: set[int] = set()
-    stack, seen = [index], set()
-    while stack:
-        v = stack.pop()
-        base = _under_views(v)
-        if base.op not in POINTWISE or base.id in seen:
-            continue
-        seen.add(base.id)
-        if base.numel < v.numel:
-            if base.op not in ("take", "gather"):
-                out.add(base.id)
-        elif base.numel > 1:
-            stack.extend(base.srcs)
-    return out
 
 
 class Fusion:
@@ -251,7 +65,9 @@ class Fusion:
 
     def _placed(self) -> bool:
         """Places everything; False if a value turned out to need memory after it had been inlined."""
-        self.candidates = self._candidates() | self.forced
+        self.candidates = (
+            Candidates(self.order, self.users, self.heavy, self.wanted).found() | self.forced
+        )
         self._inputs.clear()
         self.stage: dict[int, int] = {}  # candidate or heavy value -> number of its step
         self.steps: list[Group | Val] = []
@@ -278,109 +94,6 @@ class Fusion:
         self._inputs.clear()
         self._place(v)
 
-    # candidates
-
-    def _candidates(self) -> set[int]:
-        found: set[int] = set()
-        for v in self.order:
-            if v.op in ("const", "scalar", "buffer", "iota"):
-                if v.id in self.wanted and v.op != "buffer" and v.id not in self.heavy:
-                    found.add(v.id)
-                continue
-            if v.id in self.heavy:
-                for s in () if stores(v) else self._operands_of(v):
-                    self._needs_memory(s, found)
-                if v.op in ("write", "write_at") and stores(v):
-                    self._needs_memory(v.srcs[0], found)
-            elif v.op in ("as_strided", "buffer_at"):
-                self._needs_memory(v.srcs[0], found, flat=True)
-            elif v.op in ("take", "gather"):
-                self._needs_memory(v.srcs[0], found)
-                found |= _shared_places(v.srcs[1])
-            if v.op == "reduce":
-                found.add(v.id)
-            if v.id in self.wanted and v.id not in self.heavy and v.op != "out":
-                found.add(v.id)
-        self._add_shared(found)
-        found |= Early(
-            self.order, self.users, self.heavy, found, self.wanted, lambda v: v.op in POINTWISE
-        ).values()
-        self._bound_reads(found)
-        return found
-
-    @staticmethod
-    def _operands_of(v: Val) -> tuple[Val, ...]:
-        """What a heavy operator reads from memory: a put takes indices as they were before a check."""
-        if v.op in ("put", "scatter") and puts_natively(v) and _checked_memory(v.srcs[1]):
-            return v.srcs[0], v.srcs[1].srcs[0], v.srcs[2]
-        return v.srcs
-
-    def _needs_memory(self, v: Val, found: set[int], flat: bool = False) -> None:
-        """v is read by something that wants an address: the base of its views, or v itself.
-
-        `flat`: the reader wants its elements one after the other.
-        """
-        if (
-            v.op in ("buffer", "buffer_at", "out")
-            or v.id in self.heavy
-            or v.dtype.name not in NATIVE | PARTED
-        ):
-            return
-        if v.op in VIEWS or v.op == "as_strided":
-            got = strided_base(v, found)
-            if flat and got is not None and not row_major(v.shape, got[1]):
-                got = None
-            if got is not None and got[0].op not in ("const", "scalar", "iota"):
-                base = got[0]
-                if base.op not in ("buffer", "buffer_at", "out") and base.id not in self.heavy:
-                    found.add(base.id)
-                return
-        found.add(v.id)
-
-    def _add_shared(self, found: set[int]) -> None:
-        """Dear values with several users, and what would make a kernel too large."""
-        cost: dict[int, int] = {}
-        loads: dict[int, int] = {}
-        for v in self.order:
-            if v.op in LEAVES or v.id in self.heavy or v.op == "out" or v.id in found:
-                cost[v.id] = loads[v.id] = 0 if v.op in ("const", "scalar") else 1
-                continue
-            total = sum(cost[s.id] for s in v.srcs) + (
-                8 if v.op in DEAR or _to_whole(v) else 0 if v.op in VIEWS else 1
-            )
-            reads = sum(loads[s.id] for s in v.srcs)
-            users = self.users.get(v.id, ())
-            spread = any(u.op == "expand" or _picks(u, v) for u in users)
-            mean = spread and v.op in DEAR and any(_under_views(s).op == "reduce" for s in v.srcs)
-            shared = len(users) > 1 or spread
-            if v.op in POINTWISE and (
-                mean or (total > 10 and shared) or total > 200 or reads > MAX_LOADS
-            ):
-                found.add(v.id)
-                total = reads = 1
-            cost[v.id], loads[v.id] = total, reads
-
-    def _bound_reads(self, found: set[int]) -> None:
-        """Parts of long sums get memory, so that no kernel has to read more than it may."""
-        reads: dict[int, set[int]] = {}  # what computing a value reads
-
-        def of(v: Val) -> set[int]:
-            base = _under_views(v)
-            return {base.id} if base.id in found else reads[base.id]
-
-        for v in self.order:
-            if v.op in LEAVES or v.id in self.heavy or v.op == "out":
-                reads[v.id] = set() if v.op in ("const", "scalar", "iota") else {v.id}
-                continue
-            total = set[int]().union(*map(of, v.srcs))
-            while len(total) > MAX_READS:
-                part = max(v.srcs, key=lambda s: len(of(s)))
-                if len(of(part)) < 2:
-                    break
-                found.add(_under_views(part).id)
-                total = set[int]().union(*map(of, v.srcs))
-            reads[v.id] = total
-
     # placing
 
     def _place_all(self) -> None:
@@ -391,7 +104,7 @@ class Fusion:
                 if stores(v):
                     self._prepare_stores(v)
                 else:
-                    for s, below in zip(v.srcs, self._operands_of(v), strict=True):
+                    for s, below in zip(v.srcs, read_from_memory(v), strict=True):
                         if s is not below and s.id not in self.candidates:
                             self.inlined.add(s.id)
                             s = below
@@ -406,11 +119,7 @@ class Fusion:
         whole = v.op in ("cat", "boxes")
         operands = v.srcs if whole else v.srcs[1:]
         for s in operands:
-            if (
-                s.id in self.candidates
-                or s.id in self.heavy
-                or s.op in ("out", "buffer", "const", "scalar")
-            ):
+            if self.in_memory(s) or s.op in ("const", "scalar"):
                 continue
             safe = whole or all(x is not v.srcs[0] for x in self.inputs(s))
             if not safe or not self.store_group(s):
@@ -420,10 +129,10 @@ class Fusion:
     def store_group(self, s: Val) -> Group | None:
         """A domain over which s can be computed and stored somewhere, or None."""
         group = Group(-1, s.shape)
-        if s.id in self.candidates or s.id in self.heavy or s.op in ("out", "buffer"):
+        if self.in_memory(s):
             group.places = {s.id: group.exprs()}
             return group
-        for _ in range(6):
+        for _ in range(MAX_CUTS):
             try:
                 group.places = {s.id: group.exprs()}
                 self.inlined |= self._check(group, s) | {s.id}
@@ -434,8 +143,12 @@ class Fusion:
                 return None
         return None
 
+    def in_memory(self, v: Val) -> bool:
+        """Whether v is not computed where it is read: it lies in memory, or is in a group."""
+        return v.id in self.candidates or v.id in self.heavy or v.op in ("buffer", "out")
+
     def inputs(self, v: Val) -> list[Val]:
-        """Values with memory (or in groups) that computing v reads."""
+        """The values in memory that computing v reads."""
         found = self._inputs.get(v.id)
         if found is None:
             found = self._inputs[v.id] = self._inputs_of(v)
@@ -450,7 +163,7 @@ class Fusion:
             if s.id in seen:
                 continue
             seen.add(s.id)
-            if s.id in self.candidates or s.id in self.heavy or s.op in ("buffer", "out"):
+            if self.in_memory(s):
                 out[s.id] = s
             else:
                 stack.extend(s.srcs)
@@ -472,7 +185,7 @@ class Fusion:
             group = self.steps[number]
             if isinstance(group, Group) and self._join(group, v, domain, axes, reads):
                 return
-        for _ in range(20):
+        for _ in range(MAX_FORCED):
             group = Group(len(self.steps), tuple(domain), tuple(axes))
             self._blocked = None
             if self._join(group, v, domain, axes, reads):
@@ -541,9 +254,9 @@ class Fusion:
         k = len(axes)
         if kind != "sum" or axes != tuple(range(k)) or x.dtype.name not in ("float32", "float64"):
             return False
-        if not 0 < k < x.ndim or _prod(x.shape[k:]) < 64:
+        if not 0 < k < x.ndim or math.prod(x.shape[k:]) < 64:
             return False
-        most = min(64, _prod(x.shape[:k]) // 16)  # as many runs as keep a few threads busy
+        most = min(64, math.prod(x.shape[:k]) // 16)  # as many runs as keep a few threads busy
         run = next((n for n in range(most, 3, -1) if x.shape[k - 1] % n == 0), 0)
         if not run:
             return False
@@ -612,7 +325,7 @@ class Fusion:
                 return False
             if group.axes and group.axes != tuple(axes):
                 return False
-            if not group.axes and group.members and not self._may_reduce(group, axes):
+            if not group.axes and len(group.members) >= MAX_REDUCED_LATE:
                 return False
             group.axes = tuple(axes)
         elif not _fits(group, v):
@@ -627,7 +340,7 @@ class Fusion:
                 cuts: dict[int, tuple[int, ...]]) -> bool:  # fmt: skip
         """Makes v a member if everything it reads can be had there; else the group is as it was,
         with these axes and cuts."""
-        for _ in range(6):
+        for _ in range(MAX_CUTS):
             try:
                 if group.axes == axes and group.cuts == cuts:  # members stand where they stood
                     group.places = {**group.places, v.id: self._where(group, v)}
@@ -653,10 +366,6 @@ class Fusion:
         group.axes, group.cuts = axes, cuts
         group.places = {m.id: self._where(group, m) for m in group.members}
         return False
-
-    @staticmethod
-    def _may_reduce(group: Group, axes: tuple[int, ...]) -> bool:
-        return len(group.members) < 6
 
     def _where(self, group: Group, m: Val) -> tuple[Expr, ...]:
         if m.id in group.columns:
@@ -691,11 +400,7 @@ class Fusion:
                 if group.places[v.id] != at:
                     raise Unfusable
                 continue
-            if (
-                v.id in self.candidates
-                or v.id in self.heavy
-                or v.op in ("buffer", "out", "const", "scalar", "iota")
-            ):
+            if self.in_memory(v) or v.op in ("const", "scalar", "iota"):
                 continue
             inlined.add(v.id)
             stack.extend(self._operands(v, at, sizes))
@@ -772,9 +477,9 @@ def _far_below(group: Group, reads: list[Val]) -> bool:
     last = len(group.shape) - 1
     if not group.axes or last in group.axes or group.shape[last] == 1:
         return False
-    if _prod(group.shape[d] for d in group.axes) <= COLUMN_ROWS:
+    if math.prod(group.shape[d] for d in group.axes) <= COLUMN_ROWS:
         return False
-    members, full = {m.id for m in group.members}, _prod(group.shape)
+    members, full = {m.id for m in group.members}, math.prod(group.shape)
     if any(m.numel == full for m in group.members):
         return False
     return any(s.id in members and s.numel < full for s in reads)
@@ -785,8 +490,8 @@ def _fits(group: Group, v: Val) -> bool:
     if v.shape == group.shape:
         return True
     n = v.numel
-    full = _prod(group.shape)
+    full = math.prod(group.shape)
     if n == full and n > 1:
         return True
-    outer = _prod(k for d, k in enumerate(group.shape) if d not in group.axes)
+    outer = math.prod(k for d, k in enumerate(group.shape) if d not in group.axes)
     return bool(group.axes) and n == outer

@@ -18,15 +18,17 @@ from facula.kernel.program import ITEMSIZE
 from facula.kernel.step import Step
 from facula.kernel.transpose import plan_transpose
 from facula.llvm.loops import LoopKernel, pack
-from facula.runtime.buffers import alloc, alloc_arranged, arrange
+from facula.runtime.buffers import alloc_arranged, arrange
 from facula.runtime.jit import compile_kernels
 from facula.runtime.parts import in_parts
 from facula.runtime.plan import NativePlan as NativeRun
+from facula.runtime.workspace import workspace
 from facula.runtime.written_run import Slots, written_run
 from facula.schedule import direct, epilogue
-from facula.schedule.affine import strided_base
+from facula.schedule.candidates import stores
 from facula.schedule.codegen import Call, Memory, Place
-from facula.schedule.fuse import Fusion, Group, stores
+from facula.schedule.fuse import Fusion
+from facula.schedule.group import Group
 from facula.schedule.lower import Lowered
 from facula.schedule.programs import group_call, store_call
 from facula.schedule.reference_plan import reachable, value_of
@@ -147,8 +149,7 @@ class NativePlan:
         if type(native) is not NativeRun or self.complex_numbers or self.n_slots > WRITTEN_SLOTS:
             return None
         slots = Slots(self.n_leaves, self.sources, self.arranged, self.arena_bytes, self.derived)
-        return written_run(native, slots, n_scalars, self.constants, self.results, _workspace,
-                           workspace, self._raise)  # fmt: skip
+        return written_run(native, slots, n_scalars, self.constants, self.results, self._raise)
 
     def _raise(self, status: tuple[int, int, int, int]) -> None:
         _, index, size, number = status
@@ -156,19 +157,6 @@ class NativePlan:
         raise Failed(entry) from BadIndex(
             index + size if index < 0 and not wrap else index, size, tag
         )
-
-
-_workspace: list[Any] = [None]
-
-
-def workspace(nbytes: int) -> Any:
-    """Memory for temporaries, kept between runs."""
-    have = _workspace[0]
-    if have is None or have.nbytes < nbytes or have.nbytes > 4 * nbytes + (64 << 20):
-        _workspace[0] = None
-        have = None
-        _workspace[0] = have = alloc(nbytes)
-    return have
 
 
 class Builder:
@@ -191,7 +179,6 @@ class Builder:
         self.descriptions: list[Any] = []
         self.readers: dict[int, list[int]] = {}
         self.blocks: dict[int, Block] = {}
-        self.extra_blocks: list[Block] = []
         self.skip_copy: set[int] = set()
         # by the id of a product with an epilogue: for its results, slots that they may lie in
         self.replaced: dict[int, dict[int, set[int]]] = {}
@@ -517,17 +504,7 @@ class Builder:
 
     def strided(self, v: Val) -> tuple[int, int, tuple[int, ...]] | None:
         """(slot, offset, strides) of an operand with memory, in elements; None if it has none."""
-        place = self.memory.places.get(v.id)
-        if place is not None:
-            return place.slot, place.offset, place.strides or contiguous_strides(v.shape)
-        got = strided_base(v, self.memory.places.keys())
-        if got is None or got[0].id not in self.memory.places:
-            return None
-        base, strides, offset = got
-        place = self.memory.places[base.id]
-        if place.strides is not None and base.op != "buffer_at":
-            return None
-        return place.slot, place.offset + offset, strides
+        return self.memory.strided(v)
 
     # the end ---------------------------------------------------------------------------------------
 

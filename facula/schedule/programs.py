@@ -11,7 +11,8 @@ from typing import Any
 
 from facula.graph.ir import Val
 from facula.schedule.codegen import Call, Memory, Place, Writer
-from facula.schedule.fuse import Fusion, Group
+from facula.schedule.fuse import Fusion
+from facula.schedule.group import Group
 
 MAX_KEPT = 4096  # structures
 _APART = (

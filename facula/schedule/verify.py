@@ -8,7 +8,8 @@ from facula.graph.ir import BINARY, TO_BOOL, UNARY, Val
 from facula.kernel.program import ITEMSIZE
 from facula.kernel.verify import verify as verify_program
 from facula.schedule.codegen import Call
-from facula.schedule.fuse import Fusion, Group
+from facula.schedule.fuse import Fusion
+from facula.schedule.group import Group
 
 
 class MalformedPlanError(AssertionError):

@@ -270,6 +270,14 @@ def save(
     A file given by its name is replaced only when the new one is complete.
 
         torch.save(model.state_dict(), "model.pt")
+
+    >>> import facula as torch
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> torch.save({"step": 3, "w": torch.ones(2)}, file)
+    >>> _ = file.seek(0)
+    >>> torch.load(file)
+    {'step': 3, 'w': tensor([1., 1.])}
     """
     pickler_class = _pickler_class(pickle_module)
     if skips_data():

@@ -92,14 +92,20 @@ class Sparse(Tensor):
 
     def matmul(self, other: Any) -> Any:
         """The product with a matrix or a vector."""
-        return torch.sparse.mm(self, other) if other.dim() > 1 else self.mv(other)
+        from facula.sparse import products
+
+        return products.matmul(self, other)
 
     def mv(self, vec: Any) -> Any:
         """The product with a dense vector."""
-        return torch.sparse.mm(self, vec.unsqueeze(1)).squeeze(1)
+        from facula.sparse import products
+
+        return products.mv(self, vec)
 
     def __rmatmul__(self, other: Any) -> Any:
-        return torch.sparse.mm(self.t(), other.t()).t()
+        from facula.sparse import products
+
+        return products.matmul(other, self)
 
     mm = __matmul__ = matmul
     __sub__ = sub

@@ -10,7 +10,7 @@ from typing import Any
 
 import facula as torch
 
-__all__ = ["CheckpointError", "CheckpointPolicy", "DefaultDeviceType", "check_backward_validity", "checkpoint",
+__all__ = ["CheckpointError", "CheckpointFunction", "CheckpointPolicy", "DefaultDeviceType", "check_backward_validity", "checkpoint",
            "create_selective_checkpoint_contexts", "detach_variable", "get_device_states", "set_device_states", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_debug_enabled",
            "set_checkpoint_early_stop"]  # fmt: skip
 
@@ -165,7 +165,7 @@ class _Recomputed:
                 )
 
 
-class _Reentrant(torch.autograd.Function):
+class CheckpointFunction(torch.autograd.Function):
     """The old way: the backward pass runs the function and a backward pass of its own."""
 
     @staticmethod
@@ -206,10 +206,25 @@ def checkpoint(function: Callable, *args: Any, use_reentrant: bool | None = None
                determinism_check: str = "default", debug: bool = False, early_stop: bool = True, **kwargs: Any) -> Any:  # fmt: skip
     """function(*args, **kwargs); what it saves for gradients is computed again when they are wanted."""
     preserve = kwargs.pop("preserve_rng_state", True)
+    if use_reentrant is None:
+        warnings.warn(
+            "torch.utils.checkpoint: the use_reentrant parameter should be passed explicitly. Starting "
+            "in PyTorch 2.9, calling checkpoint without use_reentrant will raise an exception. "
+            "use_reentrant=False is recommended, but if you need to preserve the current default "
+            "behavior, you can pass use_reentrant=True. Refer to docs for more details on the "
+            "differences between the two variants.",
+            stacklevel=2,
+        )
+        use_reentrant = True
     if use_reentrant:
+        if context_fn is not noop_context_fn or debug:
+            raise ValueError(
+                "Passing `context_fn` or `debug` is only supported when use_reentrant=False."
+            )
         if kwargs:
             raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
-        return _Reentrant.apply(function, preserve, *args)
+        check_backward_validity(args)
+        return CheckpointFunction.apply(function, preserve, *args)
     if not torch.is_grad_enabled():
         return function(*args, **kwargs)
     first, second = context_fn()
@@ -224,6 +239,16 @@ def checkpoint_sequential(
     functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any
 ) -> Any:
     """A chain of modules in `segments` checkpointed parts; the last part is not checkpointed."""
+    if use_reentrant is None:
+        warnings.warn(
+            "torch.utils.checkpoint.checkpoint_sequential: the use_reentrant parameter should be passed "
+            "explicitly. In version 2.9 we will raise an exception if use_reentrant is not passed. "
+            "use_reentrant=False is recommended, but if you need to preserve the current default "
+            "behavior, you can pass use_reentrant=True. Refer to docs for more details on the "
+            "differences between the two variants.",
+            stacklevel=2,
+        )
+        use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
     if kwargs:
         raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))

@@ -7,7 +7,7 @@ import pytest
 import facula as torch
 import facula.nn as nn
 import facula.nn.functional as F
-from facula.runtime import buffers
+from facula.runtime import buffers, workspace
 
 MEGA = 1_000_000
 BUFFER = 4_200_000  # with the rounding of its size class
@@ -19,9 +19,7 @@ def clean():
     torch.manual_seed(0)
     torch.zeros(1).item()
     gc.collect()
-    from facula.schedule import native_plan
-
-    native_plan._workspace[0] = None  # temporaries of earlier plans
+    workspace.KEPT[0] = None  # temporaries of earlier plans
     buffers.empty_cache()
 
 

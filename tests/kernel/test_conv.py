@@ -7,12 +7,25 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import llvmlite.binding as llvm
 import native
+from epilogues import BIAS_M, RELU, SILU
 
-from facula.kernel.conv import Conv, Image, leaves_gaps, plan_conv, plan_conv_input_gradient
+from facula.kernel.conv import (
+    Conv,
+    Image,
+    _cut,
+    _forward_job,
+    leaves_gaps,
+    plan_conv,
+    plan_conv_input_gradient,
+)
 from facula.kernel.conv_weight import plan_conv_weight_gradient
 from facula.kernel.matmul import Extra
-from facula.llvm.tile_epilogue import BIAS_M, RELU, SILU
+from facula.llvm.target import Target
+from facula.llvm.tile_conv import ConvShape, ConvWriter
+from facula.llvm.tile_gemm import UNROLL
+from facula.runtime.llvmc import target_machine
 
 CASES = [
     Conv(2, 3, 9, 11, 5, (3, 3), (1, 1), (1, 1)),
@@ -48,7 +61,41 @@ CASES = [
     Conv(2, 3, 20, 67, 9, (3, 4), (1, 3), (2, 3), (2, 2), groups=3),
     Conv(1, 2, 200, 210, 2, (3, 3), (1, 1), (1, 1), groups=2),
     Conv(2, 3, 1, 300, 3, (1, 31), (1, 1), (0, 15), groups=3),
+    # parts of one long row of the result, whose last is shorter; results in parts as well
+    Conv(1, 64, 1, 3001, 40, (1, 3), (1, 2), (0, 1)),
+    Conv(1, 16, 2, 2000, 120, (2, 10), (1, 5), (1, 4), (1, 2)),
+    Conv(1, 200, 15, 15, 130, (3, 3), (2, 2), (1, 1)),
 ]
+
+
+def cuts(conv):
+    """How the forward pass is cut: rows, columns and the result's columns into how many."""
+    job = _forward_job(conv)
+    return _cut(job, Target.host()).parts(job)
+
+
+def test_long_rows_are_cut():
+    """A task copies what it needs of a long row, and its copy stays small."""
+    assert cuts(Conv(1, 512, 1, 8000, 512, (1, 3), (1, 2)))[2] >= 8
+    assert cuts(Conv(8, 16, 30, 30, 32, (5, 5), (1, 1), (2, 2)))[2] == 1
+
+
+def test_few_pixels_of_many_channels_are_cut_by_results():
+    """As soon as one image has too few columns for tasks of whole tiles."""
+    assert cuts(Conv(1, 256, 28, 28, 512, (3, 3), (2, 2), (1, 1)))[0] > 1
+
+
+@pytest.mark.skipif(not Target.host().has_mask, reason="constants hold no registers elsewhere")
+@pytest.mark.parametrize("stride", [1, 2, 0])
+@pytest.mark.parametrize("wide", [True, False])
+def test_sums_stay_in_registers(stride, wide):
+    """What the copy of the image needs is not kept while there are no registers to spare."""
+    shape = ConvShape("float32", 14, 2, 2, stride, 0 if wide else 1, wide, 0, wide, False, ())
+    module = llvm.parse_assembly(ConvWriter(shape, Target.host(), "k").write())
+    machine = target_machine(Target.host())
+    lines = machine.emit_assembly(module).splitlines()
+    assert sum("vfmadd" in line for line in lines) >= 14 * 2 * UNROLL
+    assert not [line for line in lines if "zmm" in line and "(%rsp)" in line]
 
 
 def shifted(conv, x, r, s):

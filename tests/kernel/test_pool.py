@@ -129,6 +129,29 @@ def test_bins(out, rng):
     np.testing.assert_allclose(dx, want_dx, atol=1e-6)
 
 
+@pytest.mark.parametrize("out", [(1, 1), (2, 3), (4, 9)])
+def test_maxima_of_bins_that_are_not_numbers(out, rng):
+    """The last NaN of a bin in reading order is its maximum; of minus infinities the first."""
+    pool = Pool(1, 3, 6, 40, out, (1, 1), (1, 1))
+    x = np.full((1, 3, 6, 40), -np.inf, np.float32)
+    x[0, 1] = rng.integers(0, 3, (6, 40))
+    x[0, 2] = np.where(rng.random((6, 40)) < 0.1, np.nan, 1)
+    best, alone = (np.zeros((1, 3, *out), np.float32) for _ in range(2))
+    index = np.zeros(best.shape, np.int64)
+    native.run(plan_bins_max(pool, image(0, x), image(1, best), (2, 0)), [x, best, index], chunk=1)
+    native.run(plan_bins_max(pool, image(0, x), image(1, alone)), [x, alone], chunk=1)
+    for c, i, j in np.ndindex(3, *out):
+        place = -1
+        for r in range(i * 6 // out[0], -(-(i + 1) * 6 // out[0])):
+            for s in range(j * 40 // out[1], -(-(j + 1) * 40 // out[1])):
+                value = x[0, c, r, s]
+                if place < 0 or value > x[0, c].flat[place] or np.isnan(value):
+                    place = r * 40 + s
+        assert index[0, c, i, j] == place
+        np.testing.assert_equal(best[0, c, i, j], x[0, c].flat[place])
+    np.testing.assert_array_equal(best, alone)
+
+
 def test_the_inside_of_wide_rows(rng):
     """Registers that need no masks give what those at the edges do; a NaN wins, and stays."""
     for kernel, stride, padding in ((2, 2, 0), (3, 1, 1), (3, 2, 1), (5, 1, 2), (4, 3, 1)):

@@ -194,3 +194,30 @@ def test_other_lengths_do_not_rebuild_the_update():
     step([5, 3]), step([4, 2])  # the optimizer has its state from the first on
     assert [step([7, 2]), step([4, 4]), step([6, 1])] == [1, 1, 1]
     assert step([7, 2]) == 0
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize(("batch", "hidden"), [(2, 24), (20, 40)])
+def test_inference_stores_states_alone(kind, batch, hidden):
+    """What only a backward pass reads is not stored, and the numbers are the same."""
+    layer = getattr(torch.nn, kind)(5, hidden)
+    x = numbers(4, batch, 5)
+    engine.forget_plans()
+    with torch.no_grad():
+        out, last = layer(x)
+        alone = [out.tolist(), *(t.tolist() for t in (last if kind == "LSTM" else (last,)))]
+    keys = {s.kernel.key for plan in engine._plans.values() for s in plan.kernels}
+    assert all(" alone" in k for k in keys if k.startswith("recurrent"))
+    assert any(k.startswith("recurrent") for k in keys)
+    out, last = layer(x)
+    out.sum().backward()
+    assert alone == [out.tolist(), *(t.tolist() for t in (last if kind == "LSTM" else (last,)))]
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("batch", [1, 2, 14, 25])
+def test_weights_beyond_the_second_cache(monkeypatch, kind, batch):
+    """They are one stream, for tiles of up to twelve rows; the last panel runs over."""
+    monkeypatch.setattr("facula.kernel.recurrent._FAR", 0)
+    monkeypatch.setattr("facula.kernel.recurrent._SWEEPS", {16: (), 32: ()})
+    check(monkeypatch, kind, 3, batch, 5, 40)

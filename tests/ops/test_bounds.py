@@ -79,3 +79,33 @@ def test_looked_at_once(monkeypatch):
     for _ in range(3):
         X.index_select(0, index)
     assert len(looks) == 1
+
+
+WHOLE = {
+    "floor": lambda a, b: a // b,
+    "remainder": lambda a, b: a % b,
+    "fmod": torch.fmod,
+    "trunc": lambda a, b: torch.div(a, b, rounding_mode="trunc"),
+    "number": lambda a, b: 7 // b,
+    "fused": lambda a, b: ((a + 1) // (b * 2)).sum(),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+def test_whole_numbers_divided_by_zero(name, dtype):
+    a, b = torch.arange(40).to(dtype), torch.arange(40).to(dtype) % 7 + 1
+    WHOLE[name](a, b).tolist()
+    b[33] = 0
+    with pytest.raises(RuntimeError, match="ZeroDivisionError") as caught:
+        WHOLE[name](a, b).tolist()
+    assert "test_bounds.py" in str(caught.value)  # the line that divided
+
+
+def test_the_number_zero_is_refused_at_once():
+    x = torch.arange(3)
+    for divide in (lambda: x % 0, lambda: x // 0, lambda: x.fmod(0), lambda: x.__imod__(0)):
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            divide()
+    assert x.tolist() == [0, 1, 2]
+    assert (x[:0] % 0).tolist() == []

@@ -30,6 +30,20 @@ def test_even_bags(mode, padding, shape):
         np.testing.assert_allclose(got[0][0], rows.sum(1), atol=1e-5)
 
 
+@pytest.mark.parametrize("width", [6, 50, 300])
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_long_even_bags(mode, width):
+    """They are added up in a step of their own, in stretches of columns of several widths."""
+    rng = np.random.default_rng(2)
+    index, table = rng.integers(0, 90, (3, 40)), rng.standard_normal((90, width)).astype(np.float32)
+    weight = torch.tensor(table, requires_grad=True)
+    y = F.embedding_bag(torch.tensor(index), weight, mode=mode)
+    np.testing.assert_allclose(y.detach().numpy(), getattr(table[index], mode)(1), atol=1e-5)
+    y.sum().backward()
+    share = np.bincount(index.reshape(-1), minlength=90) / (40 if mode == "mean" else 1)
+    np.testing.assert_allclose(weight.grad.numpy(), np.outer(share, np.ones(width)), atol=1e-5)
+
+
 def test_even_bags_take_two_kernels():
     table, index = torch.rand(20, 8), torch.randint(0, 20, (4, 5))
     assert len(torch.explain(F.embedding_bag(index, table)).kernels) == 2

@@ -139,3 +139,32 @@ def test_errors_are_raised_where_written():
         F.binary_cross_entropy_with_logits(x, x[:1])
     with pytest.raises(NotImplementedError, match="bilinear mode needs 4D input"):
         F.interpolate(x[0], scale_factor=2, mode="bilinear")
+
+
+def test_logits_loss_has_the_dtype_of_its_target():
+    x = torch.tensor([0.5, -1.0], requires_grad=True)
+    for wide in (torch.float64, torch.float32):
+        loss = F.binary_cross_entropy_with_logits(x, torch.ones(2, dtype=wide))
+        assert loss.dtype is wide
+        (slope,) = torch.autograd.grad(loss, x, create_graph=True)
+        assert slope.dtype is torch.float32
+        assert torch.allclose(slope, (x.sigmoid() - 1) / 2)
+        loss.backward()
+    assert torch.allclose(x.grad, x.sigmoid() - 1)
+
+
+@pytest.mark.parametrize("whole", [torch.bool, torch.float32])
+def test_attention_that_is_masked_and_causal(whole):
+    q = torch.randn(1, 2, 4, 8)
+    hidden = torch.ones(4, 4, dtype=torch.bool)
+    hidden[2, 0] = False
+    given = hidden if whole is torch.bool else torch.zeros(4, 4).masked_fill(~hidden, -math.inf)
+    got = F.scaled_dot_product_attention(q, q, q, given, is_causal=True)
+    want = F.scaled_dot_product_attention(q, q, q, hidden.tril())
+    assert torch.allclose(got, want)
+    with pytest.raises(RuntimeError, match="should not be set when is_causal"):
+        F.scaled_dot_product_attention(q[0], q[0], q[0], given, is_causal=True)
+
+
+def test_blackman_window_begins_with_zero():
+    assert torch.blackman_window(6, dtype=torch.float64)[0].item() == 0

@@ -165,3 +165,50 @@ def test_inference_mode_false_records():
     with torch.inference_mode(), torch.inference_mode(False):
         y = x * 2
     assert y.requires_grad
+
+
+def test_checkpoint_is_reentrant_unless_told():
+    layer = torch.nn.Linear(2, 2)
+    with pytest.warns(UserWarning, match="use_reentrant parameter should be passed"):
+        out = checkpoint(layer, torch.ones(1, 2, requires_grad=True))
+    assert out.grad_fn.name() == "CheckpointFunctionBackward"
+    with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+        out = checkpoint(layer, torch.ones(1, 2), use_reentrant=True)
+    assert not out.requires_grad
+    with pytest.raises(ValueError, match="only supported when use_reentrant=False"):
+        checkpoint(layer, torch.ones(1, 2), use_reentrant=True, debug=True)
+
+
+class Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        return g * 2
+
+
+def test_a_second_derivative_of_what_has_one_is_an_error():
+    x = torch.ones(2, requires_grad=True)
+    assert "torch.autograd.function.OnceBackward object at" in repr(Once.apply(x).grad_fn)
+    (slope,) = torch.autograd.grad(Once.apply(x).sum(), x, create_graph=True)
+    assert not slope.requires_grad  # the gradient that came in was a constant
+    (slope,) = torch.autograd.grad(Once.apply(x).pow(2).sum(), x, create_graph=True)
+    assert repr(slope) == "tensor([8., 8.], grad_fn=<Error>)"
+    with pytest.raises(RuntimeError, match="marked with @once_differentiable"):
+        slope.sum().backward()
+
+
+def test_instances_of_functions_warn_and_cannot_be_called():
+    with pytest.warns(DeprecationWarning, match="should not be instantiated"):
+        made = Once()
+    with pytest.raises(RuntimeError, match="Legacy autograd function"):
+        made(torch.ones(1))
+
+
+def test_gradcheck_warns_of_single_precision():
+    x = torch.ones(1, requires_grad=True)
+    with pytest.warns(UserWarning, match="Input #0 requires gradient and is not a double"):
+        torch.autograd.gradcheck(lambda t: t * 2, x, atol=0.1)

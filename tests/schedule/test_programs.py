@@ -137,6 +137,24 @@ def test_loops_that_nobody_looks_at_are_evaluated_between_steps():
     assert torch.equal(grads[0], grads[-1])
 
 
+def test_training_by_hand_that_nobody_looks_at_comes_again():
+    """Updates without an optimizer, after `loss.backward()`, do not end a step's plan."""
+    torch.manual_seed(0)
+    layers = [part for _ in range(12) for part in (torch.nn.Linear(8, 8), torch.nn.Tanh())]
+    model = torch.nn.Sequential(*layers)
+    x = torch.randn(4, 8)
+    built = 0
+    for k in range(20 * MAX_PASSES):
+        model(x).pow(2).mean().backward()
+        with torch.no_grad():
+            for p in model.parameters():
+                p -= 0.01 * p.grad
+                p.grad = None
+        if k == 10 * MAX_PASSES:
+            built = Counters.plans_built
+    assert Counters.plans_built == built
+
+
 def test_short_tapes_are_one_plan():
     model = torch.nn.Linear(4, 2)
     run = Counters.plans_run

@@ -418,3 +418,21 @@ def test_layouts_without_contents(tmp_path):
 def test_module_versions():
     assert serialization.check_module_version_greater_or_equal(torch, (2, 0))
     assert not serialization.check_module_version_greater_or_equal(torch, (99,))
+
+
+def test_storages_mapped_from_files(tmp_path):
+    path = str(tmp_path / "bytes")
+    Path(path).write_bytes(bytes(range(8)))
+    private = torch.UntypedStorage.from_file(path, False, 4)
+    private[0] = 99
+    assert private.tolist() == [99, 1, 2, 3]
+    assert Path(path).read_bytes()[0] == 0
+    words = torch.asarray(private[2:4], dtype=torch.uint8).view(torch.int16)
+    assert words.tolist() == [2 + 3 * 256]
+    shared = torch.UntypedStorage.from_file(path, True, 10)  # it grows
+    shared[9] = 7
+    assert Path(path).stat().st_size == 10
+    assert torch.UntypedStorage.from_file(path, False, 10).tolist()[8:] == [0, 7]
+    assert torch.UntypedStorage.from_file(path).nbytes() == 0
+    with pytest.raises(RuntimeError, match="smaller than the required mapping size"):
+        torch.UntypedStorage.from_file(path, False, 20)

@@ -71,7 +71,12 @@ class Threshold(Module):
 
 
 class ReLU(Module):
-    """max(0, x)."""
+    """max(0, x).
+
+    >>> import facula as torch
+    >>> torch.nn.ReLU()(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
 
     __constants__ = ["inplace"]
 
@@ -296,7 +301,12 @@ class GLU(Module):
 
 
 class GELU(Module):
-    """x * P(X <= x) for a standard normal X; approximate="tanh" for the approximation."""
+    """x * P(X <= x) for a standard normal X; approximate="tanh" for the approximation.
+
+    >>> import facula as torch
+    >>> torch.nn.GELU()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.0000,  0.8413])
+    """
 
     __constants__ = ["approximate"]
 
@@ -445,7 +455,12 @@ class Softmin(_SoftmaxBase):
 
 
 class Softmax(_SoftmaxBase):
-    """exp(x) normalised to sum 1 along dim."""
+    """exp(x) normalised to sum 1 along dim.
+
+    >>> import facula as torch
+    >>> torch.nn.Softmax(dim=1)(torch.zeros(1, 4))
+    tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmax(input, self.dim, _stacklevel=5)

@@ -203,7 +203,12 @@ class _LazyNormBase(LazyModuleMixin, _NormBase):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Normalise each channel of (N, C) or (N, C, L) over the batch; running values in eval."""
+    """Normalise each channel of (N, C) or (N, C, L) over the batch; running values in eval.
+
+    >>> import facula as torch
+    >>> torch.nn.BatchNorm1d(3)(torch.zeros(4, 3)).shape
+    torch.Size([4, 3])
+    """
 
     def _check_input_dim(self, input) -> None:
         self._require_dims(input, (2, 3))

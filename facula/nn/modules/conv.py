@@ -179,7 +179,12 @@ def _expand(padding, ntuple):
 
 
 class Conv1d(_ConvNd):
-    """Cross-correlation of (N, C, L) with learned kernels."""
+    """Cross-correlation of (N, C, L) with learned kernels.
+
+    >>> import facula as torch
+    >>> torch.nn.Conv1d(3, 6, 5, padding=2)(torch.ones(2, 3, 10)).shape
+    torch.Size([2, 6, 10])
+    """
 
     def __init__(
         self,
@@ -427,7 +432,12 @@ class ConvTranspose1d(_ConvTransposeNd):
 
 
 class ConvTranspose2d(_ConvTransposeNd):
-    """Transposed convolution of (N, C, H, W)."""
+    """Transposed convolution of (N, C, H, W).
+
+    >>> import facula as torch
+    >>> torch.nn.ConvTranspose2d(3, 6, 2, stride=2)(torch.ones(2, 3, 8, 8)).shape
+    torch.Size([2, 6, 16, 16])
+    """
 
     def __init__(
         self,

@@ -25,7 +25,16 @@ class _DropoutNd(Module):
 
 
 class Dropout(_DropoutNd):
-    """Zero elements with probability p and scale the others by 1 / (1 - p)."""
+    """Zero elements with probability p and scale the others by 1 / (1 - p).
+
+    >>> import facula as torch
+    >>> _ = torch.manual_seed(0)
+    >>> drop = torch.nn.Dropout(0.5)
+    >>> drop(torch.ones(6))
+    tensor([0., 0., 2., 0., 0., 0.])
+    >>> drop.eval()(torch.ones(2))
+    tensor([1., 1.])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout(input, self.p, self.training, self.inplace)

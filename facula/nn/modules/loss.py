@@ -166,7 +166,13 @@ class KLDivLoss(_Loss):
 
 
 class MSELoss(_Loss):
-    """(input - target)^2."""
+    """(input - target)^2.
+
+    >>> import facula as torch
+    >>> loss = torch.nn.MSELoss()
+    >>> loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    tensor(2.)
+    """
 
     def __init__(self, size_average=None, reduce=None, reduction: str = "mean") -> None:
         super().__init__(size_average, reduce, reduction)
@@ -188,7 +194,13 @@ class BCELoss(_WeightedLoss):
 
 
 class BCEWithLogitsLoss(_Loss):
-    """Binary cross entropy of sigmoid(input), computed stably."""
+    """Binary cross entropy of sigmoid(input), computed stably.
+
+    >>> import facula as torch
+    >>> loss = torch.nn.BCEWithLogitsLoss()
+    >>> loss(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0]))
+    tensor(0.4100)
+    """
 
     def __init__(
         self,

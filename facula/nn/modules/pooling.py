@@ -223,7 +223,12 @@ class _AvgPoolWithDivisor(_AvgPoolNd):
 
 
 class AvgPool2d(_AvgPoolWithDivisor):
-    """The mean of every window of (N, C, H, W)."""
+    """The mean of every window of (N, C, H, W).
+
+    >>> import facula as torch
+    >>> torch.nn.AvgPool2d(2)(torch.ones(2, 3, 8, 6)).shape
+    torch.Size([2, 3, 4, 3])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return self._pool(F.avg_pool2d, input)
@@ -408,7 +413,12 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
-    """Average pooling of (N, C, H, W) to a given output size."""
+    """Average pooling of (N, C, H, W) to a given output size.
+
+    >>> import facula as torch
+    >>> torch.nn.AdaptiveAvgPool2d(1)(torch.ones(2, 3, 8, 6)).shape
+    torch.Size([2, 3, 1, 1])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(input, self.output_size)

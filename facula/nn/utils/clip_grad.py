@@ -69,6 +69,14 @@ def clip_grad_norm_(
     """Scale all gradients together so that their norm is at most `max_norm`.
 
     Returns the norm they had. `foreach` is accepted and makes no difference.
+
+    >>> import facula as torch
+    >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> (w * w).sum().backward()
+    >>> torch.nn.utils.clip_grad_norm_([w], max_norm=1.0)
+    tensor(10.)
+    >>> w.grad
+    tensor([0.6000, 0.8000])
     """
     is_generator = isinstance(parameters, types.GeneratorType)
     parameters = _as_list(parameters)

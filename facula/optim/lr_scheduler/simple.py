@@ -21,6 +21,14 @@ class LambdaLR(LRScheduler):
     """The initial rate times `lr_lambda(epoch)`.
 
     scheduler = LambdaLR(optimizer, lambda epoch: 0.95**epoch)
+
+    >>> import facula as torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5**epoch)
+    >>> optimizer.step()
+    >>> scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.05]
     """
 
     _functions = ("lr_lambdas",)

@@ -99,8 +99,8 @@ def walk_of(
     slot, offset, strides = where
     got = grouped(v.shape, strides, cuts)
     if got is not None and good(got):
-        return [], Walk(slot, offset, got)  # type: ignore[arg-type]
+        return [], Walk(slot, offset, got)
     steps, place = builder.copied(v)
-    return steps, Walk(
-        place.slot, place.offset, grouped(v.shape, contiguous_strides(v.shape), cuts)
-    )  # type: ignore[arg-type]
+    dense = grouped(v.shape, contiguous_strides(v.shape), cuts)
+    assert dense is not None  # what lies in order has one stride for any neighbours
+    return steps, Walk(place.slot, place.offset, dense)

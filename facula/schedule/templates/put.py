@@ -9,8 +9,8 @@ from typing import Any
 from facula.graph.ir import Val
 from facula.graph.meta import contiguous_strides
 from facula.kernel.put import Put, Walk, plan_points, plan_rows
+from facula.schedule.candidates import puts_natively
 from facula.schedule.codegen import Place
-from facula.schedule.fuse import puts_natively
 from facula.schedule.templates.common import grouped, planner, walk_of
 
 

@@ -97,6 +97,7 @@ def _forward(builder: Any, v: Val) -> list[Any] | None:
     # what the product packs comes first in the workspace; how much it is, shapes alone say
     room.take(product((0, 0)).workspace_bytes // x.dtype.itemsize + 1)
     out = room.result(v, 0)
+    keeps = any(result(builder, v, k) for k in range(2 if mode == "LSTM" else 1, len(v.arg[0])))
     if mode == "LSTM":
         cells, gates = room.result(v, 1), room.result(v, 2)
     elif mode == "GRU":
@@ -111,7 +112,7 @@ def _forward(builder: Any, v: Val) -> list[Any] | None:
     )
     room.take(used - room.used)
     steps.append(pack)
-    shared = StepSizes(mode, False, x.dtype.name, hidden, packed, target)
+    shared = StepSizes(mode, False, x.dtype.name, hidden, packed, target, keeps)
     times: list[Any] = []
     for p in pieces(sizes, reverse):
         h = _linked(p.before, p.first, at_h0, out, hidden)

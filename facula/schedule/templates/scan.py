@@ -30,7 +30,8 @@ def _scan(builder: Any, v: Val) -> list[Any] | None:
         return None
     steps, at = got
     place = builder.memory.places[v.id]
+    a, i, b = at.strides
     scan = Scan(
-        sizes, x.dtype.name, kind, (at.slot, at.offset, at.strides), (place.slot, place.offset)
+        sizes, x.dtype.name, kind, (at.slot, at.offset, (a, i, b)), (place.slot, place.offset)
     )
     return steps + planned(builder, lambda slot: plan_scan(scan, slot))

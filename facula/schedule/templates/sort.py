@@ -7,7 +7,7 @@ from typing import Any
 
 from facula.graph.ir import Val
 from facula.kernel.sort import Sort, plan_sort
-from facula.schedule.fuse import NATIVE
+from facula.schedule.candidates import NATIVE
 from facula.schedule.templates.common import planner, result, walk_of
 
 

@@ -30,6 +30,15 @@ class Dataset(Generic[_T_co]):
     """Samples by key: subclasses define `__getitem__`, and mostly `__len__`.
 
     `__getitems__(indices)`, where defined, is asked for whole batches.
+
+    >>> import facula as torch
+    >>> class Squares(torch.utils.data.Dataset):
+    ...     def __len__(self):
+    ...         return 4
+    ...     def __getitem__(self, i):
+    ...         return i * i
+    >>> list(torch.utils.data.DataLoader(Squares(), batch_size=2))
+    [tensor([0, 1]), tensor([4, 9])]
     """
 
     def __getitem__(self, index: Any) -> _T_co:
