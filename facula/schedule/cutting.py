@@ -10,7 +10,7 @@ from facula import config
 class Cutting:
     """Whether new tapes get plans in pieces: where they are new every time, and the pieces are not.
 
-    Tapes that begin or end alike are taken for those of one loop.
+    Tapes that begin or end alike are taken for those of one loop, whatever others do.
     """
 
     least = 120  # elements of a tape's key
@@ -48,11 +48,11 @@ class Cutting:
 
 
 def _kinds(key: list[Any]) -> list[tuple]:
-    """How a tape begins and how it ends."""
+    """What a tape is taken for one of: all, those that begin as it does, and those that end so."""
     last = len(key) - 1
     while type(key[last]) is int:
         last -= 1
-    return [(False, *key[:4]), (True, key[last])]
+    return [(), (False, *key[:4]), (True, key[last])]
 
 
 __all__ = ["Cutting"]
