@@ -11,7 +11,9 @@ from facula import config
 from facula.graph.bounds import report
 from facula.graph.reference import BadIndex, Failed
 from facula.graph.tape import ENGINE, LEAF, LOCAL, Storage, Tape, next_seq
+from facula.schedule.cutting import Cutting
 from facula.schedule.lower import decode
+from facula.schedule.pieces import CannotCut, Pieces
 from facula.schedule.plan import Plan, build_plan
 
 _plans: dict[tuple, Plan] = {}
@@ -33,6 +35,7 @@ class Counters:
 
     plans_built = 0
     plans_run = 0
+    tapes_cut = 0
 
 
 def _note(new: bool, length: int) -> None:
@@ -68,11 +71,9 @@ def flush(tape: Tape) -> None:
         key = (tuple(tape.key), live, free)
         plan = _plans.get(key)
         _note(plan is None, len(tape.key))
+        in_pieces = Cutting.tries(plan is None, tape.key)
         if plan is None:
-            if len(_plans) >= config.MAX_PLANS:
-                _plans.clear()
-            plan = _plans[key] = build_plan(tape.key, live, free, tape.scalars)
-            Counters.plans_built += 1
+            plan = _new_plan(key, tape, in_pieces)
         Counters.plans_run += 1
         try:
             results = plan.run(tape.leaves, tape.scalars)
@@ -81,6 +82,8 @@ def flush(tape: Tape) -> None:
             error = failed.__cause__
             if isinstance(error, BadIndex):
                 error = _bad_index(tape, error, failed.entry)
+            elif error is not None and (where := _line(tape, failed.entry)):
+                error.add_note(where)
             raise error from None  # type: ignore[misc]
         except BaseException:
             _give_up(tape)
@@ -88,6 +91,43 @@ def flush(tape: Tape) -> None:
         _store(tape, results)
         tape.key, tape.values = [], []
         tape.leaves, tape.scalars, tape.rebound = [], [], []
+
+
+def _new_plan(key: tuple, tape: Tape, in_pieces: bool) -> Plan:
+    """The plan for a tape that was not evaluated before."""
+    text, scalars = tape.key, list(tape.scalars)
+    _, live, free = key
+    built = 0
+
+    def whole() -> Plan:
+        return _build(key, text, scalars)
+
+    def of_piece(part: list[Any], live: tuple, free: tuple, numbers: list[Any]) -> Plan:
+        nonlocal built
+        found = _plans.get((tuple(part), live, free))
+        if found is None:
+            built += len(part)
+            found = _build((tuple(part), live, free), part, numbers)
+        return found
+
+    if not in_pieces:
+        return whole()
+    try:
+        plan = _plans[key] = Pieces(text, live, free, scalars, of_piece, whole)
+    except CannotCut:
+        return whole()
+    Cutting.note(built, sum(len(piece.key) for piece in plan.pieces))
+    Counters.tapes_cut += 1
+    return plan
+
+
+def _build(key: tuple, text: list[Any], scalars: list[Any]) -> Plan:
+    if len(_plans) >= config.MAX_PLANS:
+        _plans.clear()
+    _, live, free = key
+    plan = _plans[key] = build_plan(text, live, free, scalars)
+    Counters.plans_built += 1
+    return plan
 
 
 def _store(tape: Tape, results: list[tuple[int, Any]]) -> None:
@@ -147,19 +187,29 @@ def _bad_index(tape: Tape, error: BadIndex, failed: int) -> Exception:
     """PyTorch's error for an index that a kernel found out of range, with the user's line."""
     kind, text = report(error.tag, error.index, error.size)
     where = None
-    for entry, code, at, modules in reversed(tape.marks):
-        if entry == failed:
-            line = next(
-                (n for first, end, n in code.co_lines() if first <= at < end), code.co_firstlineno
-            )
-            text += f"\n  recorded at {code.co_filename}:{line}, in {code.co_qualname}"
-            where = _module_path([ref() for ref in modules])
-            break
+    line = _line(tape, failed)
+    if line:
+        text += f"\n  {line}"
+        where = _module_path([ref() for ref in _mark(tape, failed)[3]])
     failure = kind(text)
     if where:
         failure.add_note(where)
         failure.path_is_noted = True  # type: ignore[attr-defined]
     return failure
+
+
+def _mark(tape: Tape, failed: int) -> Any:
+    return next((mark for mark in reversed(tape.marks) if mark[0] == failed), None)
+
+
+def _line(tape: Tape, failed: int) -> str:
+    """Where the user recorded an operator, if the tape has noted it."""
+    mark = _mark(tape, failed)
+    if mark is None:
+        return ""
+    _, code, at, _ = mark
+    line = next((n for first, end, n in code.co_lines() if first <= at < end), code.co_firstlineno)
+    return f"recorded at {code.co_filename}:{line}, in {code.co_qualname}"
 
 
 def _module_path(modules: list[Any]) -> str | None:

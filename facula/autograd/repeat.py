@@ -26,7 +26,7 @@ from facula.tensor import Tensor, wrap
 _new = object.__new__
 
 MAX_KEPT = 512  # structures
-MAX_GRAPH = 1000  # nodes
+MAX_GRAPH = 4000  # nodes
 MAX_MISSES = 16  # passes in a row from one kind of loss that had to be traced or refused
 LEAST = 1  # operators that a pass has to record for a replay to be quicker
 

@@ -116,6 +116,7 @@ class Walk:
             latest = None
             if cuts and node.seq < cuts[-1]:
                 del cuts[bisect(cuts, node.seq) :]
+                self._add_up()
                 flush()
             got = arrived.pop(node)
             kind = type(got)
@@ -168,6 +169,13 @@ class Walk:
         # who else holds a gradient decides whether a leaf may keep it: not these
         got = grads = grad = seen = entry = None
         self._finish()
+
+    def _add_up(self) -> None:
+        """Adds what has arrived at leaves so far: the part that is evaluated then comes again,
+        where a sum at the end would have ever other numbers of gradients."""
+        for entry in self.leaves.values():
+            if type(entry[1]) is list:
+                entry[1] = OPS.add_n(entry[1])
 
     def _call_many(self, node: Node, slots: dict) -> Any:
         n = node.n_outs

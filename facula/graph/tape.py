@@ -216,7 +216,8 @@ WRITE = Op("write", lambda old, new, meta, offset: old, _no_expansion)
 WRITE_AT = Op("write_at", lambda old, new, meta: old, _no_expansion)
 
 
-def _leaf_inst(m: Meta) -> Inst:
+def leaf_inst(m: Meta) -> Inst:
+    """What stands on tapes for a value from outside."""
     m.leaf = inst = LEAF.inst((), (m,))
     return inst
 
@@ -281,7 +282,7 @@ class Tape:
                 self.budget = -1  # visible outside: what reads it is evaluated at once
         i = self.n
         m = s.meta
-        self.key.append(m.leaf or _leaf_inst(m))
+        self.key.append(m.leaf or leaf_inst(m))
         self.leaves.append(s.buf)
         self.values.append(None)
         self.n = i + 1

@@ -35,15 +35,19 @@ def _add_n_expand(g: Any, *vals: Any) -> Any:
 ADD_N = Op("add", lambda *m: m[0].plain(), _add_n_expand, lambda n, g: (g,) * len(n.edges))
 
 
+AT_ONCE = 16  # so that sums of ever other numbers of gradients have parts that come again
+
+
 def add_n(grads: Sequence[Tensor]) -> Tensor:
     """Sum of tensors of one shape, in order."""
     if any(grad.is_sparse for grad in grads):  # type: ignore[attr-defined]
         return functools.reduce(_add_any, grads)
     if len(grads) == 2:
         return add(grads[0], grads[1])
-    if len(grads) > 200:
-        return add_n([add_n(grads[:200]), *grads[200:]])
-    return apply(ADD_N, grads)
+    total = grads[0]
+    for k in range(1, len(grads), AT_ONCE):
+        total = apply(ADD_N, [total, *grads[k : k + AT_ONCE]])
+    return total
 
 
 def _add_any(a: Any, b: Any) -> Any:

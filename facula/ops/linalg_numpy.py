@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from facula.ops.substitution import solved
+
 Array = np.ndarray
 
 
@@ -149,7 +151,9 @@ def solve_triangular(a: Array, b: Array, upper: bool, unitriangular: bool) -> Ar
     """Solutions of a @ x = b, reading one triangle of a; by substitution."""
     n = a.shape[-1]
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    x = np.array(np.broadcast_to(b, (*lead, *b.shape[-2:])), copy=True)
+    x = np.array(np.broadcast_to(b, (*lead, *b.shape[-2:])), copy=True, order="C")
+    if solved(a, x, upper, unitriangular):
+        return x
     with np.errstate(all="ignore"):
         for j in range(n - 1, -1, -1) if upper else range(n):
             if not unitriangular:

@@ -8,7 +8,9 @@ import numpy as np
 
 from facula.graph import dtypes as dt
 from facula.graph.formats import COLUMNS
+from facula.graph.handlers import nobody_waits
 from facula.graph.meta import META, Meta, broadcast_shapes, meta_of
+from facula.graph.tape import Op
 from facula.ops import linalg_numpy as ln
 from facula.ops.apply import apply
 from facula.ops.complexes import adjoint as _public_adjoint
@@ -91,13 +93,47 @@ def check_out(name: str, out: Any, *expected: Any) -> None:
 
 def failed(name: str, info: Tensor, words: str) -> None:
     """LinAlgError for the first matrix whose info is not 0 (evaluates; nothing is known on meta)."""
-    if info.meta.device is META:
-        return
-    values = np.atleast_1d(info._values())
-    bad = np.flatnonzero(values.reshape(-1))
+    if info.meta.device is not META:
+        _fail(name, info._values(), words)
+
+
+def _fail(name: str, info: np.ndarray, words: str) -> None:
+    values = info.reshape(-1)
+    bad = np.flatnonzero(values)
     if bad.size:
-        batch = f" (Batch element {bad[0]}):" if info.meta.ndim else ""
-        raise LinAlgError(f"{name}:{batch} " + words.format(int(values.reshape(-1)[bad[0]])))
+        batch = f" (Batch element {bad[0]}):" if info.ndim else ""
+        raise LinAlgError(f"{name}:{batch} " + words.format(int(values[bad[0]])))
+
+
+def _checking(fn: Any, words: str) -> Any:
+    """fn as a host function that takes a name behind its parameters: in that, it reports failures."""
+
+    def run(*args: Any) -> Any:
+        name = args[-1] if isinstance(args[-1], str) else None
+        got = fn(*args) if name is None else fn(*args[:-1])
+        if name is not None:
+            _fail(name, got[-1], words)
+        return got
+
+    return run
+
+
+# the tape notes where they are recorded: errors that come later say so
+def _marked(op: Op) -> Op:
+    op.marks = True
+    return op
+
+
+def _checked(op: Op, name: str, operands: tuple, params: tuple, words: str) -> Any:
+    """The results of an operator whose last one tells what failed: LinAlgError where anything did.
+
+    It comes at once where somebody may wait for it, and else when values are looked at.
+    """
+    if nobody_waits():
+        return apply(op, operands, (*params, name))
+    got = apply(op, operands, params)
+    failed(name, got[-1], words)
+    return got
 
 
 def _info(a: Meta) -> Meta:
@@ -112,10 +148,12 @@ def _inv_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     return -(inverse @ (g @ inverse))
 
 
-INV = host_op("linalg_inv_ex", ln.inv_ex, lambda a: (a.plain(), _info(a)), _inv_backward, saves="out0",
-              materialize=False, lies=COLUMNS)  # fmt: skip
-_INV_EX = return_type("linalg_inv_ex", "inverse", "info")
 _SINGULAR = "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular."
+INV = _marked(host_op(
+    "linalg_inv_ex", _checking(ln.inv_ex, _SINGULAR), lambda a, *_: (a.plain(), _info(a)),
+    _inv_backward, saves="out0", materialize=False, lies=COLUMNS,
+))  # fmt: skip
+_INV_EX = return_type("linalg_inv_ex", "inverse", "info")
 
 
 @linalg
@@ -132,9 +170,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False, out: Any = None) -> Any:
 def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Inverses of square matrices."""
     check_matrix("linalg.inv", A, True)
-    got, info = apply(INV, (A,))
-    failed("linalg.inv", info, _SINGULAR)
-    return to_out(got, out)
+    return to_out(_checked(INV, "linalg.inv", (A,), (), _SINGULAR)[0], out)
 
 
 @both("inverse")
@@ -225,7 +261,7 @@ def logdet(input: Tensor) -> Tensor:
 # systems ------------------------------------------------------------------------------------------------------
 
 
-def _solve_infer(a: Meta, b: Meta) -> tuple[Meta, Meta]:
+def _solve_infer(a: Meta, b: Meta, *_: Any) -> tuple[Meta, Meta]:
     lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return meta_of(a.dtype, (*lead, *b.shape[-2:]), a.device), _info(a)
 
@@ -247,15 +283,16 @@ def _solve_backward(n: Any, g: Tensor, _: Any = None) -> tuple:
     )
 
 
-SOLVE = host_op(
+_UNSOLVED = "The solver failed because the input matrix is singular."
+SOLVE = _marked(host_op(
     "linalg_solve_ex",
-    ln.solve_ex,
+    _checking(ln.solve_ex, _UNSOLVED),
     _solve_infer,
     _solve_backward,
     saves="0 out0",
     materialize=False,
     lies=COLUMNS,
-)
+))  # fmt: skip
 _SOLVE_EX = return_type("linalg_solve_ex", "result", "info")
 
 
@@ -297,9 +334,7 @@ def _solved(name: str, a: Tensor, b: Tensor, left: bool, check: bool) -> tuple[T
         b = b.unsqueeze(-1)  # type: ignore[attr-defined]
     if not left:
         a, b = a.transpose(-2, -1), b.transpose(-2, -1)  # type: ignore[attr-defined]
-    x, info = apply(SOLVE, (a, b))
-    if check:
-        failed(name, info, "The solver failed because the input matrix is singular.")
+    x, info = _checked(SOLVE, name, (a, b), (), _UNSOLVED) if check else apply(SOLVE, (a, b))
     if not left:
         x = x.transpose(-2, -1)
     return (x.squeeze(-1) if vector else x), info
@@ -397,13 +432,16 @@ def _cholesky_backward(n: Any, g: Tensor, _: Any = None) -> Tensor:
     return adjoint(apply(TRIANGULAR, (adjoint(low), adjoint(inner)), (True, False)))
 
 
-CHOLESKY = host_op("linalg_cholesky_ex", ln.cholesky_ex, lambda a, upper: (a.plain(), _info(a)), _cholesky_backward,
-                   saves="out0", materialize=False, lies=COLUMNS)  # fmt: skip
-_CHOLESKY_EX = return_type("linalg_cholesky_ex", "L", "info")
 _NOT_POSITIVE = (
     "The factorization could not be completed because the input is not positive-definite (the leading minor of "
     "order {} is not positive-definite)."
 )
+CHOLESKY = _marked(host_op(
+    "linalg_cholesky_ex", _checking(ln.cholesky_ex, _NOT_POSITIVE),
+    lambda a, *_: (a.plain(), _info(a)), _cholesky_backward,
+    saves="out0", materialize=False, lies=COLUMNS,
+))  # fmt: skip
+_CHOLESKY_EX = return_type("linalg_cholesky_ex", "L", "info")
 
 
 @linalg
@@ -420,9 +458,7 @@ def cholesky_ex(
 
 def _cholesky(name: str, a: Tensor, upper: bool) -> Tensor:
     check_matrix(name, a, True)
-    factor, info = apply(CHOLESKY, (a,), (bool(upper),))
-    failed(name, info, _NOT_POSITIVE)
-    return factor
+    return _checked(CHOLESKY, name, (a,), (bool(upper),), _NOT_POSITIVE)[0]
 
 
 @linalg

@@ -185,15 +185,15 @@ class _Memory:
         return self.last_direction
 
     def _inverse_hessian_times(self, vector):
-        """The two loops of L-BFGS."""
+        """The two loops of L-BFGS. Nothing is looked at on the way, so that they are one evaluation."""
         weights = self._state.setdefault("al", [None] * self.size)
         for i in range(len(self.changes) - 1, -1, -1):
             weights[i] = self.steps[i].dot(vector) * self.ro[i]
-            vector.add_(self.changes[i], alpha=-weights[i].item())
+            vector = vector.addcmul(self.changes[i], weights[i], value=-1)
         vector = torch.mul(vector, self.scale)
         for i in range(len(self.changes)):
             weight = self.changes[i].dot(vector) * self.ro[i]
-            vector.add_(self.steps[i], alpha=(weights[i] - weight).item())
+            vector = vector.addcmul(self.steps[i], weights[i] - weight)
         return vector
 
     def store(self, state):

@@ -112,6 +112,7 @@ class NativePlan:
         self.n_slots = builder.n_slots
         self.kernels = builder.kernels
         self.complex_numbers = builder.complex_numbers
+        self.fails = builder.last_failing >= 0
         self.runs = 0
         self.written: Any = None  # the run of a plan that comes again, see `written_run`
         origins = builder.low.graph.origins

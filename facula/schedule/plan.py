@@ -11,7 +11,12 @@ from facula import config
 
 
 class Plan(Protocol):
-    """Runs with the tape's buffers and numbers; gives (entry, buffer) of wanted entries."""
+    """Runs with the tape's buffers and numbers; gives (entry, buffer) of wanted entries.
+
+    fails: whether something in it can, a bad index for one.
+    """
+
+    fails: bool
 
     def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]: ...
 
