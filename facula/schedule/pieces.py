@@ -23,6 +23,7 @@ SHORTEST, LONGEST = 40, 160  # operators of a piece and what they read
 ALIKE = 3  # rows before one that say which step of a loop it is
 NEAR = 3  # rows
 LEAST_STEPS = 3  # of a loop
+LOOPS = 0.1  # of the rows; tapes that belong to no loop have none, others 0.2 to 1
 AGAIN = 128  # runs of a tape in pieces before it gets a plan for the whole
 
 Lookup = Callable[[list[Any], tuple[bool, ...], tuple[bool, ...], list[Any]], Plan]
@@ -143,12 +144,16 @@ def cuts(flat: Flat, rows: list[Row]) -> list[int]:
     """Where pieces begin, and the end.
 
     The steps of a loop are taken so many at a time, then half as many, and so on: whatever their
-    number, the pieces are the same.
+    number, the pieces are the same. A tape with hardly a loop is not cut: what is new about it are
+    sizes, and those of its pieces would be new as well.
     """
     crossing = _crossing(flat, rows)
     size = [len(row.inputs) + 1 for row in rows]
     found = []
-    for s in stretches(rows, crossing):
+    parts = stretches(rows, crossing)
+    if sum(s.b - s.a for s in parts if s.period) < LOOPS * len(rows):
+        raise CannotCut
+    for s in parts:
         at = s.a
         if s.period:
             count, step = 1, sum(size[s.a : s.a + s.period])
@@ -368,6 +373,12 @@ class Pieces:
             if piece.plan.fails:
                 loose = set()
             read_later.update(piece.reads)
+
+    @property
+    def kernels(self) -> list[Any]:
+        """The steps of all plans that run."""
+        plans = [piece.plan for piece in self.pieces] if self.plan is None else [self.plan]
+        return [step for plan in plans for step in plan.kernels]
 
     def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]:
         """Buffers of the wanted entries."""

@@ -6,6 +6,7 @@ import pytest
 
 import facula as torch
 from facula.engine import Counters, forget_plans
+from facula.schedule import pieces
 from facula.schedule.cutting import Cutting
 
 
@@ -22,6 +23,7 @@ def cut(monkeypatch):
     """Every tape of some length is cut."""
     monkeypatch.setattr(Cutting, "after", 0)
     monkeypatch.setattr(Cutting, "least", 40)
+    monkeypatch.setattr(pieces, "LOOPS", 0.0)
 
 
 @pytest.fixture
@@ -79,7 +81,6 @@ def test_sizes_that_never_come_again_are_soon_left_whole():
 
 
 def test_a_tape_in_pieces_gets_a_plan_for_the_whole_when_it_comes_again(cut, monkeypatch):
-    from facula.schedule import pieces
 
     monkeypatch.setattr(pieces, "AGAIN", 3)
     first = recurrence(11)
