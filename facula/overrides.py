@@ -237,6 +237,21 @@ def _class_defined(cls: type) -> None:
     if cls.__dict__.get("__torch_function__") is not _disabled_torch_function_impl:
         _asked[0] = True
         install()
+        for name, plain in vars(Tensor).items():
+            if type(plain) is property and name[0] != "_" and getattr(cls, name) is plain:
+                setattr(cls, name, _asking_property(plain))
+
+
+def _asking_property(plain: Any) -> property:
+    """A property of Tensor in a class that takes part: `Tensor.shape.__get__` is the function asked."""
+    ask = plain.__get__
+
+    def get(self: Tensor) -> Any:
+        if _disabled[0] or not _takes_part(self):
+            return ask(self)
+        return handle_torch_function(ask, (self,), self)
+
+    return property(get, plain.fset, plain.fdel, plain.__doc__)
 
 
 class TorchFunctionMode:

@@ -189,7 +189,7 @@ def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None)
     """
     if approximate not in ("none", "tanh"):
         raise RuntimeError("approximate argument must be either none or tanh.")
-    return to_out(run(GELU if approximate == "none" else GELU_TANH, input, False), out)
+    return to_out(run(GELU if approximate == "none" else GELU_TANH, input, False), out, exact=True)
 
 
 @functional("silu")
@@ -268,7 +268,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 @functional("hardshrink")
 def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """x outside of [-lambd, lambd], 0 inside."""
-    return to_out(run(HARD_SHRINK, input, False, lambd), out)
+    return to_out(run(HARD_SHRINK, input, False, lambd), out, exact=True)
 
 
 TORCH["hardshrink"] = hardshrink
@@ -280,7 +280,7 @@ def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) 
     """x moved towards 0 by lambd."""
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd:g}.")
-    return to_out(run(SOFT_SHRINK, input, False, lambd), out)
+    return to_out(run(SOFT_SHRINK, input, False, lambd), out, exact=True)
 
 
 @functional("tanhshrink")

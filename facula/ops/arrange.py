@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
-from facula.graph.formats import AS_ALL, in_format
+from facula.graph.formats import AS_ALL, FORMATS, in_format
 from facula.graph.meta import META, Meta, Size, meta_of, wrap_dim
 from facula.graph.meta import broadcast_shapes as _broadcast
 from facula.graph.tape import Op
@@ -615,6 +615,11 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     return sum_to(self, meta_of(dt.int64 if summed else m.dtype, target))
 
 
+def _copied(t: Tensor) -> Tensor:
+    copy: Tensor = TORCH["clone"](t, memory_format=FORMATS["contiguous_format"])
+    return copy
+
+
 def _copy_of(name: str, views: bool = False) -> None:
     """`x_copy(...)`: the result of a view operator as a copy."""
     source = getattr(Tensor, name)
@@ -626,13 +631,13 @@ def _copy_of(name: str, views: bool = False) -> None:
             )
         got = source(input, *args, **kwargs)
         if isinstance(got, tuple):
-            copies = tuple(t.clone() for t in got)
+            copies = tuple(_copied(t) for t in got)
             if out is None:
                 return copies
             for o, t in zip(out, copies):
-                to_out(t, o)
+                to_out(t, o, exact=True)
             return None
-        return to_out(got.clone(), out)
+        return to_out(_copied(got), out, exact=True)
 
     function.__name__ = function.__qualname__ = name + "_copy"
     function.__doc__ = f"`{name}`, as a copy."
@@ -650,7 +655,7 @@ Tensor.narrow_copy = TORCH["narrow_copy"]  # type: ignore[attr-defined]
 @only_torch()
 def alias_copy(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """A copy."""
-    return to_out(input.clone(), out)  # type: ignore[attr-defined]
+    return to_out(input.clone(), out, exact=True)  # type: ignore[attr-defined]
 
 
 @only_torch()
@@ -659,7 +664,9 @@ def slice_copy(input: Tensor, dim: int = 0, start: Any = None, end: Any = None, 
     """input[start:end:step] along a dim, as a copy."""
     from facula.ops.shape import slice_dim
 
-    return to_out(slice_dim(input, wrap_dim(dim, input.meta.ndim), start, end, step).clone(), out)  # type: ignore[attr-defined]
+    return to_out(
+        _copied(slice_dim(input, wrap_dim(dim, input.meta.ndim), start, end, step)), out, exact=True
+    )
 
 
 __all__ = ["math"]

@@ -269,7 +269,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     shape = broadcast_shapes(input.meta.shape, mask.meta.shape)
     x, m = input.expand(shape), mask.expand(shape)  # type: ignore[attr-defined]
     check_out(out, input, mask)
-    return to_out(x.reshape(-1)[nonzero_tuple(m.reshape(-1))], out)
+    return to_out(x.reshape(-1)[nonzero_tuple(m.reshape(-1))], out, exact=True)
 
 
 @both("masked_scatter")
@@ -334,13 +334,13 @@ def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = N
     """NaN and infinities replaced by numbers (0 and the largest ones, unless given)."""
     if input.meta.dtype.kind == "c":
         parts = [nan_to_num(p, nan, posinf, neginf) for p in (input.real, input.imag)]  # type: ignore[attr-defined]
-        return to_out(TORCH["complex"](*parts), out)
+        return to_out(TORCH["complex"](*parts), out, exact=True)
     for x in (nan, posinf, neginf):
         if x is not None and not hasattr(x, "__float__"):
             raise wrong_type(x, "float")
     kinds = ("" if posinf is None else "f", "" if neginf is None else "f")
     numbers = (float(nan or 0.0), float(posinf or 0.0), float(neginf or 0.0))
-    return to_out(apply(NAN_TO_NUM, (input,), kinds, numbers), out)
+    return to_out(apply(NAN_TO_NUM, (input,), kinds, numbers), out, exact=True)
 
 
 TORCH["nan_to_num_"] = inplace(nan_to_num)

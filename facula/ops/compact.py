@@ -100,20 +100,10 @@ def first_of_runs(x: np.ndarray) -> np.ndarray | None:
 
 
 def coordinates(x: np.ndarray) -> np.ndarray:
-    """Coordinates of elements that are not 0, as contiguous rows."""
-    if x.ndim == 1:
-        return places(x)[:, None]
-    if x.ndim != 2:
-        at = np.unravel_index(places(x), x.shape) if x.ndim and x.size else ()
-        if not at:
-            return np.zeros((int(np.count_nonzero(x)), x.ndim), np.int64)
-        return np.stack(at, 1).astype(np.int64)
-    mask = _bytes(x)
-    count = int(np.count_nonzero(mask))
-    out = np.empty((count + 1, 2), np.int64)
-    at = out.ctypes.data
-    row_places(mask.ctypes.data, *x.shape, at, at + 8, 2)
-    return out[:count]
+    """Coordinates of elements that are not 0: an array of (dims, elements)."""
+    if not x.ndim:
+        return np.zeros((0, int(np.count_nonzero(x))), np.int64)
+    return np.stack(index_arrays(x)).astype(np.int64, copy=False)
 
 
 def index_arrays(x: np.ndarray) -> tuple[np.ndarray, ...]:

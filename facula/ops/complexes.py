@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from facula.graph import dtypes as dt
+from facula.graph.formats import AS_OPERANDS
 from facula.graph.meta import Meta, broadcast_shapes, meta_of
 from facula.graph.tape import LOCAL, Op
 from facula.ops.apply import apply
@@ -103,6 +104,7 @@ def _part_op(name: str, which: int) -> Op:
         lambda a: meta_of(a.dtype.to_real(), a.shape, a.device),
         lambda g, a: parts(g, a)[which],
         backward,
+        lies=AS_OPERANDS,
     )
 
 

@@ -24,6 +24,16 @@ from facula.runtime.buffers import Buffer, alloc
 from facula.tensor import Tensor, adopt_array, empty_meta, from_array, from_buffer, wrap
 
 
+def dtype_of(dtype: Dtype | None, out: Tensor | None) -> Dtype | None:
+    """The dtype asked for or that of `out`; RuntimeError where they are not one."""
+    if out is None:
+        return dtype
+    d = out.meta.dtype
+    if dtype is not None and dtype is not d:
+        raise RuntimeError(f"dtype {dtype.short} does not match dtype of out parameter ({d.short})")
+    return d
+
+
 def device_of(device: Any, out: Tensor | None = None) -> Device:
     """The device asked for, or that of `out`, or the default one; an error where it can't be had."""
     if device is None:
@@ -93,11 +103,7 @@ def _factory(name: str, value: Any) -> None:
             raise wrong_type(layout, "torch.layout")
         if kwargs:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kwargs))}'")
-        m = meta_of(
-            dtype or (out.dtype if out is not None else dt.default_dtype()),
-            shape,
-            device_of(device, out),
-        )
+        m = meta_of(dtype_of(dtype, out) or dt.default_dtype(), shape, device_of(device, out))
         return finish(to_out(make(m, value), out), requires_grad)
 
     def like(input: Tensor, *, dtype: Dtype | None = None, layout: Any = None, device: Any = None,
@@ -151,9 +157,8 @@ def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Dtype 
     number_type(fill_value)
     if isinstance(size, int):
         raise wrong_type(size, "tuple of ints")
-    m = meta_of(
-        dtype or dt.of_number(fill_value), sizes((size,), {}, "full"), device_of(device, out)
-    )
+    d = dtype_of(dtype, out) or dt.of_number(fill_value)
+    m = meta_of(d, sizes((size,), {}, "full"), device_of(device, out))
     return finish(to_out(filled(m, fill_value), out), requires_grad)
 
 
@@ -510,9 +515,10 @@ def arange(*args: Any, out: Tensor | None = None, dtype: Dtype | None = None, la
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (step > 0 and end < start) or (step < 0 and end > start):
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    dtype = dtype_of(dtype, out)
     if dtype is None:
         floats = any(isinstance(x, (float, np.floating)) for x in (start, end, step))
-        dtype = out.dtype if out is not None else dt.default_dtype() if floats else dt.int64
+        dtype = dt.default_dtype() if floats else dt.int64
     if dtype is dt.int64:  # the narrower ones count with the numbers as they were given
         if int(step) == 0:
             raise ValueError("step must be nonzero")
@@ -586,12 +592,8 @@ def _line(name: str, transform: Any) -> None:
         if steps < 0:
             raise RuntimeError("number of steps must be non-negative")
         is_complex = isinstance(start, complex) or isinstance(end, complex)
-        d = dtype or (
-            out.dtype
-            if out is not None
-            else dt.default_dtype().to_complex()
-            if is_complex
-            else dt.default_dtype()
+        d = dtype_of(dtype, out) or (
+            dt.default_dtype().to_complex() if is_complex else dt.default_dtype()
         )
         m = meta_of(d, (steps,), device_of(device, out))
         if m.device is META:
@@ -646,7 +648,7 @@ def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: Dtype
             if n < 0
             else f"m must be greater or equal to 0, got {m}"
         )
-    d = dtype or (out.dtype if out is not None else dt.default_dtype())
+    d = dtype_of(dtype, out) or dt.default_dtype()
     dev = device_of(device, out)
     if dev is META:
         return finish(

@@ -135,10 +135,10 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
     """A matrix with a vector on its diagonal, or the diagonal of a matrix."""
     if input.meta.ndim == 1:
-        return to_out(diag_embed(input, diagonal), out)
+        return to_out(diag_embed(input, diagonal), out, exact=True)
     if input.meta.ndim != 2:
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.meta.ndim}D")
-    return to_out(TORCH["diagonal_copy"](input, diagonal), out)
+    return to_out(TORCH["diagonal_copy"](input, diagonal), out, exact=True)
 
 
 @both("diagflat")
@@ -195,7 +195,7 @@ def _triangle(name: str, keep: Any) -> None:
     def function(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
         if not hasattr(diagonal, "__index__"):
             raise wrong_type(diagonal, "int")
-        return to_out(apply(op, (input,), (int(diagonal),)), out)
+        return to_out(apply(op, (input,), (int(diagonal),)), out, exact=True)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (

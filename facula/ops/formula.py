@@ -25,10 +25,13 @@ from facula.tensor import Tensor, wrap
 class _OnGraph:
     """What a formula needs besides arithmetic, on primitive values."""
 
-    __slots__ = ("g",)
+    __slots__ = ("dtype", "g")
 
-    def __init__(self, g: Any) -> None:
-        self.g = g
+    def __init__(self, g: Any, dtype: Any = None) -> None:
+        self.g, self.dtype = (
+            g,
+            dtype,
+        )  # that of the result, which may be narrower than what is computed in
 
     def where(self, c: Any, a: Any, b: Any) -> Any:
         """a where c holds, else b; at least one is no plain number."""
@@ -37,6 +40,10 @@ class _OnGraph:
     def like(self, x: Any, value: float) -> Any:
         """A number as a value of x's type."""
         return self.g.const(value, x.dtype)
+
+    def rounded(self, x: Any) -> Any:
+        """x as far as the result's dtype holds it, where PyTorch stores it in between."""
+        return x if self.dtype is None else self.g.cast(self.g.cast(x, self.dtype), x.dtype)
 
 
 class _OnTensors:
@@ -51,6 +58,10 @@ class _OnTensors:
     @staticmethod
     def like(x: Any, value: float) -> Any:
         return TORCH["full"]((), value, dtype=x.dtype, device=x.device)
+
+    @staticmethod
+    def rounded(x: Any) -> Any:
+        return x
 
 
 on_graph = _OnGraph

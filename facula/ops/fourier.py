@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from facula.graph import dtypes as dt
+from facula.graph.formats import in_format
 from facula.graph.meta import META, Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -89,9 +90,36 @@ def _c2r_infer(a: Meta, dims: tuple, last: int, forward: bool) -> Meta:
     return meta_of(a.dtype.to_real(), shape, a.device)
 
 
-C2C = host_op("fft_c2c", np_c2c, _c2c_infer, _c2c_backward)
-R2C = host_op("fft_r2c", np_r2c, _r2c_infer, _r2c_backward)
-C2R = host_op("fft_c2r", np_c2r, _c2r_infer, _c2r_backward)
+def _outwards(m: Meta, dims: Iterable[int]) -> list[int]:
+    return sorted(dims, key=lambda d: -m.strides[d])
+
+
+def _transformed(a: Meta, out: Meta, dims: Sequence[int]) -> Meta:
+    """As PyTorch's transforms lie: those dims innermost, the others in the order of the operand."""
+    m = in_format(out, (*_outwards(a, set(range(a.ndim)) - set(dims)), *dims))
+    return out if m.contiguous else m
+
+
+def _c2c_lies(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
+    return (_transformed(ins[0], outs[0], _outwards(ins[0], params[0])),)
+
+
+def _r2c_lies(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
+    *dims, last = params[0]
+    return (_transformed(ins[0], outs[0], [*_outwards(ins[0], dims), last]),)
+
+
+def _c2r_lies(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> tuple[Meta, ...]:
+    *dims, last = params[0]
+    a = ins[0]
+    if dims:  # which PyTorch transforms first
+        a = _transformed(a, a.plain(), _outwards(a, dims))
+    return (_transformed(a, outs[0], [last]),)
+
+
+C2C = host_op("fft_c2c", np_c2c, _c2c_infer, _c2c_backward, lies=_c2c_lies)
+R2C = host_op("fft_r2c", np_r2c, _r2c_infer, _r2c_backward, lies=_r2c_lies)
+C2R = host_op("fft_c2r", np_c2r, _c2r_infer, _c2r_backward, lies=_c2r_lies)
 
 # arguments ---------------------------------------------------------------------------------------------
 
@@ -145,8 +173,8 @@ def _fitted(x: Tensor, dims: list[int], sizes: list[int]) -> Tensor:
         if have > k:
             x = x.narrow(d, 0, k)  # type: ignore[attr-defined]
         elif have < k:
-            shape = [k - have if i == d else m for i, m in enumerate(x.meta.shape)]
-            x = TORCH["cat"]([x, zeros_as(x, shape)], d)
+            behind = x.meta.ndim - 1 - d
+            x = TORCH["constant_pad_nd"](x, [0, 0] * behind + [0, k - have])
     return x
 
 
@@ -167,9 +195,10 @@ def _count(sizes: list[int]) -> int:
 
 def _c2c(name: str, x: Tensor, s: Any, dim: Any, norm: Any, forward: bool) -> Tensor:
     _check_norm(norm)
-    x = _prepared(name, x, True)
+    single = name in ("fft", "ifft")  # PyTorch's are transforms of reals up to the last step
+    x = _prepared(name, x, not single)
     dims, sizes = _sizes(x, s, dim)
-    x = _fitted(x, dims, sizes)
+    x = _prepared(name, _fitted(x, dims, sizes), True)
     if not dims:
         return x.clone()  # type: ignore[attr-defined]
     return _scaled(apply(C2C, (x,), (tuple(dims), forward)), norm, _count(sizes), forward)
@@ -204,6 +233,8 @@ def _c2r(name: str, x: Tensor, s: Any, dim: Any, norm: Any, forward: bool) -> Te
     if last < 1:
         raise RuntimeError(f"Invalid number of data points ({last}) specified")
     x = _fitted(x, dims, [*sizes[:-1], last // 2 + 1])
+    if forward and len(dims) > 1:  # in two steps, as PyTorch's hfft2 and hfftn
+        x, dims = apply(C2C, (x,), (tuple(dims[:-1]), True)), dims[-1:]
     got = apply(C2R, (x,), (tuple(dims), last, forward))
     return _scaled(got, norm, _count([*sizes[:-1], last]), forward)
 
@@ -225,15 +256,15 @@ def _publish(stem: str, kind: Callable, forward: bool) -> None:
         if not input.meta.ndim:
             wrap_dim(dim, 0)
             raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
-        return to_out(kind(stem, input, n, dim, norm, forward), out)
+        return to_out(kind(stem, input, n, dim, norm, forward), out, row_major=True)
 
     def two(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None, *,
             out: Tensor | None = None) -> Tensor:  # fmt: skip
-        return to_out(kind(stem + "2", input, s, dim, norm, forward), out)
+        return to_out(kind(stem + "2", input, s, dim, norm, forward), out, row_major=True)
 
     def many(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None, *,
              out: Tensor | None = None) -> Tensor:  # fmt: skip
-        return to_out(kind(stem + "n", input, s, dim, norm, forward), out)
+        return to_out(kind(stem + "n", input, s, dim, norm, forward), out, row_major=True)
 
     for fn, name, where in (
         (one, stem, "one dim"),

@@ -226,7 +226,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     check_out(out, input, index)
     dim = wrap_dim(dim, input.meta.ndim)
     need_along(index, input.meta, dim, "self")
-    return to_out(apply(INDEX_SELECT, (input, index), (dim,)), out)
+    return to_out(apply(INDEX_SELECT, (input, index), (dim,)), out, exact=True)
 
 
 def _add_infer(x: Meta, index: Meta, src: Meta, dim: int, mode: str) -> Meta:
@@ -303,7 +303,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     source = source if type(alpha) is int and alpha == 1 else source * alpha
     dim = wrap_dim(dim, input.meta.ndim)
     need_along(index, input.meta, dim, "gather")
-    return to_out(apply(INDEX_ADD, (input, index, source), (dim, "add")), out)
+    return to_out(apply(INDEX_ADD, (input, index, source), (dim, "add")), out, exact=True)
 
 
 @both("index_copy")
@@ -313,4 +313,4 @@ def index_copy(
     """input with the slices that index names replaced by source's."""
     dim = wrap_dim(dim, input.meta.ndim)
     need_along(index, input.meta, dim, "copy")
-    return to_out(apply(INDEX_COPY, (input, index, source), (dim, "set")), out)
+    return to_out(apply(INDEX_COPY, (input, index, source), (dim, "set")), out, exact=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from facula.graph import dtypes as dt
+from facula.graph.reference import round_to
 from facula.ops.bins import counted, counted_even, edge_places, least_and_greatest
 from facula.ops.host import tensor_of
 from facula.ops.reduce import return_type
@@ -62,7 +63,7 @@ def histc(
         )
     if min > max:
         raise RuntimeError("max must be larger than min")
-    return to_out(_even_counts(input, bins, min, max), out)
+    return to_out(_even_counts(input, bins, min, max), out, exact=True)
 
 
 @shape_rule(lambda input, bins, *_: (input.meta.dtype, (bins,)))
@@ -71,7 +72,22 @@ def _even_counts(input: Tensor, bins: int, low: Any, high: Any) -> Tensor:
     lo, hi = _edges(x, low, high)
     if not (math.isfinite(lo) and math.isfinite(hi)):
         raise RuntimeError(f"range of [{lo}, {hi}] is not finite")
-    return tensor_of(counted_even(x, bins, float(lo), float(hi)), input.meta.dtype)
+    d = input.meta.dtype
+    if d.kind == "f" and d.itemsize == 2:
+        return tensor_of(counted(_rounded_places(x, bins, lo, hi, d), bins), d)
+    return tensor_of(counted_even(x, bins, float(lo), float(hi)), d)
+
+
+def _rounded_places(x: np.ndarray, bins: int, low: Any, high: Any, d: Any) -> np.ndarray:
+    """The bin of each element inside, computed as PyTorch does: every step is rounded to d."""
+
+    def rounded(v: Any) -> np.ndarray:
+        return round_to(np.asarray(v, np.float32), d).astype(np.float32)
+
+    low, high = rounded(low), rounded(high)
+    x = x[(x >= low) & (x <= high)].astype(np.float32)
+    at = rounded(rounded(rounded(x - low) * rounded(bins)) / rounded(high - low))
+    return np.minimum(at.astype(np.int64), bins - 1)
 
 
 _HISTOGRAM = return_type("histogram", "hist", "bin_edges")

@@ -90,13 +90,13 @@ def write_back(t: Tensor, result: Tensor, since: int | None = None) -> Tensor:
     return overwrite(t, result, fresh=True)
 
 
-def copy_out(result: Any, out: Any) -> Any:
-    """Stores a result in the tensor(s) given as `out=`."""
+def copy_out(result: Any, out: Any, row_major: bool = False) -> Any:
+    """Stores a result in the tensor(s) given as `out=`, see `to_out`."""
     if isinstance(result, tuple) and not isinstance(result, Tensor):
         if isinstance(out, Tensor):
             raise TypeError("argument 'out' must be tuple of Tensors, not Tensor")
         for r, o in zip(result, out, strict=True):
-            copy_out(r, o)
+            copy_out(r, o, row_major)
         return out if not hasattr(type(result), "_fields") else type(result)(*out)
     if not isinstance(out, Tensor):
         raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
@@ -125,7 +125,8 @@ def copy_out(result: Any, out: Any) -> Any:
                 UserWarning,
                 stacklevel=3,
             )
-        lies = result.meta.strides if fills_range(result.meta) else None
+        keeps = not row_major and fills_range(result.meta)
+        lies = result.meta.strides if keeps else None
         resize(out, tuple(result.meta.shape), lies)
     return overwrite(out, result)
 

@@ -256,7 +256,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
     got = other
     for v, t in steps:
         got = _reflect(got, v, conj_of(t) if transpose else t, left)
-    return to_out(got.clone() if got is other else got, out)
+    return to_out(got.clone() if got is other else got, out, exact=True)
 
 
 # tensor equations -----------------------------------------------------------------------------------------

@@ -72,18 +72,20 @@ def elementwise_loss(
     def expand(g: Any, x: Any, t: Any, *rest: Any) -> Any:
         *numbers, reduction = rest
         d, _, x, t, numbers = wide(g, x, t, tuple(numbers))
-        return reduced(g, value(on_graph(g), x, t, *numbers), reduction, d)
+        return reduced(g, value(on_graph(g, d), x, t, *numbers), reduction, d)
 
     def back_expand(which: int) -> Callable:
         def expand(g: Any, grad: Any, x: Any, t: Any, *rest: Any) -> Any:
             *numbers, reduction = rest
             own = (x, t)[which].dtype
-            _, w, x, t, numbers = wide(g, x, t, tuple(numbers))
+            d, w, x, t, numbers = wide(g, x, t, tuple(numbers))
             shape = broadcast_shapes(x.shape, t.shape)
             scale = g.cast(grad, w)
             if reduction == "mean":
                 scale = scale / float(max(math.prod(shape), 1))
-            return g.cast(g.expand(scale * slopes[which](on_graph(g), x, t, *numbers), shape), own)  # type: ignore[misc]
+            return g.cast(
+                g.expand(scale * slopes[which](on_graph(g, d), x, t, *numbers), shape), own
+            )  # type: ignore[misc]
 
         return expand
 
@@ -143,7 +145,12 @@ def _negated(slope: Callable) -> Callable:
 
 
 def _soft_margin(k: Any, x: Any, t: Any) -> Any:
-    return _softplus_of(-t * x)
+    return k.rounded((-t * x).exp()).log1p()  # without a bound: infinite where exp is
+
+
+def _soft_margin_slope(k: Any, x: Any, t: Any) -> Any:
+    z = k.rounded((-t * x).exp())
+    return -t * z / (z + 1.0)
 
 
 def _l1_sign(k: Any, d: Any) -> Any:
@@ -179,7 +186,7 @@ HUBER = elementwise_loss("huber_loss", _huber, (_huber_slope, _negated(_huber_sl
 SOFT_MARGIN = elementwise_loss(
     "soft_margin_loss",
     _soft_margin,
-    (lambda k, x, t: -t * (-t * x).sigmoid(), lambda k, x, t: -x * (-t * x).sigmoid()),
+    (_soft_margin_slope, lambda k, x, t: _soft_margin_slope(k, t, x)),
 )
 
 

@@ -87,9 +87,9 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
             [2.]])
     """
     try:
-        return to_out(apply(MM, (input, mat2)), out)
+        return to_out(apply(MM, (input, mat2)), out, exact=True)
     except SparseOperand:
-        return to_out(_of_sparse("mm", input, mat2), out)
+        return to_out(_of_sparse("mm", input, mat2), out, exact=True)
 
 
 def _of_sparse(name: str, *operands: Any, **numbers: Any) -> Any:
@@ -127,7 +127,7 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     >>> torch.bmm(torch.ones(5, 2, 3), torch.ones(5, 3, 4)).shape
     torch.Size([5, 2, 4])
     """
-    return to_out(apply(BMM, (input, mat2)), out)
+    return to_out(apply(BMM, (input, mat2)), out, exact=True)
 
 
 # dot, mv, matmul ------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ DOT = Op("dot", _dot_infer, _dot_expand, _dot_backward, saves="0 1")
 @both("dot")
 def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Sum of products of two vectors."""
-    return to_out(apply(DOT, (input, tensor)), out)
+    return to_out(apply(DOT, (input, tensor)), out, exact=True)
 
 
 def _mv_infer(a: Meta, b: Meta, by_columns: bool) -> Meta:
@@ -254,9 +254,9 @@ def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     try:
         strides = input.meta.strides
         by_columns = len(strides) == 2 and strides[0] == 1
-        return to_out(apply(MV, (input, vec), (by_columns,)), out)
+        return to_out(apply(MV, (input, vec), (by_columns,)), out, exact=True)
     except SparseOperand:
-        return to_out(_of_sparse("mv", input, vec), out)
+        return to_out(_of_sparse("mv", input, vec), out, exact=True)
 
 
 def _matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -320,9 +320,11 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
     if not isinstance(input, Tensor):
         raise wrong_type(input, "Tensor")
     try:
-        return _matmul(input, other) if out is None else to_out(_matmul(input, other), out)
+        return (
+            _matmul(input, other) if out is None else to_out(_matmul(input, other), out, exact=True)
+        )
     except SparseOperand:
-        return to_out(_of_sparse("matmul", input, other), out)
+        return to_out(_of_sparse("matmul", input, other), out, exact=True)
 
 
 Tensor.__matmul__ = lambda self, other: matmul(self, other)  # type: ignore[attr-defined]
@@ -393,16 +395,18 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
           out: Tensor | None = None) -> Tensor:  # fmt: skip
     """beta * input + alpha * (mat1 @ mat2)."""
     try:
-        return to_out(_fused(ADDMM, input, mat1, mat2, beta, alpha), out)
+        return to_out(_fused(ADDMM, input, mat1, mat2, beta, alpha), out, exact=True)
     except SparseOperand:
-        return to_out(_of_sparse("addmm", input, mat1, mat2, beta=beta, alpha=alpha), out)
+        return to_out(
+            _of_sparse("addmm", input, mat1, mat2, beta=beta, alpha=alpha), out, exact=True
+        )
 
 
 @both("baddbmm")
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1,
             out: Tensor | None = None) -> Tensor:  # fmt: skip
     """beta * input + alpha * (batch1 @ batch2), per matrix of the batch."""
-    return to_out(_fused(BADDBMM, input, batch1, batch2, beta, alpha), out)
+    return to_out(_fused(BADDBMM, input, batch1, batch2, beta, alpha), out, exact=True)
 
 
 # linear: one operator, named as PyTorch names what it dispatches to -----------------------------
@@ -542,7 +546,7 @@ def linear(
     tensor([[1.5000, 1.0000]])
     """
     if out is not None:
-        return to_out(linear(input, weight, bias), out)
+        return to_out(linear(input, weight, bias), out, exact=True)
     try:
         ndim, geometry = input.meta.ndim, (input.meta, weight.meta)
     except AttributeError:

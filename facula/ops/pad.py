@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from facula.graph.blame import wrong_type
-from facula.graph.formats import AS_IMAGES
+from facula.graph.formats import AS_IMAGES, AS_OPERANDS
 from facula.graph.meta import Meta, meta_of
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -71,8 +71,14 @@ def _constant_backward(n: Any, g: Tensor) -> Tensor:
     return apply(PAD, (g,), (pairs, ""))
 
 
+def _constant_lies(ins: tuple[Meta, ...], outs: tuple[Meta, ...], params: tuple) -> Any:
+    # what is only cut is a clone to PyTorch, which keeps any order of dims
+    cut = all(lo <= 0 and hi <= 0 for lo, hi in params[0])
+    return (AS_OPERANDS if cut else AS_IMAGES)(ins, outs, params)
+
+
 PAD = Op("constant_pad_nd", _constant_infer, _constant_expand, _constant_backward,
-         lies=AS_IMAGES)  # fmt: skip
+         lies=_constant_lies)  # fmt: skip
 
 
 def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor:

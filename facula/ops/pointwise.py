@@ -195,6 +195,12 @@ def _record_unary(op: Op) -> Callable[[Tensor], Tensor]:
     return record
 
 
+# whose `out=` must have the result's dtype: PyTorch computes these without a cast behind
+_EXACT = frozenset(
+    "abs bitwise_not ceil conj_physical floor frac isneginf isposinf neg round sgn sign signbit trunc".split()
+)
+
+
 def unary(
     name: str,
     fn: Callable[[Any, Val], Val],
@@ -214,13 +220,19 @@ def unary(
     `refuse`: kinds of dtypes that are refused; with the words for it, where PyTorch has its own.
     """
     record = _record_unary(Unary(name, fn, backward, saves, rule, grad_name, refuse).op)
+    exact = name in _EXACT
 
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         if not isinstance(input, Tensor):
             raise TypeError(
                 f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
             )
-        return record(input) if out is None else to_out(record(input), out)
+        if out is None:
+            return record(input)
+        got = record(input)
+        return to_out(
+            got, out, exact=exact and (name != "abs" or input.meta.dtype is got.meta.dtype)
+        )
 
     def run(self: Tensor) -> Tensor:
         return record(self)

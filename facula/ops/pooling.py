@@ -83,6 +83,10 @@ def _window(
                 f"kernel_size={n} and "
                 f"dilation={d}"
             )
+    if what == "avg_pool3d" and any(n < w for n, w in zip(m.shape[-3:], kernel, strict=True)):
+        image, window = (" ".join(f"{a}: {n}" for a, n in zip(names, sizes, strict=True)) for names, sizes in (
+            (("T", "H", "W"), m.shape[-3:]), (("kT", "kH", "kW"), kernel)))  # fmt: skip
+        raise RuntimeError(f"input image ({image}) smaller than kernel size ({window})")
     dims = zip(m.shape[-k:], kernel, stride, padding, dilation, strict=True)
     out = tuple(pooled_size(*v, ceil) for v in dims)
     if min(out) < 1:
@@ -182,6 +186,7 @@ MAX_BACKWARD = Op(
     _max_back_expand,
     lambda n, g: (apply(PICK, (g, n.tensor(0)), (n.params[1],)), None),
     saves="1",
+    lies=AS_IMAGES,
 )
 
 
@@ -410,7 +415,7 @@ def avg_pool2d(
     y = _avg_pool(
         2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
-    return to_out(y, out)
+    return to_out(y, out, exact=True)
 
 
 def avg_pool3d(
@@ -428,7 +433,7 @@ def avg_pool3d(
     y = _avg_pool(
         3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
-    return to_out(y, out)
+    return to_out(y, out, exact=True)
 
 
 for _fn in (avg_pool1d, avg_pool2d, avg_pool3d):

@@ -58,7 +58,7 @@ def addmv(
         raise RuntimeError(
             f"size mismatch, got input ({input.meta.numel}), mat ({mat.meta.shape[0]}x{mat.meta.shape[1]}), vec ({vec.meta.shape[0]})"
         )
-    return to_out(_scaled(beta, input, alpha, TORCH["mv"](mat, vec)), out)
+    return to_out(_scaled(beta, input, alpha, TORCH["mv"](mat, vec)), out, exact=True)
 
 
 @both("outer", "ger")
@@ -114,13 +114,13 @@ def addbmm(
     d = batch1.meta.dtype
     if d.kind == "f" and d.itemsize <= 2:
         wide = [t.float() for t in (input, batch1, batch2)]  # type: ignore[attr-defined]
-        return to_out(addbmm(*wide, beta=beta, alpha=alpha).to(d), out)  # type: ignore[attr-defined]
+        return to_out(addbmm(*wide, beta=beta, alpha=alpha).to(d), out, exact=True)  # type: ignore[attr-defined]
     product = TORCH["bmm"](batch1, batch2).sum(0)
     if product.meta.dtype is not batch1.meta.dtype:
         product = product.to(batch1.meta.dtype)
     if tuple(broadcast_shapes(input.meta.shape, product.meta.shape)) != tuple(product.meta.shape):
         raise RuntimeError("The expanded size of the tensor must match the existing size")
-    return to_out(_scaled(beta, input, alpha, product), out)
+    return to_out(_scaled(beta, input, alpha, product), out, exact=True)
 
 
 for _fn in (addmv, addr, addbmm, TORCH["addmm"], TORCH["baddbmm"]):
@@ -154,13 +154,13 @@ def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Sums of products over the last dims."""
     if not input.meta.ndim or not other.meta.ndim:
-        return to_out(input * other, out)
+        return to_out(input * other, out, exact=True)
     if input.meta.shape[-1] != other.meta.shape[-1]:
         raise RuntimeError(
             "inner() the last dimension must match on both input tensors but got shapes "
             f"{list(input.meta.shape)} and {list(other.meta.shape)}"
         )
-    return to_out(tensordot(input, other, dims=([-1], [-1])), out)
+    return to_out(tensordot(input, other, dims=([-1], [-1])), out, exact=True)
 
 
 @both("kron")
@@ -288,7 +288,7 @@ def _cross(name: str) -> Any:
             raise RuntimeError(
                 f"linalg.cross: inputs dimension {d} must have length 3. Got {input.meta.shape[d]} and {other.meta.shape[d]}"
             )
-        return to_out(apply(CROSS, (input, other), (d,)), out)
+        return to_out(apply(CROSS, (input, other), (d,)), out, exact=True)
 
     function.__name__ = function.__qualname__ = "cross"
     function.__doc__ = "Vector products along a dim of size 3."

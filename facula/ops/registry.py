@@ -124,8 +124,16 @@ def check_out_types(result: Any, out: Any) -> None:
             raise RuntimeError(f"Expected out tensor to have dtype {want}, but got {got} instead")
 
 
-def to_out(result: Any, out: Any) -> Any:
-    """Copies a result into `out=`, resized where its shape is another."""
+def to_out(result: Any, out: Any, row_major: bool = False, exact: bool = False) -> Any:
+    """Copies a result into `out=`, resized where its shape is another.
+
+    It then gets the result's order in memory, or is row-major where that is said. `exact`: its dtype
+    must be the result's, not only one that the result can be cast to.
+    """
     from facula.ops.inplace import copy_out
 
-    return result if out is None else copy_out(result, out)
+    if out is None:
+        return result
+    if exact:
+        check_out_types(result, out)
+    return copy_out(result, out, row_major)

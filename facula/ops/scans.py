@@ -224,7 +224,7 @@ COMPLEX_LOGCUMSUMEXP = host_op(
 def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
     """log of running sums of exp(input) along dim."""
     op = COMPLEX_LOGCUMSUMEXP if input.meta.dtype.kind == "c" else LOGCUMSUMEXP
-    return to_out(apply(op, (input,), (_dim("logcumsumexp", input, dim),)), out)
+    return to_out(apply(op, (input,), (_dim("logcumsumexp", input, dim),)), out, exact=True)
 
 
 # integrals --------------------------------------------------------------------------------------

@@ -48,8 +48,10 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     if reduce is not None:
         if reduce not in _REDUCE_WORD:
             raise RuntimeError("reduce argument must be either add or multiply.")
-        return to_out(_reduced(input, dim, index, given, _REDUCE_WORD[reduce], True), out)
-    return to_out(scatter_op(input, dim, index, given, "set"), out)
+        return to_out(
+            _reduced(input, dim, index, given, _REDUCE_WORD[reduce], True), out, exact=True
+        )
+    return to_out(scatter_op(input, dim, index, given, "set"), out, exact=True)
 
 
 @both("scatter_add")
@@ -57,7 +59,7 @@ def scatter_add(
     input: Tensor, dim: int, index: Tensor, src: Tensor, *, out: Tensor | None = None
 ) -> Tensor:
     """input with src added at input[index[i][j]][j], and alike for other dims."""
-    return to_out(scatter_op(input, dim, index, src, "add"), out)
+    return to_out(scatter_op(input, dim, index, src, "add"), out, exact=True)
 
 
 _MODES = {"sum": "add", "prod": "mul", "mean": "add", "amax": "max", "amin": "min"}
@@ -196,7 +198,7 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
         raise RuntimeError(
             f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
         )
-    return to_out(_reduced(input, dim, index, src, reduce, include_self), out)
+    return to_out(_reduced(input, dim, index, src, reduce, include_self), out, exact=True)
 
 
 @both("index_reduce")
@@ -217,7 +219,7 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
     else:
         line = [-1 if i == d else 1 for i in range(source.meta.ndim)]
         wide = index.reshape(line).expand(source.meta.shape)  # type: ignore[attr-defined]
-    return to_out(_reduced(input, d, wide, source, reduce, include_self), out)
+    return to_out(_reduced(input, d, wide, source, reduce, include_self), out, exact=True)
 
 
 for _fn in (scatter, scatter_add, scatter_reduce, index_reduce, index_add, index_copy):
@@ -297,7 +299,7 @@ def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     need_in_range(index, input.meta.numel, "take", wrap=True)
     flat = input.reshape(-1)  # type: ignore[attr-defined]
     check_out(out, input, index)
-    return to_out(flat[index], out)
+    return to_out(flat[index], out, exact=True)
 
 
 @both("put")
@@ -341,7 +343,7 @@ def take_along_dim(
         )
     if dim is None:
         indices = TORCH["remainder"](indices, input.meta.numel)
-        return to_out(gather(input.reshape(-1), 0, indices.reshape(-1)), out)  # type: ignore[attr-defined]
+        return to_out(gather(input.reshape(-1), 0, indices.reshape(-1)), out, exact=True)  # type: ignore[attr-defined]
     if input.meta.ndim != indices.meta.ndim:
         raise RuntimeError(
             "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
@@ -354,7 +356,7 @@ def take_along_dim(
     shape = broadcast_shapes(tuple(a), tuple(b))
     x = input.expand([input.meta.shape[d] if i == d else n for i, n in enumerate(shape)])  # type: ignore[attr-defined]
     index = indices.expand([indices.meta.shape[d] if i == d else n for i, n in enumerate(shape)])  # type: ignore[attr-defined]
-    return to_out(gather(x, d, index), out)
+    return to_out(gather(x, d, index), out, exact=True)
 
 
 # membership ----------------------------------------------------------------------------------------
@@ -380,4 +382,4 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     b = test_elements if isinstance(test_elements, Tensor) else TORCH["tensor"](test_elements)
     if a.meta.dtype.kind == "c" or b.meta.dtype.kind == "c":
         raise RuntimeError("Unsupported input type encountered for isin(): ComplexFloat")
-    return to_out(apply(ISIN, (a, b), (invert,)), out)
+    return to_out(apply(ISIN, (a, b), (invert,)), out, exact=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from facula.graph import dtypes as dt
 from facula.graph.blame import wrong_type
+from facula.graph.formats import as_columns
 from facula.graph.meta import META, Meta, meta_of, wrap_dim
 from facula.graph.tape import Op
 from facula.ops.apply import apply
@@ -18,7 +19,7 @@ from facula.ops.pointwise import need_tensors, opmath
 from facula.ops.reduce import index_backward, reduced, return_type
 from facula.ops.registry import TORCH, both, check_out, only_method, only_torch, to_out, zeros_as
 from facula.ops.without_values import needs_values, shape_rule
-from facula.tensor import Tensor, adopt_array
+from facula.tensor import Tensor, adopt_array, wrap
 
 # sort and its kin: values and indices, the gradient goes where the index points ---------------------
 
@@ -104,7 +105,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
 @both("msort")
 def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Sorted along the first dim."""
-    return to_out(sort(input, 0)[0], out)
+    return to_out(sort(input, 0)[0], out, exact=True)
 
 
 def np_topk(x: np.ndarray, k: int, dim: int, largest: bool) -> list[np.ndarray]:
@@ -389,14 +390,14 @@ def _quantile_rows(rows: Tensor, q: Tensor, between: str, ignore_nan: bool) -> T
 def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
              interpolation: str = "linear", out: Tensor | None = None) -> Tensor:  # fmt: skip
     """Values below which a share q of the elements lies."""
-    return to_out(_quantile("quantile", input, q, dim, keepdim, interpolation), out)
+    return to_out(_quantile("quantile", input, q, dim, keepdim, interpolation), out, exact=True)
 
 
 @both("nanquantile")
 def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
                 interpolation: str = "linear", out: Tensor | None = None) -> Tensor:  # fmt: skip
     """As `quantile`, without the NaNs."""
-    return to_out(_quantile("nanquantile", input, q, dim, keepdim, interpolation), out)
+    return to_out(_quantile("nanquantile", input, q, dim, keepdim, interpolation), out, exact=True)
 
 
 # which elements -----------------------------------------------------------------------------------
@@ -416,7 +417,9 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
     x = input._values()
     if as_tuple:
         return tuple(adopt_array(i) for i in index_arrays(np.atleast_1d(x)))
-    return to_out(adopt_array(coordinates(x)), out)
+    lines = adopt_array(coordinates(x))
+    m = meta_of(dt.int64, (lines.meta.shape[1], x.ndim))
+    return to_out(wrap(lines._s, as_columns(m)), out)  # as PyTorch has it: dim by dim in memory
 
 
 @both("argwhere")

@@ -511,7 +511,7 @@ def renorm(
     rest = [i for i in range(input.meta.ndim) if i != d]
     size = vector_norm(input, p, rest, True)
     scale = TORCH["where"](size > maxnorm, maxnorm / (size + 1e-7), 1.0)
-    return to_out(input * scale, out)
+    return to_out(input * scale, out, exact=True)
 
 
 from facula.ops.registry import inplace  # noqa: E402

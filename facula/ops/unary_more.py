@@ -47,7 +47,7 @@ ROUND = Op("round", _round_infer, _round_expand, lambda n, g: TORCH["zeros_like"
 @both("round")
 def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
     """The nearest integers, halves to even; `decimals` moves the point."""
-    return to_out(apply(ROUND, (input,), (decimals,)), out)
+    return to_out(apply(ROUND, (input,), (decimals,)), out, exact=True)
 
 
 TORCH["round_"] = inplace(round)

@@ -1,0 +1,91 @@
+"""Values and gradients where something is infinite, NaN or too small; the figures are PyTorch's."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+
+import pytest
+
+import facula as torch
+import facula.nn.functional as F
+
+inf, nan = math.inf, math.nan
+
+
+def _gradients(f: Callable, *values: list) -> list[list]:
+    leaves = [torch.tensor(v, requires_grad=True) for v in values]
+    return [g.tolist() for g in torch.autograd.grad(f(*leaves).sum(), leaves)]
+
+
+def _same(got: list, want: list) -> bool:
+    return repr(got) == repr(want)
+
+
+@pytest.mark.parametrize(
+    "f, values, want",
+    [
+        (torch.sinc, ([1e-30, 0.0, nan],), [[0.0, 0.0, nan]]),
+        (lambda x: F.l1_loss(x, torch.tensor([0.0, nan, 2.0])), ([nan, 1.0, inf],),
+         [[0.0, 0.0, 1 / 3]]),
+        (lambda x: x.amax(1), ([[nan, 1.0], [2.0, 2.0]],), [[[nan, nan], [0.5, 0.5]]]),
+        (lambda x: x.amin(1), ([[nan, 1.0], [2.0, 2.0]],), [[[nan, nan], [0.5, 0.5]]]),
+        (lambda x: x.max(), ([nan, 1.0, nan],), [[0.5, 0.0, 0.5]]),
+        (torch.logaddexp, ([inf, inf, 1.0], [inf, -inf, inf]), [[nan, 1.0, 0.0], [nan, 0.0, 1.0]]),
+        (torch.logaddexp2, ([inf, inf, 1.0], [inf, -inf, inf]), [[nan, 1.0, 0.0], [nan, 0.0, 1.0]]),
+        (F.cosine_similarity, ([[1e30, 1.0]], [[1e30, 2.0]]), [[[0.0, 0.0]], [[0.0, 0.0]]]),
+    ],
+)  # fmt: skip
+def test_gradients(f: Callable, values: tuple, want: list) -> None:
+    got = [torch.tensor(g).tolist() for g in _gradients(f, *values)]
+    assert _same(got, [torch.tensor(w).tolist() for w in want])
+
+
+def test_hinge_embedding_loss_at_infinity() -> None:
+    x, y = torch.tensor([inf, inf, -inf]), torch.tensor([1.0, -1.0, -1.0])
+    assert F.hinge_embedding_loss(x, y, reduction="none").tolist() == [inf, 0.0, inf]
+
+
+def test_a_norm_that_overflows_gives_no_similarity() -> None:
+    assert F.cosine_similarity(torch.tensor([[1e30, 1.0]]), torch.tensor([[1e30, 2.0]])).item() == 0
+
+
+def test_soft_margin_loss_is_infinite_where_its_exponential_is() -> None:
+    for d, x in ((torch.float16, -12.0), (torch.float32, -100.0)):
+        args = torch.tensor([x], dtype=d), torch.tensor([1.0], dtype=d)
+        assert F.soft_margin_loss(*args).item() == inf
+
+
+def test_avg_pool3d_refuses_a_window_larger_than_the_image() -> None:
+    with pytest.raises(RuntimeError, match="smaller than kernel size"):
+        F.avg_pool3d(torch.ones(1, 1, 2, 2, 2), 3, padding=1)
+
+
+def test_out_of_another_dtype() -> None:
+    x, wide = torch.ones(2, 2), torch.empty(2, 2, dtype=torch.float64)
+    assert torch.exp(x, out=wide) is wide  # computed with a cast behind
+    for f in (torch.ceil, torch.abs, lambda x, out: torch.mm(x, x, out=out), torch.tril,
+              lambda x, out: torch.take(x, torch.ones(2, 2, dtype=torch.int64), out=out)):  # fmt: skip
+        with pytest.raises(RuntimeError, match="dtype float, but got double"):
+            f(x, out=wide)
+    with pytest.raises(RuntimeError, match="does not match dtype of out"):
+        torch.zeros(2, 2, dtype=torch.float32, out=wide)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert torch.full((2, 2), 1.5, out=wide).sum().item() == 6
+
+
+def test_properties_of_a_class_that_takes_part() -> None:
+    asked = []
+
+    class Noting(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            asked.append(func)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    t = torch.ones(2, 3).as_subclass(Noting)
+    assert t.shape == (2, 3) and t.requires_grad is False
+    assert asked == [torch.Tensor.shape.__get__, torch.Tensor.requires_grad.__get__]
+    assert type(t.T) is Noting and type(torch.ones(2, 3).shape) is torch.Size
