@@ -377,7 +377,9 @@ class Pieces:
     @property
     def kernels(self) -> list[Any]:
         """The steps of all plans that run."""
-        plans = [piece.plan for piece in self.pieces] if self.plan is None else [self.plan]
+        plans: list[Any] = (
+            [piece.plan for piece in self.pieces] if self.plan is None else [self.plan]
+        )
         return [step for plan in plans for step in plan.kernels]
 
     def run(self, leaves: list[Any], scalars: list[Any]) -> list[tuple[int, Any]]:
