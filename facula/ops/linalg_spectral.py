@@ -9,7 +9,7 @@ import numpy as np
 
 from facula.graph import dtypes as dt
 from facula.graph.formats import COLUMNS
-from facula.graph.meta import META, Meta, meta_of, wrap_dim
+from facula.graph.meta import META, Meta, broadcast_shapes, meta_of, wrap_dim
 from facula.ops import linalg_numpy as ln
 from facula.ops.apply import apply
 from facula.ops.complexes import real_part
@@ -471,44 +471,29 @@ def cond(A: Tensor, p: Any = None, *, out: Tensor | None = None) -> Tensor:
 # ranks and pseudo-inverses ---------------------------------------------------------------------------------------------
 
 
-def _tolerances(name: str, a: Tensor, top: Tensor, atol: Any, rtol: Any, tol: Any = None) -> Tensor:
+def _bounds(name: str, a: Tensor, atol: Any, rtol: Any, tol: Any = None) -> tuple[Tensor, Tensor]:
+    """Absolute and relative tolerances as tensors."""
     for what, x in (("atol", atol), ("rtol", rtol), ("tol", tol)):
         if isinstance(x, Tensor) and x.meta.dtype.kind == "c":
             raise RuntimeError(
                 f"{name}: {what} tensor of complex type is not supported. Got {x.meta.dtype.short}"
             )
-    if tol is not None:
-        return (
-            tol
-            if isinstance(tol, Tensor)
-            else TORCH["full"]((), float(tol), dtype=top.meta.dtype, device=top.meta.device)
-        ).expand_as(top)
     given = atol is not None
     atol = 0.0 if atol is None else atol
     if rtol is None:
-        eps = dt.finfo(top.meta.dtype).eps * max(a.meta.shape[-2:])
+        eps = dt.finfo(a.meta.dtype.to_real()).eps * max(a.meta.shape[-2:])
         rtol = (
             TORCH["where"](atol > 0, 0.0, eps)
             if isinstance(atol, Tensor)
             else (0.0 if given and atol > 0 else eps)
         )
-    return TORCH["maximum"](
-        _as_tensor(atol, top).broadcast_to(_shape2(atol, top)), _as_tensor(rtol, top) * top
-    )
+    return _as_tensor(atol, a), _as_tensor(rtol, a)
 
 
-def _as_tensor(x: Any, like: Tensor) -> Tensor:
-    return (
-        x
-        if isinstance(x, Tensor)
-        else TORCH["full"]((), float(x), dtype=like.meta.dtype, device=like.meta.device)
-    )
-
-
-def _shape2(x: Any, like: Tensor) -> tuple:
-    from facula.graph.meta import broadcast_shapes
-
-    return broadcast_shapes(x.meta.shape if isinstance(x, Tensor) else (), like.meta.shape)
+def _as_tensor(x: Any, a: Tensor) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
+    return TORCH["full"]((), float(x), dtype=a.meta.dtype.to_real(), device=a.meta.device)
 
 
 def _spectrum(a: Tensor, hermitian: bool) -> Tensor:
@@ -524,29 +509,29 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     values = _spectrum(A.detach(), hermitian)
     if not A.meta.numel:
         return to_out(TORCH["zeros"](A.meta.shape[:-2], dtype=dt.int64, device=A.meta.device), out)
-    limit = _tolerances("torch.linalg.matrix_rank", A, values.amax(-1), atol, rtol, tol)  # type: ignore[attr-defined]
+    least, share = _bounds("torch.linalg.matrix_rank", A, atol, rtol, tol)
+    if tol is not None:
+        limit = _as_tensor(tol, A)
+    else:
+        limit = TORCH["maximum"](least, share * values.amax(-1))  # type: ignore[attr-defined]
     return to_out((values > limit.unsqueeze(-1)).sum(-1), out)
 
 
-def np_pinv(a: np.ndarray, rtol: np.ndarray, hermitian: bool) -> np.ndarray:
-    """Pseudo-inverses; rtol holds absolute tolerances here."""
-    if not a.size:
-        return np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype)
+def np_pinv(a: np.ndarray, atol: np.ndarray, rtol: np.ndarray, hermitian: bool) -> np.ndarray:
+    """Pseudo-inverses: of the values above atol and above the greatest one's share rtol."""
     if hermitian:
         values, v = np.linalg.eigh(a)
-        keep = np.abs(values) > rtol[..., None]
-        inverse = np.where(keep, 1 / np.where(keep, values, 1), 0)
-        return (v * inverse[..., None, :]) @ ln.adj(v)
-    u, s, vh = np.linalg.svd(a, full_matrices=False)
-    keep = s > rtol[..., None]
-    inverse = np.where(keep, 1 / np.where(keep, s, 1), 0)
-    return (ln.adj(vh) * inverse[..., None, :]) @ ln.adj(u)
+        size, u = np.abs(values), v
+    else:
+        u, values, vh = np.linalg.svd(a, full_matrices=False)
+        size, v = values, ln.adj(vh)
+    keep = size > np.maximum(atol, rtol * size.max(-1))[..., None]
+    inverse = np.where(keep, 1 / np.where(keep, values, 1), 0)
+    return (v * inverse[..., None, :]) @ ln.adj(u)
 
 
-def _pinv_infer(a: Meta, tol: Meta, hermitian: bool) -> Meta:
-    from facula.graph.meta import broadcast_shapes
-
-    lead = broadcast_shapes(a.shape[:-2], tol.shape)
+def _pinv_infer(a: Meta, atol: Meta, rtol: Meta, hermitian: bool) -> Meta:
+    lead = broadcast_shapes(a.shape[:-2], atol.shape, rtol.shape)
     return meta_of(a.dtype, (*lead, a.shape[-1], a.shape[-2]), a.device)
 
 
@@ -558,7 +543,7 @@ def _pinv_backward(n: Any, g: Tensor) -> tuple:
     second = second - a @ (p @ second)
     third = ph @ p @ ah
     third = third - (third @ p) @ a
-    return first + second + third, None
+    return first + second + third, None, None
 
 
 PINV = host_op("linalg_pinv", np_pinv, _pinv_infer, _pinv_backward, saves="0 out")
@@ -569,9 +554,7 @@ def _pinv(a: Tensor, rcond: Any, hermitian: bool, atol: Any, rtol: Any, name: st
     if not a.meta.numel:
         return a.transpose(-2, -1).clone()  # type: ignore[attr-defined]
     rtol = rcond if rtol is None else rtol
-    top = _spectrum(a.detach(), hermitian).amax(-1)  # type: ignore[attr-defined]
-    limit = _tolerances("torch.linalg.pinv", a, top, atol, rtol)
-    return apply(PINV, (a, limit), (hermitian,))
+    return apply(PINV, (a, *_bounds("torch.linalg.pinv", a, atol, rtol)), (hermitian,))
 
 
 @linalg

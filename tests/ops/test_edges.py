@@ -89,3 +89,22 @@ def test_properties_of_a_class_that_takes_part() -> None:
     assert t.shape == (2, 3) and t.requires_grad is False
     assert asked == [torch.Tensor.shape.__get__, torch.Tensor.requires_grad.__get__]
     assert type(t.T) is Noting and type(torch.ones(2, 3).shape) is torch.Size
+
+
+@pytest.mark.parametrize("hermitian", [False, True])
+def test_nothing_is_above_the_greatest_singular_value(hermitian):
+    """The bound and what it is compared with are of one decomposition: in PyTorch too all is 0."""
+    torch.manual_seed(0)
+    for _ in range(30):
+        a = torch.randn(5, 5, dtype=torch.float64)
+        a = a @ a.mT if hermitian else a
+        assert not torch.linalg.pinv(a, rtol=1.0, hermitian=hermitian).any()
+        assert torch.linalg.pinv(a, rtol=1e-9, hermitian=hermitian).any()
+
+
+def test_bounds_of_a_batch_are_tensors():
+    a = torch.diag(torch.tensor([4.0, 2.0, 1.0])).expand(2, 3, 3)
+    got = torch.linalg.pinv(a, atol=torch.tensor([1.5, 0.0]), rtol=torch.tensor(0.0))
+    assert got.diagonal(dim1=-2, dim2=-1).tolist() == [[0.25, 0.5, 0.0], [0.25, 0.5, 1.0]]
+    ranks = torch.linalg.matrix_rank(a, atol=torch.tensor([1.5, 0.0]), rtol=torch.tensor(0.3))
+    assert ranks.tolist() == [2, 2]
