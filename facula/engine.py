@@ -282,4 +282,5 @@ def evaluate_reference(tensors: list[Any]) -> list[Any]:
 def forget_plans() -> None:
     """Drops all plans; the next evaluation of anything builds its own again."""
     with _lock:
+        Cutting.forget()
         _plans.clear()

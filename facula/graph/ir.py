@@ -33,6 +33,7 @@ TERNARY = frozenset({"where", "fma"})
 COMPARE = frozenset("eq ne lt le gt ge".split())
 TO_BOOL = COMPARE | {"isnan", "isinf"}
 LONG_ROW = 16384  # longer ones are cut, if there are few
+LONG_AXIS = 4096  # one of them that is worth cutting
 # a row_sum adds up as PyTorch's softmax: vectors in turn, and then their lanes
 REDUCTIONS = frozenset("sum row_sum prod max min any all argmax argmin".split())
 VIEWS = frozenset("reshape permute expand slice as_strided".split())
@@ -466,11 +467,11 @@ class Graph:
         # a row that stays in the second cache is better gone through again in one kernel
         if length < LONG_ROW or rows >= (16 if length <= 65536 else 64):
             return None
-        last = axes[-1]
+        last = axes[-1] if x.shape[axes[-1]] >= LONG_AXIS else max(axes, key=x.shape.__getitem__)
         if len(axes) > 1 and length // x.shape[axes[0]] >= 64 and x.shape[axes[0]] > 1:
             return self.reduce(kind, self.reduce(kind, x, axes[1:]), axes[:1])
         n = x.shape[last]
-        if n < 4096:
+        if n < LONG_AXIS:
             return None
         part = _divisor(n)
         if part is None:

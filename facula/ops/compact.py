@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facula.random.scalar import i64, i64s, sampler, u8s
+from facula.runtime.buffers import alloc
 
 
 @sampler
@@ -17,15 +18,15 @@ def flat_places(mask: u8s, n: i64, out: i64s) -> None:
 
 
 @sampler
-def row_places(mask: u8s, rows: i64, columns: i64, row: i64s, column: i64s, step: i64) -> None:
-    """Rows and columns of true elements, `step` apart; there is room for one more."""
+def row_places(mask: u8s, rows: i64, columns: i64, row: i64s, column: i64s) -> None:
+    """Rows and columns of true elements; behind each is room for one more."""
     k = 0
     at = 0
     for i in range(rows):
         for j in range(columns):
             row[k] = i
             column[k] = j
-            k = k + step * mask[at]
+            k = k + mask[at]
             at = at + 1
 
 
@@ -103,7 +104,16 @@ def coordinates(x: np.ndarray) -> np.ndarray:
     """Coordinates of elements that are not 0: an array of (dims, elements)."""
     if not x.ndim:
         return np.zeros((0, int(np.count_nonzero(x))), np.int64)
-    return np.stack(index_arrays(x)).astype(np.int64, copy=False)
+    if x.ndim != 2:
+        return np.stack(index_arrays(x)).astype(np.int64, copy=False)
+    mask = _bytes(x)
+    count = int(np.count_nonzero(mask))
+    out = _room(2 * count + 1)
+    at = out.ctypes.data
+    row_places(mask.ctypes.data, *x.shape, at, at + 8 * count)
+    if count:
+        out[count] = mask.argmax() % x.shape[1]  # the room behind the rows was the first column's
+    return out[: 2 * count].reshape(2, count)
 
 
 def index_arrays(x: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -114,9 +124,14 @@ def index_arrays(x: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(np.ascontiguousarray(i) for i in np.nonzero(x))
     mask = _bytes(x)
     count = int(np.count_nonzero(mask))
-    row, column = np.empty(count + 1, np.int64), np.empty(count + 1, np.int64)
-    row_places(mask.ctypes.data, *x.shape, row.ctypes.data, column.ctypes.data, 1)
+    row, column = _room(count + 1), _room(count + 1)
+    row_places(mask.ctypes.data, *x.shape, row.ctypes.data, column.ctypes.data)
     return row[:count], column[:count]
+
+
+def _room(n: int) -> np.ndarray:
+    """Indices to be written, in memory that is used again."""
+    return alloc(8 * n).numpy(np.int64, (n,))
 
 
 __all__ = ["coordinates", "first_of_runs", "index_arrays", "places", "selected"]

@@ -40,6 +40,12 @@ class Cutting:
         return not cls.waiting
 
     @classmethod
+    def forget(cls) -> None:
+        """No tape was seen before."""
+        cls.fresh.clear()
+        cls.credit, cls.waiting = 1.0, 0
+
+    @classmethod
     def note(cls, built: int, length: int) -> None:
         """Notes the length of those pieces of a tape that were new, and of all."""
         cls.credit = min(cls.credit + cls.known - built / length, 4.0)

@@ -108,3 +108,21 @@ def test_bounds_of_a_batch_are_tensors():
     assert got.diagonal(dim1=-2, dim2=-1).tolist() == [[0.25, 0.5, 0.0], [0.25, 0.5, 1.0]]
     ranks = torch.linalg.matrix_rank(a, atol=torch.tensor([1.5, 0.0]), rtol=torch.tensor(0.3))
     assert ranks.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (3, 0), (1, 1), (9,), (2, 3, 4), ()])
+@pytest.mark.parametrize("every", [1, 2, 3, 1000])
+def test_coordinates_of_what_is_not_zero(shape, every):
+    x = (torch.arange(math.prod(shape)) % every == every - 1).reshape(shape)
+    rows = torch.nonzero(x)
+    found = [i for i, v in enumerate(x.flatten().tolist()) if v]
+    expected = []
+    for i in found:
+        at = []
+        for n in reversed(shape):
+            at.insert(0, i % n)
+            i //= n
+        expected.append(at)
+    assert rows.shape == (len(found), len(shape)) and rows.tolist() == expected
+    if shape:
+        assert [t.tolist() for t in torch.nonzero(x, as_tuple=True)] == rows.t().tolist()

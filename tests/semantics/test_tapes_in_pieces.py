@@ -11,11 +11,8 @@ from facula.schedule.cutting import Cutting
 
 
 @pytest.fixture(autouse=True)
-def anew(monkeypatch):
+def anew():
     forget_plans()
-    monkeypatch.setattr(Cutting, "fresh", {})
-    monkeypatch.setattr(Cutting, "credit", 1.0)
-    monkeypatch.setattr(Cutting, "waiting", 0)
 
 
 @pytest.fixture
