@@ -255,9 +255,9 @@ def test_depth_is_native():
 
 def test_a_long_sum_whose_last_dim_is_short_is_shared_out():
     """It is cut along its longest dim, wherever that stands: one kernel alone would be one task."""
-    tall = evaluated(torch.randn(2, 20000))
-    for x in (tall.t(), evaluated(torch.randn(8, 3, 6000)).permute(2, 0, 1)):
+    tall = evaluated(torch.randn(2, 200000))
+    for x in (tall.t(), evaluated(torch.randn(8, 3, 60000)).permute(2, 0, 1)):
         with watched() as ran:
             total = x.sum().item()
-        assert total == pytest.approx(sum(map(sum, x.reshape(-1, 2).tolist())), rel=1e-4, abs=1e-2)
+        assert total == pytest.approx(x.double().sum().item(), rel=1e-3, abs=1e-2)
         assert max(step.ntasks for plan in ran.plans for step in plan.kernels) > 1
