@@ -8,7 +8,6 @@ cannot be captured, the function runs as it always does. docs/guide/compile.md h
 from __future__ import annotations
 
 import functools
-import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ from facula import config
 from facula.compiler.capture import Attempt, Watch
 from facula.compiler.observe import Observer
 from facula.compiler.state import COUNTERS, STATE, Unsupported
+from facula.graph.collection import uncollected
 from facula.graph.tape import LOCAL
 from facula.tensor import Tensor
 
@@ -106,16 +106,13 @@ class Captured:
         self.calls[kind] = seen + 1
         STATE.compiling += 1
         # what others have called at each collection (Hypothesis reads a clock) is not the function's doing
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            if not seen:
-                return self._observe(kind, args, kwargs)
-            return self._capture(kind, args, kwargs)
-        finally:
-            STATE.compiling -= 1
-            if collects:
-                gc.enable()
+        with uncollected():
+            try:
+                if not seen:
+                    return self._observe(kind, args, kwargs)
+                return self._capture(kind, args, kwargs)
+            finally:
+                STATE.compiling -= 1
 
     def _observe(self, kind: Any, args: tuple, kwargs: dict) -> Any:
         watch = Watch()

@@ -70,7 +70,7 @@ def places(x: np.ndarray) -> np.ndarray:
     """Flat indices of elements that are not 0."""
     mask = _bytes(x)
     count = int(np.count_nonzero(mask))
-    out = np.empty(count + 1, np.int64)
+    out = _room(count + 1)
     flat_places(mask.ctypes.data, mask.size, out.ctypes.data)
     return out[:count]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 from facula import config
+from facula.graph.collection import uncollected
 
 
 class Plan(Protocol):
@@ -25,21 +23,9 @@ def build_plan(
     key: list[Any], live: tuple[bool, ...], free: tuple[bool, ...], scalars: list[Any]
 ) -> Plan:
     """Lowers, fuses and compiles a tape (or sets it up for the reference backend)."""
-    with _uncollected():
+    # of what a builder makes nothing is garbage before its end; looking for some took a third of its time
+    with uncollected():
         return _build(key, live, free, scalars)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without garbage collection: of what a builder makes nothing is garbage before its end, and
-    looking for some took a third of its time."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
 
 
 def _build(
